@@ -1,0 +1,169 @@
+# ds4: plain GNU make. `make` builds the programs, `make help` lists the targets.
+#
+#   make BUILD=debug      -O1, assertions        SAN=address,undefined  sanitizers
+#   make CC=clang         another compiler       V=1                    show the commands
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+.DEFAULT_GOAL := all
+
+CC        ?= cc
+ifeq ($(origin CC),default)
+CC        := cc
+endif
+SAN       ?=
+OPT       ?= -O2
+OUT       ?= build
+PREFIX    ?= /usr/local
+Q         := $(if $(V),,@)
+say        = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
+UNAME     := $(shell uname -s)
+ARCH      ?= $(shell $(CC) -dumpmachine 2>/dev/null | sed 's/-.*//; s/arm64/aarch64/')
+PKG       ?= pkg-config
+
+WARN      := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+# No contraction: a product and a sum are two roundings unless the kernel asks for one,
+# so that compilers agree with each other.
+CFLAGS    += -std=c11 $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno
+CPPFLAGS  += -D_GNU_SOURCE -Isrc -Iinclude
+LDLIBS    += -lm -lpthread
+ifneq ($(SAN),)
+CFLAGS    += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS   += -fsanitize=$(SAN)
+endif
+
+# Flags of packages, asked for once. Only the files that see a library need its flags.
+pkg        = $(shell $(PKG) $(1) $(2) 2>/dev/null)
+LIB_PKGS  := libpcre2-8 jansson
+LDLIBS    += $(call pkg,--libs,$(LIB_PKGS))
+CPPFLAGS  += $(call pkg,--cflags,$(LIB_PKGS))
+EDIT_LIBS  = $(call pkg,--libs,libedit)
+TEST_LIBS  = $(call pkg,--libs,cmocka)
+
+# ---- what there is ----------------------------------------------------------------
+
+ISA_x86_64  := src/kernels/x86
+ISA_aarch64 := src/kernels/arm
+LIB_DIRS  := src/base src/format src/kernels src/kernels/ref $(ISA_$(ARCH)) src/text \
+             src/backend src/backend/cpu src/model src/engine src/service
+LIB_SRC   := $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c))
+LIB_OBJ   := $(LIB_SRC:%.c=$(OUT)/%.o)
+LIB       := $(OUT)/libds4.a
+
+COMMON_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard src/app/common/*.c))
+APPS      := $(notdir $(patsubst %/main.c,%,$(wildcard src/app/*/main.c)))
+prog       = $(if $(filter cli,$(1)),ds4,ds4-$(1))
+PROGRAMS  := $(foreach a,$(APPS),$(OUT)/$(call prog,$(a)))
+
+TEST_SRC  := $(wildcard tests/*/*_test.c tests/*/*_check.c)
+TEST_BIN  := $(TEST_SRC:%.c=$(OUT)/%)
+CLI_TESTS := $(wildcard tests/cli/*.sh)
+FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
+REPLAY    := $(FUZZ_SRC:%.c=$(OUT)/%_replay)
+TEST_AUX  := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/kernels/*.c tests/support/*.c)))
+
+# ---- building -----------------------------------------------------------------------
+
+AVX2      := -mavx2 -mfma -mf16c -mbmi2 -mpopcnt
+$(OUT)/%_avx2.o:   CFLAGS += $(AVX2)
+$(OUT)/%_avx512.o: CFLAGS += $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+$(OUT)/%_neon.o:   CFLAGS += -march=armv8.2-a+dotprod+fp16
+
+.PHONY: all
+all: $(PROGRAMS)
+	$(Q)for p in $(PROGRAMS); do ln -sf $$p .; done
+
+$(OUT)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB): $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+define program_rule
+$(OUT)/$(call prog,$(1)): $(patsubst %.c,$(OUT)/%.o,$(wildcard src/app/$(1)/*.c)) $(COMMON_OBJ) $(LIB)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(if $$(filter cli,$(1)),$$(EDIT_LIBS)) $$(LDLIBS)
+endef
+$(foreach a,$(APPS),$(eval $(call program_rule,$(a))))
+
+$(OUT)/tests/%_test: $(OUT)/tests/%_test.o $(TEST_AUX) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+$(OUT)/tests/%_check: $(OUT)/tests/%_check.o $(TEST_AUX) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(OUT)/tests/fuzz/%_fuzz_replay: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/replay.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+.SECONDARY:
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+
+# ---- set-up and tests -----------------------------------------------------------------
+
+# Says what it installs and installs it, if anything is missing.
+.PHONY: setup setup-demo
+setup-demo:
+	@sh tools/setup.sh build
+setup:
+	@sh tools/setup.sh build test
+
+.PHONY: test test-built
+test: setup
+	$(Q)$(MAKE) test-built
+test-built: all $(TEST_BIN) $(REPLAY)
+	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
+
+# The tree's own rules, then every test again under the address and undefined-behaviour
+# sanitizers.
+.PHONY: check check-tree check-san
+check: setup
+	$(Q)$(MAKE) check-tree
+	$(Q)$(MAKE) check-san
+	$(Q)$(MAKE) check-arm
+check-tree:
+	$(Q)sh tools/check_tree.sh
+check-san:
+	$(Q)$(MAKE) OUT=build/san SAN=address,undefined OPT=-O1 test-built
+
+# The kernels of the other architecture, cross-compiled and run under an emulator.
+ARM_CC    ?= aarch64-linux-gnu-gcc
+.PHONY: check-arm arm-checks
+check-arm: setup
+	$(Q)$(MAKE) OUT=build/arm CC=$(ARM_CC) ARCH=aarch64 LDFLAGS=-static arm-checks
+ARM_CHECKS := $(patsubst %.c,$(OUT)/%_bare,$(wildcard tests/kernels/*_check.c))
+BARE_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(foreach d,src/base src/kernels src/kernels/ref $(ISA_$(ARCH)),$(wildcard $(d)/*.c)) \
+             src/format/dtype.c src/format/iq2xxs_table.c)
+$(OUT)/tests/%_check_bare: $(OUT)/tests/%_check.o $(TEST_AUX) $(BARE_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm -lpthread
+arm-checks: $(ARM_CHECKS)
+	$(Q)OUT=$(OUT) RUN="qemu-aarch64" sh tests/run.sh $(ARM_CHECKS)
+
+# Coverage-guided fuzzing, FUZZ_SECONDS for each target.
+FUZZ_CC   ?= clang
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz:
+	$(Q)CC=$(FUZZ_CC) OUT=build/fuzz sh tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_SRC)
+
+.PHONY: demo
+demo: setup-demo
+	$(Q)$(MAKE) all
+	$(Q)sh tools/demo.sh
+
+.PHONY: clean help
+clean:
+	rm -rf build $(notdir $(PROGRAMS))
+help:
+	@echo "make            build all programs (after make setup)"
+	@echo "make demo       install what is missing, build, and talk to the bundled model"
+	@echo "make test       install what is missing, build and run the tests"
+	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
+	@echo "make check-arm  the Arm kernels alone"
+	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (60) each; needs clang"
+	@echo "make clean      remove what was built"

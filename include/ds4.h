@@ -1,0 +1,168 @@
+/* ds4.h - the public library: one DeepSeek V4 model, many sessions, tokens in, logits out.
+ *
+ * An engine is one opened model file on one backend. A session is one conversation's
+ * state. A step advances any mix of sessions by any number of tokens; what a session
+ * gets does not depend on its company, on the cut of its prompt or on the thread count.
+ *
+ * Threads: an engine and its sessions belong to one thread at a time. Only
+ * ds4_cancel may be touched from another thread or from a signal handler.
+ * Nothing here prints, exits or reads the environment.                            */
+#ifndef DS4_H
+#define DS4_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DS4_VERSION "0.1.0"
+
+/* ---- errors ------------------------------------------------------------------- */
+
+/* What the caller can do about it, not where it happened. */
+typedef enum ds4_status {
+    DS4_OK            =  0,
+    DS4_E_ARG         = -1,  /* the caller broke the documented contract: fix the call */
+    DS4_E_NOMEM       = -2,  /* host or device memory exhausted: free some */
+    DS4_E_IO          = -3,  /* the operating system refused; its reason is in the text */
+    DS4_E_FORMAT      = -4,  /* bytes from outside do not parse: fix the file */
+    DS4_E_UNSUPPORTED = -5,  /* well formed, but not something this build implements */
+    DS4_E_LIMIT       = -6,  /* context, budget or size limit reached: shorten */
+    DS4_E_DEVICE      = -7,  /* the backend failed: close the engine */
+    DS4_E_CANCELLED   = -8,  /* the caller asked to stop; what was computed is kept */
+} ds4_status;
+
+typedef struct ds4_err {
+    ds4_status  code;
+    const char *file;        /* source file that raised it first */
+    int         line;
+    char        text[512];   /* one sentence, no newline, fit to show to a user */
+} ds4_err;
+
+#define DS4_MUST_CHECK __attribute__((warn_unused_result))
+
+/* ---- engine ------------------------------------------------------------------- */
+
+typedef struct ds4_engine  ds4_engine;
+typedef struct ds4_session ds4_session;
+typedef struct ds4_vocab   ds4_vocab;
+
+typedef struct ds4_engine_options {
+    const char *model_path;     /* a GGUF file; required */
+    uint32_t    n_threads;      /* 0: one for each processor this process may use */
+    uint32_t    max_batch;      /* most tokens in one step, 1..4096; 0: 256 */
+    bool        exact;          /* diagnostic: leave out the trained-in roundings of KV rows */
+} ds4_engine_options;
+
+/* What the file says about itself. Strings live as long as the engine. */
+typedef struct ds4_model_info {
+    const char *path, *name;    /* name is "" when the file has none */
+    uint64_t    file_bytes, n_params, n_params_active;
+    uint32_t    n_layers, n_embd, n_vocab, n_experts, n_experts_used;
+    uint32_t    max_context;    /* positions the model was made for */
+    bool        has_mtp;
+    float       temperature, top_p, min_p;   /* advised by the file, else 1, 1, 0.05 */
+} ds4_model_info;
+
+/* Map and validate a model file and prepare to run it.
+ *
+ *   out   receives the engine; untouched on failure
+ *   opt   read during the call only
+ *
+ * Returns DS4_OK; DS4_E_IO, DS4_E_FORMAT or DS4_E_UNSUPPORTED for a bad file (the text
+ * names file, field, found and expected); DS4_E_NOMEM.                              */
+DS4_MUST_CHECK ds4_status ds4_engine_open(ds4_engine **out, const ds4_engine_options *opt, ds4_err *err);
+void                      ds4_engine_close(ds4_engine *e);      /* after its sessions; NULL is fine */
+const ds4_model_info     *ds4_engine_info(const ds4_engine *e);
+const ds4_vocab          *ds4_engine_vocab(const ds4_engine *e);
+uint32_t                  ds4_engine_threads(const ds4_engine *e);
+uint32_t                  ds4_engine_max_batch(const ds4_engine *e);
+
+/* ---- sessions ----------------------------------------------------------------- */
+
+/* Create an empty session for up to n_ctx tokens. Memory for KV rows is reserved but
+ * taken from the system only as the conversation grows. After this call no step of the
+ * session allocates.
+ *
+ *   n_ctx   1 .. 1,048,576
+ *
+ * Returns DS4_OK; DS4_E_ARG for n_ctx out of range; DS4_E_NOMEM.                    */
+DS4_MUST_CHECK ds4_status ds4_session_create(ds4_engine *e, uint32_t n_ctx, ds4_session **out, ds4_err *err);
+void                      ds4_session_free(ds4_session *s);     /* NULL is fine */
+void                      ds4_session_clear(ds4_session *s);    /* back to zero tokens */
+uint32_t                  ds4_session_pos(const ds4_session *s);        /* tokens held */
+uint32_t                  ds4_session_capacity(const ds4_session *s);   /* n_ctx */
+const int32_t            *ds4_session_tokens(const ds4_session *s);     /* [pos], lent until the next step */
+
+/* The part of one step that belongs to one session. */
+typedef struct ds4_work {
+    ds4_session   *session;     /* at most once in a step */
+    const int32_t *tokens;      /* [n_tokens] appended at the session's position */
+    uint32_t       n_tokens;    /* >= 1; the sum over a step is at most max_batch */
+    float         *logits;      /* [n_vocab] of the last token, or [n_tokens][n_vocab]
+                                   with all_logits; NULL: none are computed */
+    bool           all_logits;
+} ds4_work;
+
+/* Run one step over n_work sessions.
+ *
+ * On success every session holds its new tokens. On failure no session advanced.
+ * Each session's numbers are bit for bit those of the same tokens run alone.
+ *
+ * Returns DS4_OK; DS4_E_ARG for a bad token id, an empty or repeated entry or too many
+ * tokens; DS4_E_LIMIT when a session's context is full; DS4_E_DEVICE for a number that
+ * is not finite (the session must be freed).
+ * Source: docs/MODEL.md section 3.                                                   */
+DS4_MUST_CHECK ds4_status ds4_engine_step(ds4_engine *e, const ds4_work *work, uint32_t n_work, ds4_err *err);
+
+/* A flag that asks a long call to stop. Set it from any thread or signal handler. */
+typedef struct ds4_cancel {
+    volatile int stop;          /* 0, or not 0 to stop */
+} ds4_cancel;
+
+/* Called between chunks with the tokens done so far and the total. */
+typedef void ds4_progress_fn(void *ctx, uint32_t n_done, uint32_t n_total);
+
+typedef struct ds4_prefill {
+    const int32_t    *tokens;       /* [n_tokens] */
+    uint32_t          n_tokens;     /* >= 1 */
+    uint32_t          chunk;        /* tokens in one step; 0: max_batch */
+    float            *logits;       /* [n_vocab] of the last token, or NULL */
+    const ds4_cancel *cancel;       /* NULL: never */
+    ds4_progress_fn  *progress;     /* NULL: silent */
+    void             *progress_ctx;
+} ds4_prefill;
+
+/* Append tokens to a session in chunks. After DS4_E_CANCELLED the session holds the
+ * chunks that were finished; see ds4_session_pos().                                  */
+DS4_MUST_CHECK ds4_status ds4_session_prefill(ds4_session *s, const ds4_prefill *p, ds4_err *err);
+
+/* ---- sampling ----------------------------------------------------------------- */
+
+typedef struct ds4_sampling {
+    float    temperature;       /* 0: the most likely token, lowest id on a tie */
+    float    top_p;             /* 0 < top_p <= 1 */
+    float    min_p;             /* 0 .. 1, relative to the most likely token */
+    uint32_t top_k;             /* 0: no limit */
+} ds4_sampling;
+
+typedef struct ds4_rng { uint64_t state[4]; } ds4_rng;
+void ds4_rng_seed(ds4_rng *rng, uint64_t seed);
+
+/* Draw a token. The same logits, settings and generator state give the same token.
+ *
+ *   logits    [n_vocab], finite
+ *   scratch   [n_vocab] candidates, overwritten
+ *
+ * Returns the token id, or -1 if a logit is not finite.                             */
+typedef struct ds4_candidate { float value; int32_t id; } ds4_candidate;
+int32_t ds4_sample(const float *logits, uint32_t n_vocab, const ds4_sampling *how, ds4_rng *rng,
+                   ds4_candidate *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

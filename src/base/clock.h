@@ -1,0 +1,9 @@
+/* clock.h - one monotonic clock. */
+#ifndef DS4_BASE_CLOCK_H
+#define DS4_BASE_CLOCK_H
+
+#include <stdint.h>
+
+uint64_t ds4_now_ns(void);      /* nanoseconds since an arbitrary start; never goes back */
+
+#endif

@@ -1,0 +1,108 @@
+/* file.c - see file.h. */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+ds4_status ds4_map_open(ds4_map *out, const char *path, ds4_err *err)
+{
+    ds4_status  st = DS4_OK;
+    struct stat info;
+    const int   fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
+    if (fstat(fd, &info) != 0) {
+        st = ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
+    } else if (!S_ISREG(info.st_mode)) {
+        st = ds4_fail(err, DS4_E_IO, "%s: not a regular file", path);
+    } else if (info.st_size == 0) {
+        *out = (ds4_map){ NULL, 0 };
+    } else {
+        void *p = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        if (p == MAP_FAILED) {
+            st = ds4_fail(err, DS4_E_IO, "%s: cannot map %lld bytes: %s", path,
+                          (long long)info.st_size, strerror(errno));
+        } else {
+            *out = (ds4_map){ p, (uint64_t)info.st_size };
+        }
+    }
+    close(fd);
+    return st;
+}
+
+void ds4_map_close(ds4_map *map)
+{
+    if (map->data) munmap((void *)(uintptr_t)map->data, (size_t)map->n_bytes);
+    *map = (ds4_map){ NULL, 0 };
+}
+
+ds4_status ds4_file_read(const char *path, size_t max_bytes, ds4_str *out, ds4_err *err)
+{
+    const bool is_stdin = strcmp(path, "-") == 0;
+    const int  fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    size_t     total = 0;
+    ds4_status st = DS4_OK;
+    char       buf[65536];
+
+    if (fd < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
+    for (;;) {
+        const ssize_t n = read(fd, buf, sizeof buf);
+        if (n == 0) break;
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            st = ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
+            break;
+        }
+        if ((size_t)n > max_bytes - total) {
+            st = ds4_fail(err, DS4_E_LIMIT, "%s: longer than the %zu bytes allowed here", path, max_bytes);
+            break;
+        }
+        total += (size_t)n;
+        ds4_str_add(out, buf, (size_t)n);
+    }
+    if (!is_stdin) close(fd);
+    if (st == DS4_OK && out->failed) st = ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its content", path);
+    return st;
+}
+
+static bool write_all(int fd, const uint8_t *data, size_t n_bytes)
+{
+    while (n_bytes > 0) {
+        const ssize_t n = write(fd, data, n_bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return false;
+        data += n;
+        n_bytes -= (size_t)n;
+    }
+    return true;
+}
+
+ds4_status ds4_file_replace(const char *path, const void *data, size_t n_bytes, ds4_err *err)
+{
+    char temp[PATH_MAX];
+    const int n = snprintf(temp, sizeof temp, "%s.tmp.%ld", path, (long)getpid());
+    if (n < 0 || (size_t)n >= sizeof temp) return ds4_fail(err, DS4_E_ARG, "%s: path too long", path);
+
+    const int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", temp, strerror(errno));
+
+    bool ok = write_all(fd, data, n_bytes) && fsync(fd) == 0;
+    ok = close(fd) == 0 && ok;
+    if (ok && rename(temp, path) == 0) return DS4_OK;
+
+    const int reason = errno;
+    unlink(temp);
+    return ds4_fail(err, DS4_E_IO, "%s: cannot write: %s", path, strerror(reason));
+}
+
+bool ds4_file_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) && access(path, R_OK) == 0;
+}

@@ -1,0 +1,30 @@
+/* file.h - files as whole things: mapped, read, or replaced at once. */
+#ifndef DS4_BASE_FILE_H
+#define DS4_BASE_FILE_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+/* A file mapped read-only. */
+typedef struct ds4_map {
+    const uint8_t *data;        /* [n_bytes]; NULL for an empty file */
+    uint64_t       n_bytes;
+} ds4_map;
+
+/* Map a regular file. The mapping stays valid after the file is unlinked; if the file is
+ * truncated by someone else, touching the lost pages is a SIGBUS.
+ * Returns DS4_OK; DS4_E_IO with the path and the reason (also for a directory).        */
+DS4_MUST_CHECK ds4_status ds4_map_open(ds4_map *out, const char *path, ds4_err *err);
+void                      ds4_map_close(ds4_map *map);          /* a zeroed map is fine */
+
+/* Read a whole file or stream of at most max_bytes into *out (appended).
+ * path "-" is standard input. Returns DS4_OK; DS4_E_IO; DS4_E_LIMIT; DS4_E_NOMEM.      */
+DS4_MUST_CHECK ds4_status ds4_file_read(const char *path, size_t max_bytes, ds4_str *out, ds4_err *err);
+
+/* Replace a file's content at once: a reader sees the old bytes or the new ones, also
+ * after a crash (temporary name beside it, sync, rename). Returns DS4_OK; DS4_E_IO.    */
+DS4_MUST_CHECK ds4_status ds4_file_replace(const char *path, const void *data, size_t n_bytes, ds4_err *err);
+
+bool ds4_file_exists(const char *path);     /* a regular file that may be read */
+
+#endif

@@ -1,0 +1,25 @@
+/* knob.c - see knob.h. */
+#include "base/knob.h"
+
+#include <stdlib.h>
+
+static const char *const knob_name[DS4_N_KNOBS] = {
+    [DS4_KNOB_CPU_MASK] = "DS4_CPU_MASK",
+    [DS4_KNOB_HOME]     = "HOME",
+    [DS4_KNOB_NO_COLOR] = "NO_COLOR",
+};
+
+const char *ds4_knob_text(ds4_knob knob)
+{
+    return getenv(knob_name[knob]);
+}
+
+uint64_t ds4_knob_u64(ds4_knob knob, uint64_t otherwise)
+{
+    const char *text = ds4_knob_text(knob);
+    char       *end;
+
+    if (!text || !*text) return otherwise;
+    const unsigned long long value = strtoull(text, &end, 0);
+    return *end ? otherwise : value;
+}

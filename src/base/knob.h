@@ -1,0 +1,17 @@
+/* knob.h - the one place that reads the environment. No knob changes a result. */
+#ifndef DS4_BASE_KNOB_H
+#define DS4_BASE_KNOB_H
+
+#include <stdint.h>
+
+typedef enum ds4_knob {
+    DS4_KNOB_CPU_MASK,      /* DS4_CPU_MASK: bits of CPU features to leave unused; for bug reports */
+    DS4_KNOB_HOME,          /* HOME: where the REPL keeps its history */
+    DS4_KNOB_NO_COLOR,      /* NO_COLOR: no escape sequences on a terminal, as no-color.org asks */
+    DS4_N_KNOBS
+} ds4_knob;
+
+const char *ds4_knob_text(ds4_knob knob);                       /* NULL when unset */
+uint64_t    ds4_knob_u64(ds4_knob knob, uint64_t otherwise);    /* otherwise when unset or not a number */
+
+#endif
