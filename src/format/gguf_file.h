@@ -1,0 +1,33 @@
+/* gguf_file.h - the inside of an opened GGUF file, shared by its reader and its getters. */
+#ifndef DS4_FORMAT_GGUF_FILE_H
+#define DS4_FORMAT_GGUF_FILE_H
+
+#include "base/file.h"
+#include "format/gguf.h"
+
+struct ds4_gguf {
+    char                   *path;
+    ds4_map                 map;            /* owned; zero when the bytes belong to the caller */
+    const uint8_t          *data;           /* [n_bytes] the whole file */
+    uint64_t                n_bytes;
+    uint64_t                data_offset;
+    uint32_t                alignment;
+    uint32_t                n_keys, n_tensors;
+    ds4_gguf_kv            *kv;             /* [n_keys] in file order */
+    ds4_gguf_tensor        *tensors;        /* [n_tensors] in file order */
+    /* Sorted by name: found by bisection, which no choice of names can slow down. */
+    const ds4_gguf_kv     **kv_by_name;     /* [n_keys] */
+    const ds4_gguf_tensor **by_name;        /* [n_tensors] */
+};
+
+enum { DS4_GGUF_SHOWN_BYTES = 100 };        /* most bytes of a name in a message */
+
+/* A name from the file, fit for a message: cut, and unprintable bytes replaced by '?'.
+ * Returns buf. */
+const char *ds4_gguf_shown(ds4_slice name, char buf[DS4_GGUF_SHOWN_BYTES + 4]);
+
+uint32_t ds4_gguf_type_bytes(ds4_gguf_type type);   /* of one element; 0 for string and array */
+uint32_t ds4_load_u32(const uint8_t *p);            /* little endian, any alignment */
+uint64_t ds4_load_u64(const uint8_t *p);
+
+#endif
