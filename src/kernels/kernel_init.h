@@ -1,0 +1,15 @@
+/* kernel_init.h - how the sets of kernels enter the table; seen by src/kernels only.
+ *
+ * Each function overrides the slots that its instruction set does better and leaves the
+ * others alone. They are called from the plainest set to the widest. */
+#ifndef DS4_KERNELS_KERNEL_INIT_H
+#define DS4_KERNELS_KERNEL_INIT_H
+
+#include "kernels/kernels.h"
+
+void ds4_kernels_ref_matmul(ds4_kernels *k);
+void ds4_kernels_ref_vector(ds4_kernels *k);
+void ds4_kernels_ref_rows(ds4_kernels *k);
+void ds4_kernels_ref_attend(ds4_kernels *k);
+
+#endif

@@ -1,0 +1,101 @@
+/* kernels.c - choose CPU kernels once, at start, and the sizes of what they work on. */
+#include "kernels/kernels.h"
+#include "kernels/kernel_init.h"
+
+#include <string.h>
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+enum { Q32_BLOCK = 32, Q256_BLOCK = 256, KV_SCALE_BLOCK = 64, INDEX_SCALE_BLOCK = 32 };
+
+ds4_act ds4_act_of(uint32_t dtype)
+{
+    switch (dtype) {
+    case DS4_Q8_0:
+    case DS4_MXFP4:   return DS4_ACT_Q32;
+    case DS4_Q2_K:
+    case DS4_Q4_K:
+    case DS4_Q6_K:
+    case DS4_IQ2_XXS: return DS4_ACT_Q256;
+    default:          return DS4_ACT_F32;
+    }
+}
+
+size_t ds4_act_bytes(ds4_act act, size_t n_values)
+{
+    switch (act) {
+    case DS4_ACT_Q32:  return (n_values + Q32_BLOCK - 1) / Q32_BLOCK * sizeof(ds4_q32);
+    case DS4_ACT_Q256: return (n_values + Q256_BLOCK - 1) / Q256_BLOCK * sizeof(ds4_q256);
+    default:           return n_values * sizeof(float);
+    }
+}
+
+size_t ds4_kv_row_bytes(uint32_t n_nope, uint32_t n_rot)
+{
+    const size_t n_scale = ((size_t)n_nope + KV_SCALE_BLOCK - 1) / KV_SCALE_BLOCK;
+    return (n_nope + n_scale + 7) / 8 * 8 + 2 * (size_t)n_rot;
+}
+
+size_t ds4_index_row_bytes(uint32_t n)
+{
+    return n / 2 + n / INDEX_SCALE_BLOCK;
+}
+
+#if defined(__x86_64__)
+
+unsigned ds4_cpu_features(void)
+{
+    unsigned features = 0;
+
+    /* F16C has no name in every compiler; each processor with AVX2 has it. */
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("bmi2"))
+        features |= DS4_CPU_AVX2;
+    if (features && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vnni"))
+        features |= DS4_CPU_AVX512;
+    return features;
+}
+
+#elif defined(__aarch64__)
+
+unsigned ds4_cpu_features(void)
+{
+#if defined(__linux__)
+    const unsigned long need = HWCAP_ASIMDDP | HWCAP_FPHP | HWCAP_ASIMDHP;
+    return (getauxval(AT_HWCAP) & need) == need ? DS4_CPU_NEON : 0;
+#else
+    return DS4_CPU_NEON;        /* every Apple processor has them */
+#endif
+}
+
+#else
+
+unsigned ds4_cpu_features(void)
+{
+    return 0;
+}
+
+#endif
+
+const char *ds4_cpu_features_text(unsigned features)
+{
+    if (features & DS4_CPU_AVX512) return "avx2 avx512";
+    if (features & DS4_CPU_AVX2) return "avx2";
+    if (features & DS4_CPU_NEON) return "neon";
+    return "plain C";
+}
+
+void ds4_kernels_init(ds4_kernels *k, unsigned features)
+{
+    memset(k, 0, sizeof *k);
+    ds4_kernels_ref_matmul(k);
+    ds4_kernels_ref_vector(k);
+    ds4_kernels_ref_rows(k);
+    ds4_kernels_ref_attend(k);
+    (void)features;
+}
