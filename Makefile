@@ -26,7 +26,7 @@ WARN      := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wv
 # No contraction: a product and a sum are two roundings unless the kernel asks for one,
 # so that compilers agree with each other.
 CFLAGS    += -std=c11 $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno
-CPPFLAGS  += -D_GNU_SOURCE -Isrc -Iinclude
+CPPFLAGS  += -D_GNU_SOURCE -Isrc -Iinclude -Itests
 LDLIBS    += -lm -lpthread
 ifneq ($(SAN),)
 CFLAGS    += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
