@@ -1,0 +1,164 @@
+#!/bin/sh
+# check_tree.sh - the checker of the tree finds each kind of violation, planted one at a
+# time in a small tree that is otherwise clean.
+set -u
+root=$(pwd)
+out=${OUT:-build}
+box=$root/$out/cli_check_tree
+input=$root/$out/cli_check_tree.input
+mkdir -p "$root/$out"
+n=0 failed=0
+
+report() {                              # report RC NAME
+    n=$((n + 1))
+    if [ "$1" -eq 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; failed=1; fi
+}
+
+small_tree() {
+    rm -rf "$box"
+    mkdir -p "$box/src/base" "$box/src/format" "$box/src/kernels" "$box/src/text" "$box/src/engine" \
+             "$box/src/backend/cpu" "$box/src/backend/gpu" "$box/src/app/cli" "$box/tests/base" "$box/include"
+    echo '/* ds4.h - the public part. */' >"$box/include/ds4.h"
+    echo '/* a.h - one. */' >"$box/src/base/a.h"
+    echo '/* gg.h - two. */' >"$box/src/format/gg.h"
+    echo '/* kk.h - three. */' >"$box/src/kernels/kk.h"
+    echo '/* be.h - four. */' >"$box/src/backend/be.h"
+    echo '/* gpu.h - five. */' >"$box/src/backend/gpu/gpu.h"
+    echo '/* main.c - a program. */
+#include "engine/e.h"
+int main(void)
+{
+    printf("abort(); /* %s */", "exit(1)");
+    exit(0);
+}' >"$box/src/app/cli/main.c"
+    echo '/* e.c - an engine: it may say printf("x") in a comment. */
+#include "ds4.h"
+#include "backend/cpu/cpu.h"
+#include "base/a.h"
+#include <jansson.h>
+
+/* getenv("HOME") and
+   exit(1) are only words here */
+static const char *const words[] = { "exit(1)", "puts(\"x\")", "/*" };
+
+int fill(char *text, int c)
+{
+    if (c == 0x27 || c == '"'\"'"') return snprintf(text, 2, "%s", words[0]);
+    return ds4_exit(c);
+}' >"$box/src/engine/e.c"
+    echo '/* cpu.h - six. */
+#include "backend/be.h"
+#include "kernels/kk.h"' >"$box/src/backend/cpu/cpu.h"
+    echo '/* kk.c - seven. */
+#include "format/gg.h"
+#include "kernels/kk.h"' >"$box/src/kernels/kk.c"
+    echo '/* a_test.c - tests see everything. */
+#include "engine/e.h"
+#include <jansson.h>' >"$box/tests/base/a_test.c"
+}
+
+check() { sh "$root/tools/check_tree.sh" "$box"; }
+
+lines() { awk -v n="$1" -v t="$2" 'BEGIN { while (n-- > 0) print t }'; }
+
+# planted NAME FILE "file:line: rule:" with the file's new end on standard input
+planted() {
+    small_tree
+    cat >>"$box/$2"
+    text=$(check)
+    rc=$?
+    expect=$3
+    case "$rc:$text" in
+        1:"$expect"*"1 violations") report 0 "$1" ;;
+        *) report 1 "$1"; echo "# expected '$expect', got exit $rc:"; echo "$text" | sed 's/^/# /' ;;
+    esac
+}
+
+small_tree
+text=$(check); rc=$?
+[ $rc -eq 0 ] && [ "$text" = "tree: 11 files, 0 violations" ]; report $? "a clean tree is clean"
+[ $failed -eq 0 ] || echo "$text" | sed 's/^/# /'
+
+planted "base sees the engine" src/base/a.h "src/base/a.h:2: include:" <<'END'
+#include "engine/e.h"
+END
+planted "text sees format" src/text/t.h "src/text/t.h:2: include:" <<'END'
+/* t.h - eight. */
+#include "format/gg.h"
+END
+planted "format sees kernels" src/format/gg.h "src/format/gg.h:2: include:" <<'END'
+#include "kernels/kk.h"
+END
+planted "one backend sees another" src/backend/cpu/cpu.h "src/backend/cpu/cpu.h:4: include:" <<'END'
+#include "backend/gpu/gpu.h"
+END
+planted "a backend's interface sees a backend" src/backend/be.h "src/backend/be.h:2: include:" <<'END'
+#include "backend/cpu/cpu.h"
+END
+planted "one program sees another" src/app/cli/x.c "src/app/cli/x.c:2: include:" <<'END'
+/* x.c - eight. */
+#include "app/bench/b.h"
+END
+planted "an include without its folder" src/kernels/kk.c "src/kernels/kk.c:4: include:" <<'END'
+#include "kk.h"
+END
+planted "the same name twice" tests/base/e.c "tests/base/e.c:1: name:" <<'END'
+/* e.c - again. */
+END
+planted "no header comment" src/base/b.c "src/base/b.c:1: header:" <<'END'
+int b;
+END
+planted "a header comment of another file" src/base/b.c "src/base/b.c:1: header:" <<'END'
+/* c.c - something. */
+END
+planted "the environment" src/app/cli/main.c "src/app/cli/main.c:8: getenv:" <<'END'
+static const char *home = getenv("HOME");
+END
+planted "exit in the library" src/base/a.h "src/base/a.h:2: exit:" <<'END'
+static void f(void) { /* no */ exit(1); }
+END
+planted "abort in the library" src/base/a.h "src/base/a.h:2: exit:" <<'END'
+static void f(void) { abort (); }
+END
+planted "printf in the library" src/base/a.h "src/base/a.h:2: print:" <<'END'
+static void f(void) { printf("x"); }
+END
+planted "stderr in the library" src/base/a.h "src/base/a.h:2: print:" <<'END'
+static void f(void) { fprintf(stderr, "x"); }
+END
+planted "a library header twice" src/format/j.c "src/format/j.c:2: library:" <<'END'
+/* j.c - eight. */
+#include <jansson.h>
+END
+{ echo '/* long.c - eight. */'; lines 900 'extern int x;'; } >"$input"
+planted "a long file" src/base/long.c "src/base/long.c:901: length:" <"$input"
+{ printf '/* f.c - eight. */\nint f(void)\n{\n'; lines 79 '    x();'; echo '}'; } >"$input"
+planted "a long function" src/base/f.c "src/base/f.c:3: function: f() has 81 lines" <"$input"
+planted "a function's brace" src/base/f.c "src/base/f.c:2: brace:" <<'END'
+/* f.c - eight. */
+int f(int x) {
+    return x;
+}
+END
+printf 'int\tx;\n' >"$input"
+planted "a tab" src/base/a.h "src/base/a.h:2: tab:" <"$input"
+{ printf 'extern int '; lines 10 'abcdefghij' | tr -d '\n'; echo ';'; } >"$input"
+planted "a long line" src/base/a.h "src/base/a.h:2: columns: 112" <"$input"
+printf 'int x; \n' >"$input"
+planted "white space at the end" src/base/a.h "src/base/a.h:2: space:" <"$input"
+printf '/* %s: later */\n' "TO""DO" >"$input"
+planted "an unfinished thing" src/base/a.h "src/base/a.h:2: unfinished:" <"$input"
+printf 'See /%s/x.\n' "tm""p" >"$input"
+planted "a path" tests/base/x.sh "tests/base/x.sh:1: path:" <"$input"
+printf 'See /%s/joe/x.\n' "hom""e" >"$input"
+planted "a home directory" README.md "README.md:1: path:" <"$input"
+
+small_tree
+{ printf '/* f.c - eight. */\nint f(void)\n{\n'; lines 60 '    x();'; echo '}'
+  echo '/* 80 columns are not 110: ｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜ */'; } >"$box/src/base/f.c"
+text=$(check); rc=$?
+[ $rc -eq 0 ] && [ "$text" = "tree: 1 functions have more than the 60 lines that are wanted
+tree: 12 files, 0 violations" ]; report $? "a longish function is a warning, wide characters are one column"
+
+echo "1..$n"
+exit $failed

@@ -1,0 +1,254 @@
+#!/bin/sh
+# setup.sh - install what building, testing, checking or fuzzing needs, if it is missing.
+#
+#   tools/setup.sh [--dry-run] GROUP...      groups: build test check fuzz
+#
+# Silent when everything is there. Otherwise it says in one line what it installs and how,
+# then does it with apt-get, dnf, pacman or Homebrew. --dry-run only prints the commands.
+set -u
+
+dry_run=no
+wanted=
+for arg in "$@"; do
+    case $arg in
+        --dry-run)              dry_run=yes ;;
+        build|test|check|fuzz)  wanted="$wanted $arg" ;;
+        *) echo "setup: unknown argument '$arg'; expected --dry-run, build, test, check or fuzz" >&2
+           exit 2 ;;
+    esac
+done
+[ -n "$wanted" ] || wanted=" build"
+system=$(uname -s) machine=$(uname -m)
+cc=${CC:-cc}
+
+# ---- what is there ------------------------------------------------------------------
+
+has() { command -v "$1" >/dev/null 2>&1; }
+has_lib() { has pkg-config && pkg-config --exists "$1" 2>/dev/null; }
+has_compiler() { echo '#include <stdio.h>' | "$cc" -E - >/dev/null 2>&1; }
+# A gcc answers with a path when it has the file and with the bare name when not.
+has_file() {
+    case $("$1" -print-file-name="$2" 2>/dev/null) in
+        */*) return 0 ;;
+        *)   return 1 ;;
+    esac
+}
+# gcc's sanitizers are packages of their own on some systems; clang's come with it or not.
+has_sanitizers() {
+    [ "$system" = Darwin ] || has_file "$cc" libasan.so ||
+    "$cc" --version 2>/dev/null | { read -r first; case $first in *clang*) true ;; *) false ;; esac; }
+}
+has_clang_runtime() {
+    has clang || return 1
+    [ "$system" = Darwin ] || [ -d "$(clang -print-runtime-dir 2>/dev/null)" ]
+}
+# The Arm kernels run natively on Arm and are emulated on x86-64 Linux only.
+emulates_arm() { [ "$system" = Linux ] && [ "$machine" = x86_64 ]; }
+
+# Is the need met? Libraries that macOS brings itself have no package there.
+met() {
+    case $1 in
+        compiler)      has_compiler ;;
+        make)          has make ;;
+        pkg-config)    has pkg-config ;;
+        pcre2)         has_lib libpcre2-8 ;;
+        jansson)       has_lib jansson ;;
+        libedit)       [ "$system" = Darwin ] || has_lib libedit ;;
+        cmocka)        has_lib cmocka ;;
+        sanitizers)    has_sanitizers ;;
+        arm-compiler)  ! emulates_arm || has aarch64-linux-gnu-gcc ;;
+        arm-libc)      ! emulates_arm || has_file aarch64-linux-gnu-gcc libc.a ;;
+        arm-emulator)  ! emulates_arm || has qemu-aarch64 ;;
+        clang)         has clang ;;
+        clang-runtime) has_clang_runtime ;;
+    esac
+}
+
+needs_of() {
+    case $1 in
+        build) echo compiler make pkg-config pcre2 jansson libedit ;;
+        test)  echo cmocka ;;
+        check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
+        fuzz)  echo clang clang-runtime ;;
+    esac
+}
+
+# need           apt-get                dnf                    pacman                 brew
+# "-": nothing to install there; "?": that system has no such package.
+packages="
+compiler         gcc,libc6-dev          gcc,glibc-devel        gcc                    ?
+make             make                   make                   make                   make
+pkg-config       pkg-config             pkgconf-pkg-config     pkgconf                pkgconf
+pcre2            libpcre2-dev           pcre2-devel            pcre2                  pcre2
+jansson          libjansson-dev         jansson-devel          jansson                jansson
+libedit          libedit-dev            libedit-devel          libedit                -
+cmocka           libcmocka-dev          libcmocka-devel        cmocka                 cmocka
+sanitizers       gcc                    libasan,libubsan       gcc-libs               -
+arm-compiler     gcc-aarch64-linux-gnu  ?                      aarch64-linux-gnu-gcc  -
+arm-libc         libc6-dev-arm64-cross  ?                      aarch64-linux-gnu-glibc -
+arm-emulator     qemu-user              ?                      qemu-user              -
+clang            clang                  clang                  clang                  ?
+clang-runtime    libclang-rt-DEFAULT-dev compiler-rt           compiler-rt            ?
+"
+
+# Needs of the check group that a system cannot meet are left out: `make check` skips them.
+optional() {
+    case $1 in
+        arm-*) return 0 ;;
+        *)     return 1 ;;
+    esac
+}
+
+missing=
+for group in $wanted; do
+    for need in $(needs_of "$group"); do
+        met "$need" || missing="$missing $need"
+    done
+done
+[ -n "$missing" ] || exit 0
+
+# ---- how to get it ------------------------------------------------------------------
+
+manager=
+for candidate in brew apt-get dnf pacman; do
+    [ "$candidate" = brew ] && [ "$system" != Darwin ] && continue
+    if has "$candidate"; then
+        manager=$candidate
+        break
+    fi
+done
+if [ -z "$manager" ]; then
+    echo "setup: missing:$missing; this system has no apt-get, dnf, pacman or Homebrew" \
+         "to install them with: please install them by hand" >&2
+    exit 1
+fi
+
+# Debian and Ubuntu number some packages after the default compiler's version.
+default_version() {
+    apt-cache show "$1" 2>/dev/null | while read -r key value; do
+        case $key in
+            Depends:)
+                value=${value#*"$1"-}
+                echo "${value%%[!0-9]*}"
+                break ;;
+        esac
+    done
+}
+
+package_of() {
+    echo "$packages" | while read -r need apt dnf pacman brew; do
+        [ "$need" = "$1" ] || continue
+        case $manager in
+            apt-get) echo "$apt" ;;
+            dnf)     echo "$dnf" ;;
+            pacman)  echo "$pacman" ;;
+            brew)    echo "$brew" ;;
+        esac
+    done
+}
+
+as_root=
+sudo_words=
+if [ "$manager" != brew ] && [ "$(id -u)" != 0 ]; then
+    if ! has sudo; then
+        echo "setup: missing:$missing; not root and no sudo here: please install them as root" >&2
+        exit 1
+    fi
+    as_root=sudo
+    [ -t 0 ] || as_root="sudo -n"
+    sudo_words=" and sudo"
+fi
+
+run() {
+    if [ "$dry_run" = yes ]; then
+        echo "$*"
+    else
+        "$@"
+    fi
+}
+
+install_now() {
+    case $manager in
+        apt-get)
+            run $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+                --no-install-recommends -o Dpkg::Use-Pty=0 "$@" >&3 ;;
+        dnf)    run $as_root dnf install -y -q "$@" >&3 ;;
+        pacman) run $as_root pacman -S --needed --noconfirm "$@" >&3 ;;
+        brew)   run env HOMEBREW_NO_AUTO_UPDATE=1 NONINTERACTIVE=1 brew install -q "$@" >&3 ;;
+    esac
+}
+
+refresh() {
+    case $manager in
+        apt-get) run $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&3 ;;
+        pacman)  run $as_root pacman -Sy --noconfirm >&3 ;;
+        *)       : ;;
+    esac
+}
+
+# apt-get knows no package at all until its lists were fetched once.
+lists_known() { [ "$manager" != apt-get ] || apt-cache show make >/dev/null 2>&1; }
+
+# The tools' own chatter goes nowhere, or to the terminal with --dry-run.
+if [ "$dry_run" = yes ]; then
+    exec 3>&1
+else
+    exec 3>/dev/null
+fi
+
+refreshed=no
+announce_refresh=
+lists_known || announce_refresh=" after refreshing its lists"
+
+names=
+left_out=
+for need in $missing; do
+    package=$(package_of "$need")
+    case $package in
+        -)  ;;
+        \?) optional "$need" || left_out="$left_out $need" ;;
+        *)  for name in ${package%,*} ${package#*,}; do
+                case " $names " in *" $name "*) ;; *) names="$names $name" ;; esac
+            done ;;
+    esac
+done
+if [ -n "$left_out" ]; then
+    hint="please install by hand"
+    [ "$manager" = brew ] && hint="please run: xcode-select --install"
+    echo "setup: missing:$left_out; $manager has no package for this: $hint" >&2
+    exit 1
+fi
+[ -n "$names" ] || exit 0
+echo "setup: installing$names (with $manager$sudo_words$announce_refresh)"
+
+if [ -n "$announce_refresh" ]; then
+    refresh || exit 1
+    refreshed=yes
+fi
+final=
+for name in $names; do
+    case $name in
+        libclang-rt-DEFAULT-dev)        # older systems have it inside clang
+            name=libclang-rt-$(default_version clang)-dev
+            apt-cache show "$name" >/dev/null 2>&1 || continue ;;
+    esac
+    final="$final $name"
+done
+# shellcheck disable=SC2086
+if ! install_now $final; then
+    # Old lists name versions that the server no longer has.
+    if [ "$refreshed" = yes ] || ! refresh || ! install_now $final; then
+        echo "setup: $manager could not install$final" >&2
+        exit 1
+    fi
+fi
+[ "$dry_run" = yes ] && exit 0
+
+still=
+for need in $missing; do
+    met "$need" || optional "$need" || still="$still $need"
+done
+if [ -n "$still" ]; then
+    echo "setup: still missing after the installation:$still" >&2
+    exit 1
+fi
