@@ -1,0 +1,48 @@
+/* backend.h - what a CPU, CUDA or Metal backend provides (floor 2). */
+#ifndef DS4_BACKEND_BACKEND_H
+#define DS4_BACKEND_BACKEND_H
+
+#include "backend/op.h"
+#include "base/err.h"
+
+typedef struct ds4_dev ds4_dev;     /* one opened device, defined by each backend */
+
+/* The largest sizes that steps will have, so that a device can take its scratch memory
+ * once. */
+typedef struct ds4_limits {
+    uint32_t n_threads;             /* CPU only; 0: one for each processor */
+    uint32_t max_batch;             /* tokens in a step */
+    uint32_t max_in;                /* longest activation row that is multiplied */
+    uint32_t max_heads, max_head;   /* attention heads, values in one */
+    uint32_t max_rows;              /* attention rows one token can see */
+    uint32_t max_index_rows;        /* indexer rows one token can see */
+    uint32_t max_used, max_ffn;     /* experts of a token, expert width */
+    uint32_t max_embd;
+} ds4_limits;
+
+typedef struct ds4_backend {
+    const char *name;               /* "cpu", "cuda", "metal": also the spelling in options */
+
+    /* Life cycle. open() fails with DS4_E_DEVICE or DS4_E_NOMEM and a reason, never exits. */
+    ds4_status (*open)(ds4_dev **out, const ds4_limits *limits, ds4_err *err);
+    void       (*close)(ds4_dev *dev);                          /* NULL is fine */
+    uint32_t   (*threads)(const ds4_dev *dev);
+
+    /* Memory. alloc() gives zeroed memory, taken from the system as it is touched where
+     * the device can; map() wraps host memory, which must outlive the buffer, without a copy. */
+    ds4_status (*alloc)(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
+    ds4_status (*map)(ds4_dev *dev, const void *host, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
+    void       (*free)(ds4_dev *dev, ds4_buf *buf);             /* NULL is fine */
+    ds4_status (*write)(ds4_dev *dev, ds4_view to, const void *from, uint64_t n_bytes, ds4_err *err);
+    ds4_status (*read)(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4_err *err);
+    ds4_status (*zero)(ds4_dev *dev, ds4_view at, uint64_t n_bytes, ds4_err *err);
+
+    /* Work. run() executes or queues ops[0..n) in order over one batch; results are visible
+     * to read() after sync(). ops and batch stay valid until sync(). */
+    ds4_status (*run)(ds4_dev *dev, const ds4_batch *batch, const ds4_op *ops, uint32_t n, ds4_err *err);
+    ds4_status (*sync)(ds4_dev *dev, ds4_err *err);
+} ds4_backend;
+
+extern const ds4_backend ds4_backend_cpu;   /* always built */
+
+#endif

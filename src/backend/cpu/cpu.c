@@ -1,0 +1,233 @@
+/* cpu.c - the CPU backend: opening, memory, and running a list of operations.
+ *
+ * Memory is plain host memory, so views are pointers and run() has finished when it
+ * returns. Every operation splits its work by a fixed rule over independent outputs;
+ * nothing is ever summed across threads, which is why results do not depend on their
+ * number. */
+#include "backend/cpu/cpu_local.h"
+
+#include "base/knob.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
+void *cpu_reserve(uint64_t n_bytes)
+{
+    void *p = mmap(NULL, (size_t)(n_bytes ? n_bytes : 1), PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void cpu_release(void *data, uint64_t n_bytes)
+{
+    if (data) munmap(data, (size_t)(n_bytes ? n_bytes : 1));
+}
+
+/* ---- opening -------------------------------------------------------------------------- */
+
+static uint64_t score_floats(const ds4_limits *l)
+{
+    const uint64_t attention = (uint64_t)l->max_heads * l->max_rows;
+    return attention > l->max_index_rows ? attention : l->max_index_rows;
+}
+
+static void free_own(cpu_own *own, const ds4_limits *l)
+{
+    cpu_release(own->row, (uint64_t)l->max_in * sizeof(float));
+    cpu_release(own->rows, (uint64_t)l->max_rows * l->max_head * sizeof(float));
+    cpu_release((void *)own->row_at, (uint64_t)l->max_rows * sizeof(float *));
+    cpu_release(own->scores, score_floats(l) * sizeof(float));
+}
+
+static bool reserve_own(cpu_own *own, const ds4_limits *l)
+{
+    own->row = cpu_reserve((uint64_t)l->max_in * sizeof(float));
+    own->rows = cpu_reserve((uint64_t)l->max_rows * l->max_head * sizeof(float));
+    own->row_at = cpu_reserve((uint64_t)l->max_rows * sizeof(float *));
+    own->scores = cpu_reserve(score_floats(l) * sizeof(float));
+    return own->row && own->rows && own->row_at && own->scores;
+}
+
+static void cpu_close(ds4_dev *dev)
+{
+    if (!dev) return;
+    const uint32_t n = dev->team ? ds4_team_size(dev->team) : 0;
+    for (uint32_t i = 0; dev->own && i < n; i++) free_own(&dev->own[i], &dev->limits);
+    cpu_moe_free(dev);
+    free(dev->own);
+    cpu_release(dev->act, dev->act_bytes);
+    ds4_team_free(dev->team);
+    free(dev);
+}
+
+static ds4_status open_scratch(ds4_dev *dev, ds4_err *err)
+{
+    const ds4_limits *l = &dev->limits;
+    const uint32_t    n = ds4_team_size(dev->team);
+
+    dev->own = calloc(n, sizeof *dev->own);
+    /* ds4_q32 takes 36 bytes for 32 values, less than the 40 that are counted here. */
+    dev->act_bytes = (uint64_t)l->max_batch * l->max_in * 40 / 32 + 64;
+    dev->act = cpu_reserve(dev->act_bytes);
+    bool ok = dev->own && dev->act;
+    for (uint32_t i = 0; ok && i < n; i++) ok = reserve_own(&dev->own[i], l);
+    if (!ok) return ds4_fail(err, DS4_E_NOMEM, "no memory for the scratch of %u threads", n);
+    return cpu_moe_create(dev, err);
+}
+
+static ds4_status cpu_open(ds4_dev **out, const ds4_limits *limits, ds4_err *err)
+{
+    const uint64_t unused = ds4_knob_u64(DS4_KNOB_CPU_MASK, 0);
+    ds4_dev       *dev = calloc(1, sizeof *dev);
+
+    if (!dev) return ds4_fail(err, DS4_E_NOMEM, "no memory for a device");
+    dev->limits = *limits;
+    ds4_kernels_init(&dev->k, ds4_cpu_features() & ~(unsigned)unused);
+
+    ds4_status st = ds4_team_create(&dev->team, limits->n_threads ? limits->n_threads : ds4_cpu_count(), err);
+    if (st == DS4_OK) st = open_scratch(dev, err);
+    if (st != DS4_OK) {
+        cpu_close(dev);
+        return st;
+    }
+    *out = dev;
+    return DS4_OK;
+}
+
+static uint32_t cpu_threads(const ds4_dev *dev)
+{
+    return ds4_team_size(dev->team);
+}
+
+/* ---- memory --------------------------------------------------------------------------- */
+
+static ds4_status new_buf(void *data, uint64_t n_bytes, bool is_mapped, ds4_buf **out, ds4_err *err)
+{
+    ds4_buf *buf = data ? malloc(sizeof *buf) : NULL;
+    if (!buf) {
+        if (!is_mapped) cpu_release(data, n_bytes);
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for %llu bytes", (unsigned long long)n_bytes);
+    }
+    *buf = (ds4_buf){ .data = data, .n_bytes = n_bytes, .is_mapped = is_mapped };
+    *out = buf;
+    return DS4_OK;
+}
+
+static ds4_status cpu_alloc(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
+{
+    (void)dev;
+    return new_buf(cpu_reserve(n_bytes), n_bytes, false, out, err);
+}
+
+static ds4_status cpu_map(ds4_dev *dev, const void *host, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
+{
+    (void)dev;
+    return new_buf((void *)(uintptr_t)host, n_bytes, true, out, err);
+}
+
+static void cpu_free(ds4_dev *dev, ds4_buf *buf)
+{
+    (void)dev;
+    if (!buf) return;
+    if (!buf->is_mapped) cpu_release(buf->data, buf->n_bytes);
+    free(buf);
+}
+
+static ds4_status check_range(ds4_view v, uint64_t n_bytes, ds4_err *err)
+{
+    if (v.off <= v.buf->n_bytes && n_bytes <= v.buf->n_bytes - v.off) return DS4_OK;
+    return ds4_fail(err, DS4_E_ARG, "%llu bytes at %llu are outside a buffer of %llu",
+                    (unsigned long long)n_bytes, (unsigned long long)v.off,
+                    (unsigned long long)v.buf->n_bytes);
+}
+
+static ds4_status cpu_write(ds4_dev *dev, ds4_view to, const void *from, uint64_t n_bytes, ds4_err *err)
+{
+    (void)dev;
+    DS4_TRY(check_range(to, n_bytes, err));
+    memcpy(cpu_at(to), from, (size_t)n_bytes);
+    return DS4_OK;
+}
+
+static ds4_status cpu_read(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4_err *err)
+{
+    (void)dev;
+    DS4_TRY(check_range(from, n_bytes, err));
+    memcpy(to, cpu_at(from), (size_t)n_bytes);
+    return DS4_OK;
+}
+
+static ds4_status cpu_zero(ds4_dev *dev, ds4_view at, uint64_t n_bytes, ds4_err *err)
+{
+    (void)dev;
+    DS4_TRY(check_range(at, n_bytes, err));
+    memset(cpu_at(at), 0, (size_t)n_bytes);
+    return DS4_OK;
+}
+
+/* ---- running -------------------------------------------------------------------------- */
+
+void cpu_run(ds4_dev *dev, ds4_team_fn *fn, void *ctx, uint64_t n_items)
+{
+    if (n_items < 2) fn(ctx, 0, 1);
+    else ds4_team_run(dev->team, fn, ctx);
+}
+
+void cpu_angle(float *c, float *s, uint32_t pos, float freq)
+{
+    const float angle = (float)pos * freq;
+    *c = (float)cos((double)angle);
+    *s = (float)sin((double)angle);
+}
+
+static ds4_status run_one(ds4_dev *dev, const ds4_op *op, ds4_err *err)
+{
+    switch (op->kind) {
+    case DS4_OP_ANGLES:      cpu_angles(dev, &op->angles); return DS4_OK;
+    case DS4_OP_EMBED:       cpu_embed(dev, &op->embed); return DS4_OK;
+    case DS4_OP_PROJECT:     cpu_project(dev, &op->project); return DS4_OK;
+    case DS4_OP_HC_ENTER:    cpu_hc_enter(dev, &op->hc_enter); return DS4_OK;
+    case DS4_OP_HC_LEAVE:    cpu_hc_leave(dev, &op->hc_leave); return DS4_OK;
+    case DS4_OP_NORM:        cpu_norm(dev, &op->norm); return DS4_OK;
+    case DS4_OP_HEADS:       cpu_heads(dev, &op->heads); return DS4_OK;
+    case DS4_OP_KV_ROW:      cpu_kv_row(dev, &op->kv_row); return DS4_OK;
+    case DS4_OP_COMPRESS:    cpu_compress(dev, &op->compress); return DS4_OK;
+    case DS4_OP_INDEX_QUERY: cpu_index_query(dev, &op->index_query); return DS4_OK;
+    case DS4_OP_SELECT:      cpu_select(dev, &op->select); return DS4_OK;
+    case DS4_OP_ATTEND:      cpu_attend(dev, &op->attend); return DS4_OK;
+    case DS4_OP_WINDOW:      cpu_window(dev, &op->window); return DS4_OK;
+    case DS4_OP_ROUTE:       cpu_route(dev, &op->route); return DS4_OK;
+    case DS4_OP_EXPERTS:     cpu_experts(dev, &op->experts); return DS4_OK;
+    case DS4_OP_HC_MERGE:    cpu_hc_merge(dev, &op->hc_merge); return DS4_OK;
+    case DS4_N_OPS:          break;
+    }
+    return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %d (%s) is unknown to the CPU backend",
+                    (int)op->kind, op->name);
+}
+
+static ds4_status cpu_run_ops(ds4_dev *dev, const ds4_batch *batch, const ds4_op *ops, uint32_t n, ds4_err *err)
+{
+    dev->batch = batch;
+    for (uint32_t i = 0; i < n; i++) DS4_TRY(run_one(dev, &ops[i], err));
+    return DS4_OK;
+}
+
+static ds4_status cpu_sync(ds4_dev *dev, ds4_err *err)
+{
+    (void)dev;
+    (void)err;
+    return DS4_OK;
+}
+
+const ds4_backend ds4_backend_cpu = {
+    .name = "cpu", .open = cpu_open, .close = cpu_close, .threads = cpu_threads,
+    .alloc = cpu_alloc, .map = cpu_map, .free = cpu_free,
+    .write = cpu_write, .read = cpu_read, .zero = cpu_zero,
+    .run = cpu_run_ops, .sync = cpu_sync,
+};

@@ -1,0 +1,106 @@
+/* cpu_local.h - what the files of the CPU backend share. */
+#ifndef DS4_BACKEND_CPU_LOCAL_H
+#define DS4_BACKEND_CPU_LOCAL_H
+
+#include "backend/backend.h"
+#include "base/team.h"
+#include "kernels/kernels.h"
+
+struct ds4_buf {
+    uint8_t *data;
+    uint64_t n_bytes;
+    bool     is_mapped;             /* somebody else's memory */
+};
+
+/* Scratch of one team member. */
+typedef struct cpu_own {
+    float        *row;              /* [max_in] a decoded weight row */
+    float        *rows;             /* [max_rows][max_head] unpacked attention rows */
+    const float **row_at;           /* [max_rows] */
+    float        *scores;           /* [max_heads][max_rows], also [max_index_rows] */
+} cpu_own;
+
+struct ds4_dev {
+    ds4_team        *team;
+    ds4_kernels      k;
+    ds4_limits       limits;
+    cpu_own         *own;           /* [team size] */
+    uint8_t         *act;           /* encoded activations of one product */
+    uint64_t         act_bytes;
+    struct cpu_moe  *moe;           /* see cpu_moe.c */
+    const ds4_batch *batch;         /* of the run in progress */
+};
+
+static inline uint8_t *cpu_at(ds4_view v)
+{
+    return v.buf->data + v.off;
+}
+
+static inline float *cpu_floats(ds4_view v)
+{
+    return (float *)(void *)cpu_at(v);
+}
+
+static inline float *cpu_row(ds4_rows rows, uint32_t t)
+{
+    return cpu_floats(rows.at) + (uint64_t)t * rows.stride;
+}
+
+/* Run fn on the team, or here if there is too little to share. */
+void cpu_run(ds4_dev *dev, ds4_team_fn *fn, void *ctx, uint64_t n_items);
+
+/* Memory that the system provides as it is touched, zeroed; NULL on failure. */
+void *cpu_reserve(uint64_t n_bytes);
+void  cpu_release(void *data, uint64_t n_bytes);
+
+/* Cosine and sine of float32 (pos * freq), exact for that float: docs/MODEL.md section 3.5. */
+void cpu_angle(float *c, float *s, uint32_t pos, float freq);
+
+/* Encode n_rows activation rows of n values as `act` wants them, [n_rows][ds4_act_bytes()]. */
+void cpu_encode(const ds4_kernels *k, ds4_act act, uint8_t *out, const float *x, uint32_t n);
+
+/* Rows from .. to-1 of one matrix times all activation rows. x is in the form of the
+ * matrix, or float32 with precise. */
+typedef struct cpu_slab {
+    const uint8_t *w;
+    uint32_t       dtype, n_in;
+    uint64_t       row_bytes;
+    const uint8_t *x;
+    uint64_t       x_stride;        /* bytes */
+    uint32_t       n_tokens;
+    float         *y;
+    uint64_t       y_stride;        /* floats */
+    bool           precise;
+} cpu_slab;
+void cpu_multiply(const ds4_dev *dev, const cpu_slab *slab, uint64_t from, uint64_t to, float *row);
+
+/* Attention and indexer rows of a session, wherever they lie. */
+static inline uint8_t *cpu_block_row(const ds4_span *span, uint64_t off, uint64_t row_bytes,
+                                     uint32_t ratio, uint32_t i_row)
+{
+    const uint32_t per_block = DS4_BLOCK_TOKENS / ratio;
+    return cpu_at(span->blocks[i_row / per_block]) + off + (i_row % per_block) * row_bytes;
+}
+
+/* One function for each operation, named after it. */
+void cpu_angles(ds4_dev *dev, const ds4_op_angles *op);
+void cpu_embed(ds4_dev *dev, const ds4_op_embed *op);
+void cpu_project(ds4_dev *dev, const ds4_op_project *op);
+void cpu_hc_enter(ds4_dev *dev, const ds4_op_hc_enter *op);
+void cpu_hc_leave(ds4_dev *dev, const ds4_op_hc_leave *op);
+void cpu_hc_merge(ds4_dev *dev, const ds4_op_hc_merge *op);
+void cpu_norm(ds4_dev *dev, const ds4_op_norm *op);
+void cpu_heads(ds4_dev *dev, const ds4_op_heads *op);
+void cpu_kv_row(ds4_dev *dev, const ds4_op_kv_row *op);
+void cpu_compress(ds4_dev *dev, const ds4_op_compress *op);
+void cpu_index_query(ds4_dev *dev, const ds4_op_index_query *op);
+void cpu_select(ds4_dev *dev, const ds4_op_select *op);
+void cpu_attend(ds4_dev *dev, const ds4_op_attend *op);
+void cpu_window(ds4_dev *dev, const ds4_op_window *op);
+void cpu_route(ds4_dev *dev, const ds4_op_route *op);
+void cpu_experts(ds4_dev *dev, const ds4_op_experts *op);
+
+ds4_status cpu_moe_create(ds4_dev *dev, ds4_err *err);
+void       cpu_moe_free(ds4_dev *dev);
+
+#endif

@@ -1,0 +1,260 @@
+/* op.h - the model-sized operations that a step is made of (floor 2).
+ *
+ * src/model writes a step as an array of these; a backend executes it in order. Every
+ * operation says what it reads and writes; formulas are in docs/MODEL.md at the section
+ * named. Activations are float32 rows, one row for each token of the batch. */
+#ifndef DS4_BACKEND_OP_H
+#define DS4_BACKEND_OP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct ds4_buf ds4_buf;     /* device memory, owned by the device that made it */
+
+/* A place in device memory. */
+typedef struct ds4_view {
+    ds4_buf *buf;
+    uint64_t off;                   /* bytes */
+} ds4_view;
+
+/* Float rows: row t starts at off + t * stride * 4. */
+typedef struct ds4_rows {
+    ds4_view at;
+    uint32_t stride;                /* floats from one row to the next */
+} ds4_rows;
+
+/* A weight matrix [n_out][n_in], or several of them one behind the other. */
+typedef struct ds4_matrix {
+    ds4_view at;
+    uint32_t dtype;                 /* ds4_dtype */
+    uint32_t n_in, n_out;
+    uint32_t n_mats;                /* experts; 1 for a plain matrix */
+    uint64_t row_bytes;
+} ds4_matrix;
+
+/* ---- what a step works on ----------------------------------------------------------- */
+
+/* Where the state of one layer lies; the same in every session of an engine. */
+typedef struct ds4_kv_layer {
+    uint32_t ratio;                 /* 0, 4 or 128 tokens in a compressed row */
+    uint64_t raw_off;               /* tail: ring of n_window attention rows, slot pos % n_window */
+    uint64_t comp_off;              /* tail: compressor ring, see ds4_op_compress */
+    uint64_t icomp_off;             /* tail: indexer compressor ring */
+    uint64_t row_off;               /* block: attention rows of the block's tokens */
+    uint64_t irow_off;              /* block: indexer rows */
+} ds4_kv_layer;
+
+enum { DS4_BLOCK_TOKENS = 256 };    /* tokens whose compressed rows make one block */
+
+/* The form of all sessions' state. */
+typedef struct ds4_kv_layout {
+    uint32_t n_nope, n_rot;         /* an attention row: values rounded to FP8, values kept in F16 */
+    uint32_t n_index;               /* values in an indexer row; 0 without an indexer */
+    uint32_t n_window;
+    bool     exact;                 /* rows are plain float32, no rounding (diagnostic) */
+    uint64_t row_bytes, irow_bytes;
+    uint64_t block_bytes, tail_bytes;
+    uint32_t n_layers;
+    const ds4_kv_layer *layer;      /* [n_layers] */
+} ds4_kv_layout;
+
+/* The tokens of one session in the batch: rows first .. first + n - 1. */
+typedef struct ds4_span {
+    uint32_t        first, n;
+    uint32_t        pos;            /* position of the first of them */
+    ds4_view        tail;
+    const ds4_view *blocks;         /* block b holds the rows of tokens 256b .. 256b + 255 */
+} ds4_span;
+
+typedef struct ds4_batch {
+    uint32_t             n_tokens, n_spans;
+    const int32_t       *token;     /* [n_tokens] ids */
+    const uint32_t      *pos;       /* [n_tokens] positions */
+    const ds4_span      *span;      /* [n_spans], in order, together all tokens */
+    const uint32_t      *span_of;   /* [n_tokens] */
+    const ds4_kv_layout *kv;
+} ds4_batch;
+
+/* ---- the operations ------------------------------------------------------------------ */
+
+typedef enum ds4_op_kind {
+    DS4_OP_ANGLES, DS4_OP_EMBED, DS4_OP_PROJECT, DS4_OP_HC_ENTER, DS4_OP_HC_LEAVE, DS4_OP_NORM,
+    DS4_OP_HEADS, DS4_OP_KV_ROW, DS4_OP_COMPRESS, DS4_OP_INDEX_QUERY, DS4_OP_SELECT, DS4_OP_ATTEND,
+    DS4_OP_WINDOW, DS4_OP_ROUTE, DS4_OP_EXPERTS, DS4_OP_HC_MERGE, DS4_N_OPS
+} ds4_op_kind;
+
+/* out = cosines [n_rot/2] then sines [n_rot/2] of each token's position times freq.
+ * Section 3.5: the product is float32, its cosine exact for that float. */
+typedef struct ds4_op_angles {
+    ds4_view freq;                  /* [n_rot / 2] float32 */
+    uint32_t n_rot;
+    ds4_rows out;                   /* [n_rot] */
+} ds4_op_angles;
+
+/* h = n_hc copies of the token's embedding. Section 3.1. */
+typedef struct ds4_op_embed {
+    ds4_matrix table;               /* [n_vocab][n_embd] */
+    uint32_t   n_hc;
+    ds4_rows   h;                   /* [n_hc * n_embd] */
+} ds4_op_embed;
+
+/* y = W x for up to DS4_MAX_PROJECT matrices side by side. With `precise` the activations
+ * stay float32 whatever the weight type; without, integer types multiply with int8
+ * activations as their format intends. Section 3. */
+enum { DS4_MAX_PROJECT = 16 };
+typedef struct ds4_product {
+    ds4_matrix w;
+    ds4_rows   x, y;
+    bool       precise;
+} ds4_product;
+typedef struct ds4_op_project {
+    uint32_t    n;
+    uint32_t    n_rows;             /* activation rows; 0: one for each token of the batch */
+    ds4_product part[DS4_MAX_PROJECT];
+} ds4_op_project;
+
+/* Enter a hyper-connection and norm: from the streams h and m = fn * h (unscaled)
+ * a = rms(sum_s pre[s] h[s], norm), gate = post[n_hc] then comb[n_hc][n_hc]. Sections 3.2, 3.4. */
+typedef struct ds4_op_hc_enter {
+    uint32_t n_hc, n_embd, n_iters;
+    float    norm_eps, hc_eps;
+    ds4_view scale, base, norm;     /* float32 [3], [n_hc * (2 + n_hc)], [n_embd] */
+    ds4_rows h, m, a, gate;
+} ds4_op_hc_enter;
+
+/* h_new[j] = post[j] y + sum_i comb[i][j] h[i]. Section 3.3. */
+typedef struct ds4_op_hc_leave {
+    uint32_t n_hc, n_embd;
+    ds4_rows h, y, gate, h_new;
+} ds4_op_hc_leave;
+
+/* y = rms(x, w). */
+typedef struct ds4_op_norm {
+    uint32_t n;
+    float    eps;
+    ds4_view w;
+    ds4_rows x, y;
+} ds4_op_norm;
+
+/* In place, each head: rms without weight, then rotate the last n_rot values. Section 3.6. */
+typedef struct ds4_op_heads {
+    uint32_t n_heads, n_head, n_rot;
+    float    eps;
+    ds4_rows angles, q;
+} ds4_op_heads;
+
+/* row = pack(rotate(rms(x, w))), one for each token, not yet in the window. Section 3.6. */
+typedef struct ds4_op_kv_row {
+    float    eps;
+    ds4_view w;
+    ds4_rows angles, x;
+    ds4_view rows;                  /* [n_tokens][row_bytes] */
+} ds4_op_kv_row;
+
+/* Feed the projections k and s of every token to a compressor; write the rows that become
+ * complete into their blocks. The ring in the tail holds the last `2 * 4` (ratio 4) or 128
+ * tokens' k and s (bias added), token pos in slot pos % slots: k [slots][width], then s
+ * the same; width = 2 n for ratio 4, n for ratio 128. Section 3.7. */
+typedef struct ds4_op_compress {
+    uint32_t layer;                 /* in ds4_kv_layout */
+    bool     index;                 /* the indexer's compressor: Hadamard and FP4 instead of FP8 */
+    uint32_t n, n_rot;              /* values in a row */
+    float    eps;
+    ds4_view ape, norm, freq;       /* float32 [ratio][width], [n], [n_rot / 2] */
+    ds4_rows k, s;                  /* [width]; s is changed: the bias is added */
+} ds4_op_compress;
+
+/* Indexer queries: rotate, Hadamard, FP4; packed rows for each token and head. Section 3.9. */
+typedef struct ds4_op_index_query {
+    uint32_t n_heads, n, n_rot;
+    ds4_rows angles, q;             /* q is changed */
+    ds4_view packed;                /* [n_tokens][n_heads][irow_bytes] */
+} ds4_op_index_query;
+
+/* The top_k rows of each token in ascending order; a token that sees no more than top_k
+ * rows is left alone (it attends to all). Ties: the lower row. Section 3.9. */
+typedef struct ds4_op_select {
+    uint32_t layer, n_heads, n, top_k;
+    float    scale;                 /* of the head weights */
+    ds4_rows weight;                /* [n_heads] */
+    ds4_view query;                 /* as ds4_op_index_query packed them */
+    ds4_view chosen;                /* int32 [n_tokens][top_k] */
+} ds4_op_select;
+
+/* Attention of all heads over the window, then the compressed rows; rotates back. Section 3.6. */
+typedef struct ds4_op_attend {
+    uint32_t layer, n_heads, n_head, n_rot, top_k;
+    float    scale;
+    ds4_view sink;                  /* float32 [n_heads] */
+    ds4_view rows;                  /* of this batch, from ds4_op_kv_row */
+    ds4_view chosen;                /* from ds4_op_select; read where more than top_k rows are visible */
+    ds4_rows angles, q, out;        /* [n_heads * n_head] */
+} ds4_op_attend;
+
+/* The batch's rows enter the layer's raw window. */
+typedef struct ds4_op_window {
+    uint32_t layer;
+    ds4_view rows;
+} ds4_op_window;
+
+/* Choose experts and weights from the router's logits; by bias and top-k, or from the
+ * token table where there is one. Section 3.10. */
+typedef struct ds4_op_route {
+    uint32_t n_experts, n_used;
+    float    scale;
+    bool     normalize;
+    bool     by_token;
+    ds4_view bias;                  /* float32 [n_experts], without by_token; buf NULL: none */
+    ds4_view table;                 /* int32 [n_vocab][n_used], with by_token */
+    ds4_rows logits;
+    ds4_view expert;                /* int32 [n_tokens][n_used] */
+    ds4_rows weight;                /* [n_used] */
+} ds4_op_route;
+
+/* y = sum over the chosen experts (in slot order) + the shared expert. Section 3.10. */
+typedef struct ds4_op_experts {
+    uint32_t   n_used;
+    float      clamp;
+    ds4_matrix gate, up, down;      /* n_mats experts */
+    ds4_matrix shared_gate, shared_up, shared_down;
+    ds4_view   expert;
+    ds4_rows   weight, x, y;
+} ds4_op_experts;
+
+/* The head's input for chosen rows of the batch: x[i] = rms(sum_s t[s] h[row[i]][s], norm),
+ * with t from m = fn * h. Section 3.11. */
+typedef struct ds4_op_hc_merge {
+    uint32_t        n_hc, n_embd, n_rows;
+    float           norm_eps, hc_eps;
+    const uint32_t *row;            /* [n_rows] host memory, valid until sync */
+    ds4_view        scale, base, norm;
+    ds4_rows        h, m, x;        /* x has n_rows rows */
+} ds4_op_hc_merge;
+
+typedef struct ds4_op {
+    ds4_op_kind kind;
+    const char *name;               /* for traces and dumps: "attn.q_b"; static storage */
+    int32_t     layer;              /* -1 outside layers */
+    ds4_rows    out;                /* what a dump of this operation shows; buf NULL: nothing */
+    uint32_t    n_out;              /* values in a row of it */
+    union {
+        ds4_op_angles      angles;
+        ds4_op_embed       embed;
+        ds4_op_project     project;
+        ds4_op_hc_enter    hc_enter;
+        ds4_op_hc_leave    hc_leave;
+        ds4_op_norm        norm;
+        ds4_op_heads       heads;
+        ds4_op_kv_row      kv_row;
+        ds4_op_compress    compress;
+        ds4_op_index_query index_query;
+        ds4_op_select      select;
+        ds4_op_attend      attend;
+        ds4_op_window      window;
+        ds4_op_route       route;
+        ds4_op_experts     experts;
+        ds4_op_hc_merge    hc_merge;
+    };
+} ds4_op;
+
+#endif

@@ -1,0 +1,69 @@
+/* emit.h - the forward pass of DeepSeek V4, written once as a list of operations.
+ *
+ * Read emit.c for the order of a step, emit_attn.c and emit_ffn.c for the two halves of
+ * a layer, with docs/MODEL.md section 3 beside them. */
+#ifndef DS4_MODEL_EMIT_H
+#define DS4_MODEL_EMIT_H
+
+#include "model/shape.h"
+#include "model/weights.h"
+
+enum { DS4_HEAD_ROWS = 16 };    /* rows of logits computed at once */
+
+/* Where the activations of a step lie: one row for each token of the batch. */
+typedef struct ds4_step_buffers {
+    ds4_buf *buf;
+    ds4_rows h[2];              /* residual streams [n_hc * n_embd], before and after a sublayer */
+    ds4_rows mix;               /* hc projections [n_hc * (2 + n_hc)] */
+    ds4_rows gate;              /* hc post and comb [n_hc + n_hc * n_hc] */
+    ds4_rows a;                 /* normed sublayer input [n_embd] */
+    ds4_rows y;                 /* sublayer output [n_embd] */
+    ds4_rows angles[2];         /* of plain and of compressed layers [n_rot] */
+    ds4_rows qr, q, kv;         /* [q_rank], [n_heads * n_head], [n_head] */
+    ds4_rows ck, cs, ik, is;    /* compressor projections [2 n_head] twice, [2 n_index] twice */
+    ds4_rows iq, iw;            /* indexer queries [index_heads * n_index], head weights */
+    ds4_rows o, low;            /* attention output [n_heads * n_head], [o_groups * o_rank] */
+    ds4_rows logits_r, weight;  /* router [n_experts], [n_used] */
+    ds4_view rows, packed_q, chosen, expert;
+    ds4_rows x, logits;         /* head input and output [DS4_HEAD_ROWS] rows */
+} ds4_step_buffers;
+
+/* Allocate them for max_batch tokens. Returns DS4_OK; DS4_E_NOMEM. */
+DS4_MUST_CHECK ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4_shape *s, const ds4_kv_layout *kv,
+                                                uint32_t max_batch, const ds4_backend *backend, ds4_dev *dev,
+                                                ds4_err *err);
+
+/* A list under construction; writes to op stay inside capacity. */
+typedef struct ds4_emitter {
+    const ds4_shape        *s;
+    const ds4_weights      *w;
+    const ds4_step_buffers *b;
+    bool                    with_index;     /* some token sees more than top_k rows */
+    ds4_op                 *op;
+    uint32_t                n, capacity;
+} ds4_emitter;
+
+/* Append an operation whose fields are still zero. */
+ds4_op *ds4_emit(ds4_emitter *e, ds4_op_kind kind, const char *name, int32_t layer);
+
+/* One product of an operation made by ds4_emit(DS4_OP_PROJECT). */
+void ds4_emit_product(ds4_op *op, const ds4_matrix *w, ds4_rows x, ds4_rows y, bool precise);
+
+void ds4_emit_enter(ds4_emitter *e, const char *name, int32_t layer, const ds4_hc_weights *hc, ds4_view norm,
+                    ds4_rows h);
+void ds4_emit_leave(ds4_emitter *e, const char *name, int32_t layer, ds4_rows h, ds4_rows h_new);
+
+void ds4_emit_attention(ds4_emitter *e, uint32_t layer);    /* a -> y; emit_attn.c */
+void ds4_emit_experts(ds4_emitter *e, uint32_t layer);      /* a -> y; emit_ffn.c */
+
+/* All layers: token ids to residual streams in h[0]. */
+void ds4_emit_layers(ds4_emitter *e);
+
+/* Streams to logits of chosen rows; the caller sets row and n_rows of both operations.
+ * Exactly two operations: the merge at [0] is preceded by its projection. */
+void ds4_emit_head(ds4_emitter *e);
+
+/* Operations of a step, at most. */
+uint32_t ds4_emit_capacity(const ds4_shape *s);
+
+#endif

@@ -1,0 +1,151 @@
+/* model.c - see model.h. */
+#include "model/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static ds4_limits limits_of(const ds4_shape *s, uint32_t n_threads, uint32_t max_batch)
+{
+    const uint32_t streams = s->n_hc * s->n_embd, heads = s->n_heads * s->n_head;
+    const uint32_t by_top_k = s->top_k, by_ratio = DS4_MAX_CONTEXT / 128;
+
+    return (ds4_limits){
+        .n_threads = n_threads, .max_batch = max_batch,
+        .max_in = larger(larger(larger(streams, heads), larger(s->n_ffn, s->o_groups * s->o_rank)),
+                         larger(2 * s->n_head, s->q_rank)),
+        .max_heads = s->n_heads, .max_head = s->n_head,
+        .max_rows = s->n_window + larger(by_top_k, by_ratio),
+        .max_index_rows = larger(DS4_MAX_CONTEXT / 4, s->n_experts),
+        .max_used = s->n_used, .max_ffn = s->n_ffn, .max_embd = s->n_embd,
+    };
+}
+
+static ds4_status new_list(ds4_op_list *list, const ds4_model *m, ds4_emitter *e, uint32_t capacity, ds4_err *err)
+{
+    list->op = calloc(capacity, sizeof *list->op);
+    if (!list->op) return ds4_fail(err, DS4_E_NOMEM, "no memory for a list of %u operations", capacity);
+    *e = (ds4_emitter){ .s = &m->shape, .w = &m->weights, .b = &m->buffers, .op = list->op, .capacity = capacity };
+    return DS4_OK;
+}
+
+static ds4_status write_lists(ds4_model *m, ds4_err *err)
+{
+    ds4_emitter e;
+
+    for (int i = 0; i < 2; i++) {
+        DS4_TRY(new_list(&m->layers[i], m, &e, ds4_emit_capacity(&m->shape), err));
+        e.with_index = i == 1;
+        ds4_emit_layers(&e);
+        m->layers[i].n = e.n;
+    }
+    DS4_TRY(new_list(&m->head, m, &e, 2, err));
+    ds4_emit_head(&e);
+    m->head.n = e.n;
+    return DS4_OK;
+}
+
+ds4_status ds4_model_open(ds4_model *m, const ds4_engine_options *opt, ds4_err *err)
+{
+    *m = (ds4_model){ .backend = &ds4_backend_cpu };
+    m->max_batch = opt->max_batch ? opt->max_batch : 256;
+    if (m->max_batch > 4096) return ds4_fail(err, DS4_E_ARG, "a batch of %u tokens, expected 1..4096", m->max_batch);
+
+    DS4_TRY(ds4_gguf_open(opt->model_path, &m->file, err));
+    DS4_TRY(ds4_shape_read(m->file, &m->shape, err));
+    ds4_kv_layout_make(&m->shape, opt->exact, m->kv_layers, &m->kv);
+
+    const ds4_limits limits = limits_of(&m->shape, opt->n_threads, m->max_batch);
+    DS4_TRY(m->backend->open(&m->dev, &limits, err));
+    DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->backend, m->dev, err));
+    DS4_TRY(ds4_step_buffers_open(&m->buffers, &m->shape, &m->kv, m->max_batch, m->backend, m->dev, err));
+    return write_lists(m, err);
+}
+
+void ds4_model_close(ds4_model *m)
+{
+    for (int i = 0; i < 2; i++) free(m->layers[i].op);
+    free(m->head.op);
+    if (m->dev) {
+        m->backend->free(m->dev, m->buffers.buf);
+        ds4_weights_close(&m->weights, m->backend, m->dev);
+        m->backend->close(m->dev);
+    }
+    ds4_gguf_close(m->file);
+    *m = (ds4_model){ 0 };
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+static bool needs_index(const ds4_model *m, const ds4_batch *batch)
+{
+    for (uint32_t i = 0; i < batch->n_spans; i++) {
+        const ds4_span *span = &batch->span[i];
+        if (m->shape.top_k && (span->pos + span->n) / 4 > m->shape.top_k) return true;
+    }
+    return false;
+}
+
+static ds4_status show(ds4_model *m, const ds4_batch *batch, const ds4_op *op, const ds4_model_watch *watch,
+                       ds4_err *err)
+{
+    if (!op->out.at.buf) return DS4_OK;
+    const uint64_t row_bytes = op->n_out * sizeof(float);
+    float         *values = malloc(batch->n_tokens * row_bytes);
+    if (!values) return ds4_fail(err, DS4_E_NOMEM, "no memory to show operation %s", op->name);
+
+    ds4_status st = m->backend->sync(m->dev, err);
+    for (uint32_t t = 0; st == DS4_OK && t < batch->n_tokens; t++) {
+        ds4_view at = op->out.at;
+        at.off += (uint64_t)t * op->out.stride * sizeof(float);
+        st = m->backend->read(m->dev, at, values + (uint64_t)t * op->n_out, row_bytes, err);
+    }
+    if (st == DS4_OK) watch->fn(watch->ctx, op->name, op->layer, batch->n_tokens, op->n_out, values);
+    free(values);
+    return st;
+}
+
+ds4_status ds4_model_run(ds4_model *m, const ds4_batch *batch, const ds4_model_watch *watch, ds4_err *err)
+{
+    const ds4_op_list *list = &m->layers[needs_index(m, batch)];
+
+    if (!watch->fn) return m->backend->run(m->dev, batch, list->op, list->n, err);
+    for (uint32_t i = 0; i < list->n; i++) {
+        DS4_TRY(m->backend->run(m->dev, batch, &list->op[i], 1, err));
+        DS4_TRY(show(m, batch, &list->op[i], watch, err));
+    }
+    return DS4_OK;
+}
+
+static bool all_finite(const float *x, uint64_t n)
+{
+    float sum = 0.0f;                   /* 0 * x is NaN for NaN and infinity, else 0 */
+    for (uint64_t i = 0; i < n; i++) sum += 0.0f * x[i];
+    return sum == 0.0f;
+}
+
+ds4_status ds4_model_logits(ds4_model *m, const ds4_batch *batch, const uint32_t *row, uint32_t n_rows,
+                            float *const *logits, ds4_err *err)
+{
+    const uint32_t n_vocab = m->shape.n_vocab;
+
+    m->head.op[0].hc_merge.row = row;
+    m->head.op[0].hc_merge.n_rows = n_rows;
+    m->head.op[1].project.n_rows = n_rows;
+    DS4_TRY(m->backend->run(m->dev, batch, m->head.op, m->head.n, err));
+    DS4_TRY(m->backend->sync(m->dev, err));
+    for (uint32_t i = 0; i < n_rows; i++) {
+        ds4_view at = m->buffers.logits.at;
+        at.off += (uint64_t)i * m->buffers.logits.stride * sizeof(float);
+        DS4_TRY(m->backend->read(m->dev, at, logits[i], n_vocab * sizeof(float), err));
+        if (!all_finite(logits[i], n_vocab)) {
+            return ds4_fail(err, DS4_E_DEVICE, "the model produced a number that is not finite at position %u;"
+                            " the file may be damaged", batch->pos[row[i]]);
+        }
+    }
+    return DS4_OK;
+}

@@ -1,0 +1,57 @@
+/* weights.h - where every tensor of a model is, in a backend's memory.
+ *
+ * Matrices stay in the mapped file. Vectors are few and small: they are converted to
+ * float32 in one buffer. Source: docs/MODEL.md sections 2 and 9. */
+#ifndef DS4_MODEL_WEIGHTS_H
+#define DS4_MODEL_WEIGHTS_H
+
+#include "backend/backend.h"
+#include "format/gguf.h"
+#include "model/shape.h"
+
+/* The three tensors of a hyper-connection; fn is [outputs][n_hc * n_embd]. */
+typedef struct ds4_hc_weights {
+    ds4_matrix fn;
+    ds4_view   scale, base;
+} ds4_hc_weights;
+
+typedef struct ds4_compressor_weights {
+    ds4_matrix kv, gate;
+    ds4_view   ape, norm;
+} ds4_compressor_weights;
+
+typedef struct ds4_layer_weights {
+    ds4_hc_weights hc_attn, hc_ffn;
+    ds4_view       attn_norm, ffn_norm, q_a_norm, kv_norm, sink;
+    ds4_matrix     q_a, q_b, kv, o_a, o_b;
+    ds4_compressor_weights comp, icomp;     /* ratio 4 or 128; ratio 4 */
+    ds4_matrix     index_q, index_w;        /* ratio 4 */
+    ds4_matrix     router;
+    ds4_view       router_bias;             /* buf NULL in layers routed by token */
+    ds4_view       token_experts;           /* int32 [n_vocab][n_used] in those layers */
+    ds4_matrix     gate, up, down;          /* n_mats = n_experts */
+    ds4_matrix     shared_gate, shared_up, shared_down;
+} ds4_layer_weights;
+
+typedef struct ds4_weights {
+    ds4_buf          *file;                 /* the whole mapping */
+    ds4_buf          *vectors;
+    ds4_matrix        embed, head;
+    ds4_hc_weights    hc_out;
+    ds4_view          out_norm;
+    ds4_view          freq_plain, freq_compressed;  /* float32 [n_rot / 2] */
+    ds4_layer_weights layer[DS4_MAX_LAYERS];
+    uint64_t          n_params, n_params_active;    /* without the MTP block */
+    bool              has_mtp;
+} ds4_weights;
+
+/* Find every tensor and check its type and dimensions; g stays open as long as the weights.
+ *
+ *   out   cleared and filled; on failure call ds4_weights_close() all the same
+ *
+ * Returns DS4_OK; DS4_E_FORMAT naming file, tensor, found and expected; DS4_E_NOMEM.    */
+DS4_MUST_CHECK ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s,
+                                           const ds4_backend *backend, ds4_dev *dev, ds4_err *err);
+void                      ds4_weights_close(ds4_weights *w, const ds4_backend *backend, ds4_dev *dev);
+
+#endif
