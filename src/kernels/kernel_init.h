@@ -12,4 +12,6 @@ void ds4_kernels_ref_vector(ds4_kernels *k);
 void ds4_kernels_ref_rows(ds4_kernels *k);
 void ds4_kernels_ref_attend(ds4_kernels *k);
 
+void ds4_kernels_avx512_q256(ds4_kernels *k);
+
 #endif

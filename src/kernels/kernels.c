@@ -56,7 +56,8 @@ unsigned ds4_cpu_features(void)
         features |= DS4_CPU_AVX2;
     if (features && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vnni"))
+        __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+        __builtin_cpu_supports("gfni"))
         features |= DS4_CPU_AVX512;
     return features;
 }
@@ -97,5 +98,11 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
     ds4_kernels_ref_vector(k);
     ds4_kernels_ref_rows(k);
     ds4_kernels_ref_attend(k);
+#if defined(__x86_64__)
+    if (features & DS4_CPU_AVX512) {
+        ds4_kernels_avx512_q256(k);
+    }
+#else
     (void)features;
+#endif
 }

@@ -152,7 +152,8 @@ typedef struct ds4_kernels {
 
 enum {
     DS4_CPU_AVX2    = 1u << 0,      /* with FMA and F16C */
-    DS4_CPU_AVX512  = 1u << 1,      /* F, BW, VL, DQ and VNNI; implies AVX2 */
+    DS4_CPU_AVX512  = 1u << 1,      /* F, BW, VL, DQ, VNNI, VBMI, GFNI (Ice Lake, Zen 4 and
+                                     * later); implies AVX2 */
     DS4_CPU_NEON    = 1u << 2,      /* Arm v8.2 with dotprod and half-precision conversion */
 };
 

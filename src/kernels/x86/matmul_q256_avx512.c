@@ -1,0 +1,334 @@
+/* matmul_q256_avx512.c - products of Q2_K, Q4_K, Q6_K and IQ2_XXS rows with activations in
+ * blocks of 256, for AVX-512 with VNNI and VBMI.
+ *
+ * One block of 16 rows becomes a tile of unsigned bytes (see tile_avx512.h), which then
+ * serves all tokens. Integer sums are exact, so an output is defined by its blocks alone:
+ *     y = fma(float(isum), d * dx, y);  y = fma(-float(msum), dmin * dx, y)   block by block. */
+#include "kernels/x86/tile_avx512.h"
+#include "kernels/kernel_init.h"
+
+#include "format/iq2xxs_table.h"
+
+enum { MAX_TOKENS = 64, MAX_PART = Q6_K_BYTES };
+
+/* What the bytes of a tile stand for. */
+typedef enum tile_kind {
+    KIND_MIN16,         /* 16 groups of 16 with scales; pair = mins:  Q2_K */
+    KIND_MIN32,         /* 8 groups of 32 with scales; pair = mins:   Q4_K */
+    KIND_SHIFT16,       /* value + 32, 16 groups; pair = scales:      Q6_K */
+    KIND_SHIFT32,       /* value + 64, 8 groups; pair = scales:       IQ2_XXS */
+} tile_kind;
+
+typedef struct tile256 {
+    __m512i w[64];      /* bytes 4i..4i+3 of the block */
+    __m512i scale[16];  /* int32, one per group */
+    __m512i pair[8];    /* int16 pairs that multiply sum[2i], sum[2i + 1] of the activations */
+    __m512  d, dmin;
+} tile256;
+
+typedef void fill_tile_fn(tile256 *t, const uint8_t *w, size_t stride);
+
+/* ---- tiles of each type ------------------------------------------------------------ */
+
+INLINE void fill_q2_k(tile256 *t, const uint8_t *w, size_t stride)
+{
+    const __m512i three = _mm512_set1_epi8(3), nibble = _mm512_set1_epi32(15);
+    const __m512i nibble16 = _mm512_set1_epi16(15);
+    __m512i v[4];
+
+    for (int c = 0; c < 4; c++) {           /* 16 bytes of qs: half c / 2, lanes 16 * (c % 2) */
+        __m512i *out = t->w + 32 * (c >> 1) + 4 * (c & 1);
+        load_columns(v, w + 16 + 16 * c, stride);
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            out[i] = _mm512_and_si512(v[i], three);
+            out[i + 8] = _mm512_and_si512(_mm512_srli_epi16(v[i], 2), three);
+            out[i + 16] = _mm512_and_si512(_mm512_srli_epi16(v[i], 4), three);
+            out[i + 24] = _mm512_and_si512(_mm512_srli_epi16(v[i], 6), three);
+        }
+    }
+    load_columns(v, w, stride);
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        /* Bytes 0..3 of a lane are mins and scales 4i..4i+3; pairs want neighbours. */
+        const __m512i mins = _mm512_and_si512(_mm512_srli_epi16(v[i], 4), _mm512_set1_epi8(15));
+        const __m512i even = _mm512_and_si512(mins, nibble16), odd = _mm512_srli_epi16(mins, 8);
+        t->pair[2 * i] = _mm512_or_si512(_mm512_and_si512(even, nibble), _mm512_slli_epi32(odd, 16));
+        t->pair[2 * i + 1] = _mm512_or_si512(_mm512_srli_epi32(even, 16),
+                                             _mm512_andnot_si512(_mm512_set1_epi32(0xffff), odd));
+        UNROLL
+        for (int b = 0; b < 4; b++)
+            t->scale[4 * i + b] = _mm512_and_si512(_mm512_srli_epi32(v[i], (unsigned)(8 * b)), nibble);
+    }
+    const __m512i d = load_column4(w + 80, stride);
+    t->d = low_halves(d);
+    t->dmin = high_halves(d);
+}
+
+INLINE void fill_q4_k(tile256 *t, const uint8_t *w, size_t stride)
+{
+    const __m512i nibbles = _mm512_set1_epi8(15), six = _mm512_set1_epi8(63);
+    const __m512i high2 = _mm512_set1_epi8(0x30);
+    __m512i v[4], scale[2], min[2];
+
+    for (int c = 0; c < 8; c++) {           /* 16 bytes of qs: groups 2 * (c / 2) and the next */
+        __m512i *out = t->w + 16 * (c >> 1) + 4 * (c & 1);
+        load_columns(v, w + 16 + 16 * c, stride);
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            out[i] = _mm512_and_si512(v[i], nibbles);
+            out[i + 8] = _mm512_and_si512(_mm512_srli_epi16(v[i], 4), nibbles);
+        }
+    }
+    load_columns(v, w, stride);             /* d and dmin, then the three words of p */
+    t->d = low_halves(v[0]);
+    t->dmin = high_halves(v[0]);
+    scale[0] = _mm512_and_si512(v[1], six);
+    min[0] = _mm512_and_si512(v[2], six);
+    scale[1] = _mm512_or_si512(_mm512_and_si512(v[3], nibbles),
+                               _mm512_and_si512(_mm512_srli_epi16(v[1], 2), high2));
+    min[1] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(v[3], 4), nibbles),
+                             _mm512_and_si512(_mm512_srli_epi16(v[2], 2), high2));
+    UNROLL
+    for (int g = 0; g < 8; g++) {
+        const __m512i m = lane_byte(min[g >> 2], g & 3);
+        t->scale[g] = lane_byte(scale[g >> 2], g & 3);
+        t->pair[g] = _mm512_or_si512(m, _mm512_slli_epi32(m, 16));
+    }
+}
+
+INLINE void fill_q6_k(tile256 *t, const uint8_t *w, size_t stride)
+{
+    const __m512i nibbles = _mm512_set1_epi8(15), high2 = _mm512_set1_epi8(0x30);
+    __m512i h[4], a[4], b[4], sc[4];
+
+    for (int c = 0; c < 4; c++) {           /* 16 lanes of each plane of half c / 2 */
+        const int half = c >> 1, lane = 16 * (c & 1);
+        __m512i  *out = t->w + 32 * half + 4 * (c & 1);
+        load_columns(a, w + 64 * half + lane, stride);
+        load_columns(b, w + 64 * half + 32 + lane, stride);
+        load_columns(h, w + 128 + 32 * half + lane, stride);
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            const __m512i h0 = _mm512_slli_epi16(h[i], 4), h1 = _mm512_slli_epi16(h[i], 2);
+            const __m512i h2 = h[i], h3 = _mm512_srli_epi16(h[i], 2);
+            out[i] = _mm512_or_si512(_mm512_and_si512(a[i], nibbles), _mm512_and_si512(h0, high2));
+            out[i + 8] = _mm512_or_si512(_mm512_and_si512(b[i], nibbles), _mm512_and_si512(h1, high2));
+            out[i + 16] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(a[i], 4), nibbles),
+                                          _mm512_and_si512(h2, high2));
+            out[i + 24] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(b[i], 4), nibbles),
+                                          _mm512_and_si512(h3, high2));
+        }
+    }
+    load_columns(sc, w + 192, stride);
+    UNROLL
+    for (int j = 0; j < 16; j++) {
+        const __m512i top = _mm512_slli_epi32(sc[j >> 2], (unsigned)(24 - 8 * (j & 3)));
+        t->scale[j] = _mm512_srai_epi32(top, 24);
+    }
+    UNROLL
+    for (int i = 0; i < 8; i++)
+        t->pair[i] = _mm512_mask_blend_epi16(0xaaaaaaaa, t->scale[2 * i],
+                                             _mm512_slli_epi32(t->scale[2 * i + 1], 16));
+    t->d = high_halves(load_column4(w + 206, stride));
+}
+
+/* The tables of IQ2_XXS as vector registers want them. */
+typedef struct iq2_tables {
+    __m512i low[4], high[4];    /* codewords 64i..64i+63: digits 0-3, digits 4-7 */
+    __m512i value;              /* by digit + 4 * sign: magnitude or its negative, plus 64 */
+    __m512i parity;             /* bit matrix: bits 0..6 stay, bit 7 = their parity */
+    __m512i pick[4];            /* bit offsets of the digits of byte k of both lanes */
+    __m512i sign[8];            /* bit offsets that bring the signs of dword i to bit 2 */
+    __m512i sign7;              /* bit offsets of the four sign indices */
+} iq2_tables;
+
+static void make_iq2_tables(iq2_tables *t)
+{
+    static const uint8_t value[8] = { 64 + 8, 64 + 25, 64 + 43, 0, 64 - 8, 64 - 25, 64 - 43, 0 };
+    uint8_t low[256], high[256], pick[64], sign[64], sign7[64], values[64];
+
+    for (int i = 0; i < 256; i++) {
+        low[i] = (uint8_t)ds4_iq2xxs_codes[i];
+        high[i] = (uint8_t)(ds4_iq2xxs_codes[i] >> 8);
+    }
+    for (int i = 0; i < 4; i++) {
+        t->low[i] = _mm512_loadu_si512(low + 64 * i);
+        t->high[i] = _mm512_loadu_si512(high + 64 * i);
+    }
+    for (int i = 0; i < 64; i++) {
+        values[i] = value[i & 7];
+        sign7[i] = (uint8_t)(32 * (i >> 2 & 1) + 7 * (i & 3));
+    }
+    t->value = _mm512_loadu_si512(values);
+    t->sign7 = _mm512_loadu_si512(sign7);
+    t->parity = _mm512_set1_epi64(0x010204081020407f);
+    for (int k = 0; k < 8; k++) {
+        for (int i = 0; i < 64; i++) {
+            const int lane = 32 * (i >> 2 & 1), j = i & 3;
+            pick[i] = (uint8_t)(lane + 8 * (k & 3) + 2 * j);
+            sign[i] = (uint8_t)((lane + 4 * k + j - 2) & 63);
+        }
+        if (k < 4) t->pick[k] = _mm512_loadu_si512(pick);
+        t->sign[k] = _mm512_loadu_si512(sign);
+    }
+}
+
+/* table[index] for 64 indices of 8 bits. */
+INLINE __m512i lookup256(const __m512i table[4], __m512i index, __mmask64 upper)
+{
+    const __m512i a = _mm512_permutex2var_epi8(table[0], index, table[1]);
+    const __m512i b = _mm512_permutex2var_epi8(table[2], index, table[3]);
+    return _mm512_mask_blend_epi8(upper, a, b);
+}
+
+INLINE void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_tables *tab)
+{
+    const __m512i three = _mm512_set1_epi8(3);
+    __m512i v[4];
+
+    for (int c = 0; c < 4; c++) {           /* two groups: indices, signs, indices, signs */
+        load_columns(v, w + 2 + 16 * c, stride);
+        UNROLL
+        for (int h = 0; h < 2; h++) {
+            const __m512i index = v[2 * h], word = v[2 * h + 1];
+            const __mmask64 upper = _mm512_movepi8_mask(index);
+            const __m512i low = lookup256(tab->low, index, upper);
+            const __m512i high = lookup256(tab->high, index, upper);
+            const __m512i s7 = _mm512_multishift_epi64_epi8(tab->sign7, word);
+            const __m512i signs = _mm512_gf2p8affine_epi64_epi8(s7, tab->parity, 0);
+            const __m512i scale = _mm512_srli_epi32(word, 28);
+            const int g = 2 * c + h;
+            UNROLL
+            for (int k = 0; k < 8; k++) {
+                const __m512i digit = _mm512_multishift_epi64_epi8(tab->pick[k >> 1], k & 1 ? high : low);
+                const __m512i sign = _mm512_multishift_epi64_epi8(tab->sign[k], signs);
+                /* bits 0-1 from digit, the rest from sign; bits 3.. do not matter */
+                const __m512i key = _mm512_ternarylogic_epi64(three, digit, sign, 0xca);
+                t->w[8 * g + k] = _mm512_permutexvar_epi8(key, tab->value);
+            }
+            t->scale[g] = _mm512_add_epi32(_mm512_add_epi32(scale, scale), _mm512_set1_epi32(1));
+            t->pair[g] = _mm512_or_si512(t->scale[g], _mm512_slli_epi32(t->scale[g], 16));
+        }
+    }
+    t->d = _mm512_mul_ps(low_halves(load_column4(w, stride)), _mm512_set1_ps(0.125f));
+}
+
+/* ---- tile times tokens ---------------------------------------------------------------- */
+
+/* acc[i] += tile * block b of token i. Sums of a group stay below 2^18, scaled sums of a
+ * block below 2^28 (IQ2_XXS: 8 * 31 * 32 * 107 * 127; Q6_K: 16 * 128 * 16 * 63 * 127). */
+INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t *x, size_t x_stride,
+                       const int n, const tile_kind kind)
+{
+    const bool wide = kind == KIND_MIN32 || kind == KIND_SHIFT32;
+    const int  n_groups = wide ? 8 : 16, n_dwords = wide ? 8 : 4;
+    const ds4_q256 *xb[4];
+    __m512i isum[4], msum[4], part[4];
+
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        xb[i] = (const ds4_q256 *)(const void *)(x + (size_t)i * x_stride);
+        isum[i] = msum[i] = _mm512_setzero_si512();
+    }
+    for (int g = 0; g < n_groups; g++) {
+        UNROLL
+        for (int i = 0; i < n; i++) part[i] = _mm512_setzero_si512();
+        UNROLL
+        for (int j = 0; j < n_dwords; j++) {
+            const __m512i w = t->w[n_dwords * g + j];
+            UNROLL
+            for (int i = 0; i < n; i++)
+                part[i] = _mm512_dpbusd_epi32(part[i], w, broadcast4(xb[i]->q + 4 * (n_dwords * g + j)));
+        }
+        UNROLL
+        for (int i = 0; i < n; i++)
+            isum[i] = _mm512_add_epi32(isum[i], _mm512_mullo_epi32(part[i], t->scale[g]));
+    }
+    for (int j = 0; j < 8; j++) {
+        UNROLL
+        for (int i = 0; i < n; i++)
+            msum[i] = _mm512_dpwssd_epi32(msum[i], t->pair[j], broadcast4(xb[i]->sum + 2 * j));
+    }
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        const __m512 dx = _mm512_set1_ps(xb[i]->d);
+        __m512 y = _mm512_loadu_ps(acc[i]);
+        if (kind == KIND_SHIFT16) isum[i] = _mm512_sub_epi32(isum[i], _mm512_slli_epi32(msum[i], 5));
+        if (kind == KIND_SHIFT32) isum[i] = _mm512_sub_epi32(isum[i], _mm512_slli_epi32(msum[i], 6));
+        y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum[i]), _mm512_mul_ps(t->d, dx), y);
+        if (kind == KIND_MIN16 || kind == KIND_MIN32)
+            y = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(msum[i]), _mm512_mul_ps(t->dmin, dx), y);
+        _mm512_storeu_ps(acc[i], y);
+    }
+}
+
+typedef struct call256 {
+    float         *y;
+    size_t         y_stride;
+    const uint8_t *w;
+    size_t         w_stride, n_rows;
+    const uint8_t *x;
+    size_t         x_stride, n_tokens, n_blocks;
+} call256;
+
+/* Up to 64 tokens and any number of rows. */
+INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, const iq2_tables *tab)
+{
+    _Alignas(64) float acc[MAX_TOKENS][TILE_ROWS];
+    uint8_t part[TILE_ROWS * MAX_PART];
+    tile256 tile;
+
+    for (size_t r = 0; r < c->n_rows; r += TILE_ROWS) {
+        const size_t n_rows = c->n_rows - r;
+        memset(acc, 0, c->n_tokens * sizeof acc[0]);
+        for (size_t b = 0; b < c->n_blocks; b++) {
+            const uint8_t *w = c->w + r * c->w_stride + b * block_bytes;
+            const uint8_t *x = c->x + b * sizeof(ds4_q256);
+            size_t stride = c->w_stride, t = 0;
+            if (n_rows < TILE_ROWS) {
+                copy_part(part, w, stride, n_rows, block_bytes);
+                w = part;
+                stride = block_bytes;
+            }
+            if (block_bytes == Q2_K_BYTES) fill_q2_k(&tile, w, stride);
+            else if (block_bytes == Q4_K_BYTES) fill_q4_k(&tile, w, stride);
+            else if (block_bytes == Q6_K_BYTES) fill_q6_k(&tile, w, stride);
+            else fill_iq2_xxs(&tile, w, stride, tab);
+            for (; t + 4 <= c->n_tokens; t += 4)
+                add_tokens(acc + t, &tile, x + t * c->x_stride, c->x_stride, 4, kind);
+            for (; t < c->n_tokens; t++)
+                add_tokens(acc + t, &tile, x + t * c->x_stride, c->x_stride, 1, kind);
+        }
+        for (size_t t = 0; t < c->n_tokens; t++)
+            _mm512_mask_storeu_ps(c->y + t * c->y_stride + r, row_mask(n_rows), _mm512_load_ps(acc[t]));
+    }
+}
+
+#define MATMUL(type, bytes, kind, tables)                                                       \
+    static void matmul_##type(float *y, size_t y_stride, const void *w, size_t w_stride,        \
+                              size_t n_rows, const void *x, size_t x_stride, size_t n_tokens,   \
+                              size_t n_in)                                                      \
+    {                                                                                           \
+        tables                                                                                  \
+        for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
+            const size_t  n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;            \
+            const call256 c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                \
+                                (const uint8_t *)x + t * x_stride, x_stride, n, n_in / 256 };   \
+            run(&c, bytes, kind, tab);                                                          \
+        }                                                                                       \
+    }
+
+MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, const iq2_tables *tab = NULL;)
+MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, const iq2_tables *tab = NULL;)
+MATMUL(q6_k, Q6_K_BYTES, KIND_SHIFT16, const iq2_tables *tab = NULL;)
+MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, iq2_tables tables; const iq2_tables *tab = &tables;
+       make_iq2_tables(&tables);)
+
+void ds4_kernels_avx512_q256(ds4_kernels *k)
+{
+    k->matmul[DS4_Q2_K] = matmul_q2_k;
+    k->matmul[DS4_Q4_K] = matmul_q4_k;
+    k->matmul[DS4_Q6_K] = matmul_q6_k;
+    k->matmul[DS4_IQ2_XXS] = matmul_iq2_xxs;
+}
