@@ -37,7 +37,7 @@ for target in "$@"; do
     log=$out/$name.log
     mkdir -p "$out/corpus/$name" "$out/findings" "tests/fuzz/corpus/$name"
     # shellcheck disable=SC2086
-    if ! "$cc" -std=c11 -g -O1 -D_GNU_SOURCE -Isrc -Iinclude -fsanitize="fuzzer,$san" \
+    if ! "$cc" -std=c11 -g -O1 -D_GNU_SOURCE -Isrc -Iinclude -Itests -fsanitize="fuzzer,$san" \
             -fno-sanitize-recover=all -o "$program" "$target" "$out/libds4.a" $libs; then
         echo "FAIL  $name: does not build"
         failed=1
