@@ -1,0 +1,136 @@
+"""A seeded source of names, numbers and values; composed so that they must be copied, not known."""
+import random
+import lexicon as L
+
+ONSET = "b c d f g h j k l m n p r s t v w z br ch cl cr dr fl fr gl gr kl kr pl pr qu sh sk sl sm sn sp st sw th tr tw vl zh".split()
+VOWEL = "a e i o u a e i o u ai au ea ee ei ia io oa oo ou ui y".split()
+CODA = ["", "", "", ""] + "b ck d f g l m n p r s t x z ld lm lt mp nd ng nk nt rd rk rm rn rt sk sp ss st th".split()
+DOMAINS = "com org net io dev info eu".split()
+EXT = "txt md json csv py c h js ts html css yaml toml log pdf png jpg wav sh rs go sql xml ini cfg".split()
+
+
+class Rand(random.Random):
+    """random.Random plus the vocabulary, with `held` choosing the held-out half."""
+
+    def __init__(self, seed, held=False):
+        super().__init__(seed)
+        self.held = held
+
+    def w(self, words):
+        return self.choice(words.of(self.held))
+
+    def chance(self, p):
+        return self.random() < p
+
+    def syllable(self):
+        return self.choice(ONSET) + self.choice(VOWEL) + self.choice(CODA)
+
+    def made_up(self, lo=2, hi=3):
+        return "".join(self.syllable() for _ in range(self.randint(lo, hi)))
+
+    def first(self):
+        return self.w(L.FIRST) if self.chance(0.6) else self.made_up(1, 3).capitalize()
+
+    def last(self):
+        return self.w(L.LAST) if self.chance(0.5) else self.made_up(2, 3).capitalize()
+
+    def person(self):
+        return f"{self.first()} {self.last()}"
+
+    def city(self):
+        return self.w(L.CITY) if self.chance(0.5) else self.made_up(2, 3).capitalize()
+
+    def word(self):
+        """Some word: from the lists, or made up."""
+        r = self.random()
+        if r < 0.4:
+            return self.w(L.NOUN)
+        if r < 0.55:
+            return self.w(L.ADJ)
+        if r < 0.65:
+            return self.w(self.choice((L.ANIMAL, L.FOOD, L.COLOR, L.JOB)))
+        return self.made_up(1, 3)
+
+    def digits(self, lo, hi):
+        n = self.randint(lo, hi)
+        return str(self.randint(1, 9)) + "".join(str(self.randint(0, 9)) for _ in range(n - 1))
+
+    def integer(self):
+        return self.choice((self.randint(0, 9), self.randint(0, 99), self.randint(0, 999), self.randint(0, 99999)))
+
+    def number(self):
+        return round(self.uniform(0, self.choice((1, 10, 100, 1000))), self.randint(1, 3))
+
+    def ident(self):
+        """A code such as KX-4821 or 7f3a09."""
+        r = self.randint(0, 5)
+        up = "".join(self.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in range(self.randint(1, 3)))
+        if r == 0:
+            return f"{up}-{self.digits(2, 5)}"
+        if r == 1:
+            return "".join(self.choice("0123456789abcdef") for _ in range(self.randint(4, 10)))
+        if r == 2:
+            return f"{up}{self.digits(2, 4)}"
+        if r == 3:
+            return f"{self.made_up(1, 2)}-{self.digits(1, 4)}"
+        if r == 4:
+            return f"{self.made_up(1, 2)}_{self.made_up(1, 2)}"
+        return self.digits(3, 8)
+
+    def date(self):
+        return f"{self.randint(1990, 2040)}-{self.randint(1, 12):02d}-{self.randint(1, 28):02d}"
+
+    def clock(self):
+        return f"{self.randint(0, 23):02d}:{self.randint(0, 59):02d}"
+
+    def email(self):
+        user = self.choice((self.made_up(1, 3), self.w(L.FIRST).lower(), f"{self.w(L.FIRST)}.{self.last()}".lower()))
+        return f"{user}@{self.choice((self.made_up(1, 3), self.w(L.NOUN)))}.{self.choice(DOMAINS)}"
+
+    def filename(self):
+        stem = self.choice((self.w(L.NOUN), self.made_up(1, 3), f"{self.word()}_{self.word()}", f"{self.word()}-{self.digits(1, 3)}"))
+        return f"{stem}.{self.choice(EXT)}"
+
+    def path(self):
+        parts = [self.choice((self.w(L.NOUN), self.made_up(1, 2))) for _ in range(self.randint(0, 3))]
+        lead = self.choice(("/", "", "./", "~/", "/home/", "/var/", "src/"))
+        return lead + "/".join(parts + [self.filename()])
+
+    def url(self):
+        host = self.choice((self.made_up(1, 3), self.w(L.NOUN)))
+        return f"https://{host}.{self.choice(DOMAINS)}/" + "/".join(self.word() for _ in range(self.randint(0, 2)))
+
+    def some(self, items, lo, hi):
+        """Between lo and hi distinct items."""
+        return self.sample(items, min(len(items), self.randint(lo, hi)))
+
+    def title(self):
+        return " ".join(w.capitalize() for w in self.phrase_words(self.randint(1, 4)))
+
+    def phrase_words(self, n):
+        return [self.word() for _ in range(n)]
+
+    def text_value(self):
+        """A string such as people put into tool arguments."""
+        return self.choice((self.person, self.city, self.ident, self.date, self.clock, self.email, self.filename,
+                            self.path, self.url, self.title, self.title, self.word, self.made_up, self.short_phrase,
+                            self.short_phrase, lambda: self.w(L.COLOR)))()
+
+    def short_phrase(self):
+        return " ".join(self.phrase_words(self.randint(2, 5)))
+
+
+def plural(noun):
+    if noun.endswith(("s", "x", "sh", "ch")):
+        return noun + "es"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + "s"
+
+
+def a(noun):
+    return ("an " if noun[0] in "aeiou" else "a ") + noun
+
+
+def cap(s):
+    return s[:1].upper() + s[1:]
