@@ -68,6 +68,7 @@ TEST_AUX  := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests
 # ---- building -----------------------------------------------------------------------
 
 AVX2      := -mavx2 -mfma -mf16c -mbmi2 -mpopcnt
+$(OUT)/tests/%.o: CPPFLAGS += -Itests
 $(OUT)/%_avx2.o:   CFLAGS += $(AVX2)
 $(OUT)/%_avx512.o: CFLAGS += $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mgfni
 $(OUT)/%_neon.o:   CFLAGS += -march=armv8.2-a+dotprod+fp16

@@ -37,7 +37,7 @@ static inline const char *test_shared_path(const char *name)
     int main(void)                                                \
     {                                                             \
         cmocka_set_message_output(CM_OUTPUT_TAP);                 \
-        return cmocka_run_group_tests((tests), NULL, NULL);       \
+        return cmocka_run_group_tests(tests, NULL, NULL);       \
     }
 
 #endif

@@ -51,7 +51,7 @@ static ds4_status read_info(ds4_engine *e, const char *path, ds4_err *err)
 
 static ds4_status open_parts(ds4_engine *e, const ds4_engine_options *opt, ds4_err *err)
 {
-    DS4_TRY(ds4_model_open(&e->model, opt, err));
+    DS4_TRY(ds4_model_load(&e->model, opt, err));
     DS4_TRY(ds4_vocab_from_gguf(e->model.file, &e->vocab, err));
     DS4_TRY(read_info(e, opt->model_path, err));
 
@@ -87,7 +87,7 @@ void ds4_engine_close(ds4_engine *e)
     free(e->span_of);
     free(e->span);
     ds4_vocab_free(e->vocab);
-    ds4_model_close(&e->model);
+    ds4_model_unload(&e->model);
     free(e->path);
     free(e->name);
     free(e);

@@ -49,7 +49,7 @@ static ds4_status write_lists(ds4_model *m, ds4_err *err)
     return DS4_OK;
 }
 
-ds4_status ds4_model_open(ds4_model *m, const ds4_engine_options *opt, ds4_err *err)
+ds4_status ds4_model_load(ds4_model *m, const ds4_engine_options *opt, ds4_err *err)
 {
     *m = (ds4_model){ .backend = &ds4_backend_cpu };
     m->max_batch = opt->max_batch ? opt->max_batch : 256;
@@ -66,7 +66,7 @@ ds4_status ds4_model_open(ds4_model *m, const ds4_engine_options *opt, ds4_err *
     return write_lists(m, err);
 }
 
-void ds4_model_close(ds4_model *m)
+void ds4_model_unload(ds4_model *m)
 {
     for (int i = 0; i < 2; i++) free(m->layers[i].op);
     free(m->head.op);

@@ -34,11 +34,11 @@ typedef struct ds4_model_watch {
     void               *ctx;
 } ds4_model_watch;
 
-/* Open a file on the CPU backend. *m is cleared first; after a failure ds4_model_close()
+/* Open a file on the CPU backend. *m is cleared first; after a failure ds4_model_unload()
  * must still be called.
  * Returns DS4_OK; DS4_E_IO, DS4_E_FORMAT, DS4_E_UNSUPPORTED, DS4_E_NOMEM.            */
-DS4_MUST_CHECK ds4_status ds4_model_open(ds4_model *m, const ds4_engine_options *opt, ds4_err *err);
-void                      ds4_model_close(ds4_model *m);
+DS4_MUST_CHECK ds4_status ds4_model_load(ds4_model *m, const ds4_engine_options *opt, ds4_err *err);
+void                      ds4_model_unload(ds4_model *m);
 
 /* Run all layers over a batch: state of the sessions advances, streams stay in the buffers. */
 DS4_MUST_CHECK ds4_status ds4_model_run(ds4_model *m, const ds4_batch *batch, const ds4_model_watch *watch,

@@ -174,8 +174,8 @@ static ds4_status check_relations(const ds4_gguf *g, const ds4_shape *s, ds4_err
                         s->n_used, s->n_experts, s->n_hash, s->n_layers);
     }
     if (s->n_index && ((s->n_index & (s->n_index - 1)) != 0 || s->n_index < s->n_rot)) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: indexer heads of %u values, expected a power of two of at"
-                        " least the %u rotated ones", path, s->n_index, s->n_rot);
+        return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: deepseek4.attention.indexer.key_length is %u, expected a"
+                        " power of two of at least the %u rotated values", path, s->n_index, s->n_rot);
     }
     return DS4_OK;
 }
