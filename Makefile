@@ -35,7 +35,7 @@ endif
 
 # Flags of packages, asked for once. Only the files that see a library need its flags.
 pkg        = $(shell $(PKG) $(1) $(2) 2>/dev/null)
-LIB_PKGS  := libpcre2-8 jansson
+LIB_PKGS  := jansson
 PKG_LIBS  := $(call pkg,--libs,$(LIB_PKGS))
 PKG_FLAGS := $(call pkg,--cflags,$(LIB_PKGS)) $(call pkg,--cflags,cmocka)
 EDIT_LIBS := $(or $(call pkg,--libs,libedit),-ledit)

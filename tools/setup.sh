@@ -51,7 +51,6 @@ met() {
         compiler)      has_compiler ;;
         make)          has make ;;
         pkg-config)    has pkg-config ;;
-        pcre2)         has_lib libpcre2-8 ;;
         jansson)       has_lib jansson ;;
         libedit)       [ "$system" = Darwin ] || has_lib libedit ;;
         cmocka)        has_lib cmocka ;;
@@ -66,7 +65,7 @@ met() {
 
 needs_of() {
     case $1 in
-        build) echo compiler make pkg-config pcre2 jansson libedit ;;
+        build) echo compiler make pkg-config jansson libedit ;;
         test)  echo cmocka ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
@@ -79,7 +78,6 @@ packages="
 compiler         gcc,libc6-dev          gcc,glibc-devel        gcc                    ?
 make             make                   make                   make                   make
 pkg-config       pkg-config             pkgconf-pkg-config     pkgconf                pkgconf
-pcre2            libpcre2-dev           pcre2-devel            pcre2                  pcre2
 jansson          libjansson-dev         jansson-devel          jansson                jansson
 libedit          libedit-dev            libedit-devel          libedit                -
 cmocka           libcmocka-dev          libcmocka-devel        cmocka                 cmocka
@@ -186,8 +184,16 @@ refresh() {
     esac
 }
 
-# apt-get knows no package at all until its lists were fetched once.
-lists_known() { [ "$manager" != apt-get ] || apt-cache show make >/dev/null 2>&1; }
+# apt-get knows no package that is not installed until its lists were fetched once.
+lists_known() {
+    [ "$manager" = apt-get ] || return 0
+    for name in "$@"; do
+        case $name in
+            *DEFAULT*) ;;
+            *) apt-cache show "$name" >/dev/null 2>&1 || return 1 ;;
+        esac
+    done
+}
 
 # The tools' own chatter goes nowhere, or to the terminal with --dry-run.
 if [ "$dry_run" = yes ]; then
@@ -195,10 +201,6 @@ if [ "$dry_run" = yes ]; then
 else
     exec 3>/dev/null
 fi
-
-refreshed=no
-announce_refresh=
-lists_known || announce_refresh=" after refreshing its lists"
 
 names=
 left_out=
@@ -219,6 +221,10 @@ if [ -n "$left_out" ]; then
     exit 1
 fi
 [ -n "$names" ] || exit 0
+refreshed=no
+announce_refresh=
+# shellcheck disable=SC2086
+lists_known $names || announce_refresh=" after refreshing its lists"
 echo "setup: installing$names (with $manager$sudo_words$announce_refresh)"
 
 if [ -n "$announce_refresh" ]; then

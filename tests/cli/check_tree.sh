@@ -35,7 +35,7 @@ int main(void)
 #include "ds4.h"
 #include "backend/cpu/cpu.h"
 #include "base/a.h"
-#include <jansson.h>
+#include <histedit.h>
 
 /* getenv("HOME") and
    exit(1) are only words here */
@@ -54,7 +54,7 @@ int fill(char *text, int c)
 #include "kernels/kk.h"' >"$box/src/kernels/kk.c"
     echo '/* a_test.c - tests see everything. */
 #include "engine/e.h"
-#include <jansson.h>' >"$box/tests/base/a_test.c"
+#include <histedit.h>' >"$box/tests/base/a_test.c"
 }
 
 check() { sh "$root/tools/check_tree.sh" "$box"; }
@@ -128,7 +128,7 @@ static void f(void) { fprintf(stderr, "x"); }
 END
 planted "a library header twice" src/format/j.c "src/format/j.c:2: library:" <<'END'
 /* j.c - eight. */
-#include <jansson.h>
+#include <histedit.h>
 END
 { echo '/* long.c - eight. */'; lines 900 'extern int x;'; } >"$input"
 planted "a long file" src/base/long.c "src/base/long.c:901: length:" <"$input"
