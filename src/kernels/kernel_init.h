@@ -13,5 +13,10 @@ void ds4_kernels_ref_rows(ds4_kernels *k);
 void ds4_kernels_ref_attend(ds4_kernels *k);
 
 void ds4_kernels_avx512_q256(ds4_kernels *k);
+void ds4_kernels_avx512_q32(ds4_kernels *k);
+void ds4_kernels_avx512_float(ds4_kernels *k);
+void ds4_kernels_avx512_vector(ds4_kernels *k);
+void ds4_kernels_avx512_rows(ds4_kernels *k);
+void ds4_kernels_avx512_attend(ds4_kernels *k);
 
 #endif

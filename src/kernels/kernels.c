@@ -101,6 +101,11 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
 #if defined(__x86_64__)
     if (features & DS4_CPU_AVX512) {
         ds4_kernels_avx512_q256(k);
+        ds4_kernels_avx512_q32(k);
+        ds4_kernels_avx512_float(k);
+        ds4_kernels_avx512_vector(k);
+        ds4_kernels_avx512_rows(k);
+        ds4_kernels_avx512_attend(k);
     }
 #else
     (void)features;

@@ -301,7 +301,7 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
                 add_tokens(acc + t, &tile, x + t * c->x_stride, c->x_stride, 1, kind);
         }
         for (size_t t = 0; t < c->n_tokens; t++)
-            _mm512_mask_storeu_ps(c->y + t * c->y_stride + r, row_mask(n_rows), _mm512_load_ps(acc[t]));
+            _mm512_mask_storeu_ps(c->y + t * c->y_stride + r, tail_mask(n_rows), _mm512_load_ps(acc[t]));
     }
 }
 

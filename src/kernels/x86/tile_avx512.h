@@ -8,17 +8,10 @@
 #define DS4_KERNELS_TILE_AVX512_H
 
 #include "kernels/blocks.h"
+#include "kernels/x86/float_avx512.h"
 
 #include <immintrin.h>
 #include <stddef.h>
-
-#define INLINE static inline __attribute__((always_inline))
-
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 
 enum { TILE_ROWS = 16 };
 
@@ -81,11 +74,6 @@ INLINE __m512 high_halves(__m512i v)
 INLINE __m512i lane_byte(__m512i v, int b)
 {
     return _mm512_and_si512(_mm512_srli_epi32(v, (unsigned)(8 * b)), _mm512_set1_epi32(255));
-}
-
-INLINE __mmask16 row_mask(size_t n_rows)
-{
-    return n_rows >= TILE_ROWS ? (__mmask16)0xffff : (__mmask16)((1u << n_rows) - 1);
 }
 
 /* The n_rows < 16 last rows of a part, padded with zeros to a whole tile. */
