@@ -1,0 +1,98 @@
+/* app.c - see app.h: exit codes, messages, opening a model. */
+#include "app/common/app.h"
+
+#include "app/common/program_dir.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+/* Control bytes of a hostile file name or key must not reach the terminal. */
+static void print_clean(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        fputc(*p < 0x20 || *p == 0x7f ? '?' : *p, stderr);
+    }
+}
+
+void ds4_app_say(const char *program, const char *fmt, ...)
+{
+    char    text[1024];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    fprintf(stderr, "%s: ", program);
+    print_clean(text);
+    fputc('\n', stderr);
+}
+
+int ds4_app_failed(const char *program, const ds4_err *err)
+{
+    if (err->code == DS4_E_CANCELLED) {
+        ds4_app_say(program, "interrupted");
+        return DS4_EXIT_INTERRUPTED;
+    }
+    ds4_app_say(program, "%s", err->text);
+    return DS4_EXIT_FAILURE;
+}
+
+static void log_line(void *ctx, ds4_log_level level, const char *subject, const char *text)
+{
+    (void)level;
+    ds4_app_say(ctx, "%s: %s", subject, text);
+}
+
+void ds4_app_log(const char *program)
+{
+    ds4_log_to(log_line, (void *)(uintptr_t)program, DS4_LOG_WARN);
+}
+
+int ds4_app_find(const ds4_app_model *want, ds4_str *path)
+{
+    ds4_str dir = { 0 };
+    ds4_err err = { .code = DS4_OK };
+
+    if (want->path) {
+        ds4_str_add_text(path, want->path);
+        return DS4_EXIT_OK;
+    }
+    ds4_program_dir(want->argv0, &dir);
+    const ds4_status st = ds4_model_find(ds4_str_text(&dir), path, &err);
+    ds4_str_clear(&dir);
+    if (st != DS4_OK) {
+        ds4_app_say(want->program, "%s", err.text);
+        return DS4_EXIT_WRONG;
+    }
+    ds4_app_say(want->program, "using the model %s", ds4_str_text(path));
+    return DS4_EXIT_OK;
+}
+
+int ds4_app_open(const ds4_app_model *want, ds4_model *out)
+{
+    ds4_str path = { 0 };
+    ds4_err err = { .code = DS4_OK };
+    int     code = ds4_app_find(want, &path);
+
+    if (code == DS4_EXIT_OK) {
+        const ds4_engine_options opt = { .model_path = ds4_str_text(&path), .n_threads = want->n_threads,
+                                         .max_batch = want->max_batch, .exact = want->exact };
+        const ds4_status st = ds4_model_open(&opt, out, &err);
+        if (st != DS4_OK) {
+            ds4_app_say(want->program, "%s", err.text);
+            const bool bad_file = st == DS4_E_IO || st == DS4_E_FORMAT || st == DS4_E_UNSUPPORTED;
+            code = bad_file ? DS4_EXIT_WRONG : DS4_EXIT_FAILURE;
+        }
+    }
+    ds4_str_clear(&path);
+    return code;
+}
+
+bool ds4_app_flush(const char *program)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return true;
+    ds4_app_say(program, "cannot write to standard output: %s", strerror(errno));
+    return false;
+}

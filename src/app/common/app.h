@@ -1,0 +1,67 @@
+/* app.h - what all programs share: exit codes, messages, the terminal, interruption. */
+#ifndef DS4_APP_APP_H
+#define DS4_APP_APP_H
+
+#include "base/err.h"
+#include "base/str.h"
+#include "service/model_open.h"
+
+#include <stdio.h>
+
+enum {
+    DS4_EXIT_OK          = 0,
+    DS4_EXIT_FAILURE     = 1,       /* something went wrong while working */
+    DS4_EXIT_WRONG       = 2,       /* a wrong command line or a bad model file */
+    DS4_EXIT_INTERRUPTED = 130,     /* as shells say it: 128 + SIGINT */
+};
+
+/* One line on standard error: "program: text". */
+void ds4_app_say(const char *program, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Say what failed and give the exit code that fits: DS4_EXIT_INTERRUPTED for a
+ * cancellation, else DS4_EXIT_FAILURE. Bytes of a bad file that are not printable become '?'. */
+int ds4_app_failed(const char *program, const ds4_err *err);
+
+/* Send errors and warnings of the library to standard error. */
+void ds4_app_log(const char *program);
+
+/* ---- model --------------------------------------------------------------------------- */
+
+typedef struct ds4_app_model {
+    const char *program;
+    const char *argv0;
+    const char *path;               /* NULL: the default, which is then named on standard error */
+    uint32_t    n_threads, max_batch;
+    bool        exact;
+} ds4_app_model;
+
+/* Find and open a model. Returns DS4_EXIT_OK, or the exit code after saying what is wrong. */
+int ds4_app_open(const ds4_app_model *want, ds4_model *out);
+
+/* The path of the model that ds4_app_open() would take; the caller clears *path. */
+int ds4_app_find(const ds4_app_model *want, ds4_str *path);
+
+/* ---- terminal ------------------------------------------------------------------------ */
+
+bool ds4_term_is(FILE *file);           /* a terminal */
+bool ds4_term_colour(FILE *file);       /* a terminal that may get escape sequences */
+
+/* A line on a terminal that is written over again and again; nothing when standard error
+ * is no terminal. */
+void ds4_term_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void ds4_term_progress_end(void);       /* wipes it */
+
+/* Standard output could take everything. Says so and returns false when it could not. */
+bool ds4_app_flush(const char *program);
+
+/* ---- interruption --------------------------------------------------------------------- */
+
+/* From now on Ctrl-C sets the flag; once more, before the flag was cleared, ends the
+ * program with DS4_EXIT_INTERRUPTED.
+ *
+ *   restart  true: system calls go on after it; false: a read from the terminal ends
+ *
+ * Returns the flag, which is the same each time.                                       */
+ds4_cancel *ds4_interrupt_catch(bool restart);
+
+#endif

@@ -1,0 +1,35 @@
+/* interrupt.c - see app.h: Ctrl-C. */
+#include "app/common/app.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A signal handler has no other way to reach what it must set. */
+static ds4_cancel    interrupt_flag;
+static volatile bool interrupt_has_colour;
+
+static void on_interrupt(int signal_number)
+{
+    static const char plain[] = "\033[0m\n";
+
+    (void)signal_number;
+    if (interrupt_flag.stop) {
+        if (interrupt_has_colour && write(STDOUT_FILENO, plain, sizeof plain - 1) < 0) _exit(DS4_EXIT_INTERRUPTED);
+        _exit(DS4_EXIT_INTERRUPTED);
+    }
+    interrupt_flag.stop = 1;
+}
+
+ds4_cancel *ds4_interrupt_catch(bool restart)
+{
+    struct sigaction action;
+
+    interrupt_has_colour = ds4_term_colour(stdout);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_interrupt;
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = restart ? SA_RESTART : 0;
+    sigaction(SIGINT, &action, NULL);
+    return &interrupt_flag;
+}

@@ -1,0 +1,37 @@
+/* term.c - see app.h: the terminal. */
+#include "app/common/app.h"
+#include "base/knob.h"
+
+#include <stdarg.h>
+#include <unistd.h>
+
+bool ds4_term_is(FILE *file)
+{
+    return isatty(fileno(file)) == 1;
+}
+
+bool ds4_term_colour(FILE *file)
+{
+    const char *no_color = ds4_knob_text(DS4_KNOB_NO_COLOR);
+    return ds4_term_is(file) && !(no_color && *no_color);
+}
+
+void ds4_term_progress(const char *fmt, ...)
+{
+    va_list args;
+
+    if (!ds4_term_is(stderr)) return;
+    va_start(args, fmt);
+    fputc('\r', stderr);
+    vfprintf(stderr, fmt, args);
+    fputs("\033[K", stderr);
+    fflush(stderr);
+    va_end(args);
+}
+
+void ds4_term_progress_end(void)
+{
+    if (!ds4_term_is(stderr)) return;
+    fputs("\r\033[K", stderr);
+    fflush(stderr);
+}
