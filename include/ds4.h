@@ -55,6 +55,9 @@ typedef struct ds4_engine_options {
     uint32_t    n_threads;      /* 0: one for each processor this process may use */
     uint32_t    max_batch;      /* most tokens in one step, 1..4096; 0: 256 */
     bool        exact;          /* diagnostic: leave out the trained-in roundings of KV rows */
+    uint64_t    mem_bytes;      /* budget for everything; 0: nine tenths of what the machine has free */
+    uint32_t    plan_ctx;       /* context and sessions that the budget must hold; 0: 32,768 and 1 */
+    uint32_t    plan_sessions;
 } ds4_engine_options;
 
 /* What the file says about itself. Strings live as long as the engine. */
