@@ -86,7 +86,7 @@ arm-compiler     gcc-aarch64-linux-gnu  ?                      aarch64-linux-gnu
 arm-libc         libc6-dev-arm64-cross  ?                      aarch64-linux-gnu-glibc -
 arm-emulator     qemu-user              ?                      qemu-user              -
 clang            clang                  clang                  clang                  ?
-clang-runtime    libclang-rt-DEFAULT-dev compiler-rt           compiler-rt            ?
+clang-runtime    libclang-rt-dev        compiler-rt            compiler-rt            ?
 "
 
 # Needs of the check group that a system cannot meet are left out: `make check` skips them.
@@ -120,18 +120,6 @@ if [ -z "$manager" ]; then
          "to install them with: please install them by hand" >&2
     exit 1
 fi
-
-# Debian and Ubuntu number some packages after the default compiler's version.
-default_version() {
-    apt-cache show "$1" 2>/dev/null | while read -r key value; do
-        case $key in
-            Depends:)
-                value=${value#*"$1"-}
-                echo "${value%%[!0-9]*}"
-                break ;;
-        esac
-    done
-}
 
 package_of() {
     echo "$packages" | while read -r need apt dnf pacman brew; do
@@ -189,7 +177,7 @@ lists_known() {
     [ "$manager" = apt-get ] || return 0
     for name in "$@"; do
         case $name in
-            *DEFAULT*) ;;
+            libclang-rt-dev) ;;
             *) apt-cache show "$name" >/dev/null 2>&1 || return 1 ;;
         esac
     done
@@ -233,11 +221,8 @@ if [ -n "$announce_refresh" ]; then
 fi
 final=
 for name in $names; do
-    case $name in
-        libclang-rt-DEFAULT-dev)        # older systems have it inside clang
-            name=libclang-rt-$(default_version clang)-dev
-            apt-cache show "$name" >/dev/null 2>&1 || continue ;;
-    esac
+    # Before 2022 the runtime was part of clang itself.
+    [ "$name" != libclang-rt-dev ] || apt-cache show "$name" >/dev/null 2>&1 || continue
     final="$final $name"
 done
 # shellcheck disable=SC2086
