@@ -50,11 +50,20 @@ typedef struct ds4_engine  ds4_engine;
 typedef struct ds4_session ds4_session;
 typedef struct ds4_vocab   ds4_vocab;
 
+/* Where routed experts live. */
+typedef enum ds4_experts {
+    DS4_EXPERTS_AUTO,           /* resident if everything fits the budget, else streamed */
+    DS4_EXPERTS_RESIDENT,       /* mapped with the rest of the file */
+    DS4_EXPERTS_STREAM,         /* read from disk into a cache as tokens need them */
+} ds4_experts;
+
 typedef struct ds4_engine_options {
     const char *model_path;     /* a GGUF file; required */
     uint32_t    n_threads;      /* 0: one for each processor this process may use */
     uint32_t    max_batch;      /* most tokens in one step, 1..4096; 0: 256 */
     bool        exact;          /* diagnostic: leave out the trained-in roundings of KV rows */
+    ds4_experts experts;
+    uint64_t    expert_cache_bytes; /* for streamed experts; 0: what the budget leaves */
     uint64_t    mem_bytes;      /* budget for everything; 0: nine tenths of what the machine has free */
     uint32_t    plan_ctx;       /* context and sessions that the budget must hold; 0: 32,768 and 1 */
     uint32_t    plan_sessions;
@@ -83,6 +92,35 @@ const ds4_model_info     *ds4_engine_info(const ds4_engine *e);
 const ds4_vocab          *ds4_engine_vocab(const ds4_engine *e);
 uint32_t                  ds4_engine_threads(const ds4_engine *e);
 uint32_t                  ds4_engine_max_batch(const ds4_engine *e);
+
+/* ---- the plan ------------------------------------------------------------------ */
+
+/* What running a model takes, known before anything large is allocated. All in bytes. */
+typedef struct ds4_plan {
+    uint64_t dense;             /* weights that every token needs */
+    uint64_t embedding;         /* token table: stays in the file, only rows in use are read */
+    uint64_t experts;           /* routed experts, all of them */
+    uint64_t expert_cache;      /* slots for streamed experts; 0 when they are resident */
+    uint64_t kv;                /* sessions at their full context */
+    uint64_t scratch;           /* activations and the threads' working memory */
+    uint64_t total;             /* what will be in memory: dense, experts or their cache, kv, scratch */
+    uint64_t budget;            /* what it may take */
+    uint64_t machine, free;     /* of this machine, now; 0: unknown */
+    uint64_t per_token_kv;      /* KV bytes for one more token of context */
+    uint32_t n_ctx, n_sessions; /* what kv was computed for */
+    bool     stream;            /* routed experts are read from disk as they are needed */
+    bool     fits;
+    char     advice[256];       /* when it does not fit: the numbers and what would; else "" */
+} ds4_plan;
+
+/* Compute the plan for a model file without loading it. ds4_engine_open() follows the same
+ * plan and refuses, with its advice, what does not fit.
+ *
+ * Returns DS4_OK, also when it does not fit; errors as ds4_engine_open().               */
+DS4_MUST_CHECK ds4_status ds4_plan_make(const ds4_engine_options *opt, ds4_plan *out, ds4_err *err);
+
+/* The plan that an engine was opened by. */
+const ds4_plan *ds4_engine_plan(const ds4_engine *e);
 
 /* ---- sessions ----------------------------------------------------------------- */
 

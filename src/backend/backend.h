@@ -28,6 +28,9 @@ typedef struct ds4_backend {
     void       (*close)(ds4_dev *dev);                          /* NULL is fine */
     uint32_t   (*threads)(const ds4_dev *dev);
 
+    /* Working memory a device with these limits touches, with contexts of n_ctx tokens. */
+    uint64_t   (*scratch_bytes)(const ds4_limits *limits, uint32_t n_ctx);
+
     /* Memory. alloc() gives zeroed memory, taken from the system as it is touched where
      * the device can; map() wraps host memory, which must outlive the buffer, without a copy. */
     ds4_status (*alloc)(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);

@@ -103,6 +103,11 @@ const ds4_vocab *ds4_engine_vocab(const ds4_engine *e)
     return e->vocab;
 }
 
+const ds4_plan *ds4_engine_plan(const ds4_engine *e)
+{
+    return &e->model.plan;
+}
+
 uint32_t ds4_engine_threads(const ds4_engine *e)
 {
     return e->model.backend->threads(e->model.dev);

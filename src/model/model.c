@@ -1,29 +1,10 @@
 /* model.c - see model.h. */
 #include "model/model.h"
 
+#include "model/plan.h"
+
 #include <math.h>
 #include <stdlib.h>
-
-static uint32_t larger(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
-}
-
-static ds4_limits limits_of(const ds4_shape *s, uint32_t n_threads, uint32_t max_batch)
-{
-    const uint32_t streams = s->n_hc * s->n_embd, heads = s->n_heads * s->n_head;
-    const uint32_t by_top_k = s->top_k, by_ratio = DS4_MAX_CONTEXT / 128;
-
-    return (ds4_limits){
-        .n_threads = n_threads, .max_batch = max_batch,
-        .max_in = larger(larger(larger(streams, heads), larger(s->n_ffn, s->o_groups * s->o_rank)),
-                         larger(2 * s->n_head, s->q_rank)),
-        .max_heads = s->n_heads, .max_head = s->n_head,
-        .max_rows = s->n_window + larger(by_top_k, by_ratio),
-        .max_index_rows = larger(DS4_MAX_CONTEXT / 4, s->n_experts),
-        .max_used = s->n_used, .max_ffn = s->n_ffn, .max_embd = s->n_embd,
-    };
-}
 
 static ds4_status new_list(ds4_op_list *list, const ds4_model *m, ds4_emitter *e, uint32_t capacity, ds4_err *err)
 {
@@ -49,21 +30,46 @@ static ds4_status write_lists(ds4_model *m, ds4_err *err)
     return DS4_OK;
 }
 
-ds4_status ds4_model_load(ds4_model *m, const ds4_engine_options *opt, ds4_err *err)
+/* What the file's directory says: shape, layout of the state, limits, plan. */
+static ds4_status read_directory(ds4_model *m, const ds4_engine_options *opt, ds4_limits *limits, ds4_err *err)
 {
-    *m = (ds4_model){ .backend = &ds4_backend_cpu };
-    m->max_batch = opt->max_batch ? opt->max_batch : 256;
+    m->max_batch = ds4_plan_batch(opt);
     if (m->max_batch > 4096) return ds4_fail(err, DS4_E_ARG, "a batch of %u tokens, expected 1..4096", m->max_batch);
 
     DS4_TRY(ds4_gguf_open(opt->model_path, &m->file, err));
     DS4_TRY(ds4_shape_read(m->file, &m->shape, err));
     ds4_kv_layout_make(&m->shape, opt->exact, m->kv_layers, &m->kv);
+    *limits = ds4_plan_limits(&m->shape, opt->n_threads, m->max_batch);
+    const uint64_t scratch = m->backend->scratch_bytes(limits, opt->plan_ctx)
+                           + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch);
+    ds4_plan_compute(m->file, &m->kv, scratch, opt, &m->plan);
+    return DS4_OK;
+}
 
-    const ds4_limits limits = limits_of(&m->shape, opt->n_threads, m->max_batch);
+ds4_status ds4_model_load(ds4_model *m, const ds4_engine_options *opt, ds4_err *err)
+{
+    ds4_limits limits;
+
+    *m = (ds4_model){ .backend = &ds4_backend_cpu };
+    DS4_TRY(read_directory(m, opt, &limits, err));
+    if (!m->plan.fits) {
+        return ds4_fail(err, DS4_E_NOMEM, "%s does not fit: %s", opt->model_path, m->plan.advice);
+    }
     DS4_TRY(m->backend->open(&m->dev, &limits, err));
     DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->backend, m->dev, err));
     DS4_TRY(ds4_step_buffers_open(&m->buffers, &m->shape, &m->kv, m->max_batch, m->backend, m->dev, err));
     return write_lists(m, err);
+}
+
+ds4_status ds4_plan_make(const ds4_engine_options *opt, ds4_plan *out, ds4_err *err)
+{
+    ds4_model  m = { .backend = &ds4_backend_cpu };
+    ds4_limits limits;
+
+    const ds4_status st = read_directory(&m, opt, &limits, err);
+    if (st == DS4_OK) *out = m.plan;
+    ds4_model_unload(&m);
+    return st;
 }
 
 void ds4_model_unload(ds4_model *m)

@@ -23,6 +23,7 @@ typedef struct ds4_model {
     ds4_op_list        layers[2];   /* without and with the indexer's selection */
     ds4_op_list        head;        /* merge, logits */
     uint32_t           max_batch;
+    ds4_plan           plan;
 } ds4_model;
 
 /* Called after every operation with what it wrote: name and layer of the operation,

@@ -55,15 +55,22 @@ static void lay_out(ds4_step_buffers *b, layout *l, const ds4_shape *s, const ds
     b->logits = rows(l, s->n_vocab);
 }
 
+uint64_t ds4_step_buffers_bytes(const ds4_shape *s, const ds4_kv_layout *kv, uint32_t max_batch)
+{
+    layout           measure = { .n_rows = max_batch };
+    ds4_step_buffers b;
+
+    lay_out(&b, &measure, s, kv);
+    return measure.n_bytes;
+}
+
 ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4_shape *s, const ds4_kv_layout *kv,
                                  uint32_t max_batch, const ds4_backend *backend, ds4_dev *dev, ds4_err *err)
 {
-    layout   measure = { .n_rows = max_batch }, place = { .n_rows = max_batch };
+    layout   place = { .n_rows = max_batch };
     ds4_buf *buf;
 
-    lay_out(out, &measure, s, kv);
-    out->buf = NULL;
-    DS4_TRY(backend->alloc(dev, measure.n_bytes, &buf, err));
+    DS4_TRY(backend->alloc(dev, ds4_step_buffers_bytes(s, kv, max_batch), &buf, err));
     place.buf = buf;
     lay_out(out, &place, s, kv);
     return DS4_OK;

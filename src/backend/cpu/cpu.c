@@ -105,6 +105,17 @@ static uint32_t cpu_threads(const ds4_dev *dev)
     return ds4_team_size(dev->team);
 }
 
+static uint64_t cpu_scratch_bytes(const ds4_limits *l, uint32_t n_ctx)
+{
+    const uint64_t n_threads = l->n_threads ? l->n_threads : ds4_cpu_count();
+    const uint64_t rows = l->max_rows < 1024 + n_ctx / 128 ? l->max_rows : 1024 + n_ctx / 128;
+    const uint64_t own = rows * (l->max_head + l->max_heads + 2) + l->max_in;
+    const uint64_t pairs = (uint64_t)l->max_batch * (l->max_used + 1);
+
+    return n_threads * own * sizeof(float) + (uint64_t)l->max_batch * l->max_in * 36 / 32
+         + pairs * (2 * (uint64_t)l->max_embd + 3 * (uint64_t)l->max_ffn) * sizeof(float);
+}
+
 /* ---- memory --------------------------------------------------------------------------- */
 
 static ds4_status new_buf(void *data, uint64_t n_bytes, bool is_mapped, ds4_buf **out, ds4_err *err)
@@ -226,7 +237,7 @@ static ds4_status cpu_sync(ds4_dev *dev, ds4_err *err)
 }
 
 const ds4_backend ds4_backend_cpu = {
-    .name = "cpu", .open = cpu_open, .close = cpu_close, .threads = cpu_threads,
+    .name = "cpu", .open = cpu_open, .close = cpu_close, .threads = cpu_threads, .scratch_bytes = cpu_scratch_bytes,
     .alloc = cpu_alloc, .map = cpu_map, .free = cpu_free,
     .write = cpu_write, .read = cpu_read, .zero = cpu_zero,
     .run = cpu_run_ops, .sync = cpu_sync,
