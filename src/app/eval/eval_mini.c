@@ -1,0 +1,295 @@
+/* eval_mini.c - ds4-eval mini: the ability cases of the bundled model. */
+#include "app/eval/eval.h"
+#include "app/eval/mini_case.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "service/conversation.h"
+#include "text/pyjson.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_KINDS = 64, MAX_FILE_BYTES = 1 << 30, ROOM = 16 };
+
+typedef struct tally {
+    char     kind[64];
+    uint32_t passed, total;
+} tally;
+
+typedef struct exam {
+    ds4_app_model    want;
+    const char      *cases_path, *filler_path, *json_path;
+    ds4_option_texts kinds;             /* only these; none: all */
+    uint32_t         limit;             /* cases of each kind; 0: all */
+    bool             verbose;
+    ds4_model        model;
+    ds4_str          cases, filler;
+    tally            tallies[MAX_KINDS];
+    uint32_t         n_tallies, n_done;
+    ds4_cancel      *cancel;
+    ds4_str          json;              /* the list of results */
+} exam;
+
+/* The counter of a kind; NULL when there are too many kinds. */
+static tally *find_tally(exam *x, const char *kind)
+{
+    for (uint32_t i = 0; i < x->n_tallies; i++) {
+        if (strcmp(x->tallies[i].kind, kind) == 0) return &x->tallies[i];
+    }
+    if (x->n_tallies == MAX_KINDS || strlen(kind) >= sizeof x->tallies[0].kind) return NULL;
+    tally *t = &x->tallies[x->n_tallies++];
+    memcpy(t->kind, kind, strlen(kind) + 1);
+    return t;
+}
+
+static bool is_wanted(const exam *x, const char *kind)
+{
+    for (uint32_t i = 0; i < x->kinds.n; i++) {
+        if (strcmp(x->kinds.item[i], kind) == 0) return true;
+    }
+    return x->kinds.n == 0;
+}
+
+/* ---- one case ------------------------------------------------------------------------------ */
+
+static void add_result(exam *x, const ds4_case *c, const ds4_conversation *talk, bool passed, const ds4_str *why)
+{
+    const ds4_reply_result *r = ds4_conversation_result(talk);
+    const ds4_turn_stats   *s = ds4_conversation_stats(talk);
+    ds4_str                *out = &x->json;
+
+    ds4_str_add_text(out, x->n_done ? ",\n  {\"id\": " : "\n  {\"id\": ");
+    ds4_pyjson_add_string(out, (ds4_slice){ ds4_str_text(&c->id), c->id.n_bytes });
+    ds4_str_add_text(out, ", \"kind\": ");
+    ds4_pyjson_add_string(out, (ds4_slice){ ds4_str_text(&c->kind), c->kind.n_bytes });
+    ds4_str_addf(out, ", \"passed\": %s, \"failed\": ", passed ? "true" : "false");
+    ds4_pyjson_add_string(out, (ds4_slice){ ds4_str_text(why), why->n_bytes });
+    ds4_str_add_text(out, ", \"text\": ");
+    ds4_pyjson_add_string(out, r->content);
+    ds4_str_add_text(out, ", \"reasoning\": ");
+    ds4_pyjson_add_string(out, r->reasoning);
+    ds4_str_add_text(out, ", \"calls\": ");
+    ds4_pyjson_add_string(out, r->raw_calls);
+    ds4_str_addf(out, ", \"finish_reason\": \"%s\", \"prompt_tokens\": %u, \"completion_tokens\": %u, "
+                 "\"prefill_s\": %.3f, \"generation_s\": %.3f}", ds4_finish_name(r->finish), s->n_prompt,
+                 s->n_generated, (double)s->prefill_ns / 1e9, (double)s->generate_ns / 1e9);
+}
+
+static ds4_status copy_history(const ds4_history *from, ds4_history *to, ds4_err *err)
+{
+    for (uint32_t i = 0; i < from->n; i++) DS4_TRY(ds4_history_add(to, &from->messages[i], err));
+    return DS4_OK;
+}
+
+static void show_progress(void *ctx, uint32_t n_done, uint32_t n_total)
+{
+    const ds4_case *c = ctx;
+    ds4_term_progress("%s: %u of %u tokens read", ds4_str_text(&c->id), n_done, n_total);
+}
+
+/* Answer greedily in a session made for the case. */
+static ds4_status answer(exam *x, ds4_case *c, ds4_conversation *talk, ds4_err *err)
+{
+    ds4_rng        rng;
+    uint32_t       n_prompt = 0;
+    const ds4_turn turn = {
+        .chat = { .protocol = x->model.protocol, .thinking = c->thinking, .tools = c->tools, .n_tools = c->n_tools },
+        .sampling = { .temperature = 0, .top_p = 1 }, .rng = &rng, .max_tokens = c->max_tokens,
+        .cancel = x->cancel, .progress = show_progress, .ctx = c,
+    };
+
+    ds4_rng_seed(&rng, 0);
+    DS4_TRY(copy_history(&c->history, ds4_conversation_history(talk), err));
+    DS4_TRY(ds4_conversation_measure(talk, &turn.chat, &n_prompt, err));
+    DS4_TRY(ds4_conversation_resize(talk, n_prompt + c->max_tokens + ROOM, err));
+    return ds4_conversation_reply(talk, &turn, err);
+}
+
+static ds4_status run_case(exam *x, ds4_case *c, tally *t, ds4_err *err)
+{
+    ds4_conversation *talk = NULL;
+    ds4_str           why = { 0 };
+    ds4_status        st = DS4_OK;
+
+    if (c->has_context) {
+        const ds4_slice filler = { ds4_str_text(&x->filler), x->filler.n_bytes };
+        st = ds4_case_add_context(c, ds4_engine_vocab(x->model.engine), filler, err);
+    }
+    if (st == DS4_OK) st = ds4_conversation_create(x->model.engine, ROOM, x->model.protocol, &talk, err);
+    if (st == DS4_OK) st = answer(x, c, talk, err);
+    if (st == DS4_OK && ds4_conversation_result(talk)->finish == DS4_FINISH_CANCELLED) {
+        st = ds4_fail(err, DS4_E_CANCELLED, "interrupted");
+    }
+    if (st == DS4_OK) {
+        const bool passed = ds4_case_passed(c, ds4_conversation_result(talk), &why);
+        t->total++;
+        t->passed += passed;
+        if (x->json_path) add_result(x, c, talk, passed, &why);
+        x->n_done++;
+        ds4_term_progress_end();
+        if (x->verbose) {
+            printf("%s %s%s%s\n", passed ? "ok  " : "FAIL", ds4_str_text(&c->id), passed ? "" : ": ", ds4_str_text(&why));
+            fflush(stdout);
+        } else {
+            ds4_term_progress("%u cases done, last %s", x->n_done, ds4_str_text(&c->id));
+        }
+    }
+    ds4_str_clear(&why);
+    ds4_conversation_free(talk);
+    return st;
+}
+
+/* ---- all cases ------------------------------------------------------------------------------ */
+
+static ds4_status run_line(exam *x, ds4_slice line, uint32_t number, ds4_err *err)
+{
+    ds4_case   c = { .tools = NULL };
+    ds4_err    why = { .code = DS4_OK };
+    ds4_status st = ds4_case_read(line, &c, &why);
+
+    if (st == DS4_OK && is_wanted(x, ds4_str_text(&c.kind))) {
+        tally *t = find_tally(x, ds4_str_text(&c.kind));
+        if (!t) {
+            st = ds4_fail(&why, DS4_E_FORMAT, "more than %d kinds of cases, or one with a longer name", MAX_KINDS);
+        } else if (x->limit == 0 || t->total < x->limit) {
+            st = run_case(x, &c, t, &why);
+        }
+    }
+    ds4_case_clear(&c);
+    if (st == DS4_OK || st == DS4_E_CANCELLED) return st == DS4_OK ? st : ds4_fail(err, st, "interrupted");
+    return ds4_fail(err, st, "%s: line %u: %s", x->cases_path, number, why.text);
+}
+
+static ds4_status run_all(exam *x, ds4_err *err)
+{
+    uint32_t number = 0;
+
+    for (size_t at = 0; at < x->cases.n_bytes;) {
+        const char  *end = memchr(x->cases.data + at, '\n', x->cases.n_bytes - at);
+        const size_t n = end ? (size_t)(end - x->cases.data) - at : x->cases.n_bytes - at;
+        number++;
+        if (n > 0) DS4_TRY(run_line(x, (ds4_slice){ x->cases.data + at, n }, number, err));
+        at += n + 1;
+    }
+    return DS4_OK;
+}
+
+static void print_row(const char *kind, uint32_t passed, uint32_t total)
+{
+    printf("%-12s %6u %6u %7.1f\n", kind, passed, total, total ? 100.0 * passed / total : 0.0);
+}
+
+static void print_table(const exam *x)
+{
+    uint32_t passed = 0, total = 0;
+
+    printf("%-12s %6s %6s %7s\n", "kind", "passed", "total", "percent");
+    for (uint32_t i = 0; i < x->n_tallies; i++) {
+        print_row(x->tallies[i].kind, x->tallies[i].passed, x->tallies[i].total);
+        passed += x->tallies[i].passed;
+        total += x->tallies[i].total;
+    }
+    print_row("all", passed, total);
+}
+
+static ds4_status write_json(const exam *x, ds4_err *err)
+{
+    ds4_str     out = { 0 };
+    const char *path = ds4_engine_info(x->model.engine)->path;
+
+    ds4_str_add_text(&out, "{\"model\": ");
+    ds4_pyjson_add_string(&out, (ds4_slice){ path, strlen(path) });
+    ds4_str_add_text(&out, ", \"kinds\": {");
+    for (uint32_t i = 0; i < x->n_tallies; i++) {
+        const tally *t = &x->tallies[i];
+        ds4_str_add_text(&out, i ? ", " : "");
+        ds4_pyjson_add_string(&out, (ds4_slice){ t->kind, strlen(t->kind) });
+        ds4_str_addf(&out, ": {\"passed\": %u, \"total\": %u}", t->passed, t->total);
+    }
+    ds4_str_add_text(&out, "}, \"cases\": [");
+    ds4_str_add(&out, ds4_str_text(&x->json), x->json.n_bytes);
+    ds4_str_add_text(&out, "\n]}\n");
+    const ds4_status st = out.failed || x->json.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for the results")
+                        : ds4_file_replace(x->json_path, out.data, out.n_bytes, err);
+    ds4_str_clear(&out);
+    return st;
+}
+
+/* The files beside the model, when none are named: models/eval/cases.jsonl and filler.txt. */
+static void find_beside(const char *model_path, const char *name, const char **path, ds4_str *made)
+{
+    const char *slash = strrchr(model_path, '/');
+
+    if (*path) return;
+    if (slash) ds4_str_add(made, model_path, (size_t)(slash - model_path) + 1);
+    ds4_str_addf(made, "eval/%s", name);
+    *path = ds4_str_text(made);
+}
+
+static int run(exam *x)
+{
+    ds4_err        err = { .code = DS4_OK };
+    ds4_str        cases_path = { 0 }, filler_path = { 0 };
+    const int      code = ds4_app_open(&x->want, &x->model);
+    const uint64_t begin = ds4_now_ns();
+
+    if (code != DS4_EXIT_OK) return code;
+    const char *model_path = ds4_engine_info(x->model.engine)->path;
+    find_beside(model_path, "cases.jsonl", &x->cases_path, &cases_path);
+    find_beside(model_path, "filler.txt", &x->filler_path, &filler_path);
+    x->cancel = ds4_interrupt_catch(true);
+
+    ds4_status st = ds4_file_read(x->cases_path, MAX_FILE_BYTES, &x->cases, &err);
+    if (st == DS4_OK && ds4_file_exists(x->filler_path)) {
+        st = ds4_file_read(x->filler_path, MAX_FILE_BYTES, &x->filler, &err);
+    }
+    if (st == DS4_OK) st = run_all(x, &err);
+    ds4_term_progress_end();
+    if (st == DS4_OK || st == DS4_E_CANCELLED) print_table(x);
+    if (st == DS4_OK && x->json_path) st = write_json(x, &err);
+    if (st == DS4_OK) {
+        ds4_app_say(DS4_EVAL_NAME, "%u cases in %.1f s", x->n_done, (double)(ds4_now_ns() - begin) / 1e9);
+    }
+    ds4_str_clear(&cases_path);
+    ds4_str_clear(&filler_path);
+    return st == DS4_OK ? DS4_EXIT_OK : ds4_app_failed(DS4_EVAL_NAME, &err);
+}
+
+int ds4_eval_mini(const char *argv0, int argc, char **argv)
+{
+    exam x = { .want = { .program = DS4_EVAL_NAME, .argv0 = argv0 } };
+    const ds4_option options[] = {
+        { .kind = DS4_OPTION_TEXT, .letter = 'm', .name = "model", .arg = "FILE", .to = &x.want.path,
+          .help = "GGUF file [ds4flash.gguf, else the bundled model]" },
+        { .kind = DS4_OPTION_TEXT, .name = "cases", .arg = "FILE", .to = &x.cases_path,
+          .help = "one case on each line [eval/cases.jsonl beside the\nmodel]" },
+        { .kind = DS4_OPTION_TEXT, .name = "filler", .arg = "FILE", .to = &x.filler_path,
+          .help = "text for the recall cases [eval/filler.txt]" },
+        { .kind = DS4_OPTION_TEXTS, .name = "kind", .arg = "K", .to = &x.kinds,
+          .help = "only cases of this kind; may be repeated" },
+        { .kind = DS4_OPTION_U32, .name = "limit", .arg = "N", .to = &x.limit, .min = 1, .max = 1 << 30,
+          .help = "at most N cases of each kind" },
+        { .kind = DS4_OPTION_TEXT, .name = "json", .arg = "FILE", .to = &x.json_path,
+          .help = "write every answer and the counts there" },
+        { .kind = DS4_OPTION_FLAG, .letter = 'v', .name = "verbose", .to = &x.verbose,
+          .help = "print a line for each case" },
+        { .kind = DS4_OPTION_U32, .letter = 't', .name = "threads", .arg = "N", .to = &x.want.n_threads, .min = 1,
+          .max = 256, .help = "threads [one for each processor]" },
+        { .kind = DS4_OPTION_END },
+    };
+    const ds4_command command = {
+        .name = DS4_EVAL_NAME, .usage = "ds4-eval mini [options]",
+        .about = "Answer the ability cases greedily, each in an empty session, and print how many of\n"
+                 "each kind are right.",
+        .options = options,
+    };
+    const ds4_parsed parsed = ds4_command_parse(&command, argc, argv, NULL, NULL);
+
+    if (parsed != DS4_PARSED_RUN) return ds4_eval_parsed(parsed);
+    const int code = run(&x);
+    ds4_model_close(&x.model);
+    ds4_str_clear(&x.cases);
+    ds4_str_clear(&x.filler);
+    ds4_str_clear(&x.json);
+    return code;
+}
