@@ -105,6 +105,15 @@ for group in $wanted; do
 done
 [ -n "$missing" ] || exit 0
 
+# Say why nothing can be installed, and fail if it is needed.
+give_up() {
+    echo "setup: $1" >&2
+    for need in $missing; do
+        met "$need" || optional "$need" || exit 1
+    done
+    exit 0
+}
+
 # ---- how to get it ------------------------------------------------------------------
 
 manager=
@@ -116,9 +125,8 @@ for candidate in brew apt-get dnf pacman; do
     fi
 done
 if [ -z "$manager" ]; then
-    echo "setup: missing:$missing; this system has no apt-get, dnf, pacman or Homebrew" \
-         "to install them with: please install them by hand" >&2
-    exit 1
+    give_up "missing:$missing; this system has no apt-get, dnf, pacman or Homebrew to install them with: \
+please install them by hand"
 fi
 
 package_of() {
@@ -137,8 +145,7 @@ as_root=
 sudo_words=
 if [ "$manager" != brew ] && [ "$(id -u)" != 0 ]; then
     if ! has sudo; then
-        echo "setup: missing:$missing; not root and no sudo here: please install them as root" >&2
-        exit 1
+        give_up "missing:$missing; not root and no sudo here: please install them as root"
     fi
     as_root=sudo
     [ -t 0 ] || as_root="sudo -n"
@@ -216,7 +223,7 @@ lists_known $names || announce_refresh=" after refreshing its lists"
 echo "setup: installing$names (with $manager$sudo_words$announce_refresh)"
 
 if [ -n "$announce_refresh" ]; then
-    refresh || exit 1
+    refresh || give_up "$manager could not refresh its lists"
     refreshed=yes
 fi
 final=
@@ -229,17 +236,11 @@ done
 if ! install_now $final; then
     # Old lists name versions that the server no longer has.
     if [ "$refreshed" = yes ] || ! refresh || ! install_now $final; then
-        echo "setup: $manager could not install$final" >&2
-        exit 1
+        give_up "$manager could not install$final"
     fi
 fi
 [ "$dry_run" = yes ] && exit 0
 
-still=
 for need in $missing; do
-    met "$need" || optional "$need" || still="$still $need"
+    met "$need" || give_up "still missing after the installation: $need"
 done
-if [ -n "$still" ]; then
-    echo "setup: still missing after the installation:$still" >&2
-    exit 1
-fi
