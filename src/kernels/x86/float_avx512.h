@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -16,6 +17,14 @@
 INLINE __mmask16 tail_mask(size_t n)
 {
     return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
+}
+
+/* Ask for the bytes at p + ahead, which may lie behind the buffer: a prefetch cannot fault. */
+INLINE void prefetch_span(const void *p, size_t ahead, size_t bytes)
+{
+    const uintptr_t from = (uintptr_t)p + ahead, end = from + bytes;
+    for (uintptr_t a = (from + 63) & ~(uintptr_t)63; a < end; a += 64)
+        _mm_prefetch((const void *)a, _MM_HINT_T0);
 }
 
 /* Lanes l and l + 8, then l + 4, l + 2, l + 1. */

@@ -32,6 +32,7 @@ INLINE __m512 load_weights(const uint8_t *row, size_t i, uint32_t dtype, __mmask
 INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const int n_r, const int n_t)
 {
     const uint8_t *w = c->w + r * c->w_stride, *x = c->x + t * c->x_stride;
+    const size_t weight_bytes = dtype == DS4_F32 ? 4 : 2;
     __m512 total[8][4], sum[8][4];
 
     UNROLL
@@ -49,6 +50,8 @@ INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const 
         for (size_t k = from; k < end; k += 16) {
             const __mmask16 mask = tail_mask(end - k);
             __m512 xv[4];
+            if (n_t == 1)
+                prefetch_span(w, (size_t)n_r * (c->w_stride + k * weight_bytes), (size_t)n_r * 16 * weight_bytes);
             UNROLL
             for (int j = 0; j < n_t; j++)
                 xv[j] = _mm512_maskz_loadu_ps(mask, x + (size_t)j * c->x_stride + 4 * k);

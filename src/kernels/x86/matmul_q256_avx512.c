@@ -286,6 +286,7 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
             const uint8_t *w = c->w + r * c->w_stride + b * block_bytes;
             const uint8_t *x = c->x + b * sizeof(ds4_q256);
             size_t stride = c->w_stride, t = 0;
+            prefetch_span(c->w + r * stride, TILE_ROWS * (stride + b * block_bytes), TILE_ROWS * block_bytes);
             if (n_rows < TILE_ROWS) {
                 copy_part(part, w, stride, n_rows, block_bytes);
                 w = part;

@@ -134,13 +134,15 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const block32 *tile, size_t n_bl
     for (int i = 0; i < n; i++) _mm512_store_ps(acc[i], sum[i]);
 }
 
-/* One token: every block is used straight from registers. */
+/* One token: every block is used straight from registers. ahead is the distance to what the
+ * next 16 rows will read meanwhile. */
 INLINE __m512 part_one_token(const uint8_t *w, size_t stride, size_t block_bytes, const ds4_q32 *x,
-                             const int32_t *start, size_t n_blocks)
+                             const int32_t *start, size_t n_blocks, const uint8_t *base, size_t ahead)
 {
     __m512 acc = _mm512_setzero_ps();
 
     for (size_t b = 0; b < n_blocks; b++, w += block_bytes) {
+        prefetch_span(base, ahead + TILE_ROWS * block_bytes * b, TILE_ROWS * block_bytes);
         const block32 block = load_block(w, stride, block_bytes);
         const __m512  scale = _mm512_mul_ps(block.d, _mm512_set1_ps(x[b].d));
         acc = _mm512_fmadd_ps(block_sum(&block, x + b, start + b), scale, acc);
@@ -188,6 +190,7 @@ INLINE void run_segment(const call32 *c, size_t block_bytes, size_t first, size_
         for (size_t b = 0; b < n_blocks; b += PART_BLOCKS) {
             const size_t   n = n_blocks - b < PART_BLOCKS ? n_blocks - b : PART_BLOCKS;
             const uint8_t *w = c->w + r * c->w_stride + (first + b) * block_bytes;
+            const size_t   ahead = (r + TILE_ROWS) * c->w_stride + TILE_ROWS * (first + b) * block_bytes;
             size_t stride = c->w_stride;
             if (mask != 0xffff) {
                 copy_part(copy, w, stride, c->n_rows - r, n * block_bytes);
@@ -196,7 +199,8 @@ INLINE void run_segment(const call32 *c, size_t block_bytes, size_t first, size_
             }
             if (c->n_tokens == 1) {
                 const ds4_q32 *x = (const ds4_q32 *)(const void *)c->x + first + b;
-                _mm512_store_ps(acc[0], part_one_token(w, stride, block_bytes, x, sums->start[0] + b, n));
+                _mm512_store_ps(acc[0], part_one_token(w, stride, block_bytes, x, sums->start[0] + b, n,
+                                                       c->w, ahead));
             } else {
                 const int32_t (*s)[SEGMENT_BLOCKS] = (const int32_t (*)[SEGMENT_BLOCKS])&sums->start[0][b];
                 part_tokens(acc, w, stride, block_bytes, c, first + b, n, s);
