@@ -236,6 +236,19 @@ static float noise(maker *m)
     return (float)(sum * 1.7320508);
 }
 
+/* Any bits are valid IQ2_XXS blocks, and searching for good ones takes long: the codes are
+ * random and the scale gives the wanted size (the mean magnitude is about 40 d). */
+static void random_iq2_xxs(maker *m, uint8_t *row, uint64_t n, float scale)
+{
+    const float    ideal = scale / 45.0f;
+    const uint16_t d = (uint16_t)((14 + ilogbf(ideal) + 1) << 10);      /* a power of two as F16 */
+
+    for (uint64_t i = 0; i < n / 256; i++, row += 66) {
+        memcpy(row, &d, 2);
+        for (int j = 2; j < 66; j++) row[j] = (uint8_t)(ds4_rng_next(&m->rng) >> 32);
+    }
+}
+
 static void write_row(maker *m, const tensor *t, ds4_err *err)
 {
     static float   x[4096], ones[4096];
@@ -245,6 +258,11 @@ static void write_row(maker *m, const tensor *t, ds4_err *err)
         int32_t ids[N_USED];
         for (int i = 0; i < N_USED; i++) ids[i] = (int32_t)(ds4_rng_next(&m->rng) % N_EXPERTS);
         must(ds4_gguf_writer_append(m->w, ids, sizeof ids, err), err);
+        return;
+    }
+    if (t->dtype == DS4_IQ2_XXS) {
+        random_iq2_xxs(m, row, t->dim[0], t->scale);
+        must(ds4_gguf_writer_append(m->w, row, ds4_row_bytes(t->dtype, t->dim[0]), err), err);
         return;
     }
     for (uint64_t i = 0; i < t->dim[0]; i++) {
