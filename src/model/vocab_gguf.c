@@ -19,12 +19,13 @@ static ds4_status check_kind(const ds4_gguf *g, ds4_err *err)
     DS4_TRY(ds4_gguf_get_string(g, "tokenizer.ggml.model", &model, err));
     DS4_TRY(ds4_gguf_opt_string(g, "tokenizer.ggml.pre", (ds4_slice){ "", 0 }, &pre, err));
     if (!ds4_slice_eq(model, DS4_SLICE("gpt2"))) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: tokenizer.ggml.model is '%.*s', expected gpt2", path,
-                        (int)(model.n_bytes < 40 ? model.n_bytes : 40), model.data);
+        return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: tokenizer.ggml.model is '%.*s', expected gpt2",
+                        path, (int)(model.n_bytes < 40 ? model.n_bytes : 40), model.data);
     }
     if (!splits_are_known(pre)) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: tokenizer.ggml.pre is '%.*s', expected joyai-llm or deepseek-v3",
-                        path, (int)(pre.n_bytes < 40 ? pre.n_bytes : 40), pre.data);
+        return ds4_fail(err, DS4_E_UNSUPPORTED,
+                        "%s: tokenizer.ggml.pre is '%.*s', expected joyai-llm or deepseek-v3", path,
+                        (int)(pre.n_bytes < 40 ? pre.n_bytes : 40), pre.data);
     }
     return DS4_OK;
 }
@@ -50,10 +51,12 @@ static ds4_status read_types(const ds4_gguf *g, arrays *a, ds4_err *err)
     const char *key = "tokenizer.ggml.token_type";
 
     if (!ds4_gguf_has(g, key)) return DS4_OK;
-    DS4_TRY(ds4_gguf_copy_i64s(g, key, DS4_TOKEN_NORMAL, DS4_TOKEN_BYTE, &a->wide_types, &a->n_types, err));
+    DS4_TRY(ds4_gguf_copy_i64s(g, key, DS4_TOKEN_NORMAL, DS4_TOKEN_BYTE, &a->wide_types,
+                               &a->n_types, err));
     if (a->n_types != a->n_tokens) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: %s has %llu entries, expected one for each of %llu tokens",
-                        ds4_gguf_path(g), key, (unsigned long long)a->n_types, (unsigned long long)a->n_tokens);
+        return ds4_fail(
+            err, DS4_E_FORMAT, "%s: %s has %llu entries, expected one for each of %llu tokens",
+            ds4_gguf_path(g), key, (unsigned long long)a->n_types, (unsigned long long)a->n_tokens);
     }
     a->types = malloc((size_t)a->n_types * sizeof *a->types);
     if (!a->types) {
@@ -70,20 +73,23 @@ static ds4_status read_arrays(const ds4_gguf *g, arrays *a, ds4_err *err)
 
     DS4_TRY(ds4_gguf_copy_strings(g, "tokenizer.ggml.tokens", &a->tokens, &a->n_tokens, err));
     if (a->n_tokens == 0 || a->n_tokens > DS4_VOCAB_MAX_TOKENS) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: tokenizer.ggml.tokens has %llu entries, expected 1..%d", path,
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s: tokenizer.ggml.tokens has %llu entries, expected 1..%d", path,
                         (unsigned long long)a->n_tokens, DS4_VOCAB_MAX_TOKENS);
     }
     DS4_TRY(read_types(g, a, err));
     if (!ds4_gguf_has(g, "tokenizer.ggml.merges")) return DS4_OK;
     DS4_TRY(ds4_gguf_copy_strings(g, "tokenizer.ggml.merges", &a->merges, &a->n_merges, err));
     if (a->n_merges > DS4_VOCAB_MAX_TOKENS) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: tokenizer.ggml.merges has %llu entries, expected at most %d", path,
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s: tokenizer.ggml.merges has %llu entries, expected at most %d", path,
                         (unsigned long long)a->n_merges, DS4_VOCAB_MAX_TOKENS);
     }
     return DS4_OK;
 }
 
-static ds4_status read_id(const ds4_gguf *g, const char *key, uint64_t n_tokens, int32_t *out, ds4_err *err)
+static ds4_status read_id(const ds4_gguf *g, const char *key, uint64_t n_tokens, int32_t *out,
+                          ds4_err *err)
 {
     uint64_t id = 0;
 
@@ -111,7 +117,9 @@ ds4_status ds4_vocab_from_gguf(const ds4_gguf *g, ds4_vocab **out, ds4_err *err)
         src.merges = a.merges;
         src.n_merges = (uint32_t)a.n_merges;
         st = ds4_vocab_create(&src, out, &why);
-        if (st != DS4_OK) st = ds4_fail(err, st, "%s: tokenizer.ggml: %s", ds4_gguf_path(g), why.text);
+        if (st != DS4_OK) {
+            st = ds4_fail(err, st, "%s: tokenizer.ggml: %s", ds4_gguf_path(g), why.text);
+        }
     }
     clear_arrays(&a);
     return st;

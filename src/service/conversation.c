@@ -10,7 +10,7 @@ struct ds4_conversation {
     ds4_session   *session;
     ds4_protocol   protocol;
     ds4_history    history;
-    float         *logits;          /* [n_vocab] of the session's last token, if logits_pos is its length */
+    float         *logits; /* [n_vocab] of the session's last token, if logits_pos is its length */
     uint32_t       logits_pos;      /* 0: none */
     ds4_reply     *reply;           /* the last one; NULL before */
     ds4_turn_stats stats;
@@ -27,8 +27,9 @@ ds4_status ds4_conversation_create(ds4_engine *e, uint32_t n_ctx, ds4_protocol p
     c->engine = e;
     c->protocol = protocol;
     c->logits = malloc((size_t)ds4_engine_info(e)->n_vocab * sizeof *c->logits);
-    const ds4_status st = c->logits ? ds4_session_create(e, n_ctx, &c->session, err)
-                                    : ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of a conversation");
+    const ds4_status st =
+        c->logits ? ds4_session_create(e, n_ctx, &c->session, err)
+                  : ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of a conversation");
     if (st != DS4_OK) {
         ds4_conversation_free(c);
         return st;
@@ -104,7 +105,8 @@ static void shifted_progress(void *ctx, uint32_t n_done, uint32_t n_total)
     shift->turn->progress(shift->turn->ctx, shift->n_cached + n_done, shift->n_cached + n_total);
 }
 
-static ds4_status evaluate(ds4_conversation *c, const ds4_tokens *rest, const ds4_turn *turn, ds4_err *err)
+static ds4_status evaluate(ds4_conversation *c, const ds4_tokens *rest, const ds4_turn *turn,
+                           ds4_err *err)
 {
     progress_shift    shift = { turn, ds4_session_pos(c->session) };
     const ds4_prefill prefill = {
@@ -122,8 +124,8 @@ static ds4_status evaluate(ds4_conversation *c, const ds4_tokens *rest, const ds
 
 /* How much of the text the session holds, and the tokens of the rest. When the session
  * holds anything else, or exactly the text but no logits, the rest is everything. */
-static ds4_status plan(const ds4_conversation *c, const ds4_segments *text, uint32_t *n_kept, ds4_tokens *rest,
-                       ds4_err *err)
+static ds4_status plan(const ds4_conversation *c, const ds4_segments *text, uint32_t *n_kept,
+                       ds4_tokens *rest, ds4_err *err)
 {
     const ds4_vocab *vocab = ds4_engine_vocab(c->engine);
     const uint32_t   pos = ds4_session_pos(c->session);
@@ -139,7 +141,8 @@ static ds4_status plan(const ds4_conversation *c, const ds4_segments *text, uint
 }
 
 /* Make the session hold exactly this text, with the logits of its last token. */
-static ds4_status hold(ds4_conversation *c, const ds4_segments *text, const ds4_turn *turn, ds4_err *err)
+static ds4_status hold(ds4_conversation *c, const ds4_segments *text, const ds4_turn *turn,
+                       ds4_err *err)
 {
     const uint32_t capacity = ds4_session_capacity(c->session);
     ds4_tokens     rest = { 0 };
@@ -149,8 +152,10 @@ static ds4_status hold(ds4_conversation *c, const ds4_segments *text, const ds4_
     if (st == DS4_OK && n_kept + rest.n == 0) {
         st = ds4_fail(err, DS4_E_ARG, "the prompt is empty");
     } else if (st == DS4_OK && (rest.n >= capacity || n_kept >= capacity - rest.n)) {
-        st = ds4_fail(err, DS4_E_LIMIT, "the prompt has %llu tokens, and the context of %u tokens must also hold "
-                      "the answer", (unsigned long long)n_kept + rest.n, capacity);
+        st = ds4_fail(err, DS4_E_LIMIT,
+                      "the prompt has %llu tokens, and the context of %u tokens must also hold "
+                      "the answer",
+                      (unsigned long long)n_kept + rest.n, capacity);
     } else if (st == DS4_OK) {
         c->stats.n_prompt = n_kept + rest.n;
         c->stats.n_cached = n_kept;
@@ -165,7 +170,9 @@ static ds4_status hold(ds4_conversation *c, const ds4_segments *text, const ds4_
 
 static ds4_status step(ds4_conversation *c, int32_t token, ds4_err *err)
 {
-    const ds4_work work = { .session = c->session, .tokens = &token, .n_tokens = 1, .logits = c->logits };
+    const ds4_work work = {
+        .session = c->session, .tokens = &token, .n_tokens = 1, .logits = c->logits
+    };
 
     c->logits_pos = 0;
     DS4_TRY(ds4_engine_step(c->engine, &work, 1, err));
@@ -178,7 +185,9 @@ static ds4_status generate(ds4_conversation *c, const ds4_turn *turn, uint64_t b
     int32_t token = -1;
 
     for (;;) {
-        if (turn->cancel && turn->cancel->stop) return ds4_reply_end(c->reply, DS4_FINISH_CANCELLED, err);
+        if (turn->cancel && turn->cancel->stop) {
+            return ds4_reply_end(c->reply, DS4_FINISH_CANCELLED, err);
+        }
         DS4_TRY(ds4_reply_sample(c->reply, c->logits, &token, err));
         if (c->stats.first_token_ns == 0) c->stats.first_token_ns = ds4_now_ns() - begin;
         if (token < 0) return DS4_OK;
@@ -189,8 +198,8 @@ static ds4_status generate(ds4_conversation *c, const ds4_turn *turn, uint64_t b
     }
 }
 
-static ds4_status answer(ds4_conversation *c, const ds4_segments *text, bool plain, const ds4_turn *turn,
-                         ds4_err *err)
+static ds4_status answer(ds4_conversation *c, const ds4_segments *text, bool plain,
+                         const ds4_turn *turn, ds4_err *err)
 {
     const uint64_t          begin = ds4_now_ns();
     const ds4_reply_options how = {
@@ -219,7 +228,9 @@ static ds4_status answer(ds4_conversation *c, const ds4_segments *text, bool pla
 static ds4_status remember(ds4_conversation *c, ds4_err *err)
 {
     const ds4_reply_result *r = ds4_reply_get(c->reply);
-    ds4_message             m = { .role = DS4_ROLE_ASSISTANT, .content = r->content, .reasoning = r->reasoning,
+    ds4_message             m = { .role = DS4_ROLE_ASSISTANT,
+                                  .content = r->content,
+                                  .reasoning = r->reasoning,
                                   .raw_calls = r->raw_calls };
     ds4_call               *calls = NULL;
 
@@ -239,7 +250,8 @@ static ds4_status remember(ds4_conversation *c, ds4_err *err)
     return st;
 }
 
-static ds4_status render(const ds4_conversation *c, const ds4_chat_options *chat, ds4_segments *out, ds4_err *err)
+static ds4_status render(const ds4_conversation *c, const ds4_chat_options *chat, ds4_segments *out,
+                         ds4_err *err)
 {
     ds4_chat_options options = *chat;
 
@@ -258,14 +270,14 @@ ds4_status ds4_conversation_reply(ds4_conversation *c, const ds4_turn *turn, ds4
     return st;
 }
 
-ds4_status ds4_conversation_complete(ds4_conversation *c, const ds4_segments *text, const ds4_turn *turn,
-                                     ds4_err *err)
+ds4_status ds4_conversation_complete(ds4_conversation *c, const ds4_segments *text,
+                                     const ds4_turn *turn, ds4_err *err)
 {
     return answer(c, text, true, turn, err);
 }
 
-ds4_status ds4_conversation_measure(const ds4_conversation *c, const ds4_chat_options *chat, uint32_t *n_tokens,
-                                    ds4_err *err)
+ds4_status ds4_conversation_measure(const ds4_conversation *c, const ds4_chat_options *chat,
+                                    uint32_t *n_tokens, ds4_err *err)
 {
     ds4_segments text = { 0 };
     ds4_tokens   tokens = { 0 };

@@ -18,7 +18,7 @@ typedef struct ds4_conversation ds4_conversation;
 
 /* How to answer once. All pointers are borrowed for the time of the call. */
 typedef struct ds4_turn {
-    ds4_chat_options  chat;         /* thinking, effort, keep_reasoning, tools, ...; the protocol is the
+    ds4_chat_options  chat; /* thinking, effort, keep_reasoning, tools, ...; the protocol is the
                                        conversation's own */
     ds4_sampling      sampling;
     ds4_rng          *rng;
@@ -36,24 +36,26 @@ typedef struct ds4_turn_stats {
     uint32_t n_cached;              /* of these: already in the session */
     uint32_t n_generated;           /* sampled, without the token that ends the turn */
     uint64_t prefill_ns, generate_ns;
-    uint64_t first_token_ns;        /* from the call to the first sampled token; 0 when there was none */
+    uint64_t first_token_ns; /* from the call to the first sampled token; 0 when there was none */
 } ds4_turn_stats;
 
 /*   e      lent for the conversation's life
  *   n_ctx  as in ds4_session_create()
  *
  * Returns DS4_OK; as ds4_session_create().                                           */
-DS4_MUST_CHECK ds4_status ds4_conversation_create(ds4_engine *e, uint32_t n_ctx, ds4_protocol protocol,
-                                                  ds4_conversation **out, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_conversation_create(ds4_engine *e, uint32_t n_ctx,
+                                                  ds4_protocol protocol, ds4_conversation **out,
+                                                  ds4_err *err);
 void                      ds4_conversation_free(ds4_conversation *c);   /* NULL is fine */
 
 /* Exchange the session for one of another size. The history stays and is evaluated again
  * with the next reply. On failure nothing has changed.                               */
-DS4_MUST_CHECK ds4_status ds4_conversation_resize(ds4_conversation *c, uint32_t n_ctx, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_conversation_resize(ds4_conversation *c, uint32_t n_ctx,
+                                                  ds4_err *err);
 
 uint32_t     ds4_conversation_capacity(const ds4_conversation *c);      /* tokens */
 uint32_t     ds4_conversation_pos(const ds4_conversation *c);           /* tokens in the session */
-ds4_history *ds4_conversation_history(ds4_conversation *c);             /* may be changed between replies */
+ds4_history *ds4_conversation_history(ds4_conversation *c); /* may be changed between replies */
 void         ds4_conversation_clear(ds4_conversation *c);               /* forgets everything */
 
 /* Answer the history. The answer, also a cut one, becomes its last message.
@@ -62,7 +64,8 @@ void         ds4_conversation_clear(ds4_conversation *c);               /* forge
  * prompt was not finished; DS4_E_LIMIT when the prompt leaves no room for an answer (the
  * session is unchanged); as ds4_chat_render(), ds4_vocab_encode(), ds4_engine_step().
  * On failure the history is unchanged.                                               */
-DS4_MUST_CHECK ds4_status ds4_conversation_reply(ds4_conversation *c, const ds4_turn *turn, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_conversation_reply(ds4_conversation *c, const ds4_turn *turn,
+                                                 ds4_err *err);
 
 /* Continue a text without a conversation. History and chat options are left alone.
  *
@@ -77,7 +80,8 @@ const ds4_reply_result *ds4_conversation_result(const ds4_conversation *c);
 const ds4_turn_stats   *ds4_conversation_stats(const ds4_conversation *c);
 
 /* Tokens of the rendered history with these options: what a reply would begin with. */
-DS4_MUST_CHECK ds4_status ds4_conversation_measure(const ds4_conversation *c, const ds4_chat_options *chat,
-                                                   uint32_t *n_tokens, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_conversation_measure(const ds4_conversation *c,
+                                                   const ds4_chat_options *chat, uint32_t *n_tokens,
+                                                   ds4_err *err);
 
 #endif

@@ -22,8 +22,8 @@ static ds4_slice copy_slice(pen *p, ds4_slice s)
 
 static size_t text_bytes(const ds4_message *m)
 {
-    size_t n = m->content.n_bytes + m->reasoning.n_bytes + m->raw_calls.n_bytes + m->call_id.n_bytes +
-               m->schema.n_bytes;
+    size_t n = m->content.n_bytes + m->reasoning.n_bytes + m->raw_calls.n_bytes +
+               m->call_id.n_bytes + m->schema.n_bytes;
 
     for (uint32_t i = 0; i < m->n_parts; i++) n += m->parts[i].text.n_bytes;
     for (uint32_t i = 0; i < m->n_tools; i++) n += m->tools[i].n_bytes;
@@ -89,9 +89,13 @@ ds4_status ds4_history_add(ds4_history *h, const ds4_message *m, ds4_err *err)
     if (h->n >= MAX_MESSAGES) {
         return ds4_fail(err, DS4_E_LIMIT, "the conversation already has %d messages", MAX_MESSAGES);
     }
-    if (!grow(h)) return ds4_fail(err, DS4_E_NOMEM, "no memory for message %u of the conversation", h->n + 1);
+    if (!grow(h)) {
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for message %u of the conversation", h->n + 1);
+    }
     void *block = copy_message(m, &h->messages[h->n]);
-    if (!block) return ds4_fail(err, DS4_E_NOMEM, "no memory for message %u of the conversation", h->n + 1);
+    if (!block) {
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for message %u of the conversation", h->n + 1);
+    }
     h->owned[h->n++] = block;
     return DS4_OK;
 }

@@ -21,7 +21,8 @@ typedef struct ds4_history {
 DS4_MUST_CHECK ds4_status ds4_history_add(ds4_history *h, const ds4_message *m, ds4_err *err);
 
 /* The same for a message that is only text. */
-DS4_MUST_CHECK ds4_status ds4_history_add_text(ds4_history *h, ds4_role role, ds4_slice text, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_history_add_text(ds4_history *h, ds4_role role, ds4_slice text,
+                                               ds4_err *err);
 
 void ds4_history_truncate(ds4_history *h, uint32_t n);  /* keeps the first n */
 void ds4_history_clear(ds4_history *h);                 /* frees; usable again */

@@ -26,8 +26,10 @@ ds4_status ds4_model_find(const char *program_dir, ds4_str *path, ds4_err *err)
         if (ds4_file_exists(path->data + before)) return DS4_OK;
         ds4_str_truncate(path, before);
     }
-    return ds4_fail(err, DS4_E_IO, "no model given, and neither ds4flash.gguf nor the bundled models/ds4-mini.gguf "
-                    "was found: name a model file with -m");
+    return ds4_fail(
+        err, DS4_E_IO,
+        "no model given, and neither ds4flash.gguf nor the bundled models/ds4-mini.gguf "
+        "was found: name a model file with -m");
 }
 
 ds4_status ds4_model_open(const ds4_engine_options *opt, ds4_model *out, ds4_err *err)
@@ -56,5 +58,7 @@ void ds4_model_close(ds4_model *m)
 ds4_sampling ds4_model_sampling(const ds4_model *m)
 {
     const ds4_model_info *info = ds4_engine_info(m->engine);
-    return (ds4_sampling){ .temperature = info->temperature, .top_p = info->top_p, .min_p = info->min_p };
+    return (ds4_sampling){ .temperature = info->temperature,
+                           .top_p = info->top_p,
+                           .min_p = info->min_p };
 }

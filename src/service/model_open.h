@@ -26,7 +26,8 @@ typedef struct ds4_model {
  *
  * Returns as ds4_engine_open(). A file that cannot hold a conversation opens all the same;
  * see ds4_vocab_check_chat().                                                        */
-DS4_MUST_CHECK ds4_status ds4_model_open(const ds4_engine_options *opt, ds4_model *out, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_model_open(const ds4_engine_options *opt, ds4_model *out,
+                                         ds4_err *err);
 void                      ds4_model_close(ds4_model *m);        /* a zeroed one is fine */
 
 /* Sampling as the file advises it, without a limit on candidates. */

@@ -50,7 +50,8 @@ static void add_text(draft *d, ds4_slice text, span *out)
 }
 
 /* An optional member that is text or null. */
-static ds4_status opt_string(draft *d, ds4_slice object, const char *name, uint32_t i, span *out, ds4_err *err)
+static ds4_status opt_string(draft *d, ds4_slice object, const char *name, uint32_t i, span *out,
+                             ds4_err *err)
 {
     ds4_slice value;
 
@@ -86,7 +87,9 @@ static ds4_status read_content(draft *d, ds4_slice object, uint32_t i, ds4_err *
 
     if (!ds4_pyjson_get(object, "content", &value) || is_kind(value, DS4_JSON_NULL)) return DS4_OK;
     if (is_kind(value, DS4_JSON_ARRAY)) return read_parts(d, value, i, err);
-    if (!is_kind(value, DS4_JSON_STRING)) return bad(err, i, "content is neither text nor a list of parts");
+    if (!is_kind(value, DS4_JSON_STRING)) {
+        return bad(err, i, "content is neither text nor a list of parts");
+    }
     return add_string(d, value, &d->content, err);
 }
 
@@ -102,7 +105,9 @@ static ds4_status read_calls(draft *d, ds4_slice object, uint32_t i, ds4_err *er
         if (d->n_calls == MAX_CALLS) return bad(err, i, "too many tool_calls");
         span *out = &d->call[3 * d->n_calls];
         out[0] = out[1] = (span){ 0, 0 };
-        if (!ds4_pyjson_get(call, "function", &function)) return bad(err, i, "a tool call has no function");
+        if (!ds4_pyjson_get(call, "function", &function)) {
+            return bad(err, i, "a tool call has no function");
+        }
         DS4_TRY(opt_string(d, call, "id", i, &out[0], err));
         DS4_TRY(opt_string(d, function, "name", i, &out[1], err));
         if (out[1].n_bytes == 0) return bad(err, i, "a tool call has no name");
@@ -127,8 +132,10 @@ static ds4_status read_role(draft *d, ds4_slice object, uint32_t i, ds4_err *err
         return bad(err, i, "no role");
     }
     ds4_status st = ds4_pyjson_decode_string(value, &name, err);
-    if (st == DS4_OK && !ds4_role_from_name((ds4_slice){ ds4_str_text(&name), name.n_bytes }, &d->role)) {
-        st = ds4_fail(err, DS4_E_FORMAT, "messages[%u].role: '%.40s' is not known", i, ds4_str_text(&name));
+    if (st == DS4_OK &&
+        !ds4_role_from_name((ds4_slice){ ds4_str_text(&name), name.n_bytes }, &d->role)) {
+        st = ds4_fail(err, DS4_E_FORMAT, "messages[%u].role: '%.40s' is not known", i,
+                      ds4_str_text(&name));
     }
     ds4_str_clear(&name);
     return st;
@@ -155,9 +162,14 @@ static ds4_status add_draft(const draft *d, ds4_history *h, ds4_err *err)
             parts[i] = (ds4_part){ d->part_is_text[i], resolve(d, d->part[i]) };
         }
         const ds4_message m = {
-            .role = d->role, .content = resolve(d, d->content), .reasoning = resolve(d, d->reasoning),
-            .call_id = resolve(d, d->call_id), .calls = calls, .n_calls = d->n_calls,
-            .parts = parts, .n_parts = d->n_parts,
+            .role = d->role,
+            .content = resolve(d, d->content),
+            .reasoning = resolve(d, d->reasoning),
+            .call_id = resolve(d, d->call_id),
+            .calls = calls,
+            .n_calls = d->n_calls,
+            .parts = parts,
+            .n_parts = d->n_parts,
         };
         st = ds4_history_add(h, &m, err);
     } else {
@@ -222,7 +234,9 @@ ds4_status ds4_openai_tools(ds4_slice json, ds4_slice **tools, uint32_t *n_tools
     const ds4_status st = ds4_pyjson_open(&it, json, err);
     for (uint32_t i = 0; st == DS4_OK && i < n && ds4_pyjson_next(&it, NULL, &tool); i++) {
         list[i] = ds4_pyjson_get(tool, "function", &function) ? function : tool;
-        if (is_kind(list[i], DS4_JSON_OBJECT) && ds4_pyjson_get(list[i], "name", &function)) continue;
+        if (is_kind(list[i], DS4_JSON_OBJECT) && ds4_pyjson_get(list[i], "name", &function)) {
+            continue;
+        }
         free(list);
         return ds4_fail(err, DS4_E_FORMAT, "tools[%u]: no function with a name", i);
     }

@@ -19,6 +19,7 @@ DS4_MUST_CHECK ds4_status ds4_openai_messages(ds4_slice json, ds4_history *h, ds
  *   tools  receives an array of slices of json, which the caller frees; NULL for none
  *
  * Returns DS4_OK; DS4_E_FORMAT naming the tool; DS4_E_NOMEM.                          */
-DS4_MUST_CHECK ds4_status ds4_openai_tools(ds4_slice json, ds4_slice **tools, uint32_t *n_tools, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_openai_tools(ds4_slice json, ds4_slice **tools, uint32_t *n_tools,
+                                           ds4_err *err);
 
 #endif

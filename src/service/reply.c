@@ -36,7 +36,9 @@ const char *ds4_finish_name(ds4_finish finish)
 
 ds4_status ds4_reply_create(const ds4_reply_options *opt, ds4_reply **out, ds4_err *err)
 {
-    if (opt->max_tokens == 0) return ds4_fail(err, DS4_E_ARG, "a reply needs a limit of at least one token");
+    if (opt->max_tokens == 0) {
+        return ds4_fail(err, DS4_E_ARG, "a reply needs a limit of at least one token");
+    }
     for (uint32_t i = 0; i < opt->n_stops; i++) {
         if (opt->stops[i].n_bytes == 0) return ds4_fail(err, DS4_E_ARG, "a stop string is empty");
     }
@@ -91,7 +93,9 @@ static size_t find_stop(const ds4_reply *r, ds4_slice text, size_t from)
     for (size_t at = from; at < text.n_bytes; at++) {
         for (uint32_t i = 0; i < r->opt.n_stops; i++) {
             const ds4_slice stop = r->opt.stops[i];
-            if (stop.n_bytes <= text.n_bytes - at && !memcmp(text.data + at, stop.data, stop.n_bytes)) return at;
+            if (stop.n_bytes <= text.n_bytes - at &&
+                !memcmp(text.data + at, stop.data, stop.n_bytes))
+                return at;
         }
     }
     return text.n_bytes;
@@ -126,11 +130,14 @@ static void hand_out_content(ds4_reply *r, ds4_slice content, bool last)
     } else if (!last) {
         upto = find_stop_beginning(r, content, r->sent_content);
         /* A stop string may begin inside a character; a part of one is not handed out. */
-        while (upto < content.n_bytes && upto > r->sent_content && ((uint8_t)content.data[upto] & 0xc0) == 0x80) {
+        while (upto < content.n_bytes && upto > r->sent_content &&
+               ((uint8_t)content.data[upto] & 0xc0) == 0x80) {
             upto--;
         }
     }
-    if (upto > r->sent_content) emit(r, DS4_PIECE_CONTENT, content.data + r->sent_content, upto - r->sent_content);
+    if (upto > r->sent_content) {
+        emit(r, DS4_PIECE_CONTENT, content.data + r->sent_content, upto - r->sent_content);
+    }
     if (upto > r->sent_content) r->sent_content = upto;
     r->result.content = content;
 }
@@ -232,19 +239,25 @@ static int32_t draw(ds4_reply *r, const float *logits)
 
 ds4_status ds4_reply_sample(ds4_reply *r, const float *logits, int32_t *token, ds4_err *err)
 {
-    if (r->result.finish != DS4_FINISH_NONE) return ds4_fail(err, DS4_E_ARG, "the reply is already over");
+    if (r->result.finish != DS4_FINISH_NONE) {
+        return ds4_fail(err, DS4_E_ARG, "the reply is already over");
+    }
 
     const int32_t id = draw(r, logits);
     *token = -1;
     if (id < 0) return ds4_fail(err, DS4_E_DEVICE, "the model gave a logit that is not finite");
     if (ds4_vocab_is_end(r->opt.vocab, id)) return finish(r, DS4_FINISH_END, err);
 
-    if (r->reader && ds4_dsml_get(r->reader)->state == DS4_DSML_THINK) r->result.n_reasoning_tokens++;
+    if (r->reader && ds4_dsml_get(r->reader)->state == DS4_DSML_THINK) {
+        r->result.n_reasoning_tokens++;
+    }
     r->result.n_tokens++;
     DS4_TRY(read_token(r, id, err));
     hand_out(r, false);
     if (r->result.finish == DS4_FINISH_STOP) return DS4_OK;
-    if (r->reader && ds4_dsml_get(r->reader)->state == DS4_DSML_DONE) return finish(r, DS4_FINISH_END, err);
+    if (r->reader && ds4_dsml_get(r->reader)->state == DS4_DSML_DONE) {
+        return finish(r, DS4_FINISH_END, err);
+    }
     if (r->result.n_tokens >= r->opt.max_tokens) return finish(r, DS4_FINISH_LENGTH, err);
     *token = id;
     return DS4_OK;

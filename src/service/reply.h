@@ -44,7 +44,7 @@ typedef struct ds4_reply_options {
     ds4_rng         *rng;       /* borrowed for the reply's life */
     uint32_t         max_tokens;        /* >= 1 */
     bool             thinking;  /* the prompt ended inside reasoning */
-    bool             plain;     /* no conversation: everything is content, calls are not looked for */
+    bool             plain; /* no conversation: everything is content, calls are not looked for */
     const ds4_slice *stops;     /* [n_stops] not empty; searched in the content; borrowed */
     uint32_t         n_stops;
     const ds4_slice *tools;     /* [n_tools] as in ds4_dsml_options; borrowed */
@@ -68,7 +68,8 @@ typedef struct ds4_reply_result {
 typedef struct ds4_reply ds4_reply;
 
 /* Returns DS4_OK; DS4_E_ARG for an empty stop string or max_tokens 0; DS4_E_NOMEM. */
-DS4_MUST_CHECK ds4_status ds4_reply_create(const ds4_reply_options *opt, ds4_reply **out, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_reply_create(const ds4_reply_options *opt, ds4_reply **out,
+                                           ds4_err *err);
 void                      ds4_reply_free(ds4_reply *r);         /* NULL is fine */
 
 /* Sample one token and read it.
@@ -78,7 +79,8 @@ void                      ds4_reply_free(ds4_reply *r);         /* NULL is fine 
  *
  * Returns DS4_OK; DS4_E_DEVICE when a logit is not finite; DS4_E_NOMEM; DS4_E_ARG when
  * the reply is over.                                                                 */
-DS4_MUST_CHECK ds4_status ds4_reply_sample(ds4_reply *r, const float *logits, int32_t *token, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_reply_sample(ds4_reply *r, const float *logits, int32_t *token,
+                                           ds4_err *err);
 
 /* End it from outside: DS4_FINISH_CONTEXT or DS4_FINISH_CANCELLED. Nothing happens when it
  * is over already. */

@@ -34,12 +34,15 @@ static int print_json(const ds4_cli *cli, const ds4_model *model, const ds4_conv
     ds4_pyjson_add_string(&out, r->reasoning);
     ds4_str_add_text(&out, ", \"tool_calls\": ");
     add_calls(&out, r);
-    ds4_str_addf(&out, ", \"finish_reason\": \"%s\", \"seed\": %llu, \"usage\": {\"prompt_tokens\": %u, "
+    ds4_str_addf(&out,
+                 ", \"finish_reason\": \"%s\", \"seed\": %llu, \"usage\": {\"prompt_tokens\": %u, "
                  "\"cached_tokens\": %u, \"completion_tokens\": %u, \"reasoning_tokens\": %u}",
-                 ds4_finish_name(r->finish), (unsigned long long)cli->seed.value, s->n_prompt, s->n_cached,
-                 r->n_tokens, r->n_reasoning_tokens);
-    ds4_str_addf(&out, ", \"times\": {\"prefill_s\": %.6f, \"first_token_s\": %.6f, \"generation_s\": %.6f}}\n",
-                 (double)s->prefill_ns / 1e9, (double)s->first_token_ns / 1e9, (double)s->generate_ns / 1e9);
+                 ds4_finish_name(r->finish), (unsigned long long)cli->seed.value, s->n_prompt,
+                 s->n_cached, r->n_tokens, r->n_reasoning_tokens);
+    ds4_str_addf(
+        &out,
+        ", \"times\": {\"prefill_s\": %.6f, \"first_token_s\": %.6f, \"generation_s\": %.6f}}\n",
+        (double)s->prefill_ns / 1e9, (double)s->first_token_ns / 1e9, (double)s->generate_ns / 1e9);
     const bool failed = out.failed;
     if (!failed) fwrite(out.data, 1, out.n_bytes, stdout);
     ds4_str_clear(&out);
@@ -48,8 +51,8 @@ static int print_json(const ds4_cli *cli, const ds4_model *model, const ds4_conv
 }
 
 /* Put the prompt where the mode wants it, and answer. */
-static ds4_status ask(const ds4_cli *cli, const ds4_model *model, ds4_conversation *c, ds4_slice prompt,
-                      const ds4_turn *turn, ds4_err *err)
+static ds4_status ask(const ds4_cli *cli, const ds4_model *model, ds4_conversation *c,
+                      ds4_slice prompt, const ds4_turn *turn, ds4_err *err)
 {
     if (cli->raw) {
         ds4_segments text = { 0 };
@@ -60,7 +63,8 @@ static ds4_status ask(const ds4_cli *cli, const ds4_model *model, ds4_conversati
     }
     ds4_history *history = ds4_conversation_history(c);
     if (*cli->system) {
-        DS4_TRY(ds4_history_add_text(history, DS4_ROLE_SYSTEM, (ds4_slice){ cli->system, strlen(cli->system) }, err));
+        DS4_TRY(ds4_history_add_text(history, DS4_ROLE_SYSTEM,
+                                     (ds4_slice){ cli->system, strlen(cli->system) }, err));
     }
     DS4_TRY(ds4_history_add_text(history, DS4_ROLE_USER, prompt, err));
     return ds4_conversation_reply(c, turn, err);
@@ -100,11 +104,13 @@ int ds4_cli_once(const ds4_cli *cli, ds4_model *model)
     ds4_err           err = { .code = DS4_OK };
     int               code = ds4_cli_prompt(cli, cli->raw, &prompt);
 
-    if (code == DS4_EXIT_OK &&
-        ds4_conversation_create(model->engine, ds4_cli_ctx(cli, model), model->protocol, &c, &err) != DS4_OK) {
+    if (code == DS4_EXIT_OK && ds4_conversation_create(model->engine, ds4_cli_ctx(cli, model),
+                                                       model->protocol, &c, &err) != DS4_OK) {
         code = ds4_app_failed(DS4_CLI_NAME, &err);
     }
-    if (code == DS4_EXIT_OK) code = answer(cli, model, c, (ds4_slice){ ds4_str_text(&prompt), prompt.n_bytes });
+    if (code == DS4_EXIT_OK) {
+        code = answer(cli, model, c, (ds4_slice){ ds4_str_text(&prompt), prompt.n_bytes });
+    }
     ds4_conversation_free(c);
     ds4_str_clear(&prompt);
     return code;

@@ -18,7 +18,7 @@ typedef enum ds4_think_mode { DS4_THINK, DS4_THINK_MAX, DS4_THINK_OFF } ds4_thin
 typedef struct ds4_cli {
     ds4_app_model    model;
     const char      *prompt, *prompt_file, *system;
-    uint32_t         n_ctx;         /* 0: DS4_CLI_CTX, or what the model was made for if that is less */
+    uint32_t         n_ctx; /* 0: DS4_CLI_CTX, or what the model was made for if that is less */
     uint32_t         max_tokens, top_k, logprobs_top_k;
     ds4_option_f32   temperature, top_p, min_p;
     ds4_option_u64   seed;
@@ -51,7 +51,8 @@ void ds4_cli_render_raw(const ds4_model *model, ds4_slice text, ds4_segments *ou
  *
  *   stops   [DS4_OPTION_MAX_TEXTS] filled, and must live as long as *turn
  *   rng     seeded                                                                      */
-void ds4_cli_turn(const ds4_cli *cli, const ds4_model *model, ds4_slice *stops, ds4_rng *rng, ds4_turn *turn);
+void ds4_cli_turn(const ds4_cli *cli, const ds4_model *model, ds4_slice *stops, ds4_rng *rng,
+                  ds4_turn *turn);
 void ds4_cli_set_think(ds4_turn *turn, ds4_think_mode mode);
 
 /* The summary that --stats prints on standard error. */

@@ -15,10 +15,14 @@ int ds4_cli_prompt(const ds4_cli *cli, bool exact, ds4_str *out)
         ds4_str_add_text(out, cli->prompt);
         return DS4_EXIT_OK;
     }
-    if (ds4_file_read(path, DS4_CLI_MAX_FILE, out, &err) != DS4_OK) return ds4_app_failed(DS4_CLI_NAME, &err);
+    if (ds4_file_read(path, DS4_CLI_MAX_FILE, out, &err) != DS4_OK) {
+        return ds4_app_failed(DS4_CLI_NAME, &err);
+    }
     if (!exact && out->n_bytes > 0 && out->data[out->n_bytes - 1] == '\n') {
         ds4_str_truncate(out, out->n_bytes - 1);
-        if (out->n_bytes > 0 && out->data[out->n_bytes - 1] == '\r') ds4_str_truncate(out, out->n_bytes - 1);
+        if (out->n_bytes > 0 && out->data[out->n_bytes - 1] == '\r') {
+            ds4_str_truncate(out, out->n_bytes - 1);
+        }
     }
     return DS4_EXIT_OK;
 }
@@ -29,8 +33,11 @@ uint32_t ds4_cli_ctx(const ds4_cli *cli, const ds4_model *model)
 
     if (cli->n_ctx == 0) return made_for > 0 && made_for < DS4_CLI_CTX ? made_for : DS4_CLI_CTX;
     if (made_for > 0 && cli->n_ctx > made_for) {
-        ds4_app_say(DS4_CLI_NAME, "the model was made for %u tokens of context; beyond them, up to the %u asked for, "
-                    "answers may get worse", made_for, cli->n_ctx);
+        ds4_app_say(
+            DS4_CLI_NAME,
+            "the model was made for %u tokens of context; beyond them, up to the %u asked for, "
+            "answers may get worse",
+            made_for, cli->n_ctx);
     }
     return cli->n_ctx;
 }
@@ -40,7 +47,8 @@ void ds4_cli_render_raw(const ds4_model *model, ds4_slice text, ds4_segments *ou
     const ds4_vocab *vocab = ds4_engine_vocab(model->engine);
     const ds4_slice  bos = ds4_vocab_token_bytes(vocab, ds4_vocab_specials(vocab)->bos);
 
-    if (bos.n_bytes > 0 && text.n_bytes >= bos.n_bytes && !memcmp(text.data, bos.data, bos.n_bytes)) {
+    if (bos.n_bytes > 0 && text.n_bytes >= bos.n_bytes &&
+        !memcmp(text.data, bos.data, bos.n_bytes)) {
         ds4_segments_add(out, true, text.data, text.n_bytes);
     } else {
         ds4_chat_render_raw(text, out);
@@ -53,10 +61,14 @@ void ds4_cli_set_think(ds4_turn *turn, ds4_think_mode mode)
     turn->chat.effort = mode == DS4_THINK_MAX ? DS4_EFFORT_MAX : DS4_EFFORT_DEFAULT;
 }
 
-void ds4_cli_turn(const ds4_cli *cli, const ds4_model *model, ds4_slice *stops, ds4_rng *rng, ds4_turn *turn)
+void ds4_cli_turn(const ds4_cli *cli, const ds4_model *model, ds4_slice *stops, ds4_rng *rng,
+                  ds4_turn *turn)
 {
-    *turn = (ds4_turn){ .sampling = ds4_model_sampling(model), .rng = rng, .max_tokens = cli->max_tokens,
-                        .stops = stops, .n_stops = cli->stops.n };
+    *turn = (ds4_turn){ .sampling = ds4_model_sampling(model),
+                        .rng = rng,
+                        .max_tokens = cli->max_tokens,
+                        .stops = stops,
+                        .n_stops = cli->stops.n };
     if (cli->temperature.given) turn->sampling.temperature = cli->temperature.value;
     if (cli->top_p.given) turn->sampling.top_p = cli->top_p.value;
     if (cli->min_p.given) turn->sampling.min_p = cli->min_p.value;
@@ -78,9 +90,12 @@ void ds4_cli_print_stats(const ds4_conversation *c)
     const ds4_turn_stats   *s = ds4_conversation_stats(c);
     const ds4_reply_result *r = ds4_conversation_result(c);
 
-    ds4_app_say(DS4_CLI_NAME, "prefill: %.2f t/s, generation: %.2f t/s (prompt %u tokens, %u of them cached; answer %u "
-                "tokens, %u of them reasoning; first token after %.2f s; context %u of %u)",
-                per_second(s->n_prompt - s->n_cached, s->prefill_ns), per_second(s->n_generated, s->generate_ns),
-                s->n_prompt, s->n_cached, s->n_generated, r->n_reasoning_tokens, (double)s->first_token_ns / 1e9,
-                ds4_conversation_pos(c), ds4_conversation_capacity(c));
+    ds4_app_say(
+        DS4_CLI_NAME,
+        "prefill: %.2f t/s, generation: %.2f t/s (prompt %u tokens, %u of them cached; answer %u "
+        "tokens, %u of them reasoning; first token after %.2f s; context %u of %u)",
+        per_second(s->n_prompt - s->n_cached, s->prefill_ns),
+        per_second(s->n_generated, s->generate_ns), s->n_prompt, s->n_cached, s->n_generated,
+        r->n_reasoning_tokens, (double)s->first_token_ns / 1e9, ds4_conversation_pos(c),
+        ds4_conversation_capacity(c));
 }

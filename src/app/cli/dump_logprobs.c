@@ -82,7 +82,9 @@ static ds4_status add_steps(dump *d, ds4_err *err)
     for (uint32_t i = 0; i < d->cli->max_tokens; i++) {
         if (d->cancel->stop) return ds4_fail(err, DS4_E_CANCELLED, "interrupted");
         const int32_t  id = add_step(d, i);
-        const ds4_work work = { .session = d->session, .tokens = &id, .n_tokens = 1, .logits = d->logits };
+        const ds4_work work = {
+            .session = d->session, .tokens = &id, .n_tokens = 1, .logits = d->logits
+        };
         if (ds4_vocab_is_end(d->vocab, id)) return DS4_OK;
         if (ds4_session_pos(d->session) == ds4_session_capacity(d->session)) return DS4_OK;
         DS4_TRY(ds4_engine_step(d->engine, &work, 1, err));
@@ -91,7 +93,8 @@ static ds4_status add_steps(dump *d, ds4_err *err)
 }
 
 /* The prompt as the one-shot mode sends it. */
-static ds4_status encode_prompt(dump *d, const ds4_model *model, ds4_slice prompt, ds4_tokens *tokens, ds4_err *err)
+static ds4_status encode_prompt(dump *d, const ds4_model *model, ds4_slice prompt,
+                                ds4_tokens *tokens, ds4_err *err)
 {
     const ds4_cli    *cli = d->cli;
     const ds4_message messages[2] = {
@@ -124,8 +127,11 @@ static ds4_status make(dump *d, const ds4_model *model, ds4_slice prompt, ds4_er
 
     if (st == DS4_OK) st = ds4_session_create(d->engine, n_ctx, &d->session, err);
     if (st == DS4_OK) {
-        const ds4_prefill prefill = { .tokens = tokens.ids, .n_tokens = tokens.n, .logits = d->logits,
-                                      .cancel = d->cancel, .progress = ds4_show_progress };
+        const ds4_prefill prefill = { .tokens = tokens.ids,
+                                      .n_tokens = tokens.n,
+                                      .logits = d->logits,
+                                      .cancel = d->cancel,
+                                      .progress = ds4_show_progress };
         st = ds4_session_prefill(d->session, &prefill, err);
         ds4_term_progress_end();
     }
@@ -133,12 +139,14 @@ static ds4_status make(dump *d, const ds4_model *model, ds4_slice prompt, ds4_er
         const char *path = ds4_engine_info(d->engine)->path;
         ds4_str_add_text(&d->out, "{\"source\": \"ds4\", \"model\": ");
         ds4_pyjson_add_string(&d->out, (ds4_slice){ path, strlen(path) });
-        ds4_str_addf(&d->out, ", \"prompt_tokens\": %u, \"ctx\": %u, \"top_k\": %u, \"steps\": [", tokens.n, n_ctx,
-                     d->cli->logprobs_top_k);
+        ds4_str_addf(&d->out, ", \"prompt_tokens\": %u, \"ctx\": %u, \"top_k\": %u, \"steps\": [",
+                     tokens.n, n_ctx, d->cli->logprobs_top_k);
         st = add_steps(d, err);
         ds4_str_add_text(&d->out, "\n]}\n");
     }
-    if (st == DS4_OK && d->out.failed) st = ds4_fail(err, DS4_E_NOMEM, "no memory for the list of log-probabilities");
+    if (st == DS4_OK && d->out.failed) {
+        st = ds4_fail(err, DS4_E_NOMEM, "no memory for the list of log-probabilities");
+    }
     ds4_tokens_clear(&tokens);
     return st;
 }
@@ -154,8 +162,11 @@ static ds4_status write_out(const dump *d, ds4_err *err)
 
 int ds4_cli_dump_logprobs(const ds4_cli *cli, ds4_model *model)
 {
-    dump    d = { .cli = cli, .engine = model->engine, .vocab = ds4_engine_vocab(model->engine),
-                  .n_vocab = ds4_engine_info(model->engine)->n_vocab, .cancel = ds4_interrupt_catch(true) };
+    dump    d = { .cli = cli,
+                  .engine = model->engine,
+                  .vocab = ds4_engine_vocab(model->engine),
+                  .n_vocab = ds4_engine_info(model->engine)->n_vocab,
+                  .cancel = ds4_interrupt_catch(true) };
     ds4_str prompt = { 0 };
     ds4_err err = { .code = DS4_OK };
     int     code = ds4_cli_prompt(cli, cli->raw, &prompt);
@@ -164,7 +175,9 @@ int ds4_cli_dump_logprobs(const ds4_cli *cli, ds4_model *model)
         ds4_status st = DS4_OK;
         d.logits = malloc((size_t)d.n_vocab * sizeof *d.logits);
         if (!d.logits) st = ds4_fail(&err, DS4_E_NOMEM, "no memory for %u logits", d.n_vocab);
-        if (st == DS4_OK) st = make(&d, model, (ds4_slice){ ds4_str_text(&prompt), prompt.n_bytes }, &err);
+        if (st == DS4_OK) {
+            st = make(&d, model, (ds4_slice){ ds4_str_text(&prompt), prompt.n_bytes }, &err);
+        }
         if (st == DS4_OK) st = write_out(&d, &err);
         if (st != DS4_OK) code = ds4_app_failed(DS4_CLI_NAME, &err);
     }

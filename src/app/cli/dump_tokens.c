@@ -80,7 +80,8 @@ int ds4_cli_dump_tokens(const ds4_cli *cli)
 
     if (code == DS4_EXIT_OK) code = ds4_cli_prompt(cli, true, &text);
     if (code == DS4_EXIT_OK) {
-        if (ds4_vocab_encode(vocab, ds4_str_text(&text), text.n_bytes, DS4_ENCODE_SPECIALS, &tokens, &err) != DS4_OK) {
+        if (ds4_vocab_encode(vocab, ds4_str_text(&text), text.n_bytes, DS4_ENCODE_SPECIALS, &tokens,
+                             &err) != DS4_OK) {
             code = ds4_app_failed(DS4_CLI_NAME, &err);
         } else {
             code = print_tokens(vocab, &tokens);

@@ -13,13 +13,15 @@ static void print_shape(const ds4_model *model)
     printf("file        %s\n", i->path);
     printf("name        %s\n", *i->name ? i->name : "(none)");
     printf("bytes       %" PRIu64 "\n", i->file_bytes);
-    printf("parameters  %" PRIu64 ", %" PRIu64 " active for a token\n", i->n_params, i->n_params_active);
+    printf("parameters  %" PRIu64 ", %" PRIu64 " active for a token\n", i->n_params,
+           i->n_params_active);
     printf("shape       %u layers, width %u, vocabulary %u\n", i->n_layers, i->n_embd, i->n_vocab);
     printf("experts     %u, %u used for a token\n", i->n_experts, i->n_experts_used);
     printf("context     %u tokens\n", i->max_context);
-    printf("drafts      %s\n", i->has_mtp ? "has a multi-token prediction layer" : "no multi-token prediction layer");
-    printf("sampling    temperature %g, top-p %g, min-p %g\n", (double)i->temperature, (double)i->top_p,
-           (double)i->min_p);
+    printf("drafts      %s\n",
+           i->has_mtp ? "has a multi-token prediction layer" : "no multi-token prediction layer");
+    printf("sampling    temperature %g, top-p %g, min-p %g\n", (double)i->temperature,
+           (double)i->top_p, (double)i->min_p);
     printf("protocol    %s\n", protocol_name[model->protocol]);
 }
 
@@ -48,7 +50,8 @@ static void print_types(const ds4_gguf *g)
     printf("\ntensors by type\n");
     for (uint32_t type = 0; type < 256; type++) {
         if (n[type] == 0) continue;
-        printf("  %-8s %6" PRIu64 " tensors %15" PRIu64 " bytes\n", ds4_dtype_get(type)->name, n[type], n_bytes[type]);
+        printf("  %-8s %6" PRIu64 " tensors %15" PRIu64 " bytes\n", ds4_dtype_get(type)->name,
+               n[type], n_bytes[type]);
     }
 }
 
@@ -62,12 +65,13 @@ static void print_tensors(const ds4_gguf *g)
         char dims[96];
         int  n = 0;
         for (uint32_t d = 0; d < t->n_dims && n < (int)sizeof dims; d++) {
-            n += snprintf(dims + n, sizeof dims - (size_t)n, d ? " x %" PRIu64 : "%" PRIu64, t->dim[d]);
+            n += snprintf(dims + n, sizeof dims - (size_t)n, d ? " x %" PRIu64 : "%" PRIu64,
+                          t->dim[d]);
         }
         ds4_str_truncate(&name, 0);
         ds4_text_clean(t->name, 80, &name);
-        printf("  %-40s %-8s %-24s %15" PRIu64 " bytes\n", ds4_str_text(&name), ds4_dtype_get(t->dtype)->name, dims,
-               t->n_bytes);
+        printf("  %-40s %-8s %-24s %15" PRIu64 " bytes\n", ds4_str_text(&name),
+               ds4_dtype_get(t->dtype)->name, dims, t->n_bytes);
     }
     ds4_str_clear(&name);
 }

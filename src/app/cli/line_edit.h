@@ -18,7 +18,8 @@ typedef struct ds4_line_edit ds4_line_edit;
  *
  *   prompt        borrowed; shown on a terminal only
  *   history_path  "" for none; made readable by its owner only                          */
-ds4_line_edit *ds4_line_edit_open(const char *program, const char *prompt, const char *history_path);
+ds4_line_edit *ds4_line_edit_open(const char *program, const char *prompt,
+                                  const char *history_path);
 void           ds4_line_edit_close(ds4_line_edit *e);      /* NULL is fine */
 
 /* Read one message, without its newline. On a terminal, lines that arrive together, as a

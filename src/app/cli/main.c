@@ -21,55 +21,52 @@ static const char after[] =
 static ds4_parsed parse(ds4_cli *c, int argc, char **argv)
 {
     const ds4_option options[] = {
-        { .kind = DS4_OPTION_TEXT, .letter = 'p', .name = "prompt", .arg = "TEXT", .to = &c->prompt,
-          .help = "answer this and exit; - reads standard input" },
-        { .kind = DS4_OPTION_TEXT, .name = "prompt-file", .arg = "FILE", .to = &c->prompt_file,
-          .help = "the same with a file's text" },
-        { .kind = DS4_OPTION_TEXT, .letter = 'm', .name = "model", .arg = "FILE", .to = &c->model.path,
-          .help = "GGUF file [ds4flash.gguf, else the bundled model]" },
-        { .kind = DS4_OPTION_U32, .letter = 'c', .name = "ctx", .arg = "N", .to = &c->n_ctx,
-          .min = 16, .max = 1048576, .help = "context in tokens [32768]" },
-        { .kind = DS4_OPTION_U32, .letter = 'n', .name = "tokens", .arg = "N", .to = &c->max_tokens,
-          .min = 1, .max = 1048576, .help = "most tokens of an answer, reasoning included [50000]" },
-        { .kind = DS4_OPTION_TEXT, .name = "system", .arg = "TEXT", .to = &c->system,
-          .help = "system text, also -sys; empty for none\n[You are a helpful assistant]" },
-        { .kind = DS4_OPTION_CHOICE, .name = "think", .to = &c->think, .choice = DS4_THINK,
-          .help = "reason before answering (default)" },
-        { .kind = DS4_OPTION_CHOICE, .name = "think-max", .to = &c->think, .choice = DS4_THINK_MAX,
-          .help = "reason with the greatest effort" },
-        { .kind = DS4_OPTION_CHOICE, .name = "nothink", .to = &c->think, .choice = DS4_THINK_OFF,
-          .help = "answer at once" },
-        { .kind = DS4_OPTION_F32, .name = "temp", .arg = "X", .to = &c->temperature, .min = 0, .max = 100,
-          .help = "temperature, 0 for the likeliest token\n[as the model file advises, else 1]" },
-        { .kind = DS4_OPTION_F32, .name = "top-p", .arg = "X", .to = &c->top_p, .min = 1e-6, .max = 1,
-          .help = "nucleus sampling [as the file advises, else 1]" },
-        { .kind = DS4_OPTION_U32, .name = "top-k", .arg = "N", .to = &c->top_k, .min = 0, .max = 1048576,
-          .help = "sample among the N likeliest; 0: all [0]" },
-        { .kind = DS4_OPTION_F32, .name = "min-p", .arg = "X", .to = &c->min_p, .min = 0, .max = 1,
-          .help = "leave out tokens less likely than X times the\nlikeliest [as the file advises, else 0.05]" },
-        { .kind = DS4_OPTION_U64, .name = "seed", .arg = "N", .to = &c->seed,
-          .help = "seed of the random numbers [from the clock]" },
-        { .kind = DS4_OPTION_TEXTS, .name = "stop", .arg = "TEXT", .to = &c->stops,
-          .help = "end the answer before this text; may be repeated" },
-        { .kind = DS4_OPTION_FLAG, .name = "raw", .to = &c->raw,
-          .help = "continue the prompt's text as it is, without the chat\nform; special tokens are recognised only when it\n"
-                  "begins with the beginning-of-sentence token" },
-        { .kind = DS4_OPTION_FLAG, .name = "stats", .to = &c->stats,
-          .help = "print speeds and token counts on standard error" },
-        { .kind = DS4_OPTION_FLAG, .name = "json", .to = &c->json,
-          .help = "print one JSON object instead of the answer" },
-        { .kind = DS4_OPTION_FLAG, .name = "inspect", .to = &c->inspect,
-          .help = "print what the model file holds and exit" },
-        { .kind = DS4_OPTION_FLAG, .name = "dump-tokens", .to = &c->dump_tokens,
-          .help = "print the tokens of the prompt's text as it is,\nspecial tokens recognised, and exit" },
-        { .kind = DS4_OPTION_TEXT, .name = "dump-logprobs", .arg = "FILE", .to = &c->dump_logprobs,
-          .help = "answer greedily and write the likeliest tokens of\neach step as JSON; - for standard output" },
-        { .kind = DS4_OPTION_U32, .name = "logprobs-top-k", .arg = "N", .to = &c->logprobs_top_k, .min = 1,
-          .max = 128, .help = "how many of them [20]" },
-        { .kind = DS4_OPTION_U32, .letter = 't', .name = "threads", .arg = "N", .to = &c->model.n_threads, .min = 1,
-          .max = 256, .help = "threads [one for each processor]" },
-        { .kind = DS4_OPTION_FLAG, .name = "exact", .to = &c->model.exact,
-          .help = "diagnostic: leave out the roundings of the KV cache\nthat the model was trained with" },
+        DS4_OPT_TEXT('p', "prompt", "TEXT", &c->prompt,
+                     "answer this and exit; - reads standard input"),
+        DS4_OPT_TEXT(0, "prompt-file", "FILE", &c->prompt_file, "the same with a file's text"),
+        DS4_OPT_TEXT('m', "model", "FILE", &c->model.path,
+                     "GGUF file [ds4flash.gguf, else the bundled model]"),
+        DS4_OPT_U32('c', "ctx", "N", &c->n_ctx, 16, 1048576, "context in tokens [32768]"),
+        DS4_OPT_U32('n', "tokens", "N", &c->max_tokens, 1, 1048576,
+                    "most tokens of an answer, reasoning included [50000]"),
+        DS4_OPT_TEXT(0, "system", "TEXT", &c->system,
+                     "system text, also -sys; empty for none\n"
+                     "[You are a helpful assistant]"),
+        DS4_OPT_CHOICE("think", &c->think, DS4_THINK, "reason before answering (default)"),
+        DS4_OPT_CHOICE("think-max", &c->think, DS4_THINK_MAX, "reason with the greatest effort"),
+        DS4_OPT_CHOICE("nothink", &c->think, DS4_THINK_OFF, "answer at once"),
+        DS4_OPT_F32(0, "temp", "X", &c->temperature, 0, 100,
+                    "temperature, 0 for the likeliest token\n"
+                    "[as the model file advises, else 1]"),
+        DS4_OPT_F32(0, "top-p", "X", &c->top_p, 1e-6, 1,
+                    "nucleus sampling [as the file advises, else 1]"),
+        DS4_OPT_U32(0, "top-k", "N", &c->top_k, 0, 1048576,
+                    "sample among the N likeliest; 0: all [0]"),
+        DS4_OPT_F32(0, "min-p", "X", &c->min_p, 0, 1,
+                    "leave out tokens less likely than X times the\n"
+                    "likeliest [as the file advises, else 0.05]"),
+        DS4_OPT_U64(0, "seed", "N", &c->seed, "seed of the random numbers [from the clock]"),
+        DS4_OPT_TEXTS(0, "stop", "TEXT", &c->stops,
+                      "end the answer before this text; may be repeated"),
+        DS4_OPT_FLAG(0, "raw", &c->raw,
+                     "continue the prompt's text as it is, without the chat\n"
+                     "form; special tokens are recognised only when it\n"
+                     "begins with the beginning-of-sentence token"),
+        DS4_OPT_FLAG(0, "stats", &c->stats, "print speeds and token counts on standard error"),
+        DS4_OPT_FLAG(0, "json", &c->json, "print one JSON object instead of the answer"),
+        DS4_OPT_FLAG(0, "inspect", &c->inspect, "print what the model file holds and exit"),
+        DS4_OPT_FLAG(0, "dump-tokens", &c->dump_tokens,
+                     "print the tokens of the prompt's text as it is,\n"
+                     "special tokens recognised, and exit"),
+        DS4_OPT_TEXT(0, "dump-logprobs", "FILE", &c->dump_logprobs,
+                     "answer greedily and write the likeliest tokens of\n"
+                     "each step as JSON; - for standard output"),
+        DS4_OPT_U32(0, "logprobs-top-k", "N", &c->logprobs_top_k, 1, 128, "how many of them [20]"),
+        DS4_OPT_U32('t', "threads", "N", &c->model.n_threads, 1, 256,
+                    "threads [one for each processor]"),
+        DS4_OPT_FLAG(0, "exact", &c->model.exact,
+                     "diagnostic: leave out the roundings of the KV cache\n"
+                     "that the model was trained with"),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = { .name = DS4_CLI_NAME, .usage = "ds4 [options]", .about = about,
@@ -85,8 +82,12 @@ static const char *contradiction(const ds4_cli *c)
     if (c->prompt && c->prompt_file) return "give either -p or --prompt-file, not both";
     if (c->json && !has_prompt) return "--json needs a prompt: add -p or --prompt-file";
     if (c->raw && !has_prompt) return "--raw needs a prompt: add -p or --prompt-file";
-    if (c->dump_tokens && !has_prompt) return "--dump-tokens needs a prompt: add -p or --prompt-file";
-    if (c->dump_logprobs && !has_prompt) return "--dump-logprobs needs a prompt: add -p or --prompt-file";
+    if (c->dump_tokens && !has_prompt) {
+        return "--dump-tokens needs a prompt: add -p or --prompt-file";
+    }
+    if (c->dump_logprobs && !has_prompt) {
+        return "--dump-logprobs needs a prompt: add -p or --prompt-file";
+    }
     return NULL;
 }
 
@@ -95,8 +96,11 @@ static int check_chat(const ds4_cli *c, const ds4_model *model)
 {
     ds4_err err = { .code = DS4_OK };
 
-    if (c->raw || ds4_vocab_check_chat(ds4_engine_vocab(model->engine), &err) == DS4_OK) return DS4_EXIT_OK;
-    ds4_app_say(DS4_CLI_NAME, "%s: %s (--raw continues plain text)", ds4_engine_info(model->engine)->path, err.text);
+    if (c->raw || ds4_vocab_check_chat(ds4_engine_vocab(model->engine), &err) == DS4_OK) {
+        return DS4_EXIT_OK;
+    }
+    ds4_app_say(DS4_CLI_NAME, "%s: %s (--raw continues plain text)",
+                ds4_engine_info(model->engine)->path, err.text);
     return DS4_EXIT_WRONG;
 }
 
@@ -107,7 +111,9 @@ static int run(const ds4_cli *c)
     if (c->inspect) return ds4_cli_inspect(c);
     if (c->dump_tokens) return ds4_cli_dump_tokens(c);
 
-    int code = ds4_app_open(&c->model, &model);
+    ds4_app_model want = c->model;
+    want.n_ctx = c->n_ctx;
+    int code = ds4_app_open(&want, &model);
     if (code == DS4_EXIT_OK) code = check_chat(c, &model);
     if (code == DS4_EXIT_OK) {
         if (c->dump_logprobs) {
@@ -126,11 +132,16 @@ int main(int argc, char **argv)
 {
     ds4_cli cli = {
         .model = { .program = DS4_CLI_NAME, .argv0 = argc > 0 ? argv[0] : NULL },
-        .system = "You are a helpful assistant", .max_tokens = 50000, .logprobs_top_k = 20, .think = DS4_THINK,
+        .system = "You are a helpful assistant",
+        .max_tokens = 50000,
+        .logprobs_top_k = 20,
+        .think = DS4_THINK,
     };
 
     const ds4_parsed parsed = parse(&cli, argc, argv);
-    if (parsed == DS4_PARSED_DONE) return ds4_app_flush(DS4_CLI_NAME) ? DS4_EXIT_OK : DS4_EXIT_FAILURE;
+    if (parsed == DS4_PARSED_DONE) {
+        return ds4_app_flush(DS4_CLI_NAME) ? DS4_EXIT_OK : DS4_EXIT_FAILURE;
+    }
     if (parsed == DS4_PARSED_WRONG) return DS4_EXIT_WRONG;
     const char *wrong = contradiction(&cli);
     if (wrong) {

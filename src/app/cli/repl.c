@@ -55,8 +55,11 @@ static void send_message(repl *r, ds4_slice text)
     r->cancel->stop = 0;
     if (st != DS4_OK) {
         ds4_history_truncate(history, before);
-        ds4_app_say(DS4_CLI_NAME, "%s", st == DS4_E_CANCELLED ? "stopped; the message was taken back" : err.text);
-        if (st == DS4_E_LIMIT) ds4_app_say(DS4_CLI_NAME, "the message was taken back; /ctx N makes more room");
+        ds4_app_say(DS4_CLI_NAME, "%s",
+                    st == DS4_E_CANCELLED ? "stopped; the message was taken back" : err.text);
+        if (st == DS4_E_LIMIT) {
+            ds4_app_say(DS4_CLI_NAME, "the message was taken back; /ctx N makes more room");
+        }
     } else if (r->cli->stats) {
         ds4_cli_print_stats(r->talk);
     }
@@ -88,7 +91,8 @@ static void change_ctx(repl *r, const char *arg)
     } else if (ds4_conversation_resize(r->talk, (uint32_t)n, &err) != DS4_OK) {
         ds4_app_say(DS4_CLI_NAME, "%s", err.text);
     } else {
-        ds4_app_say(DS4_CLI_NAME, "the context now has %u tokens; the next answer reads the conversation again",
+        ds4_app_say(DS4_CLI_NAME,
+                    "the context now has %u tokens; the next answer reads the conversation again",
                     (uint32_t)n);
     }
 }
@@ -196,8 +200,8 @@ static ds4_status begin(repl *r, ds4_err *err)
 {
     const char *system = r->cli->system;
 
-    DS4_TRY(ds4_conversation_create(r->model->engine, ds4_cli_ctx(r->cli, r->model), r->model->protocol, &r->talk,
-                                    err));
+    DS4_TRY(ds4_conversation_create(r->model->engine, ds4_cli_ctx(r->cli, r->model),
+                                    r->model->protocol, &r->talk, err));
     if (!*system) return DS4_OK;
     return ds4_history_add_text(ds4_conversation_history(r->talk), DS4_ROLE_SYSTEM,
                                 (ds4_slice){ system, strlen(system) }, err);
@@ -216,7 +220,7 @@ static ds4_line_edit *open_editor(void)
 
 int ds4_cli_repl(const ds4_cli *cli, ds4_model *model)
 {
-    repl           r = { .cli = cli, .model = model, .terminal = ds4_term_is(stdin), .code = DS4_EXIT_OK };
+    repl r = { .cli = cli, .model = model, .terminal = ds4_term_is(stdin), .code = DS4_EXIT_OK };
     ds4_err        err = { .code = DS4_OK };
     ds4_line_edit *edit = NULL;
 

@@ -54,7 +54,9 @@ static void change(ds4_show *s, ds4_piece_kind to)
 
 void ds4_show_begin(ds4_show *s, bool silent)
 {
-    *s = (ds4_show){ .terminal = ds4_term_is(stdout), .colour = ds4_term_colour(stdout), .silent = silent };
+    *s = (ds4_show){ .terminal = ds4_term_is(stdout),
+                     .colour = ds4_term_colour(stdout),
+                     .silent = silent };
 }
 
 void ds4_show_piece(void *show, const ds4_piece *piece)

@@ -6,7 +6,7 @@
 
 /* Zeroed but for the first three is ready for an answer. */
 typedef struct ds4_show {
-    bool           terminal;    /* standard output is one: reasoning is shown, control bytes are not */
+    bool           terminal; /* standard output is one: reasoning is shown, control bytes are not */
     bool           colour;      /* with escape sequences */
     bool           silent;      /* nothing is printed */
     bool           any, grey, in_call;

@@ -77,8 +77,11 @@ int ds4_app_open(const ds4_app_model *want, ds4_model *out)
     int     code = ds4_app_find(want, &path);
 
     if (code == DS4_EXIT_OK) {
-        const ds4_engine_options opt = { .model_path = ds4_str_text(&path), .n_threads = want->n_threads,
-                                         .max_batch = want->max_batch, .exact = want->exact };
+        const ds4_engine_options opt = { .model_path = ds4_str_text(&path),
+                                         .n_threads = want->n_threads,
+                                         .max_batch = want->max_batch,
+                                         .plan_ctx = want->n_ctx,
+                                         .exact = want->exact };
         const ds4_status st = ds4_model_open(&opt, out, &err);
         if (st != DS4_OK) {
             ds4_app_say(want->program, "%s", err.text);

@@ -32,6 +32,7 @@ typedef struct ds4_app_model {
     const char *argv0;
     const char *path;               /* NULL: the default, which is then named on standard error */
     uint32_t    n_threads, max_batch;
+    uint32_t    n_ctx;              /* that the memory must hold; 0: the usual one */
     bool        exact;
 } ds4_app_model;
 

@@ -15,7 +15,9 @@ static void on_interrupt(int signal_number)
 
     (void)signal_number;
     if (interrupt_flag.stop) {
-        if (interrupt_has_colour && write(STDOUT_FILENO, plain, sizeof plain - 1) < 0) _exit(DS4_EXIT_INTERRUPTED);
+        if (interrupt_has_colour && write(STDOUT_FILENO, plain, sizeof plain - 1) < 0) {
+            _exit(DS4_EXIT_INTERRUPTED);
+        }
         _exit(DS4_EXIT_INTERRUPTED);
     }
     interrupt_flag.stop = 1;

@@ -94,7 +94,8 @@ static void help_line(char letter, const char *name, const char *arg, const char
     char head[96], dash[8] = "    ";
 
     if (letter) snprintf(dash, sizeof dash, "-%c, ", letter);
-    const int n = snprintf(head, sizeof head, "  %s--%s%s%s", dash, name, arg ? " " : "", arg ? arg : "");
+    const int n =
+        snprintf(head, sizeof head, "  %s--%s%s%s", dash, name, arg ? " " : "", arg ? arg : "");
     printf("%-*s", HELP_COLUMN, head);
     if (n >= HELP_COLUMN) printf("\n%*s", HELP_COLUMN, "");
     for (;;) {
@@ -147,11 +148,13 @@ static void make_tables(const ds4_command *cmd, tables *t)
     *s = '\0';
 }
 
-static ds4_parsed wrong(const ds4_command *cmd, const char *what, const char *option, const char *value)
+static ds4_parsed wrong(const ds4_command *cmd, const char *what, const char *option,
+                        const char *value)
 {
     const size_t n = strncmp(option, "--", 2) == 0 ? strcspn(option, "=") : strlen(option);
 
-    fprintf(stderr, "%s: %s %.*s%s%s\n", cmd->name, what, (int)n, option, value ? ": " : "", value ? value : "");
+    fprintf(stderr, "%s: %s %.*s%s%s\n", cmd->name, what, (int)n, option, value ? ": " : "",
+            value ? value : "");
     fprintf(stderr, "Try '%s --help' for the options.\n", cmd->name);
     return DS4_PARSED_WRONG;
 }
@@ -169,7 +172,8 @@ static const ds4_option *by_letter(const ds4_command *cmd, int letter)
 static bool written_in_full(const char *word, const char *name)
 {
     const size_t n = strlen(name);
-    return strncmp(word, "--", 2) != 0 || (strncmp(word + 2, name, n) == 0 && (word[2 + n] == '\0' || word[2 + n] == '='));
+    return strncmp(word, "--", 2) != 0 ||
+           (strncmp(word + 2, name, n) == 0 && (word[2 + n] == '\0' || word[2 + n] == '='));
 }
 
 /* What getopt_long could not make sense of: `word` as the user wrote it. */
@@ -178,7 +182,13 @@ static ds4_parsed explain(const ds4_command *cmd, const tables *t, int found, co
     const bool is_long = strncmp(word, "--", 2) == 0;
     char       shorter[3] = { '-', (char)optopt, '\0' };
 
-    if (found == ':') return wrong(cmd, "missing value for", is_long ? word : shorter, NULL);
+    if (found == ':') {
+        return wrong(cmd, "missing value for",
+                     word == t->system ? "-sys"
+                     : is_long         ? word
+                                       : shorter,
+                     NULL);
+    }
     for (uint32_t i = 0; is_long && i < t->n + 2; i++) {
         if (strchr(word, '=') && written_in_full(word, t->longs[i].name)) {
             return wrong(cmd, "no value is taken by", word, NULL);
@@ -205,7 +215,9 @@ static ds4_parsed take(const ds4_command *cmd, const tables *t, int found, const
         return DS4_PARSED_DONE;
     }
     const ds4_option *o = is_long ? &cmd->options[found - FIRST_VALUE] : by_letter(cmd, found);
-    if (!o || !store(o, optarg)) return wrong(cmd, "invalid value for", is_long ? word : shorter, optarg ? optarg : "");
+    if (!o || !store(o, optarg)) {
+        return wrong(cmd, "invalid value for", is_long ? word : shorter, optarg ? optarg : "");
+    }
     return DS4_PARSED_RUN;
 }
 
@@ -215,14 +227,17 @@ static void spell_system(const ds4_command *cmd, tables *t, int argc, char **arg
     bool has = false;
 
     snprintf(t->system, sizeof t->system, "--system");
-    for (const ds4_option *o = cmd->options; o->kind != DS4_OPTION_END; o++) has |= strcmp(o->name, "system") == 0;
+    for (const ds4_option *o = cmd->options; o->kind != DS4_OPTION_END; o++) {
+        has |= strcmp(o->name, "system") == 0;
+    }
     for (int i = 1; has && i < argc; i++) {
         if (strcmp(argv[i], "--") == 0) return;
         if (strcmp(argv[i], "-sys") == 0) argv[i] = t->system;
     }
 }
 
-ds4_parsed ds4_command_parse(const ds4_command *cmd, int argc, char **argv, const char **words, uint32_t *n_words)
+ds4_parsed ds4_command_parse(const ds4_command *cmd, int argc, char **argv, const char **words,
+                             uint32_t *n_words)
 {
     tables   t;
     uint32_t n = 0;

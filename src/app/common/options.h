@@ -50,6 +50,24 @@ typedef struct ds4_option {
     double          min, max;
 } ds4_option;
 
+/* Entries of a table; `letter` is 0 for none. */
+#define DS4_OPT(kind_, letter_, name_, arg_, to_, help_) \
+    .kind = (kind_), .letter = (letter_), .name = (name_), .arg = (arg_), .to = (to_), .help = (help_)
+#define DS4_OPT_FLAG(letter, name, to, help) \
+    { DS4_OPT(DS4_OPTION_FLAG, letter, name, NULL, to, help) }
+#define DS4_OPT_CHOICE(name, to, value, help) \
+    { DS4_OPT(DS4_OPTION_CHOICE, 0, name, NULL, to, help), .choice = (value) }
+#define DS4_OPT_TEXT(letter, name, arg, to, help) \
+    { DS4_OPT(DS4_OPTION_TEXT, letter, name, arg, to, help) }
+#define DS4_OPT_TEXTS(letter, name, arg, to, help) \
+    { DS4_OPT(DS4_OPTION_TEXTS, letter, name, arg, to, help) }
+#define DS4_OPT_U64(letter, name, arg, to, help) \
+    { DS4_OPT(DS4_OPTION_U64, letter, name, arg, to, help) }
+#define DS4_OPT_U32(letter, name, arg, to, least, most, help) \
+    { DS4_OPT(DS4_OPTION_U32, letter, name, arg, to, help), .min = (least), .max = (most) }
+#define DS4_OPT_F32(letter, name, arg, to, least, most, help) \
+    { DS4_OPT(DS4_OPTION_F32, letter, name, arg, to, help), .min = (least), .max = (most) }
+
 /* A program or one of its subcommands. */
 typedef struct ds4_command {
     const char       *name;     /* "ds4", "ds4-eval": begins every message */
@@ -72,7 +90,8 @@ typedef enum ds4_parsed {
  *   argv    may be reordered in place of "-sys" only
  *   words   [max_words] receives the arguments that are no options; NULL with max_words 0
  *   n_words receives their number; may be NULL with max_words 0                       */
-ds4_parsed ds4_command_parse(const ds4_command *cmd, int argc, char **argv, const char **words, uint32_t *n_words);
+ds4_parsed ds4_command_parse(const ds4_command *cmd, int argc, char **argv, const char **words,
+                             uint32_t *n_words);
 
 void ds4_command_help(const ds4_command *cmd);          /* to standard output */
 

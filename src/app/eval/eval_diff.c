@@ -36,27 +36,31 @@ static bool judge(float *worst, size_t n_rows, float bound, const limits *lim)
     for (size_t i = 0; i < n_rows; i++) n_within += worst[i] <= bound;
     qsort(worst, n_rows, sizeof *worst, by_value);
     const float  max = worst[n_rows - 1];
-    const float  median = n_rows % 2 ? worst[n_rows / 2] : (worst[n_rows / 2 - 1] + worst[n_rows / 2]) / 2;
+    const float  median =
+        n_rows % 2 ? worst[n_rows / 2] : (worst[n_rows / 2 - 1] + worst[n_rows / 2]) / 2;
     const double share = (double)n_within / (double)n_rows;
 
-    printf("rows=%zu max=%.9g median_row_max=%.9g within_%g=%.6f\n", n_rows, (double)max, (double)median,
-           (double)bound, share);
-    return (!lim->max.given || max <= lim->max.value) && (!lim->median.given || median <= lim->median.value) &&
+    printf("rows=%zu max=%.9g median_row_max=%.9g within_%g=%.6f\n", n_rows, (double)max,
+           (double)median, (double)bound, share);
+    return (!lim->max.given || max <= lim->max.value) &&
+           (!lim->median.given || median <= lim->median.value) &&
            (!lim->within.given || share >= (double)lim->within.value);
 }
 
-static int compare(const char *const *names, const ds4_map *maps, uint32_t n_cols, float bound, const limits *lim)
+static int compare(const char *const *names, const ds4_map *maps, uint32_t n_cols, float bound,
+                   const limits *lim)
 {
     const uint64_t row_bytes = 4 * (uint64_t)n_cols;
 
     if (maps[0].n_bytes != maps[1].n_bytes) {
-        ds4_app_say(DS4_EVAL_NAME, "%s has %llu bytes and %s %llu: they cannot be compared", names[0],
-                    (unsigned long long)maps[0].n_bytes, names[1], (unsigned long long)maps[1].n_bytes);
+        ds4_app_say(DS4_EVAL_NAME, "%s has %llu bytes and %s %llu: they cannot be compared",
+                    names[0], (unsigned long long)maps[0].n_bytes, names[1],
+                    (unsigned long long)maps[1].n_bytes);
         return DS4_EXIT_FAILURE;
     }
     if (maps[0].n_bytes == 0 || maps[0].n_bytes % row_bytes != 0) {
-        ds4_app_say(DS4_EVAL_NAME, "%s: %llu bytes are not whole rows of %u float32 values", names[0],
-                    (unsigned long long)maps[0].n_bytes, n_cols);
+        ds4_app_say(DS4_EVAL_NAME, "%s: %llu bytes are not whole rows of %u float32 values",
+                    names[0], (unsigned long long)maps[0].n_bytes, n_cols);
         return DS4_EXIT_FAILURE;
     }
     const size_t n_rows = (size_t)(maps[0].n_bytes / row_bytes);
@@ -67,7 +71,9 @@ static int compare(const char *const *names, const ds4_map *maps, uint32_t n_col
         ds4_app_say(DS4_EVAL_NAME, "no memory for %zu rows", n_rows);
         return DS4_EXIT_FAILURE;
     }
-    for (size_t i = 0; i < n_rows; i++) worst[i] = row_distance(a + i * n_cols, b + i * n_cols, n_cols);
+    for (size_t i = 0; i < n_rows; i++) {
+        worst[i] = row_distance(a + i * n_cols, b + i * n_cols, n_cols);
+    }
     const bool good = judge(worst, n_rows, bound, lim);
     free(worst);
     return good ? DS4_EXIT_OK : DS4_EXIT_FAILURE;
@@ -82,23 +88,28 @@ int ds4_eval_diff(const char *argv0, int argc, char **argv)
     ds4_map        maps[2] = { { NULL, 0 }, { NULL, 0 } };
     ds4_err        err = { .code = DS4_OK };
     const ds4_option options[] = {
-        { .kind = DS4_OPTION_U32, .name = "cols", .arg = "N", .to = &n_cols, .min = 1, .max = 1 << 30,
-          .help = "values in a row: the vocabulary" },
-        { .kind = DS4_OPTION_F32, .name = "bound", .arg = "X", .to = &bound, .min = 0, .max = 1e30,
-          .help = "count the rows whose largest difference is at\nmost X [0.01]" },
-        { .kind = DS4_OPTION_F32, .name = "max", .arg = "X", .to = &lim.max, .min = 0, .max = 1e30,
-          .help = "fail when a difference is larger" },
-        { .kind = DS4_OPTION_F32, .name = "median", .arg = "X", .to = &lim.median, .min = 0, .max = 1e30,
-          .help = "fail when the median of the rows' largest\ndifferences is larger" },
-        { .kind = DS4_OPTION_F32, .name = "within", .arg = "X", .to = &lim.within, .min = 0, .max = 1,
-          .help = "fail when a smaller share of rows is within the\nbound" },
+        DS4_OPT_U32(0, "cols", "N", &n_cols, 1, 1 << 30, "values in a row: the vocabulary"),
+        DS4_OPT_F32(0, "bound", "X", &bound, 0, 1e30,
+                    "count the rows whose largest difference is at\n"
+                    "most X [0.01]"),
+        DS4_OPT_F32(0, "max", "X", &lim.max, 0, 1e30, "fail when a difference is larger"),
+        DS4_OPT_F32(0, "median", "X", &lim.median, 0, 1e30,
+                    "fail when the median of the rows' largest\n"
+                    "differences is larger"),
+        DS4_OPT_F32(0, "within", "X", &lim.within, 0, 1,
+                    "fail when a smaller share of rows is within the\n"
+                    "bound"),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {
-        .name = DS4_EVAL_NAME, .usage = "ds4-eval diff A.f32 B.f32 --cols N [options]",
-        .about = "Compare two files of float32 rows and print rows=, max=, median_row_max= and the\n"
-                 "share of rows within the bound. Exit code 1 when a limit is not kept.",
-        .options = options, .min_words = 2, .max_words = 2,
+        .name = DS4_EVAL_NAME,
+        .usage = "ds4-eval diff A.f32 B.f32 --cols N [options]",
+        .about =
+            "Compare two files of float32 rows and print rows=, max=, median_row_max= and the\n"
+            "share of rows within the bound. Exit code 1 when a limit is not kept.",
+        .options = options,
+        .min_words = 2,
+        .max_words = 2,
     };
 
     (void)argv0;

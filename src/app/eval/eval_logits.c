@@ -36,13 +36,15 @@ static ds4_status read_tokens(job *j, ds4_err *err)
     if (bytes.n_bytes == 0 || bytes.n_bytes % 4 != 0) {
         const size_t n = bytes.n_bytes;
         ds4_str_clear(&bytes);
-        return ds4_fail(err, DS4_E_FORMAT, "%s: %zu bytes are no list of 32-bit token ids", j->tokens_path, n);
+        return ds4_fail(err, DS4_E_FORMAT, "%s: %zu bytes are no list of 32-bit token ids",
+                        j->tokens_path, n);
     }
     j->n_tokens = (uint32_t)(bytes.n_bytes / 4);
     j->tokens = malloc(bytes.n_bytes);
     for (uint32_t i = 0; j->tokens && i < j->n_tokens; i++) {
         const uint8_t *p = (const uint8_t *)bytes.data + 4 * (size_t)i;
-        j->tokens[i] = (int32_t)((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+        j->tokens[i] = (int32_t)((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+                                 (uint32_t)p[3] << 24);
     }
     ds4_str_clear(&bytes);
     return j->tokens ? DS4_OK : ds4_fail(err, DS4_E_NOMEM, "no memory for %u tokens", j->n_tokens);
@@ -102,12 +104,17 @@ static ds4_status run_steps(job *j, ds4_engine *e, ds4_session *s, FILE *out, ds
     const uint32_t    chunk = ds4_engine_max_batch(e);
     const ds4_cancel *cancel = ds4_interrupt_catch(true);
     float            *logits = malloc(chunk * n_vocab * sizeof *logits);
-    ds4_status        st = logits ? DS4_OK : ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of %u tokens", chunk);
+    ds4_status        st =
+        logits ? DS4_OK
+                      : ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of %u tokens", chunk);
 
     for (j->first = 0; st == DS4_OK && j->first < j->n_tokens;) {
         const uint32_t left = j->n_tokens - j->first;
-        const ds4_work work = { .session = s, .tokens = j->tokens + j->first, .n_tokens = left < chunk ? left : chunk,
-                                .logits = logits, .all_logits = true };
+        const ds4_work work = { .session = s,
+                                .tokens = j->tokens + j->first,
+                                .n_tokens = left < chunk ? left : chunk,
+                                .logits = logits,
+                                .all_logits = true };
         if (cancel->stop) {
             st = ds4_fail(err, DS4_E_CANCELLED, "interrupted");
             break;
@@ -128,10 +135,12 @@ static ds4_status write_streams(const job *j, ds4_err *err)
 {
     if (!j->streams_path) return DS4_OK;
     if (!j->streams || j->bad_streams) {
-        return ds4_fail(err, DS4_E_NOMEM, "no memory for the residual streams of %u positions", j->n_probes);
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for the residual streams of %u positions",
+                        j->n_probes);
     }
     return ds4_file_replace(j->streams_path, j->streams,
-                            (size_t)j->n_layers * j->n_probes * j->n_values * sizeof *j->streams, err);
+                            (size_t)j->n_layers * j->n_probes * j->n_values * sizeof *j->streams,
+                            err);
 }
 
 static ds4_status write_logits(job *j, ds4_engine *e, ds4_err *err)
@@ -144,7 +153,9 @@ static ds4_status write_logits(job *j, ds4_engine *e, ds4_err *err)
     if (j->streams_path) ds4_engine_watch(e, watch, j);
     ds4_status st = ds4_session_create(e, j->n_tokens, &s, err);
     if (st == DS4_OK) st = run_steps(j, e, s, out, err);
-    if (fclose(out) != 0 && st == DS4_OK) st = ds4_fail(err, DS4_E_IO, "%s: %s", j->out_path, strerror(errno));
+    if (fclose(out) != 0 && st == DS4_OK) {
+        st = ds4_fail(err, DS4_E_IO, "%s: %s", j->out_path, strerror(errno));
+    }
     if (st != DS4_OK) remove(j->out_path);
     if (st == DS4_OK) st = write_streams(j, err);
     ds4_session_free(s);
@@ -186,22 +197,19 @@ int ds4_eval_logits(const char *argv0, int argc, char **argv)
 {
     job j = { .model = { .program = DS4_EVAL_NAME, .argv0 = argv0 } };
     const ds4_option options[] = {
-        { .kind = DS4_OPTION_TEXT, .letter = 'm', .name = "model", .arg = "FILE", .to = &j.model.path,
-          .help = "GGUF file [ds4flash.gguf, else the bundled model]" },
-        { .kind = DS4_OPTION_TEXT, .name = "tokens", .arg = "FILE", .to = &j.tokens_path,
-          .help = "token ids, 32 bits each, little endian" },
-        { .kind = DS4_OPTION_TEXT, .name = "out", .arg = "FILE", .to = &j.out_path,
-          .help = "receives float32 [tokens][vocabulary]" },
-        { .kind = DS4_OPTION_U32, .name = "chunk", .arg = "N", .to = &j.chunk, .min = 1, .max = MAX_BATCH,
-          .help = "tokens in one step [as many as fit]" },
-        { .kind = DS4_OPTION_TEXT, .name = "streams", .arg = "FILE", .to = &j.streams_path,
-          .help = "receives the residual streams after each layer,\nfloat32 [layers][probes][4 * width]" },
-        { .kind = DS4_OPTION_TEXT, .name = "probe", .arg = "LIST", .to = &j.probe_text,
-          .help = "the positions for --streams, as 0,1,3" },
-        { .kind = DS4_OPTION_U32, .letter = 't', .name = "threads", .arg = "N", .to = &j.model.n_threads, .min = 1,
-          .max = 256, .help = "threads [one for each processor]" },
-        { .kind = DS4_OPTION_FLAG, .name = "exact", .to = &j.model.exact,
-          .help = "leave out the trained-in roundings of the KV cache" },
+        DS4_OPT_TEXT('m', "model", "FILE", &j.model.path,
+                     "GGUF file [ds4flash.gguf, else the bundled model]"),
+        DS4_OPT_TEXT(0, "tokens", "FILE", &j.tokens_path, "token ids, 32 bits each, little endian"),
+        DS4_OPT_TEXT(0, "out", "FILE", &j.out_path, "receives float32 [tokens][vocabulary]"),
+        DS4_OPT_U32(0, "chunk", "N", &j.chunk, 1, MAX_BATCH, "tokens in one step [as many as fit]"),
+        DS4_OPT_TEXT(0, "streams", "FILE", &j.streams_path,
+                     "receives the residual streams after each layer,\n"
+                     "float32 [layers][probes][4 * width]"),
+        DS4_OPT_TEXT(0, "probe", "LIST", &j.probe_text, "the positions for --streams, as 0,1,3"),
+        DS4_OPT_U32('t', "threads", "N", &j.model.n_threads, 1, 256,
+                    "threads [one for each processor]"),
+        DS4_OPT_FLAG(0, "exact", &j.model.exact,
+                     "leave out the trained-in roundings of the KV cache"),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {
@@ -212,8 +220,9 @@ int ds4_eval_logits(const char *argv0, int argc, char **argv)
 
     if (parsed != DS4_PARSED_RUN) return ds4_eval_parsed(parsed);
     if (!j.tokens_path || !j.out_path || !j.streams_path != !j.probe_text) {
-        ds4_app_say(DS4_EVAL_NAME, !j.tokens_path ? "logits needs --tokens" : !j.out_path ? "logits needs --out"
-                    : "--streams and --probe need each other");
+        ds4_app_say(DS4_EVAL_NAME, !j.tokens_path ? "logits needs --tokens"
+                                   : !j.out_path  ? "logits needs --out"
+                                                  : "--streams and --probe need each other");
         return DS4_EXIT_WRONG;
     }
     const int code = run(&j);

@@ -52,7 +52,8 @@ static bool is_wanted(const exam *x, const char *kind)
 
 /* ---- one case ------------------------------------------------------------------------------ */
 
-static void add_result(exam *x, const ds4_case *c, const ds4_conversation *talk, bool passed, const ds4_str *why)
+static void add_result(exam *x, const ds4_case *c, const ds4_conversation *talk, bool passed,
+                       const ds4_str *why)
 {
     const ds4_reply_result *r = ds4_conversation_result(talk);
     const ds4_turn_stats   *s = ds4_conversation_stats(talk);
@@ -70,9 +71,11 @@ static void add_result(exam *x, const ds4_case *c, const ds4_conversation *talk,
     ds4_pyjson_add_string(out, r->reasoning);
     ds4_str_add_text(out, ", \"calls\": ");
     ds4_pyjson_add_string(out, r->raw_calls);
-    ds4_str_addf(out, ", \"finish_reason\": \"%s\", \"prompt_tokens\": %u, \"completion_tokens\": %u, "
-                 "\"prefill_s\": %.3f, \"generation_s\": %.3f}", ds4_finish_name(r->finish), s->n_prompt,
-                 s->n_generated, (double)s->prefill_ns / 1e9, (double)s->generate_ns / 1e9);
+    ds4_str_addf(out,
+                 ", \"finish_reason\": \"%s\", \"prompt_tokens\": %u, \"completion_tokens\": %u, "
+                 "\"prefill_s\": %.3f, \"generation_s\": %.3f}",
+                 ds4_finish_name(r->finish), s->n_prompt, s->n_generated,
+                 (double)s->prefill_ns / 1e9, (double)s->generate_ns / 1e9);
 }
 
 static ds4_status copy_history(const ds4_history *from, ds4_history *to, ds4_err *err)
@@ -93,9 +96,16 @@ static ds4_status answer(exam *x, ds4_case *c, ds4_conversation *talk, ds4_err *
     ds4_rng        rng;
     uint32_t       n_prompt = 0;
     const ds4_turn turn = {
-        .chat = { .protocol = x->model.protocol, .thinking = c->thinking, .tools = c->tools, .n_tools = c->n_tools },
-        .sampling = { .temperature = 0, .top_p = 1 }, .rng = &rng, .max_tokens = c->max_tokens,
-        .cancel = x->cancel, .progress = show_progress, .ctx = c,
+        .chat = { .protocol = x->model.protocol,
+                  .thinking = c->thinking,
+                  .tools = c->tools,
+                  .n_tools = c->n_tools },
+        .sampling = { .temperature = 0, .top_p = 1 },
+        .rng = &rng,
+        .max_tokens = c->max_tokens,
+        .cancel = x->cancel,
+        .progress = show_progress,
+        .ctx = c,
     };
 
     ds4_rng_seed(&rng, 0);
@@ -115,7 +125,9 @@ static ds4_status run_case(exam *x, ds4_case *c, tally *t, ds4_err *err)
         const ds4_slice filler = { ds4_str_text(&x->filler), x->filler.n_bytes };
         st = ds4_case_add_context(c, ds4_engine_vocab(x->model.engine), filler, err);
     }
-    if (st == DS4_OK) st = ds4_conversation_create(x->model.engine, ROOM, x->model.protocol, &talk, err);
+    if (st == DS4_OK) {
+        st = ds4_conversation_create(x->model.engine, ROOM, x->model.protocol, &talk, err);
+    }
     if (st == DS4_OK) st = answer(x, c, talk, err);
     if (st == DS4_OK && ds4_conversation_result(talk)->finish == DS4_FINISH_CANCELLED) {
         st = ds4_fail(err, DS4_E_CANCELLED, "interrupted");
@@ -128,7 +140,8 @@ static ds4_status run_case(exam *x, ds4_case *c, tally *t, ds4_err *err)
         x->n_done++;
         ds4_term_progress_end();
         if (x->verbose) {
-            printf("%s %s%s%s\n", passed ? "ok  " : "FAIL", ds4_str_text(&c->id), passed ? "" : ": ", ds4_str_text(&why));
+            printf("%s %s%s%s\n", passed ? "ok  " : "FAIL", ds4_str_text(&c->id),
+                   passed ? "" : ": ", ds4_str_text(&why));
             fflush(stdout);
         } else {
             ds4_term_progress("%u cases done, last %s", x->n_done, ds4_str_text(&c->id));
@@ -150,13 +163,16 @@ static ds4_status run_line(exam *x, ds4_slice line, uint32_t number, ds4_err *er
     if (st == DS4_OK && is_wanted(x, ds4_str_text(&c.kind))) {
         tally *t = find_tally(x, ds4_str_text(&c.kind));
         if (!t) {
-            st = ds4_fail(&why, DS4_E_FORMAT, "more than %d kinds of cases, or one with a longer name", MAX_KINDS);
+            st = ds4_fail(&why, DS4_E_FORMAT,
+                          "more than %d kinds of cases, or one with a longer name", MAX_KINDS);
         } else if (x->limit == 0 || t->total < x->limit) {
             st = run_case(x, &c, t, &why);
         }
     }
     ds4_case_clear(&c);
-    if (st == DS4_OK || st == DS4_E_CANCELLED) return st == DS4_OK ? st : ds4_fail(err, st, "interrupted");
+    if (st == DS4_OK || st == DS4_E_CANCELLED) {
+        return st == DS4_OK ? st : ds4_fail(err, st, "interrupted");
+    }
     return ds4_fail(err, st, "%s: line %u: %s", x->cases_path, number, why.text);
 }
 
@@ -209,8 +225,9 @@ static ds4_status write_json(const exam *x, ds4_err *err)
     ds4_str_add_text(&out, "}, \"cases\": [");
     ds4_str_add(&out, ds4_str_text(&x->json), x->json.n_bytes);
     ds4_str_add_text(&out, "\n]}\n");
-    const ds4_status st = out.failed || x->json.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for the results")
-                        : ds4_file_replace(x->json_path, out.data, out.n_bytes, err);
+    const ds4_status st = out.failed || x->json.failed
+                              ? ds4_fail(err, DS4_E_NOMEM, "no memory for the results")
+                              : ds4_file_replace(x->json_path, out.data, out.n_bytes, err);
     ds4_str_clear(&out);
     return st;
 }
@@ -248,7 +265,8 @@ static int run(exam *x)
     if (st == DS4_OK || st == DS4_E_CANCELLED) print_table(x);
     if (st == DS4_OK && x->json_path) st = write_json(x, &err);
     if (st == DS4_OK) {
-        ds4_app_say(DS4_EVAL_NAME, "%u cases in %.1f s", x->n_done, (double)(ds4_now_ns() - begin) / 1e9);
+        ds4_app_say(DS4_EVAL_NAME, "%u cases in %.1f s", x->n_done,
+                    (double)(ds4_now_ns() - begin) / 1e9);
     }
     ds4_str_clear(&cases_path);
     ds4_str_clear(&filler_path);
@@ -259,28 +277,27 @@ int ds4_eval_mini(const char *argv0, int argc, char **argv)
 {
     exam x = { .want = { .program = DS4_EVAL_NAME, .argv0 = argv0 } };
     const ds4_option options[] = {
-        { .kind = DS4_OPTION_TEXT, .letter = 'm', .name = "model", .arg = "FILE", .to = &x.want.path,
-          .help = "GGUF file [ds4flash.gguf, else the bundled model]" },
-        { .kind = DS4_OPTION_TEXT, .name = "cases", .arg = "FILE", .to = &x.cases_path,
-          .help = "one case on each line [eval/cases.jsonl beside the\nmodel]" },
-        { .kind = DS4_OPTION_TEXT, .name = "filler", .arg = "FILE", .to = &x.filler_path,
-          .help = "text for the recall cases [eval/filler.txt]" },
-        { .kind = DS4_OPTION_TEXTS, .name = "kind", .arg = "K", .to = &x.kinds,
-          .help = "only cases of this kind; may be repeated" },
-        { .kind = DS4_OPTION_U32, .name = "limit", .arg = "N", .to = &x.limit, .min = 1, .max = 1 << 30,
-          .help = "at most N cases of each kind" },
-        { .kind = DS4_OPTION_TEXT, .name = "json", .arg = "FILE", .to = &x.json_path,
-          .help = "write every answer and the counts there" },
-        { .kind = DS4_OPTION_FLAG, .letter = 'v', .name = "verbose", .to = &x.verbose,
-          .help = "print a line for each case" },
-        { .kind = DS4_OPTION_U32, .letter = 't', .name = "threads", .arg = "N", .to = &x.want.n_threads, .min = 1,
-          .max = 256, .help = "threads [one for each processor]" },
+        DS4_OPT_TEXT('m', "model", "FILE", &x.want.path,
+                     "GGUF file [ds4flash.gguf, else the bundled model]"),
+        DS4_OPT_TEXT(0, "cases", "FILE", &x.cases_path,
+                     "one case on each line [eval/cases.jsonl beside the\n"
+                     "model]"),
+        DS4_OPT_TEXT(0, "filler", "FILE", &x.filler_path,
+                     "text for the recall cases [eval/filler.txt]"),
+        DS4_OPT_TEXTS(0, "kind", "K", &x.kinds, "only cases of this kind; may be repeated"),
+        DS4_OPT_U32(0, "limit", "N", &x.limit, 1, 1 << 30, "at most N cases of each kind"),
+        DS4_OPT_TEXT(0, "json", "FILE", &x.json_path, "write every answer and the counts there"),
+        DS4_OPT_FLAG('v', "verbose", &x.verbose, "print a line for each case"),
+        DS4_OPT_U32('t', "threads", "N", &x.want.n_threads, 1, 256,
+                    "threads [one for each processor]"),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {
-        .name = DS4_EVAL_NAME, .usage = "ds4-eval mini [options]",
-        .about = "Answer the ability cases greedily, each in an empty session, and print how many of\n"
-                 "each kind are right.",
+        .name = DS4_EVAL_NAME,
+        .usage = "ds4-eval mini [options]",
+        .about =
+            "Answer the ability cases greedily, each in an empty session, and print how many of\n"
+            "each kind are right.",
         .options = options,
     };
     const ds4_parsed parsed = ds4_command_parse(&command, argc, argv, NULL, NULL);

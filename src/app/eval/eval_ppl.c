@@ -34,7 +34,10 @@ static double token_nll(const float *logits, uint32_t n, int32_t target)
 static ds4_status run_chunk(score *s, uint32_t first, uint32_t n, float *logits, ds4_err *err)
 {
     const uint32_t n_vocab = ds4_engine_info(s->engine)->n_vocab;
-    const ds4_work work = { .session = s->session, .tokens = s->tokens + first, .n_tokens = n, .logits = logits,
+    const ds4_work work = { .session = s->session,
+                            .tokens = s->tokens + first,
+                            .n_tokens = n,
+                            .logits = logits,
                             .all_logits = logits != NULL };
 
     if (s->cancel->stop) return ds4_fail(err, DS4_E_CANCELLED, "interrupted");
@@ -55,7 +58,9 @@ static ds4_status run_text(score *s, ds4_err *err)
     float         *logits = malloc((size_t)n_batch * n_vocab * sizeof *logits);
     ds4_status     st = DS4_OK;
 
-    if (!logits) return ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of %u tokens", n_batch);
+    if (!logits) {
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of %u tokens", n_batch);
+    }
     for (uint32_t first = 0; st == DS4_OK && first < s->n_tokens - 1;) {
         const bool     is_prefix = first < N_PREFIX - 1;
         const uint32_t left = (is_prefix ? N_PREFIX - 1 : s->n_tokens - 1) - first;
@@ -76,11 +81,12 @@ static ds4_status score_file(const ds4_model *model, const char *path, uint32_t 
     ds4_status st = ds4_file_read(path, MAX_TEXT_BYTES, &text, err);
 
     if (st == DS4_OK) {
-        st = ds4_vocab_encode(ds4_engine_vocab(s.engine), ds4_str_text(&text), text.n_bytes, 0, &tokens, err);
+        st = ds4_vocab_encode(ds4_engine_vocab(s.engine), ds4_str_text(&text), text.n_bytes, 0,
+                              &tokens, err);
     }
     if (st == DS4_OK && tokens.n <= N_PREFIX) {
-        st = ds4_fail(err, DS4_E_ARG, "%s: %u tokens, expected more than the %d that are only read", path, tokens.n,
-                      N_PREFIX);
+        st = ds4_fail(err, DS4_E_ARG, "%s: %u tokens, expected more than the %d that are only read",
+                      path, tokens.n, N_PREFIX);
     }
     if (st == DS4_OK) {
         s.tokens = tokens.ids;
@@ -90,8 +96,8 @@ static ds4_status score_file(const ds4_model *model, const char *path, uint32_t 
     if (st == DS4_OK) st = run_text(&s, err);
     if (st == DS4_OK) {
         const double average = s.nll / s.n_scored;
-        printf("tokens=%u scored=%u nll=%.6f avg_nll=%.6f ppl=%.6f\n", s.n_tokens, s.n_scored, s.nll, average,
-               exp(average));
+        printf("tokens=%u scored=%u nll=%.6f avg_nll=%.6f ppl=%.6f\n", s.n_tokens, s.n_scored,
+               s.nll, average, exp(average));
     }
     ds4_session_free(s.session);
     ds4_tokens_clear(&tokens);
@@ -107,21 +113,22 @@ int ds4_eval_ppl(const char *argv0, int argc, char **argv)
     const char   *path = NULL;
     uint32_t      n_ctx = 32768;
     const ds4_option options[] = {
-        { .kind = DS4_OPTION_TEXT, .letter = 'm', .name = "model", .arg = "FILE", .to = &want.path,
-          .help = "GGUF file [ds4flash.gguf, else the bundled model]" },
-        { .kind = DS4_OPTION_TEXT, .name = "file", .arg = "FILE", .to = &path, .help = "the text; - for standard input" },
-        { .kind = DS4_OPTION_U32, .letter = 'c', .name = "ctx", .arg = "N", .to = &n_ctx, .min = N_PREFIX + 1,
-          .max = 1048576, .help = "use the first N tokens of a longer text [32768]" },
-        { .kind = DS4_OPTION_U32, .letter = 't', .name = "threads", .arg = "N", .to = &want.n_threads, .min = 1,
-          .max = 256, .help = "threads [one for each processor]" },
-        { .kind = DS4_OPTION_FLAG, .name = "exact", .to = &want.exact,
-          .help = "leave out the trained-in roundings of the KV cache" },
+        DS4_OPT_TEXT('m', "model", "FILE", &want.path,
+                     "GGUF file [ds4flash.gguf, else the bundled model]"),
+        DS4_OPT_TEXT(0, "file", "FILE", &path, "the text; - for standard input"),
+        DS4_OPT_U32('c', "ctx", "N", &n_ctx, N_PREFIX + 1, 1048576,
+                    "use the first N tokens of a longer text [32768]"),
+        DS4_OPT_U32('t', "threads", "N", &want.n_threads, 1, 256,
+                    "threads [one for each processor]"),
+        DS4_OPT_FLAG(0, "exact", &want.exact, "leave out the trained-in roundings of the KV cache"),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {
-        .name = DS4_EVAL_NAME, .usage = "ds4-eval ppl --file FILE [options]",
-        .about = "Print the perplexity of a text, which is tokenized as it is. The first 32 tokens are\n"
-                 "read but not scored.",
+        .name = DS4_EVAL_NAME,
+        .usage = "ds4-eval ppl --file FILE [options]",
+        .about =
+            "Print the perplexity of a text, which is tokenized as it is. The first 32 tokens are\n"
+            "read but not scored.",
         .options = options,
     };
     const ds4_parsed parsed = ds4_command_parse(&command, argc, argv, NULL, NULL);

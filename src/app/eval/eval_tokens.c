@@ -91,13 +91,16 @@ int ds4_eval_tokens(const char *argv0, int argc, char **argv)
 {
     ds4_app_model    model = { .program = DS4_EVAL_NAME, .argv0 = argv0 };
     const ds4_option options[] = {
-        { .kind = DS4_OPTION_TEXT, .letter = 'm', .name = "model", .arg = "FILE", .to = &model.path,
-          .help = "GGUF file, one with only a vocabulary too\n[ds4flash.gguf, else the bundled model]" },
+        DS4_OPT_TEXT('m', "model", "FILE", &model.path,
+                     "GGUF file, one with only a vocabulary too\n"
+                     "[ds4flash.gguf, else the bundled model]"),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {
-        .name = DS4_EVAL_NAME, .usage = "ds4-eval tokens [-m FILE] < LINES",
-        .about = "Read JSON objects, one on each line: {\"text\": \"...\"}. Print the token ids of each text\n"
+        .name = DS4_EVAL_NAME,
+        .usage = "ds4-eval tokens [-m FILE] < LINES",
+        .about = "Read JSON objects, one on each line: {\"text\": \"...\"}. Print the token ids of "
+                 "each text\n"
                  "as a JSON array. Special tokens are recognised with \"special\": true only.",
         .options = options,
     };

@@ -21,12 +21,15 @@ enum { N_SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
 static void print_help(void)
 {
     printf("Usage: ds4-eval COMMAND [options]\n\nMeasure a model. The commands are\n\n");
-    for (int i = 0; i < N_SUBCOMMANDS; i++) printf("  %-8s %s\n", subcommands[i].name, subcommands[i].about);
-    printf("\n'ds4-eval COMMAND --help' lists the options of a command.\n\n"
-           "Options:\n"
-           "  -h, --help                print this and exit\n"
-           "      --version             print the version and exit\n\n"
-           "Exit codes: 0 done, 1 failed, 2 wrong command line or bad model file, 130 interrupted.\n");
+    for (int i = 0; i < N_SUBCOMMANDS; i++) {
+        printf("  %-8s %s\n", subcommands[i].name, subcommands[i].about);
+    }
+    printf(
+        "\n'ds4-eval COMMAND --help' lists the options of a command.\n\n"
+        "Options:\n"
+        "  -h, --help                print this and exit\n"
+        "      --version             print the version and exit\n\n"
+        "Exit codes: 0 done, 1 failed, 2 wrong command line or bad model file, 130 interrupted.\n");
 }
 
 int ds4_eval_parsed(ds4_parsed parsed)
@@ -54,7 +57,9 @@ static int dispatch(int argc, char **argv)
         return DS4_EXIT_OK;
     }
     for (int i = 0; i < N_SUBCOMMANDS; i++) {
-        if (strcmp(word, subcommands[i].name) == 0) return subcommands[i].run(argv[0], argc - 1, argv + 1);
+        if (strcmp(word, subcommands[i].name) == 0) {
+            return subcommands[i].run(argv[0], argc - 1, argv + 1);
+        }
     }
     return wrong(word[0] == '-' ? "unknown option" : "unknown command", word);
 }

@@ -22,7 +22,8 @@ static ds4_status get_string(ds4_slice object, const char *name, ds4_str *out, d
     return ds4_pyjson_decode_string(value, out, err);
 }
 
-static ds4_status get_number(ds4_slice object, const char *name, double min, double max, double *out, ds4_err *err)
+static ds4_status get_number(ds4_slice object, const char *name, double min, double max,
+                             double *out, ds4_err *err)
 {
     ds4_slice value;
     char      digits[64];
@@ -73,10 +74,13 @@ ds4_status ds4_case_read(ds4_slice line, ds4_case *out, ds4_err *err)
     if (ds4_pyjson_get(line, "context", &value) && ds4_pyjson_kind(value) != DS4_JSON_NULL) {
         DS4_TRY(read_context(value, out, err));
     }
-    if (!ds4_pyjson_get(line, "expect", &out->expect) || ds4_pyjson_kind(out->expect) != DS4_JSON_OBJECT) {
+    if (!ds4_pyjson_get(line, "expect", &out->expect) ||
+        ds4_pyjson_kind(out->expect) != DS4_JSON_OBJECT) {
         return bad(err, "expect", "an object");
     }
-    if (out->id.failed || out->kind.failed) return ds4_fail(err, DS4_E_NOMEM, "no memory for a case");
+    if (out->id.failed || out->kind.failed) {
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for a case");
+    }
     return DS4_OK;
 }
 

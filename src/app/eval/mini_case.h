@@ -33,7 +33,8 @@ void                      ds4_case_clear(ds4_case *c);
  *
  * Returns DS4_OK; DS4_E_FORMAT when the last message is not the user's or the filler has
  * no text; as ds4_vocab_encode().                                                     */
-DS4_MUST_CHECK ds4_status ds4_case_add_context(ds4_case *c, const ds4_vocab *v, ds4_slice filler, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_case_add_context(ds4_case *c, const ds4_vocab *v, ds4_slice filler,
+                                               ds4_err *err);
 
 /* Whether a reply is what the case expects.
  *

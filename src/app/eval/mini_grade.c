@@ -8,7 +8,9 @@
 
 static ds4_slice trim(ds4_slice s)
 {
-    while (s.n_bytes > 0 && strchr(" \t\r\n", s.data[0])) s = (ds4_slice){ s.data + 1, s.n_bytes - 1 };
+    while (s.n_bytes > 0 && strchr(" \t\r\n", s.data[0])) {
+        s = (ds4_slice){ s.data + 1, s.n_bytes - 1 };
+    }
     while (s.n_bytes > 0 && strchr(" \t\r\n", s.data[s.n_bytes - 1])) s.n_bytes--;
     return s;
 }
@@ -16,7 +18,8 @@ static ds4_slice trim(ds4_slice s)
 static bool holds(ds4_slice text, const json_t *part)
 {
     const size_t n = json_string_length(part);
-    return n == 0 || (n <= text.n_bytes && memmem(text.data, text.n_bytes, json_string_value(part), n));
+    return n == 0 ||
+           (n <= text.n_bytes && memmem(text.data, text.n_bytes, json_string_value(part), n));
 }
 
 /* How many strings of a list the text holds. */
@@ -33,9 +36,10 @@ static bool same_call(const json_t *expected, const ds4_dsml_call *call)
 {
     const json_t *name = json_object_get(expected, "name");
     const json_t *arguments = json_object_get(expected, "arguments");
-    json_t       *given = json_loadb(call->arguments.data, call->arguments.n_bytes, JSON_ALLOW_NUL, NULL);
-    const bool    same_name = json_string_length(name) == call->name.n_bytes && call->name.n_bytes > 0 &&
-                              memcmp(json_string_value(name), call->name.data, call->name.n_bytes) == 0;
+    json_t *given = json_loadb(call->arguments.data, call->arguments.n_bytes, JSON_ALLOW_NUL, NULL);
+    const bool same_name =
+        json_string_length(name) == call->name.n_bytes && call->name.n_bytes > 0 &&
+        memcmp(json_string_value(name), call->name.data, call->name.n_bytes) == 0;
     const bool    same = same_name && given && json_equal(arguments, given);
 
     json_decref(given);
