@@ -49,7 +49,9 @@ static ds4_status open_shard(ds4_checkpoint *c, const char *name, ds4_safetensor
             return DS4_OK;
         }
     }
-    if (c->n_shards == MAX_SHARDS) return ds4_fail(err, DS4_E_LIMIT, "%s: more than %d shards", c->dir, MAX_SHARDS);
+    if (c->n_shards == MAX_SHARDS) {
+        return ds4_fail(err, DS4_E_LIMIT, "%s: more than %d shards", c->dir, MAX_SHARDS);
+    }
     shard *s = &c->shards[c->n_shards];
     s->name = strdup(name);
     char *path = join(c->dir, name);
@@ -76,20 +78,24 @@ static ds4_status add_listed(ds4_checkpoint *c, const char *name, const json_t *
     const char      *shard_name = json_string_value(where);
 
     if (!shard_name || !is_plain_name(shard_name)) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s/model.safetensors.index.json: tensor \"%.100s\": shard \"%.100s\", expected the name of a file beside the index",
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s/model.safetensors.index.json: tensor \"%.100s\": shard \"%.100s\", "
+                        "expected the name of a file beside the index",
                         c->dir, name, shard_name ? shard_name : "");
     }
     DS4_TRY(open_shard(c, shard_name, &file, err));
     c->tensors[c->n_tensors] = ds4_safetensors_find(file, name);
     if (!c->tensors[c->n_tensors]) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s/%s: tensor \"%.100s\", which the index expects here, is missing", c->dir,
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s/%s: tensor \"%.100s\", which the index expects here, is missing", c->dir,
                         shard_name, name);
     }
     c->n_tensors++;
     return DS4_OK;
 }
 
-static ds4_status read_index(ds4_checkpoint *c, const char *path, const char *text, size_t n_bytes, ds4_err *err)
+static ds4_status read_index(ds4_checkpoint *c, const char *path, const char *text, size_t n_bytes,
+                             ds4_err *err)
 {
     json_error_t why;
     json_t      *root = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES, &why), *map, *where;
@@ -198,7 +204,8 @@ const ds4_st_tensor *ds4_checkpoint_find(const ds4_checkpoint *c, const char *na
     const ds4_st_tensor *key = &wanted;
 
     if (c->n_tensors == 0) return NULL;
-    const ds4_st_tensor **found = bsearch(&key, c->tensors, c->n_tensors, sizeof *c->tensors, compare_tensors);
+    const ds4_st_tensor **found =
+        bsearch(&key, c->tensors, c->n_tensors, sizeof *c->tensors, compare_tensors);
     return found ? *found : NULL;
 }
 

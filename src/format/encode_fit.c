@@ -137,7 +137,8 @@ static float best_inverse(uint8_t *level, const float *x, const float *w, int n,
 
 /* One sweep: give each value the level that suits the others best. Keeps the sums
  * sum_xl = sum of w x l and sum_ll = sum of w l^2. Returns whether a level changed. */
-static bool sweep(uint8_t *level, const float *x, const float *w, int n, int q_max, float *sum_xl, float *sum_ll)
+static bool sweep(uint8_t *level, const float *x, const float *w, int n, int q_max, float *sum_xl,
+                  float *sum_ll)
 {
     bool changed = false;
 

@@ -76,8 +76,10 @@ static void fit_block(const shape *k, affine_block *b, const float *x, const flo
         scale[j] = ds4_fit_affine(b->level + at, &min[j], x + at, w, k->sub, k->q_max,
                                   importance ? &k->weighted : &k->plain);
     }
-    b->d = importance ? ds4_fit_positive(b->s, scale, sum_w, k->n_sub, k->s_max) : quantize_plain(k, b->s, scale);
-    b->dmin = importance ? ds4_fit_positive(b->m, min, sum_w, k->n_sub, k->s_max) : quantize_plain(k, b->m, min);
+    b->d = importance ? ds4_fit_positive(b->s, scale, sum_w, k->n_sub, k->s_max)
+                      : quantize_plain(k, b->s, scale);
+    b->dmin = importance ? ds4_fit_positive(b->m, min, sum_w, k->n_sub, k->s_max)
+                         : quantize_plain(k, b->m, min);
 }
 
 /* Choose the levels again, for the scales as the decoder will see them. */
@@ -102,7 +104,9 @@ void ds4_encode_q2_k(uint8_t out[84], const float *x, const float *w)
     relevel(&q2_shape, &b, x);
     memset(out, 0, 84);
     for (int j = 0; j < 16; j++) out[j] = (uint8_t)(b.s[j] | b.m[j] << 4);
-    for (int n = 0; n < 256; n++) out[16 + 32 * (n >> 7) + (n & 31)] |= (uint8_t)(b.level[n] << (2 * (n >> 5 & 3)));
+    for (int n = 0; n < 256; n++) {
+        out[16 + 32 * (n >> 7) + (n & 31)] |= (uint8_t)(b.level[n] << (2 * (n >> 5 & 3)));
+    }
     ds4_store_f16(out + 80, b.d);
     ds4_store_f16(out + 82, b.dmin);
 }
@@ -121,7 +125,9 @@ void ds4_encode_q4_k(uint8_t out[144], const float *x, const float *w)
         out[8 + j] = (uint8_t)(b.m[j] | b.m[j + 4] >> 4 << 6);
         out[12 + j] = (uint8_t)((b.s[j + 4] & 15) | (b.m[j + 4] & 15) << 4);
     }
-    for (int n = 0; n < 256; n++) out[16 + 32 * (n >> 6) + (n & 31)] |= (uint8_t)(b.level[n] << (n & 32 ? 4 : 0));
+    for (int n = 0; n < 256; n++) {
+        out[16 + 32 * (n >> 6) + (n & 31)] |= (uint8_t)(b.level[n] << (n & 32 ? 4 : 0));
+    }
 }
 
 /* ---- Q6_K ------------------------------------------------------------------------------- */

@@ -1,8 +1,9 @@
 /* encode_q2k_best.c - Q2_K with less error than the usual encoder; see encode.h.
  *
  * Weights are d * s * q - dmin * m. Two steps take turns, from the usual encoder's result:
- * for given d and dmin every pair (s, m) is tried for each 16 weights; for given s, m and q
- * the best d and dmin are a least squares fit. Neither step can make the error larger. */
+ * for given d and dmin the best pair (s, m) is sought for each 16 weights, first among all
+ * 256, later among the neighbours; for given s, m and q the best d and dmin are a least
+ * squares fit. */
 #include "format/encode.h"
 
 #include <math.h>
@@ -10,7 +11,7 @@
 
 #include "format/small_float.h"
 
-enum { N_ROUNDS = 4 };
+enum { N_ROUNDS = 4, ANYWHERE = 15, NEAR = 2 };
 
 typedef struct fit {
     float   d, dmin;            /* as stored: F16 */
@@ -24,6 +25,9 @@ static int level_of(float v)
     return (v > 0.5f) + (v > 1.5f) + (v > 2.5f);
 }
 
+static int max_of(int a, int b) { return a > b ? a : b; }
+static int min_of(int a, int b) { return a < b ? a : b; }
+
 static float pair_error(const float *x, const float *w, float scale, float min)
 {
     const float inverse = scale != 0 ? 1.0f / scale : 0;
@@ -36,23 +40,31 @@ static float pair_error(const float *x, const float *w, float scale, float min)
     return sum;
 }
 
-/* The best pair of nibbles for each 16 weights. */
-static void choose_pairs(fit *f, const float *x, const float *w)
+/* The best pair of nibbles for 16 weights, at most `reach` away from the present one. */
+static float choose_pair(fit *f, int j, int reach, const float *x, const float *w)
+{
+    const int s_mid = f->s[j], m_mid = f->m[j], m_top = f->dmin != 0 ? 15 : 0;
+    float     least = INFINITY;
+
+    for (int m = max_of(0, m_mid - reach); m <= min_of(m_top, m_mid + reach); m++) {
+        for (int s = max_of(0, s_mid - reach); s <= min_of(15, s_mid + reach); s++) {
+            const float off = pair_error(x + 16 * j, w + 16 * j, f->d * (float)s, f->dmin * (float)m);
+            if (off < least) {
+                least = off;
+                f->s[j] = (uint8_t)s;
+                f->m[j] = (uint8_t)m;
+            }
+        }
+    }
+    return least;
+}
+
+static void choose_pairs(fit *f, int reach, const float *x, const float *w)
 {
     f->error = 0;
     for (int j = 0; j < 16; j++) {
-        float least = INFINITY;
-        for (int m = 0; m < (f->dmin != 0 ? 16 : 1); m++) {
-            for (int s = 0; s < 16; s++) {
-                const float off = pair_error(x + 16 * j, w + 16 * j, f->d * (float)s, f->dmin * (float)m);
-                if (off < least) {
-                    least = off;
-                    f->s[j] = (uint8_t)s;
-                    f->m[j] = (uint8_t)m;
-                }
-            }
-        }
-        f->error += least;
+        if (f->dmin == 0) f->m[j] = 0;
+        f->error += choose_pair(f, j, reach, x, w);
         const float scale = f->d * f->s[j], min = f->dmin * f->m[j], inverse = scale != 0 ? 1.0f / scale : 0;
         for (int i = 16 * j; i < 16 * (j + 1); i++) f->q[i] = (uint8_t)level_of((x[i] + min) * inverse);
     }
@@ -84,7 +96,9 @@ static void store(uint8_t out[84], const fit *f)
 {
     memset(out, 0, 84);
     for (int j = 0; j < 16; j++) out[j] = (uint8_t)(f->s[j] | f->m[j] << 4);
-    for (int n = 0; n < 256; n++) out[16 + 32 * (n >> 7) + (n & 31)] |= (uint8_t)(f->q[n] << (2 * (n >> 5 & 3)));
+    for (int n = 0; n < 256; n++) {
+        out[16 + 32 * (n >> 7) + (n & 31)] |= (uint8_t)(f->q[n] << (2 * (n >> 5 & 3)));
+    }
     ds4_store_f16(out + 80, f->d);
     ds4_store_f16(out + 82, f->dmin);
 }
@@ -99,12 +113,12 @@ void ds4_encode_q2_k_best(uint8_t out[84], const float *x, const float *w)
     ds4_encode_q2_k(out, x, weight);
     f.d = ds4_load_f16(out + 80);
     f.dmin = ds4_load_f16(out + 82);
-    choose_pairs(&f, x, weight);
+    choose_pairs(&f, ANYWHERE, x, weight);
     best = f;
     for (int round = 0; round < N_ROUNDS; round++) {
         refit(&f, x, weight);
         if (!(isfinite(f.d) && isfinite(f.dmin))) break;
-        choose_pairs(&f, x, weight);
+        choose_pairs(&f, NEAR, x, weight);
         if (!(f.error < best.error)) break;
         best = f;
     }

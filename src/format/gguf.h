@@ -101,8 +101,10 @@ DS4_MUST_CHECK ds4_status ds4_gguf_get_u64(const ds4_gguf *g, const char *key, u
                                            uint64_t *out, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_gguf_get_f32(const ds4_gguf *g, const char *key, float *out, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_gguf_get_bool(const ds4_gguf *g, const char *key, bool *out, ds4_err *err);
-DS4_MUST_CHECK ds4_status ds4_gguf_get_string(const ds4_gguf *g, const char *key, ds4_slice *out, ds4_err *err);
-DS4_MUST_CHECK ds4_status ds4_gguf_get_array(const ds4_gguf *g, const char *key, ds4_gguf_array *out, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_gguf_get_string(const ds4_gguf *g, const char *key, ds4_slice *out,
+                                              ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_gguf_get_array(const ds4_gguf *g, const char *key, ds4_gguf_array *out,
+                                             ds4_err *err);
 
 /* The same for keys that may be missing: then *out is `otherwise`. A key that is there
  * with a wrong type or value is still an error. */

@@ -113,7 +113,9 @@ ds4_status ds4_gguf_get_f32(const ds4_gguf *g, const char *key, float *out, ds4_
     if (kv->is_array || !is_number(kv->value.type)) return fail_kind(g, kv, "a number", err);
     const float f = load_float(kv->value.type, kv->value.data);
     if (!isfinite(f)) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: key \"%s\": found infinity, NaN or a number beyond float, expected a finite one",
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s: key \"%s\": found infinity, NaN or a number beyond float, expected a "
+                        "finite one",
                         g->path, key);
     }
     *out = f;

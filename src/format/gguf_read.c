@@ -177,7 +177,8 @@ static ds4_status read_elements(cursor *c, const char *key, ds4_gguf_array *v)
     const uint64_t start = c->pos, left = c->n_bytes - start;
 
     if (v->count > left / elem_bytes) {
-        return ds4_fail(c->err, DS4_E_FORMAT, "%s: key \"%s\": %llu elements of type %s, but only %llu bytes are left",
+        return ds4_fail(c->err, DS4_E_FORMAT,
+                        "%s: key \"%s\": %llu elements of type %s, but only %llu bytes are left",
                         c->path, key, (unsigned long long)v->count, ds4_gguf_type_name(v->type),
                         (unsigned long long)left);
     }
@@ -252,7 +253,8 @@ static ds4_status read_keys(cursor *c, ds4_gguf *g, uint64_t n_keys)
     g->kv = calloc((size_t)n_keys + 1, sizeof *g->kv);
     g->kv_by_name = calloc((size_t)n_keys + 1, sizeof *g->kv_by_name);
     if (!g->kv || !g->kv_by_name) {
-        return ds4_fail(c->err, DS4_E_NOMEM, "%s: no memory for %llu keys", c->path, (unsigned long long)n_keys);
+        return ds4_fail(c->err, DS4_E_NOMEM, "%s: no memory for %llu keys", c->path,
+                        (unsigned long long)n_keys);
     }
     for (uint64_t i = 0; i < n_keys; i++) {
         DS4_TRY(read_kv(c, &g->kv[i]));
@@ -298,7 +300,9 @@ static ds4_status size_tensor(const cursor *c, const char *name, ds4_gguf_tensor
 
     for (uint32_t i = 0; i < t->n_dims; i++) {
         if (t->dim[i] == 0 || t->dim[i] > max_dim || t->dim[i] > max_elems / n_elems) {
-            return ds4_fail(c->err, DS4_E_FORMAT, "%s: tensor \"%s\": dimension %u is %llu, which makes it empty or too large",
+            return ds4_fail(c->err, DS4_E_FORMAT,
+                            "%s: tensor \"%s\": dimension %u is %llu, which makes it empty or too "
+                            "large",
                             c->path, name, i, (unsigned long long)t->dim[i]);
         }
         n_elems *= t->dim[i];
@@ -308,7 +312,8 @@ static ds4_status size_tensor(const cursor *c, const char *name, ds4_gguf_tensor
                         name, t->dtype);
     }
     if (t->dim[0] % info->block_elems != 0) {
-        return ds4_fail(c->err, DS4_E_FORMAT, "%s: tensor \"%s\": rows of %llu elements, expected a multiple of %u for %s",
+        return ds4_fail(c->err, DS4_E_FORMAT,
+                        "%s: tensor \"%s\": rows of %llu elements, expected a multiple of %u for %s",
                         c->path, name, (unsigned long long)t->dim[0], info->block_elems, info->name);
     }
     t->n_bytes = ds4_row_bytes(t->dtype, t->dim[0]) * (n_elems / t->dim[0]);
@@ -321,14 +326,14 @@ static ds4_status read_tensor(cursor *c, ds4_gguf_tensor *t, uint64_t *offset)
 
     DS4_TRY(read_string(c, "a tensor name", MAX_NAME_BYTES, &t->name));
     if (t->name.n_bytes == 0 || memchr(t->name.data, 0, t->name.n_bytes)) {
-        return ds4_fail(c->err, DS4_E_FORMAT, "%s: tensor name before %llu is empty or has a zero byte", c->path,
-                        (unsigned long long)c->pos);
+        return ds4_fail(c->err, DS4_E_FORMAT, "%s: tensor name before %llu is empty or has a zero byte",
+                        c->path, (unsigned long long)c->pos);
     }
     ds4_gguf_shown(t->name, shown);
     DS4_TRY(read_u32(c, "a tensor entry", &t->n_dims));
     if (t->n_dims < 1 || t->n_dims > DS4_GGUF_MAX_DIMS) {
-        return ds4_fail(c->err, DS4_E_FORMAT, "%s: tensor \"%s\": %u dimensions, expected 1..%d", c->path, shown,
-                        t->n_dims, DS4_GGUF_MAX_DIMS);
+        return ds4_fail(c->err, DS4_E_FORMAT, "%s: tensor \"%s\": %u dimensions, expected 1..%d",
+                        c->path, shown, t->n_dims, DS4_GGUF_MAX_DIMS);
     }
     for (uint32_t i = 0; i < DS4_GGUF_MAX_DIMS; i++) t->dim[i] = 1;
     for (uint32_t i = 0; i < t->n_dims; i++) DS4_TRY(read_u64(c, "a tensor entry", &t->dim[i]));
@@ -339,7 +344,8 @@ static ds4_status read_tensor(cursor *c, ds4_gguf_tensor *t, uint64_t *offset)
 
 static int compare_tensors(const void *a, const void *b)
 {
-    return compare_names((*(const ds4_gguf_tensor *const *)a)->name, (*(const ds4_gguf_tensor *const *)b)->name);
+    return compare_names((*(const ds4_gguf_tensor *const *)a)->name,
+                         (*(const ds4_gguf_tensor *const *)b)->name);
 }
 
 static ds4_status index_tensors(ds4_gguf *g, ds4_err *err)
@@ -366,11 +372,13 @@ static ds4_status place_tensor(ds4_gguf *g, ds4_gguf_tensor *t, uint64_t offset,
 
     ds4_gguf_shown(t->name, shown);
     if (offset % g->alignment != 0) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%s\": offset %llu, expected a multiple of %u", g->path,
-                        shown, (unsigned long long)offset, g->alignment);
+        return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%s\": offset %llu, expected a multiple of %u",
+                        g->path, shown, (unsigned long long)offset, g->alignment);
     }
     if (offset > section || t->n_bytes > section - offset) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%s\": offset %llu + %llu bytes, but the data section has %llu bytes",
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s: tensor \"%s\": offset %llu + %llu bytes, but the data section has %llu "
+                        "bytes",
                         g->path, shown, (unsigned long long)offset, (unsigned long long)t->n_bytes,
                         (unsigned long long)section);
     }
@@ -526,7 +534,8 @@ const ds4_gguf_tensor *ds4_gguf_tensor_find(const ds4_gguf *g, const char *name)
     const ds4_gguf_tensor *key = &wanted;
 
     if (g->n_tensors == 0) return NULL;
-    const ds4_gguf_tensor **found = bsearch(&key, g->by_name, g->n_tensors, sizeof *g->by_name, compare_tensors);
+    const ds4_gguf_tensor **found =
+        bsearch(&key, g->by_name, g->n_tensors, sizeof *g->by_name, compare_tensors);
     return found ? *found : NULL;
 }
 
@@ -536,7 +545,8 @@ const ds4_gguf_kv *ds4_gguf_key_find(const ds4_gguf *g, const char *key)
     const ds4_gguf_kv *probe = &wanted;
 
     if (g->n_keys == 0) return NULL;
-    const ds4_gguf_kv **found = bsearch(&probe, g->kv_by_name, g->n_keys, sizeof *g->kv_by_name, compare_keys);
+    const ds4_gguf_kv **found =
+        bsearch(&probe, g->kv_by_name, g->n_keys, sizeof *g->kv_by_name, compare_keys);
     return found ? *found : NULL;
 }
 

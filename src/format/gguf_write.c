@@ -219,7 +219,8 @@ ds4_status ds4_gguf_writer_header(const ds4_gguf_writer *w, ds4_str *out, ds4_er
 
     if (w->refused[0]) return ds4_fail(err, DS4_E_ARG, "cannot write to GGUF: %s", w->refused);
     if (w->n_tensors > DS4_GGUF_MAX_TENSORS || w->n_keys > DS4_GGUF_MAX_KEYS) {
-        return ds4_fail(err, DS4_E_LIMIT, "cannot write to GGUF: %llu tensors and %llu keys, expected at most %d and %d",
+        return ds4_fail(err, DS4_E_LIMIT,
+                        "cannot write to GGUF: %llu tensors and %llu keys, expected at most %d and %d",
                         (unsigned long long)w->n_tensors, (unsigned long long)w->n_keys,
                         DS4_GGUF_MAX_TENSORS, DS4_GGUF_MAX_KEYS);
     }

@@ -55,8 +55,8 @@ static bool get_number(const json_t *v, uint64_t *out)
     return true;
 }
 
-static ds4_status get_dtype(const ds4_safetensors *s, const char *name, const json_t *entry, ds4_st_dtype *out,
-                            ds4_err *err)
+static ds4_status get_dtype(const ds4_safetensors *s, const char *name, const json_t *entry,
+                            ds4_st_dtype *out, ds4_err *err)
 {
     const char *text = json_string_value(json_object_get(entry, "dtype"));
 
@@ -67,8 +67,8 @@ static ds4_status get_dtype(const ds4_safetensors *s, const char *name, const js
             return DS4_OK;
         }
     }
-    return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: tensor \"%.100s\": element type \"%.40s\" is not known", s->path,
-                    name, text);
+    return ds4_fail(err, DS4_E_UNSUPPORTED,
+                    "%s: tensor \"%.100s\": element type \"%.40s\" is not known", s->path, name, text);
 }
 
 static ds4_status get_shape(const ds4_safetensors *s, const json_t *entry, ds4_st_tensor *t, ds4_err *err)
@@ -76,7 +76,9 @@ static ds4_status get_shape(const ds4_safetensors *s, const json_t *entry, ds4_s
     const json_t *shape = json_object_get(entry, "shape");
 
     if (!json_is_array(shape)) return fail_entry(s, t->name, "\"shape\" is missing or no array", err);
-    if (json_array_size(shape) > DS4_ST_MAX_DIMS) return fail_entry(s, t->name, "more than 8 dimensions", err);
+    if (json_array_size(shape) > DS4_ST_MAX_DIMS) {
+        return fail_entry(s, t->name, "more than 8 dimensions", err);
+    }
     t->n_dims = (uint32_t)json_array_size(shape);
     t->n_elems = 1;
     for (uint32_t i = 0; i < t->n_dims; i++) {
@@ -96,20 +98,22 @@ static ds4_status get_place(const ds4_safetensors *s, const json_t *entry, ds4_s
     const json_t *place = json_object_get(entry, "data_offsets");
     uint64_t      from = 0, to = 0;
 
-    if (!json_is_array(place) || json_array_size(place) != 2 || !get_number(json_array_get(place, 0), &from) ||
-        !get_number(json_array_get(place, 1), &to)) {
+    if (!json_is_array(place) || json_array_size(place) != 2 ||
+        !get_number(json_array_get(place, 0), &from) || !get_number(json_array_get(place, 1), &to)) {
         return fail_entry(s, t->name, "\"data_offsets\" is not a pair of integers in 0..2^53", err);
     }
     if (from > to || to > s->n_bytes) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%.100s\": bytes %llu..%llu, but the data has %llu", s->path,
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s: tensor \"%.100s\": bytes %llu..%llu, but the data has %llu", s->path,
                         t->name, (unsigned long long)from, (unsigned long long)to,
                         (unsigned long long)s->n_bytes);
     }
     /* At most 2^53 elements of 8 bytes: no overflow. */
     const uint64_t expected = t->n_elems * ds4_st_dtype_bytes(t->dtype);
     if (to - from != expected) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%.100s\": %llu bytes, but its shape takes %llu", s->path,
-                        t->name, (unsigned long long)(to - from), (unsigned long long)expected);
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s: tensor \"%.100s\": %llu bytes, but its shape takes %llu", s->path, t->name,
+                        (unsigned long long)(to - from), (unsigned long long)expected);
     }
     t->data = s->data + from;
     return DS4_OK;
@@ -175,7 +179,9 @@ static ds4_status parse(ds4_safetensors *s, const uint8_t *data, uint64_t n_byte
     uint64_t     n = 0;
     json_error_t why;
 
-    if (n_bytes < 8) return ds4_fail(err, DS4_E_FORMAT, "%s: shorter than 8 bytes, not a safetensors file", s->path);
+    if (n_bytes < 8) {
+        return ds4_fail(err, DS4_E_FORMAT, "%s: shorter than 8 bytes, not a safetensors file", s->path);
+    }
     for (int i = 7; i >= 0; i--) n = n << 8 | data[i];
     if (n < 2 || n > n_bytes - 8) {
         return ds4_fail(err, DS4_E_FORMAT, "%s: a header of %llu bytes in a file of %llu", s->path,

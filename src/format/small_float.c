@@ -39,7 +39,8 @@ float ds4_e4m3_to_f32(uint8_t c)
     const int exponent = c >> 3 & 15, fraction = c & 7;
 
     if (exponent == 15 && fraction == 7) return NAN;
-    const float magnitude = exponent == 0 ? (float)fraction * 0x1p-9f : ldexpf((float)(8 + fraction), exponent - 10);
+    const float magnitude =
+        exponent == 0 ? (float)fraction * 0x1p-9f : ldexpf((float)(8 + fraction), exponent - 10);
     return c & 128 ? -magnitude : magnitude;
 }
 

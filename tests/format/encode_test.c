@@ -132,7 +132,9 @@ static void check_golden(const char *field, uint32_t dtype, bool weighted)
         hex_bytes(want, json_string_value(json_object_get(c, field)), n_bytes);
         ds4_encode_row(dtype, DS4_ENCODE_STANDARD, got, x, weighted ? w : NULL, 256);
         for (size_t k = 0; k < n_bytes; k++) {
-            if (got[k] != want[k]) fail_msg("%s case %zu: byte %zu is %u, expected %u", field, i, k, got[k], want[k]);
+            if (got[k] != want[k]) {
+                fail_msg("%s case %zu: byte %zu is %u, expected %u", field, i, k, got[k], want[k]);
+            }
         }
     }
     json_decref(root);
@@ -140,14 +142,27 @@ static void check_golden(const char *field, uint32_t dtype, bool weighted)
 
 static void test_golden_q8_0(void **state) { (void)state; check_golden("Q8_0", DS4_Q8_0, false); }
 static void test_golden_q4_k(void **state) { (void)state; check_golden("Q4_K_noimatrix", DS4_Q4_K, false); }
-static void test_golden_q4_k_weighted(void **state) { (void)state; check_golden("Q4_K_imatrix", DS4_Q4_K, true); }
+static void test_golden_q4_k_weighted(void **state)
+{
+    (void)state;
+    check_golden("Q4_K_imatrix", DS4_Q4_K, true);
+}
 static void test_golden_q2_k(void **state) { (void)state; check_golden("Q2_K_noimatrix", DS4_Q2_K, false); }
-static void test_golden_q2_k_weighted(void **state) { (void)state; check_golden("Q2_K_imatrix", DS4_Q2_K, true); }
-static void test_golden_iq2_xxs(void **state) { (void)state; check_golden("IQ2_XXS_imatrix", DS4_IQ2_XXS, true); }
+static void test_golden_q2_k_weighted(void **state)
+{
+    (void)state;
+    check_golden("Q2_K_imatrix", DS4_Q2_K, true);
+}
+static void test_golden_iq2_xxs(void **state)
+{
+    (void)state;
+    check_golden("IQ2_XXS_imatrix", DS4_IQ2_XXS, true);
+}
 
 static void test_golden_mxfp4_repacking(void **state)
 {
-    json_t *root = load_json("data/golden_source_and_trellis.json"), *list = json_object_get(root, "mxfp4_repack");
+    json_t *root = load_json("data/golden_source_and_trellis.json"),
+           *list = json_object_get(root, "mxfp4_repack");
     uint8_t codes[16], got[17], want[17];
     float   y[32];
 
@@ -191,7 +206,8 @@ static void fill(float x[256], int kind, ds4_rng *rng)
 }
 
 /* The root of the weighted mean squared error, relative to the weights'. */
-static double error_of(uint32_t dtype, ds4_encode_effort effort, bool given, bool weighted, int kind, int n_blocks)
+static double error_of(uint32_t dtype, ds4_encode_effort effort, bool given, bool weighted, int kind,
+                       int n_blocks)
 {
     double  sum_off = 0, sum_x = 0;
     ds4_rng rng;
@@ -269,7 +285,9 @@ static void check_finite(uint32_t dtype, const float x[256], float most)
         ds4_encode_row(dtype, effort, block, x, w, 256);
         decode_256(dtype, y, block);
         for (int i = 0; i < 256; i++) {
-            if (!(fabsf(y[i]) <= most)) fail_msg("type %u effort %d: weight %d is %g", dtype, effort, i, (double)y[i]);
+            if (!(fabsf(y[i]) <= most)) {
+                fail_msg("type %u effort %d: weight %d is %g", dtype, effort, i, (double)y[i]);
+            }
         }
     }
 }

@@ -4,6 +4,23 @@
 #include "format/gguf.h"
 #include "format/gguf_write.h"
 
+/* A folder of this test alone, below the folder of everything that was built. */
+static char folder[512];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "%s/gguf_write_test.XXXXXX", getenv("OUT") ? getenv("OUT") : "build");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    rmdir(folder);
+    return 0;
+}
+
 static void put_all_kinds(ds4_gguf_writer *w)
 {
     const uint32_t  u[3] = { 0, 4, 128 };
@@ -132,12 +149,9 @@ static void check_two_tensors(uint32_t alignment)
     ds4_gguf_writer *w = NULL;
     ds4_gguf        *g = NULL;
     ds4_err          err = { 0 };
-    char             path[] = "/tmp/gguf_write_test.XXXXXX";
-    const int        fd = mkstemp(path);
+    char             path[600];
 
-    assert_true(fd >= 0);
-    close(fd);
-    unlink(path);
+    snprintf(path, sizeof path, "%s/f.gguf", folder);
     assert_int_equal(ds4_gguf_writer_create(&w, alignment, &err), DS4_OK);
     write_two_tensors(w, path);
     assert_int_equal(ds4_gguf_open(path, &g, &err), DS4_OK);
@@ -187,24 +201,22 @@ static void test_an_unfinished_file_leaves_nothing(void **state)
     const uint64_t   dim[1] = { 4 };
     ds4_gguf_writer *w = NULL;
     ds4_err          err = { 0 };
-    char             dir[] = "/tmp/gguf_write_test.XXXXXX";
-    char             path[64];
+    char             path[600];
 
     (void)state;
-    assert_non_null(mkdtemp(dir));
-    snprintf(path, sizeof path, "%s/f.gguf", dir);
+    snprintf(path, sizeof path, "%s/f.gguf", folder);
     assert_int_equal(ds4_gguf_writer_create(&w, 0, &err), DS4_OK);
     ds4_gguf_declare(w, "t", DS4_F32, 1, dim);
     assert_int_equal(ds4_gguf_writer_begin(w, path, &err), DS4_OK);
     ds4_gguf_writer_free(w);
-    assert_int_equal(rmdir(dir), 0);                            /* only works on an empty folder */
+    assert_int_equal(rmdir(folder), 0);                         /* only works on an empty folder */
 }
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_written_keys_are_read),
-    cmocka_unit_test(test_written_tensors_are_read),
+    cmocka_unit_test_setup_teardown(test_written_tensors_are_read, make_folder, remove_folder),
     cmocka_unit_test(test_bad_declarations_are_refused),
-    cmocka_unit_test(test_an_unfinished_file_leaves_nothing),
+    cmocka_unit_test_setup_teardown(test_an_unfinished_file_leaves_nothing, make_folder, remove_folder),
 };
 
 TEST_MAIN(tests)

@@ -105,14 +105,18 @@ static void test_entry_rules(void **state)
     refuse("{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, "\"shape\" is missing");
     refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4, "a dimension");
     refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "a dimension");
-    refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[9007199254740992],\"data_offsets\":[0,4]}}", 4, "a dimension");
-    refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}}", 4, "2^53 elements");
-    refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, "8 dimensions");
+    refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[9007199254740992],\"data_offsets\":[0,4]}}", 4,
+           "a dimension");
+    refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}}", 4,
+           "2^53 elements");
+    refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
+           "8 dimensions");
     refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "\"data_offsets\"");
     refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, "\"data_offsets\"");
     refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "bytes 4..0");
     refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 7, "but the data has 7");
-    refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8, "8 bytes, but its shape takes 4");
+    refuse("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8,
+           "8 bytes, but its shape takes 4");
     refuse("{\"a\":{\"dtype\":\"I8\",\"shape\":[4],\"data_offsets\":[0,4]},"
            "\"b\":{\"dtype\":\"I8\",\"shape\":[4],\"data_offsets\":[3,7]}}", 8, "\"a\" and \"b\" overlap");
     make(&s, "{\"a\":{\"dtype\":\"F4\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1);
@@ -148,11 +152,12 @@ static void test_corrupted_files_do_no_harm(void **state)
 
 /* ---- folders ------------------------------------------------------------------------------- */
 
-static char folder[64];
+/* A folder of this test alone, below the folder of everything that was built. */
+static char folder[512];
 
 static void put(const char *name, const void *data, size_t n)
 {
-    char    path[128];
+    char    path[600];
     ds4_err err;
 
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -161,7 +166,7 @@ static void put(const char *name, const void *data, size_t n)
 
 static void drop(const char *name)
 {
-    char path[128];
+    char path[600];
 
     snprintf(path, sizeof path, "%s/%s", folder, name);
     unlink(path);
@@ -193,7 +198,7 @@ static void test_sharded_checkpoint(void **state)
     const char      index[] = "{\"metadata\":{},\"weight_map\":{\"y\":\"two.st\",\"x\":\"one.st\"}}";
 
     (void)state;
-    strcpy(folder, "/tmp/safetensors_test.XXXXXX");
+    snprintf(folder, sizeof folder, "%s/safetensors_test.XXXXXX", getenv("OUT") ? getenv("OUT") : "build");
     assert_non_null(mkdtemp(folder));
     put_shard("one.st", "{\"x\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1);
     put_shard("two.st", "{\"y\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2);
@@ -208,7 +213,8 @@ static void test_sharded_checkpoint(void **state)
     refuse_index("{\"weight_map\":{\"x\":\"../one.st\"}}", DS4_E_FORMAT, "beside the index");
     refuse_index("{\"weight_map\":{\"x\":\"..\"}}", DS4_E_FORMAT, "beside the index");
     refuse_index("{\"weight_map\":{\"x\":1}}", DS4_E_FORMAT, "beside the index");
-    refuse_index("{\"weight_map\":{\"x\":\"two.st\"}}", DS4_E_FORMAT, "\"x\", which the index expects here, is missing");
+    refuse_index("{\"weight_map\":{\"x\":\"two.st\"}}", DS4_E_FORMAT,
+                 "\"x\", which the index expects here, is missing");
     refuse_index("{\"weight_map\":{\"x\":\"three.st\"}}", DS4_E_IO, "three.st");
     refuse_index("{\"weight_map\":[]}", DS4_E_FORMAT, "\"weight_map\"");
     refuse_index("nonsense", DS4_E_FORMAT, "line 1");

@@ -101,7 +101,9 @@ static ds4_status get_float(const char *path, const json_t *o, const char *name,
 
     if (!v) return ds4_fail(err, DS4_E_FORMAT, "%s: \"%s\" is missing", path, name);
     const double f = json_is_number(v) ? json_number_value(v) : -1;
-    if (!(f > 0 && f < 1e30)) return ds4_fail(err, DS4_E_FORMAT, "%s: \"%s\" is not a number above 0", path, name);
+    if (!(f > 0 && f < 1e30)) {
+        return ds4_fail(err, DS4_E_FORMAT, "%s: \"%s\" is not a number above 0", path, name);
+    }
     *out = (float)f;
     return DS4_OK;
 }
@@ -112,16 +114,16 @@ static ds4_status get_ratios(const char *path, const json_t *root, hf_config *c,
     const size_t  n = json_array_size(list);
 
     if (n < c->n_layers || n > HF_MAX_LAYERS) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: \"compress_ratios\" has %zu entries, expected %u..%d", path, n,
-                        c->n_layers, HF_MAX_LAYERS);
+        return ds4_fail(err, DS4_E_FORMAT, "%s: \"compress_ratios\" has %zu entries, expected %u..%d",
+                        path, n, c->n_layers, HF_MAX_LAYERS);
     }
     c->n_ratios = (uint32_t)n;
     for (size_t i = 0; i < n; i++) {
         const json_t    *v = json_array_get(list, i);
         const json_int_t r = json_is_integer(v) ? json_integer_value(v) : -1;
         if (r != 0 && r != 4 && r != 128) {
-            return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: \"compress_ratios\": entry %zu is not 0, 4 or 128", path,
-                            i);
+            return ds4_fail(err, DS4_E_UNSUPPORTED,
+                            "%s: \"compress_ratios\": entry %zu is not 0, 4 or 128", path, i);
         }
         c->ratio[i] = (uint32_t)r;
     }
@@ -195,8 +197,9 @@ static ds4_status read_root(const char *path, const json_t *root, hf_config *c, 
     DS4_TRY(get_yarn(path, root, c, err));
     DS4_TRY(get_tile(path, root, c, err));
     if (c->n_hash > c->n_layers || c->n_used > c->n_experts || c->n_heads % c->o_groups != 0) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: %u hash layers of %u, %u experts used of %u, %u heads in %u groups",
-                        path, c->n_hash, c->n_layers, c->n_used, c->n_experts, c->n_heads, c->o_groups);
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s: %u hash layers of %u, %u experts used of %u, %u heads in %u groups", path,
+                        c->n_hash, c->n_layers, c->n_used, c->n_experts, c->n_heads, c->o_groups);
     }
     return DS4_OK;
 }

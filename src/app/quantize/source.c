@@ -19,20 +19,23 @@ static bool is_scale(const ds4_st_tensor *t)
     return t->dtype == DS4_ST_F8_E8M0 || t->dtype == DS4_ST_U8;
 }
 
-static ds4_status find_scale(const ds4_checkpoint *c, source *s, uint64_t rows, uint64_t columns, ds4_err *err)
+static ds4_status find_scale(const ds4_checkpoint *c, source *s, uint64_t rows, uint64_t columns,
+                             ds4_err *err)
 {
     const char  *name = s->weight->name;
     const size_t n = strlen(name), n_end = strlen(".weight");
     char         scale[256];
 
     if (n <= n_end || n >= sizeof scale || strcmp(name + n - n_end, ".weight") != 0) {
-        return ds4_fail(err, DS4_E_FORMAT, "tensor \"%.100s\" is %s, but has no name that a scale goes with", name,
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "tensor \"%.100s\" is %s, but has no name that a scale goes with", name,
                         ds4_st_dtype_name(s->weight->dtype));
     }
     snprintf(scale, sizeof scale, "%.*s.scale", (int)(n - n_end), name);
     s->scale = ds4_checkpoint_find(c, scale);
     if (!s->scale) return ds4_fail(err, DS4_E_FORMAT, "tensor \"%.200s\" is missing", scale);
-    if (!is_scale(s->scale) || s->scale->n_dims != 2 || s->scale->dim[0] != rows || s->scale->dim[1] != columns) {
+    if (!is_scale(s->scale) || s->scale->n_dims != 2 || s->scale->dim[0] != rows ||
+        s->scale->dim[1] != columns) {
         return ds4_fail(err, DS4_E_FORMAT, "tensor \"%.200s\" is not F8_E8M0 of %llu x %llu", scale,
                         (unsigned long long)rows, (unsigned long long)columns);
     }
@@ -45,7 +48,9 @@ static ds4_status find_shape(source *s, ds4_err *err)
     const ds4_st_tensor *t = s->weight;
 
     if (t->n_dims < 1 || t->n_dims > 2 || t->n_elems == 0) {
-        return ds4_fail(err, DS4_E_FORMAT, "tensor \"%.100s\" has %u dimensions and %llu elements, expected a vector or a matrix",
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "tensor \"%.100s\" has %u dimensions and %llu elements, expected a vector or a "
+                        "matrix",
                         t->name, t->n_dims, (unsigned long long)t->n_elems);
     }
     s->n_rows = t->n_dims == 2 ? t->dim[0] : 1;
@@ -56,9 +61,14 @@ static ds4_status find_shape(source *s, ds4_err *err)
 ds4_status source_find(const ds4_checkpoint *c, const char *name, uint32_t tile_rows, uint32_t tile_columns,
                        source *out, ds4_err *err)
 {
-    source s = { .weight = ds4_checkpoint_find(c, name), .tile_rows = tile_rows, .tile_columns = tile_columns };
+    source s = { .weight = ds4_checkpoint_find(c, name),
+                 .tile_rows = tile_rows,
+                 .tile_columns = tile_columns };
 
-    if (!s.weight) return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%.200s\" is missing", ds4_checkpoint_dir(c), name);
+    if (!s.weight) {
+        return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%.200s\" is missing", ds4_checkpoint_dir(c),
+                        name);
+    }
     DS4_TRY(find_shape(&s, err));
     switch (s.weight->dtype) {
     case DS4_ST_F32: case DS4_ST_F16: case DS4_ST_BF16:
@@ -73,7 +83,8 @@ ds4_status source_find(const ds4_checkpoint *c, const char *name, uint32_t tile_
         s.kind = SOURCE_FP4;
         s.n_columns *= 2;                   /* two weights a byte */
         if (s.n_columns % 32 != 0) {
-            return ds4_fail(err, DS4_E_FORMAT, "tensor \"%.100s\" has rows of %llu FP4 weights, expected a multiple of 32",
+            return ds4_fail(err, DS4_E_FORMAT,
+                            "tensor \"%.100s\" has rows of %llu FP4 weights, expected a multiple of 32",
                             name, (unsigned long long)s.n_columns);
         }
         DS4_TRY(find_scale(c, &s, s.n_rows, s.n_columns / 32, err));

@@ -1,0 +1,360 @@
+/* convert.c - see convert.h. */
+#include "app/quantize/convert.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/quantize/vocab_put.h"
+#include "base/team.h"
+#include "format/encode.h"
+#include "format/small_float.h"
+
+/* Encoded bytes held in memory at a time. */
+static const uint64_t slab_bytes = (uint64_t)32 << 20;
+
+typedef struct converter {
+    const convert_options *opt;
+    const ds4_checkpoint  *checkpoint;
+    const hf_config       *config;
+    ds4_gguf_writer       *writer;
+    ds4_team              *team;
+    uint8_t               *slab;        /* [slab_capacity] */
+    uint64_t               slab_capacity;
+    float                 *rows;        /* [threads][row_capacity] */
+    uint64_t               row_capacity;
+} converter;
+
+/* One slab being encoded by the team: rows from..from+n_rows-1 of one matrix. */
+typedef struct slab_work {
+    const converter *c;
+    const source    *from;
+    uint32_t         dtype;
+    uint64_t         first, n_rows, row_bytes;
+    bool             repack;            /* FP4 to MXFP4 */
+    ds4_err         *errors;            /* [members], code DS4_OK if none */
+} slab_work;
+
+static void note(const converter *c, const char *text)
+{
+    if (c->opt->note) c->opt->note(c->opt->ctx, text);
+}
+
+/* ---- encoding -------------------------------------------------------------------------- */
+
+/* Types whose numbers or scales are F16 and end at 65504. */
+static bool is_bounded(uint32_t dtype)
+{
+    return dtype != DS4_F32 && dtype != DS4_BF16 && dtype != DS4_MXFP4;
+}
+
+static ds4_status check_range(const slab_work *w, const float *x, uint64_t row, ds4_err *err)
+{
+    for (uint64_t i = 0; i < w->from->n_columns; i++) {
+        if (!(fabsf(x[i]) <= DS4_F16_MAX)) {
+            return ds4_fail(err, DS4_E_UNSUPPORTED,
+                            "tensor \"%.100s\": row %llu has %g, more than %s can hold;"
+                            " choose bf16 or f32",
+                            w->from->weight->name, (unsigned long long)row, (double)x[i],
+                            ds4_dtype_get(w->dtype)->name);
+        }
+    }
+    return DS4_OK;
+}
+
+static ds4_status encode_one(const slab_work *w, uint64_t row, float *x, uint8_t *out, ds4_err *err)
+{
+    if (w->repack) return source_row_mxfp4(w->from, row, out, err);
+    DS4_TRY(source_row(w->from, row, x, err));
+    if (is_bounded(w->dtype)) DS4_TRY(check_range(w, x, row, err));
+    ds4_encode_row(w->dtype, DS4_ENCODE_BEST, out, x, NULL, w->from->n_columns);
+    return DS4_OK;
+}
+
+static void encode_share(void *ctx, uint32_t member, uint32_t n_members)
+{
+    const slab_work *w = ctx;
+    uint64_t         from, to;
+    float           *x = w->c->rows + member * w->c->row_capacity;
+
+    ds4_team_share(w->n_rows, 1, member, n_members, &from, &to);
+    for (uint64_t i = from; i < to && w->errors[member].code == DS4_OK; i++) {
+        const ds4_status st =
+            encode_one(w, w->first + i, x, w->c->slab + i * w->row_bytes, &w->errors[member]);
+        if (st != DS4_OK) w->errors[member].code = st;
+    }
+}
+
+/* Encode and write one matrix, a slab of rows at a time. */
+static ds4_status write_matrix(converter *c, const tensor_plan *t, const source *from, ds4_err *err)
+{
+    const uint32_t n_members = ds4_team_size(c->team);
+    ds4_err        errors[256];
+    slab_work      w = { .c = c, .from = from, .dtype = t->dtype, .errors = errors };
+
+    w.row_bytes = ds4_row_bytes(t->dtype, t->dim[0]);
+    w.repack = from->kind == SOURCE_FP4 && t->dtype == DS4_MXFP4;
+    const uint64_t most = c->slab_capacity / w.row_bytes;
+    for (w.first = 0; w.first < from->n_rows; w.first += w.n_rows) {
+        w.n_rows = from->n_rows - w.first < most ? from->n_rows - w.first : most;
+        for (uint32_t i = 0; i < n_members; i++) errors[i].code = DS4_OK;
+        ds4_team_run(c->team, encode_share, &w);
+        for (uint32_t i = 0; i < n_members; i++) {      /* shares are in row order: the first row's error */
+            if (errors[i].code == DS4_OK) continue;
+            if (err) *err = errors[i];
+            return errors[i].code;
+        }
+        DS4_TRY(ds4_gguf_writer_append(c->writer, c->slab, w.n_rows * w.row_bytes, err));
+    }
+    return DS4_OK;
+}
+
+/* ---- tensors ----------------------------------------------------------------------------- */
+
+static ds4_status find_matrix(const converter *c, const tensor_plan *t, uint32_t expert, source *out,
+                              ds4_err *err)
+{
+    char           name[160];
+    const uint64_t n_rows = t->n_dims == 1 ? 1 : t->dim[1];
+
+    plan_source_name(t, expert, name);
+    DS4_TRY(source_find(c->checkpoint, name, c->config->fp8_rows, c->config->fp8_columns, out, err));
+    if (out->n_columns != t->dim[0] || out->n_rows != n_rows) {
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "tensor \"%s\" is %llu x %llu, but config.json makes it %llu x %llu", name,
+                        (unsigned long long)out->n_rows, (unsigned long long)out->n_columns,
+                        (unsigned long long)n_rows, (unsigned long long)t->dim[0]);
+    }
+    return DS4_OK;
+}
+
+/* Token to expert ids; indices, so each is checked. */
+static ds4_status find_table(const converter *c, const tensor_plan *t, const ds4_st_tensor **out,
+                             ds4_err *err)
+{
+    const ds4_st_tensor *s = ds4_checkpoint_find(c->checkpoint, t->from);
+
+    if (!s) return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%s\" is missing", c->opt->from, t->from);
+    if ((s->dtype != DS4_ST_I64 && s->dtype != DS4_ST_I32) || s->n_dims != 2 || s->dim[0] != t->dim[1] ||
+        s->dim[1] != t->dim[0]) {
+        return ds4_fail(err, DS4_E_FORMAT, "tensor \"%s\" is not I64 of %llu x %llu", t->from,
+                        (unsigned long long)t->dim[1], (unsigned long long)t->dim[0]);
+    }
+    *out = s;
+    return DS4_OK;
+}
+
+static ds4_status write_table(converter *c, const tensor_plan *t, ds4_err *err)
+{
+    const ds4_st_tensor *s = NULL;
+    uint8_t              entry[4] = { 0 };
+
+    DS4_TRY(find_table(c, t, &s, err));
+    const uint32_t bytes = ds4_st_dtype_bytes(s->dtype);
+    for (uint64_t i = 0; i < s->n_elems; i++) {
+        const uint8_t *p = s->data + i * bytes;
+        uint64_t       id = 0;
+        for (uint32_t k = bytes; k-- > 0;) id = id << 8 | p[k];
+        if (id >= c->config->n_experts) {
+            return ds4_fail(err, DS4_E_FORMAT, "tensor \"%s\": entry %llu is not an expert in 0..%u", t->from,
+                            (unsigned long long)i, c->config->n_experts - 1);
+        }
+        for (int k = 0; k < 4; k++) entry[k] = (uint8_t)(id >> (8 * k));
+        DS4_TRY(ds4_gguf_writer_append(c->writer, entry, sizeof entry, err));
+    }
+    return DS4_OK;
+}
+
+static uint32_t n_parts(const tensor_plan *t)
+{
+    return t->n_dims == 3 ? (uint32_t)t->dim[2] : 1;
+}
+
+static ds4_status write_tensor(converter *c, const tensor_plan *t, ds4_err *err)
+{
+    if (t->dtype == DS4_I32) return write_table(c, t, err);
+    for (uint32_t e = 0; e < n_parts(t); e++) {
+        source from;
+        DS4_TRY(find_matrix(c, t, e, &from, err));
+        DS4_TRY(write_matrix(c, t, &from, err));
+    }
+    return DS4_OK;
+}
+
+/* ---- before the first byte ------------------------------------------------------------------ */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp((*(const ds4_st_tensor *const *)a)->name, (*(const ds4_st_tensor *const *)b)->name);
+}
+
+/* Tell about tensors that no part of the file is made from. */
+static void note_unused(const converter *c, const ds4_st_tensor **used, size_t n_used)
+{
+    const ds4_st_tensor *first = NULL;
+    uint32_t             n_unused = 0;
+    char                 text[256];
+
+    qsort((void *)used, n_used, sizeof *used, compare_names);
+    for (uint32_t i = 0; i < ds4_checkpoint_count(c->checkpoint); i++) {
+        const ds4_st_tensor *t = ds4_checkpoint_at(c->checkpoint, i);
+        if (bsearch(&t, (const void *)used, n_used, sizeof *used, compare_names)) continue;
+        if (n_unused++ == 0) first = t;
+    }
+    if (n_unused == 0) return;
+    snprintf(text, sizeof text, "%u tensors of the checkpoint are not used, the first is \"%.100s\"",
+             n_unused, first->name);
+    note(c, text);
+}
+
+/* Find everything and check every shape, so that nothing is discovered hours later. */
+static ds4_status check_sources(const converter *c, const plan *p, ds4_err *err)
+{
+    ds4_status            st = DS4_OK;
+    size_t                n_used = 0;
+    const ds4_st_tensor **used = calloc((size_t)ds4_checkpoint_count(c->checkpoint) + 1, sizeof *used);
+
+    if (!used) return ds4_fail(err, DS4_E_NOMEM, "no memory for the list of tensors");
+    for (uint32_t i = 0; st == DS4_OK && i < p->n; i++) {
+        const tensor_plan *t = &p->tensors[i];
+        if (t->dtype == DS4_I32) {
+            st = find_table(c, t, &used[n_used], err);
+            n_used += st == DS4_OK;
+            continue;
+        }
+        for (uint32_t e = 0; st == DS4_OK && e < n_parts(t); e++) {
+            source s;
+            st = find_matrix(c, t, e, &s, err);
+            if (st != DS4_OK) break;
+            /* Names are distinct, so that there are at most as many as the checkpoint has. */
+            used[n_used++] = s.weight;
+            if (s.scale) used[n_used++] = s.scale;
+        }
+    }
+    if (st == DS4_OK) note_unused(c, used, n_used);
+    free((void *)used);
+    return st;
+}
+
+static void note_other_types(const converter *c, const plan *p)
+{
+    char text[256];
+
+    for (uint32_t i = 0; i < p->n; i++) {
+        const tensor_plan *t = &p->tensors[i];
+        if (t->dtype == t->wanted) continue;
+        snprintf(text, sizeof text, "\"%s\" becomes %s: its rows of %llu are no whole blocks of %s",
+                 t->name, ds4_dtype_get(t->dtype)->name, (unsigned long long)t->dim[0],
+                 ds4_dtype_get(t->wanted)->name);
+        note(c, text);
+    }
+}
+
+/* ---- the file ---------------------------------------------------------------------------------- */
+
+/* The last part of a path. */
+static ds4_slice last_part(const char *path)
+{
+    size_t n = strlen(path), from;
+
+    while (n > 1 && path[n - 1] == '/') n--;
+    for (from = n; from > 0 && path[from - 1] != '/'; from--) continue;
+    return (ds4_slice){ path + from, n - from };
+}
+
+static ds4_status put_keys(const converter *c, const plan *p, ds4_err *err)
+{
+    const convert_options *opt = c->opt;
+    ds4_gguf_writer       *w = c->writer;
+    ds4_str                path = { 0 };
+    bool                   has_mtp = false;
+
+    ds4_gguf_put_string(w, "general.architecture", DS4_SLICE("deepseek4"));
+    ds4_gguf_put_string(w, "general.type", DS4_SLICE("model"));
+    ds4_gguf_put_string(w, "general.name", opt->name ? (ds4_slice){ opt->name, strlen(opt->name) }
+                                                     : last_part(opt->from));
+    ds4_gguf_put_u32(w, "general.file_type", opt->file_type);
+    ds4_gguf_put_u32(w, "general.quantization_version", 2);
+    DS4_TRY(hf_sampling_put(opt->from, w, err));
+    hf_config_put(c->config, w);
+    for (uint32_t i = 0; i < p->n; i++) has_mtp |= strncmp(p->tensors[i].name, "mtp.", 4) == 0;
+    ds4_gguf_put_u32(w, "deepseek4.nextn_predict_layers", has_mtp ? 1 : 0);
+    ds4_str_addf(&path, "%s/tokenizer.json", opt->from);
+    const ds4_status st = vocab_put(ds4_str_text(&path), c->config->n_vocab, w, err);
+    ds4_str_clear(&path);
+    return st;
+}
+
+/* Room for the longest row of each thread and for a slab of at least one row. */
+static ds4_status take_memory(converter *c, const plan *p, ds4_err *err)
+{
+    const uint32_t n_members = ds4_team_size(c->team);
+
+    c->slab_capacity = slab_bytes;
+    for (uint32_t i = 0; i < p->n; i++) {
+        const tensor_plan *t = &p->tensors[i];
+        const uint64_t     row_bytes = ds4_row_bytes(t->dtype, t->dim[0]);
+        if (t->dim[0] > c->row_capacity) c->row_capacity = t->dim[0];
+        if (row_bytes > c->slab_capacity) c->slab_capacity = row_bytes;
+    }
+    c->slab = malloc(c->slab_capacity);
+    c->rows = calloc(n_members, c->row_capacity * sizeof *c->rows);
+    if (c->slab && c->rows) return DS4_OK;
+    return ds4_fail(err, DS4_E_NOMEM, "no memory to convert rows of %llu weights",
+                    (unsigned long long)c->row_capacity);
+}
+
+static ds4_status write_file(converter *c, const plan *p, convert_result *out, ds4_err *err)
+{
+    const convert_options *opt = c->opt;
+    ds4_gguf              *check = NULL;
+
+    for (uint32_t i = 0; i < p->n; i++) {
+        const tensor_plan *t = &p->tensors[i];
+        ds4_gguf_declare(c->writer, t->name, t->dtype, t->n_dims, t->dim);
+    }
+    DS4_TRY(ds4_gguf_writer_begin(c->writer, opt->out, err));
+    for (uint32_t i = 0; i < p->n; i++) {
+        const convert_progress at = { i, p->n, p->tensors[i].name };
+        if (opt->progress) opt->progress(opt->ctx, &at);
+        DS4_TRY(write_tensor(c, &p->tensors[i], err));
+    }
+    DS4_TRY(ds4_gguf_writer_finish(c->writer, err));
+    DS4_TRY(ds4_gguf_open(opt->out, &check, err));      /* our own reader has the last word */
+    out->n_tensors = ds4_gguf_n_tensors(check);
+    out->file_bytes = ds4_gguf_file_bytes(check);
+    ds4_gguf_close(check);
+    return DS4_OK;
+}
+
+static ds4_status convert(converter *c, plan *p, convert_result *out, ds4_err *err)
+{
+    DS4_TRY(plan_make(p, c->config, &c->opt->types, c->checkpoint, err));
+    DS4_TRY(check_sources(c, p, err));
+    note_other_types(c, p);
+    DS4_TRY(ds4_team_create(&c->team, c->opt->n_threads, err));
+    DS4_TRY(take_memory(c, p, err));
+    DS4_TRY(ds4_gguf_writer_create(&c->writer, 0, err));
+    DS4_TRY(put_keys(c, p, err));
+    return write_file(c, p, out, err);
+}
+
+ds4_status convert_checkpoint(const convert_options *opt, convert_result *out, ds4_err *err)
+{
+    ds4_checkpoint *checkpoint = NULL;
+    hf_config       config;
+    plan            p = { 0 };
+
+    DS4_TRY(hf_config_read(opt->from, &config, err));
+    DS4_TRY(ds4_checkpoint_open(opt->from, &checkpoint, err));
+    converter        c = { .opt = opt, .checkpoint = checkpoint, .config = &config };
+    const ds4_status st = convert(&c, &p, out, err);
+    plan_clear(&p);
+    ds4_gguf_writer_free(c.writer);
+    ds4_team_free(c.team);
+    free(c.slab);
+    free(c.rows);
+    ds4_checkpoint_close(checkpoint);
+    return st;
+}

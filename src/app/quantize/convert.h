@@ -1,0 +1,33 @@
+/* convert.h - a checkpoint folder becomes one model file. */
+#ifndef DS4_APP_CONVERT_H
+#define DS4_APP_CONVERT_H
+
+#include "app/quantize/recipe.h"
+
+typedef struct convert_progress {
+    uint32_t    i_tensor, n_tensors;        /* i_tensor is being written */
+    const char *name;
+} convert_progress;
+
+typedef struct convert_options {
+    const char *from;           /* folder */
+    const char *out;            /* file */
+    const char *name;           /* general.name; NULL: the folder's last part */
+    recipe      types;
+    uint32_t    file_type;      /* general.file_type: informative */
+    uint32_t    n_threads;      /* >= 1 */
+    void      (*progress)(void *ctx, const convert_progress *p);   /* NULL: silent */
+    void      (*note)(void *ctx, const char *text);                 /* one line worth knowing; NULL: none */
+    void       *ctx;
+} convert_options;
+
+typedef struct convert_result {
+    uint32_t n_tensors;
+    uint64_t file_bytes;
+} convert_result;
+
+/* Returns DS4_OK; DS4_E_IO; DS4_E_FORMAT or DS4_E_UNSUPPORTED for a bad checkpoint, naming
+ * file or tensor; DS4_E_NOMEM. On failure no file of that name was touched.             */
+DS4_MUST_CHECK ds4_status convert_checkpoint(const convert_options *opt, convert_result *out, ds4_err *err);
+
+#endif

@@ -1,0 +1,214 @@
+/* main.c - ds4-quantize: makes model files. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/common/app.h"
+#include "app/common/options.h"
+#include "app/quantize/convert.h"
+#include "app/quantize/vocab_put.h"
+#include "base/team.h"
+
+static const char program[] = "ds4-quantize";
+
+enum { MAX_THREADS = 256 };
+
+/* ---- choices ---------------------------------------------------------------------------- */
+
+typedef struct expert_choice {
+    const char *name;
+    uint32_t    gate_up, down;
+    uint32_t    file_type;              /* as GGUF tools number the recipes */
+} expert_choice;
+
+static const expert_choice expert_choices[] = {
+    { "mxfp4", DS4_MXFP4,   DS4_MXFP4, 38 },
+    { "q2",    DS4_IQ2_XXS, DS4_Q2_K,  19 },
+    { "q4",    DS4_Q4_K,    DS4_Q4_K,  15 },
+    { "q8",    DS4_Q8_0,    DS4_Q8_0,  7 },
+    { "bf16",  DS4_BF16,    DS4_BF16,  32 },
+};
+
+typedef struct dense_choice {
+    const char *name;
+    uint32_t    dense, fine;
+} dense_choice;
+
+static const dense_choice dense_choices[] = {
+    { "q8",   DS4_Q8_0, DS4_F16 },
+    { "bf16", DS4_BF16, DS4_BF16 },
+    { "f16",  DS4_F16,  DS4_F16 },
+    { "f32",  DS4_F32,  DS4_F32 },
+};
+
+static bool choose_experts(const char *name, convert_options *o)
+{
+    for (size_t i = 0; i < sizeof expert_choices / sizeof expert_choices[0]; i++) {
+        if (strcmp(name, expert_choices[i].name) != 0) continue;
+        o->types.gate_up = expert_choices[i].gate_up;
+        o->types.down = expert_choices[i].down;
+        o->file_type = expert_choices[i].file_type;
+        return true;
+    }
+    return false;
+}
+
+static bool choose_dense(const char *name, convert_options *o)
+{
+    for (size_t i = 0; i < sizeof dense_choices / sizeof dense_choices[0]; i++) {
+        if (strcmp(name, dense_choices[i].name) != 0) continue;
+        o->types.dense = dense_choices[i].dense;
+        o->types.fine = dense_choices[i].fine;
+        return true;
+    }
+    return false;
+}
+
+/* ---- convert ------------------------------------------------------------------------------ */
+
+static void show_progress(void *ctx, const convert_progress *p)
+{
+    (void)ctx;
+    ds4_term_progress("%u of %u  %s", p->i_tensor + 1, p->n_tensors, p->name);
+}
+
+static void show_note(void *ctx, const char *text)
+{
+    (void)ctx;
+    ds4_term_progress_end();
+    ds4_app_say(program, "%s", text);
+}
+
+/* The exit code that fits: 2 when the input is to blame. */
+static int failed(const ds4_err *err)
+{
+    const int code = ds4_app_failed(program, err);
+    return err->code == DS4_E_FORMAT || err->code == DS4_E_UNSUPPORTED ? DS4_EXIT_WRONG : code;
+}
+
+static int run_convert(int argc, char **argv)
+{
+    const char       *experts = NULL, *dense = "q8";
+    convert_options   o = { .progress = show_progress, .note = show_note, .n_threads = ds4_cpu_count() };
+    convert_result    done;
+    ds4_err           err = { .code = DS4_OK };
+    const ds4_option options[] = {
+        { DS4_OPTION_TEXT, 0, "from", "DIR",
+          "folder with config.json, tokenizer.json and\nsafetensors files", &o.from, 0, 0, 0 },
+        { DS4_OPTION_TEXT, 'o', "out", "FILE", "model file to write", &o.out, 0, 0, 0 },
+        { DS4_OPTION_TEXT, 0, "experts", "TYPE",
+          "routed experts: mxfp4 (lossless from FP4), q2, q4, q8, bf16", &experts, 0, 0, 0 },
+        { DS4_OPTION_TEXT, 0, "dense", "TYPE", "all other matrices: q8 (default), bf16, f16, f32",
+          &dense, 0, 0, 0 },
+        { DS4_OPTION_TEXT, 0, "name", "TEXT", "name of the model (default: the folder's)", &o.name, 0,
+          0, 0 },
+        { DS4_OPTION_U32, 't', "threads", "N", "threads (default: all processors)", &o.n_threads, 0, 1,
+          MAX_THREADS },
+        { .kind = DS4_OPTION_END },
+    };
+    const ds4_command command = {
+        .name = "ds4-quantize convert",
+        .usage = "ds4-quantize convert --from DIR --out FILE --experts TYPE [options]",
+        .about = "Makes a model file from a checkpoint in the official formats.",
+        .options = options,
+    };
+    switch (ds4_command_parse(&command, argc, argv, NULL, NULL)) {
+    case DS4_PARSED_DONE:  return DS4_EXIT_OK;
+    case DS4_PARSED_WRONG: return DS4_EXIT_WRONG;
+    case DS4_PARSED_RUN:   break;
+    }
+    if (!o.from || !o.out || !experts) {
+        ds4_app_say(program, "missing option %s", !o.from ? "--from" : !o.out ? "--out" : "--experts");
+        return DS4_EXIT_WRONG;
+    }
+    if (!choose_experts(experts, &o)) {
+        ds4_app_say(program, "invalid value for --experts: %s", experts);
+        return DS4_EXIT_WRONG;
+    }
+    if (!choose_dense(dense, &o)) {
+        ds4_app_say(program, "invalid value for --dense: %s", dense);
+        return DS4_EXIT_WRONG;
+    }
+    if (o.n_threads > MAX_THREADS) o.n_threads = MAX_THREADS;
+    const ds4_status st = convert_checkpoint(&o, &done, &err);
+    ds4_term_progress_end();
+    if (st != DS4_OK) return failed(&err);
+    ds4_app_say(program, "%s: %u tensors, %llu bytes", o.out, done.n_tensors,
+                (unsigned long long)done.file_bytes);
+    return DS4_EXIT_OK;
+}
+
+/* ---- vocab ---------------------------------------------------------------------------------- */
+
+static ds4_status write_vocab(const char *tokenizer, const char *out, ds4_err *err)
+{
+    ds4_gguf_writer *w = NULL;
+
+    DS4_TRY(ds4_gguf_writer_create(&w, 0, err));
+    ds4_gguf_put_string(w, "general.architecture", DS4_SLICE("deepseek4"));
+    ds4_gguf_put_string(w, "general.type", DS4_SLICE("vocab"));
+    ds4_status st = vocab_put(tokenizer, 0, w, err);
+    if (st == DS4_OK) st = ds4_gguf_writer_begin(w, out, err);
+    if (st == DS4_OK) st = ds4_gguf_writer_finish(w, err);
+    ds4_gguf_writer_free(w);
+    return st;
+}
+
+static int run_vocab(int argc, char **argv)
+{
+    const char       *tokenizer = NULL, *out = NULL;
+    ds4_err           err = { .code = DS4_OK };
+    const ds4_option  options[] = {
+        { DS4_OPTION_TEXT, 0, "tokenizer", "FILE", "a tokenizer.json", &tokenizer, 0, 0, 0 },
+        { DS4_OPTION_TEXT, 'o', "out", "FILE", "file to write", &out, 0, 0, 0 },
+        { .kind = DS4_OPTION_END },
+    };
+    const ds4_command command = {
+        .name = "ds4-quantize vocab",
+        .usage = "ds4-quantize vocab --tokenizer FILE --out FILE",
+        .about = "Makes a model file that holds a vocabulary and no weights.",
+        .options = options,
+    };
+    switch (ds4_command_parse(&command, argc, argv, NULL, NULL)) {
+    case DS4_PARSED_DONE:  return DS4_EXIT_OK;
+    case DS4_PARSED_WRONG: return DS4_EXIT_WRONG;
+    case DS4_PARSED_RUN:   break;
+    }
+    if (!tokenizer || !out) {
+        ds4_app_say(program, "missing option %s", !tokenizer ? "--tokenizer" : "--out");
+        return DS4_EXIT_WRONG;
+    }
+    return write_vocab(tokenizer, out, &err) == DS4_OK ? DS4_EXIT_OK : failed(&err);
+}
+
+/* ---- the program ------------------------------------------------------------------------------ */
+
+int main(int argc, char **argv)
+{
+    static const ds4_option none[] = { { .kind = DS4_OPTION_END } };
+    const ds4_command       command = {
+        .name = program,
+        .usage = "ds4-quantize convert|vocab [options]",
+        .about = "Makes model files.\n\n"
+                 "  convert   from a checkpoint folder\n"
+                 "  vocab     a vocabulary without weights, from a tokenizer.json",
+        .options = none,
+        .after = "ds4-quantize convert --help and vocab --help list their options.",
+        .max_words = 1,
+    };
+    const char *words[1] = { "" };
+    uint32_t    n_words = 0;
+
+    if (argc > 1 && strcmp(argv[1], "convert") == 0) return run_convert(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "vocab") == 0) return run_vocab(argc - 1, argv + 1);
+    switch (ds4_command_parse(&command, argc, argv, words, &n_words)) {
+    case DS4_PARSED_DONE:  return DS4_EXIT_OK;
+    case DS4_PARSED_WRONG: return DS4_EXIT_WRONG;
+    case DS4_PARSED_RUN:   break;
+    }
+    if (n_words == 0) {
+        ds4_app_say(program, "missing command; expected convert or vocab");
+    } else {
+        ds4_app_say(program, "unknown command %s; expected convert or vocab", words[0]);
+    }
+    return DS4_EXIT_WRONG;
+}

@@ -1,0 +1,227 @@
+/* recipe.c - see recipe.h. */
+#include "app/quantize/recipe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/dtype.h"
+
+/* How a tensor is stored. */
+typedef enum class { VECTOR, FINE, DENSE, TABLE, GATE_UP, DOWN } class;
+
+/* Where a tensor occurs. */
+typedef enum where { ALL, COMP, INDEXED, HASHED, BIAS, MTP } where;
+
+/* Sizes by name, resolved for one layer. */
+typedef enum size {
+    ONE, THREE, N_EMBD, N_VOCAB, N_HC, HC_IN, HC_OUT, HEADS, HEAD, Q_RANK, Q_OUT, O_IN, O_MID,
+    C_OUT, RATIO, INDEX, I_OUT, INDEX_N, INDEX_Q, EXPERTS, USED, FFN,
+} size;
+
+typedef struct entry {
+    const char *to;             /* without its end: ".bias" for BIAS, else ".weight" */
+    const char *from;
+    class       kind;
+    size        in, out;        /* columns and rows; a vector has columns only */
+    where       where;
+} entry;
+
+static const entry globals[] = {
+    { "token_embd",      "embed.weight",  FINE,   N_EMBD, N_VOCAB, ALL },
+    { "output_norm",     "norm.weight",   VECTOR, N_EMBD, ONE,     ALL },
+    { "output",          "head.weight",   DENSE,  N_EMBD, N_VOCAB, ALL },
+    { "output_hc_fn",    "hc_head_fn",    FINE,   HC_IN,  N_HC,    ALL },
+    { "output_hc_scale", "hc_head_scale", VECTOR, ONE,    ONE,     ALL },
+    { "output_hc_base",  "hc_head_base",  VECTOR, N_HC,   ONE,     ALL },
+};
+
+static const entry layer[] = {
+    { "hc_attn_fn",              "hc_attn_fn",                           FINE,    HC_IN,   HC_OUT,  ALL     },
+    { "hc_attn_scale",           "hc_attn_scale",                        VECTOR,  THREE,   ONE,     ALL     },
+    { "hc_attn_base",            "hc_attn_base",                         VECTOR,  HC_OUT,  ONE,     ALL     },
+    { "attn_norm",               "attn_norm.weight",                     VECTOR,  N_EMBD,  ONE,     ALL     },
+    { "attn_q_a",                "attn.wq_a.weight",                     DENSE,   N_EMBD,  Q_RANK,  ALL     },
+    { "attn_q_a_norm",           "attn.q_norm.weight",                   VECTOR,  Q_RANK,  ONE,     ALL     },
+    { "attn_q_b",                "attn.wq_b.weight",                     DENSE,   Q_RANK,  Q_OUT,   ALL     },
+    { "attn_kv",                 "attn.wkv.weight",                      DENSE,   N_EMBD,  HEAD,    ALL     },
+    { "attn_kv_a_norm",          "attn.kv_norm.weight",                  VECTOR,  HEAD,    ONE,     ALL     },
+    { "attn_sinks",              "attn.attn_sink",                       VECTOR,  HEADS,   ONE,     ALL     },
+    { "attn_output_a",           "attn.wo_a.weight",                     DENSE,   O_IN,    O_MID,   ALL     },
+    { "attn_output_b",           "attn.wo_b.weight",                     DENSE,   O_MID,   N_EMBD,  ALL     },
+    { "attn_compressor_kv",      "attn.compressor.wkv.weight",           FINE,    N_EMBD,  C_OUT,   COMP    },
+    { "attn_compressor_gate",    "attn.compressor.wgate.weight",         FINE,    N_EMBD,  C_OUT,   COMP    },
+    { "attn_compressor_ape",     "attn.compressor.ape",                  FINE,    C_OUT,   RATIO,   COMP    },
+    { "attn_compressor_norm",    "attn.compressor.norm.weight",          VECTOR,  HEAD,    ONE,     COMP    },
+    { "indexer.attn_q_b",        "attn.indexer.wq_b.weight",             FINE,    Q_RANK,  INDEX_Q, INDEXED },
+    { "indexer.proj",            "attn.indexer.weights_proj.weight",     FINE,    N_EMBD,  INDEX_N, INDEXED },
+    { "indexer_compressor_kv",   "attn.indexer.compressor.wkv.weight",   FINE,    N_EMBD,  I_OUT,   INDEXED },
+    { "indexer_compressor_gate", "attn.indexer.compressor.wgate.weight", FINE,    N_EMBD,  I_OUT,   INDEXED },
+    { "indexer_compressor_ape",  "attn.indexer.compressor.ape",          FINE,    I_OUT,   RATIO,   INDEXED },
+    { "indexer_compressor_norm", "attn.indexer.compressor.norm.weight",  VECTOR,  INDEX,   ONE,     INDEXED },
+    { "hc_ffn_fn",               "hc_ffn_fn",                            FINE,    HC_IN,   HC_OUT,  ALL     },
+    { "hc_ffn_scale",            "hc_ffn_scale",                         VECTOR,  THREE,   ONE,     ALL     },
+    { "hc_ffn_base",             "hc_ffn_base",                          VECTOR,  HC_OUT,  ONE,     ALL     },
+    { "ffn_norm",                "ffn_norm.weight",                      VECTOR,  N_EMBD,  ONE,     ALL     },
+    { "ffn_gate_inp",            "ffn.gate.weight",                      FINE,    N_EMBD,  EXPERTS, ALL     },
+    { "exp_probs_b",             "ffn.gate.bias",                        VECTOR,  EXPERTS, ONE,     BIAS    },
+    { "ffn_gate_tid2eid",        "ffn.gate.tid2eid",                     TABLE,   USED,    N_VOCAB, HASHED  },
+    { "ffn_gate_exps",           "ffn.experts.%u.w1.weight",             GATE_UP, N_EMBD,  FFN,     ALL     },
+    { "ffn_up_exps",             "ffn.experts.%u.w3.weight",             GATE_UP, N_EMBD,  FFN,     ALL     },
+    { "ffn_down_exps",           "ffn.experts.%u.w2.weight",             DOWN,    FFN,     N_EMBD,  ALL     },
+    { "ffn_gate_shexp",          "ffn.shared_experts.w1.weight",         DENSE,   N_EMBD,  FFN,     ALL     },
+    { "ffn_up_shexp",            "ffn.shared_experts.w3.weight",         DENSE,   N_EMBD,  FFN,     ALL     },
+    { "ffn_down_shexp",          "ffn.shared_experts.w2.weight",         DENSE,   FFN,     N_EMBD,  ALL     },
+    { "e_proj",                  "e_proj.weight",                        DENSE,   N_EMBD,  N_EMBD,  MTP     },
+    { "h_proj",                  "h_proj.weight",                        DENSE,   N_EMBD,  N_EMBD,  MTP     },
+    { "enorm",                   "enorm.weight",                         VECTOR,  N_EMBD,  ONE,     MTP     },
+    { "hnorm",                   "hnorm.weight",                         VECTOR,  N_EMBD,  ONE,     MTP     },
+    { "norm",                    "norm.weight",                          VECTOR,  N_EMBD,  ONE,     MTP     },
+    { "hc_head_fn",              "hc_head_fn",                           FINE,    HC_IN,   N_HC,    MTP     },
+    { "hc_head_scale",           "hc_head_scale",                        VECTOR,  ONE,     ONE,     MTP     },
+    { "hc_head_base",            "hc_head_base",                         VECTOR,  N_HC,    ONE,     MTP     },
+};
+
+enum { N_GLOBALS = sizeof globals / sizeof globals[0], N_LAYER = sizeof layer / sizeof layer[0] };
+
+/* One layer being planned; the MTP block counts as the layer after the last one. */
+typedef struct planner {
+    plan                 *out;
+    const hf_config      *c;
+    const recipe         *types;
+    const ds4_checkpoint *checkpoint;
+    const char           *to_prefix, *from_prefix;
+    uint32_t              i_layer, ratio;
+    bool                  is_mtp;
+} planner;
+
+static uint64_t size_of(const planner *p, size s)
+{
+    const hf_config *c = p->c;
+    const uint64_t   halves = p->ratio == 4 ? 2 : 1, q_out = (uint64_t)c->n_heads * c->n_head;
+
+    switch (s) {
+    case ONE:        return 1;
+    case THREE:      return 3;
+    case N_EMBD:     return c->n_embd;
+    case N_VOCAB:    return c->n_vocab;
+    case N_HC:       return c->n_hc;
+    case HC_IN:      return (uint64_t)c->n_hc * c->n_embd;
+    case HC_OUT:     return (uint64_t)c->n_hc * (2 + c->n_hc);
+    case HEADS:      return c->n_heads;
+    case HEAD:       return c->n_head;
+    case Q_RANK:     return c->q_rank;
+    case Q_OUT:      return q_out;
+    case O_IN:       return q_out / c->o_groups;
+    case O_MID:      return (uint64_t)c->o_groups * c->o_rank;
+    case C_OUT:      return halves * c->n_head;
+    case RATIO:      return p->ratio;
+    case INDEX:      return c->n_index;
+    case I_OUT:      return halves * c->n_index;
+    case INDEX_N:    return c->index_heads;
+    case INDEX_Q:    return (uint64_t)c->index_heads * c->n_index;
+    case EXPERTS:    return c->n_experts;
+    case USED:       return c->n_used;
+    case FFN:        return c->n_ffn;
+    }
+    return 0;
+}
+
+static uint32_t wanted_type(const planner *p, class kind)
+{
+    switch (kind) {
+    case VECTOR:     return DS4_F32;
+    case FINE:       return p->is_mtp ? DS4_F32 : p->types->fine;
+    case DENSE:      return p->types->dense;
+    case TABLE:      return DS4_I32;
+    case GATE_UP:    return p->types->gate_up;
+    case DOWN:       return p->types->down;
+    }
+    return DS4_F32;
+}
+
+/* The wanted type, or the nearest one whose blocks fit into the rows. */
+static uint32_t fitting_type(uint32_t wanted, uint64_t n_columns)
+{
+    if (ds4_row_bytes(wanted, n_columns) != 0) return wanted;
+    return ds4_row_bytes(DS4_Q8_0, n_columns) != 0 ? DS4_Q8_0 : DS4_BF16;
+}
+
+static bool occurs(const planner *p, const entry *e, const char *from)
+{
+    const bool hashed = !p->is_mtp && p->i_layer < p->c->n_hash;
+
+    switch (e->where) {
+    case ALL:        return true;
+    case COMP:       return p->ratio != 0;
+    case INDEXED:    return p->ratio == 4;
+    case HASHED:     return hashed;
+    case BIAS:       return !hashed && ds4_checkpoint_find(p->checkpoint, from);
+    case MTP:        return p->is_mtp;
+    }
+    return false;
+}
+
+static void add(planner *p, const entry *e)
+{
+    tensor_plan t = { .wanted = wanted_type(p, e->kind) };
+
+    snprintf(t.name, sizeof t.name, "%s%s%s", p->to_prefix, e->to, e->where == BIAS ? ".bias" : ".weight");
+    snprintf(t.from, sizeof t.from, "%s%s", p->from_prefix, e->from);
+    if (!occurs(p, e, t.from)) return;
+    t.dim[0] = size_of(p, e->in);
+    t.dim[1] = size_of(p, e->out);
+    t.dim[2] = p->c->n_experts;
+    t.n_dims = e->kind == VECTOR ? 1 : e->kind == GATE_UP || e->kind == DOWN ? 3 : 2;
+    t.dtype = fitting_type(t.wanted, t.dim[0]);
+    p->out->tensors[p->out->n++] = t;
+}
+
+/* Gate and up are multiplied together and must have one type; their rows are alike. */
+static void add_layer(planner *p)
+{
+    for (size_t i = 0; i < N_LAYER; i++) add(p, &layer[i]);
+}
+
+ds4_status plan_make(plan *out, const hf_config *config, const recipe *types, const ds4_checkpoint *c,
+                     ds4_err *err)
+{
+    char    to[32], from[32];
+    planner p = { out, config, types, c, "", "", 0, 0, false };
+
+    out->tensors = calloc(N_GLOBALS + (config->n_layers + 1) * (size_t)N_LAYER, sizeof *out->tensors);
+    if (!out->tensors) return ds4_fail(err, DS4_E_NOMEM, "no memory for the list of tensors");
+    for (size_t i = 0; i < N_GLOBALS; i++) add(&p, &globals[i]);
+    p.to_prefix = to;
+    p.from_prefix = from;
+    for (p.i_layer = 0; p.i_layer < config->n_layers; p.i_layer++) {
+        snprintf(to, sizeof to, "blk.%u.", p.i_layer);
+        snprintf(from, sizeof from, "layers.%u.", p.i_layer);
+        p.ratio = config->ratio[p.i_layer];
+        add_layer(&p);
+    }
+    if (!ds4_checkpoint_find(c, "mtp.0.e_proj.weight")) return DS4_OK;
+    strcpy(to, "mtp.0.");
+    strcpy(from, "mtp.0.");
+    p.ratio = 0;
+    p.is_mtp = true;
+    add_layer(&p);
+    return DS4_OK;
+}
+
+void plan_clear(plan *p)
+{
+    free(p->tensors);
+    *p = (plan){ 0 };
+}
+
+void plan_source_name(const tensor_plan *t, uint32_t expert, char out[160])
+{
+    const char *mark = strstr(t->from, "%u");
+
+    if (mark) {
+        snprintf(out, 160, "%.*s%u%s", (int)(mark - t->from), t->from, expert, mark + 2);
+    } else {
+        snprintf(out, 160, "%s", t->from);
+    }
+}
