@@ -180,7 +180,9 @@ static void test_shares_are_exactly_the_whole(void **state)
     for (uint32_t members = 1; members <= 17; members++) {
         for (size_t g = 0; g < sizeof grains / sizeof grains[0]; g++) {
             for (uint64_t n = 0; n <= 300; n++) check_shares(n, grains[g], members);
-            for (size_t i = 0; i < sizeof large / sizeof large[0]; i++) check_shares(large[i], grains[g], members);
+            for (size_t i = 0; i < sizeof large / sizeof large[0]; i++) {
+                check_shares(large[i], grains[g], members);
+            }
         }
     }
 }
