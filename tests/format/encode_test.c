@@ -88,7 +88,7 @@ static void decode_256(uint32_t dtype, float *y, const uint8_t *b)
 static json_t *load_json(const char *name)
 {
     json_error_t e;
-    json_t      *root = json_load_file(test_shared_path(name), 0, &e);
+    json_t      *root = json_load_file(name, 0, &e);
 
     if (!root) fail_msg("%s: %s", name, e.text);
     return root;
@@ -119,7 +119,7 @@ static void hex_floats(float *out, const char *s, size_t n)
 
 static void check_golden(const char *field, uint32_t dtype, bool weighted)
 {
-    json_t *root = load_json("data/golden_encode.json"), *cases = json_object_get(root, "cases");
+    json_t *root = load_json("tests/format/data/encode.json"), *cases = json_object_get(root, "cases");
     float   x[256], w[256];
     uint8_t got[512], want[512];
 
@@ -161,7 +161,7 @@ static void test_golden_iq2_xxs(void **state)
 
 static void test_golden_mxfp4_repacking(void **state)
 {
-    json_t *root = load_json("data/golden_source_and_trellis.json"),
+    json_t *root = load_json("tests/format/data/mxfp4_repack.json"),
            *list = json_object_get(root, "mxfp4_repack");
     uint8_t codes[16], got[17], want[17];
     float   y[32];

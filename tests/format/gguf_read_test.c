@@ -601,13 +601,13 @@ static void test_flipped_bits_do_no_harm(void **state)
     ds4_str_clear(&s);
 }
 
-static void open_golden(const char *name, uint32_t n_layers)
+static void open_golden(const char *path, uint32_t n_layers)
 {
     ds4_gguf *g = NULL;
     uint64_t  n = 0;
     ds4_err   err = { 0 };
 
-    if (ds4_gguf_open(test_shared_path(name), &g, &err) != DS4_OK) fail_msg("%s", err.text);
+    if (ds4_gguf_open(path, &g, &err) != DS4_OK) fail_msg("%s", err.text);
     assert_int_equal(ds4_gguf_get_u64(g, "deepseek4.block_count", 1, 1000, &n, &err), DS4_OK);
     assert_int_equal(n, n_layers);
     assert_non_null(ds4_gguf_tensor_find(g, "output.weight"));
@@ -618,8 +618,8 @@ static void open_golden(const char *name, uint32_t n_layers)
 static void test_golden_models_open(void **state)
 {
     (void)state;
-    open_golden("golden/flashlike.gguf", 7);
-    open_golden("golden/prolike.gguf", 7);
+    open_golden("tests/golden/flashlike.gguf", 7);
+    open_golden(test_shared_path("golden/prolike.gguf"), 7);
 }
 
 static void test_missing_file_is_an_io_error(void **state)

@@ -71,7 +71,7 @@ static void test_bf16(void **state)
 
 static void test_e4m3_table(void **state)
 {
-    FILE *fp = fopen(test_shared_path("data/fp8_e4m3fn.csv"), "r");
+    FILE *fp = fopen("tests/format/data/e4m3.csv", "r");
     char  line[128];
     int   n = 0;
 

@@ -12,7 +12,7 @@ enum { MAX_JSON_BYTES = 16 << 20, TOP = 1 << 24 };
 
 /* Where a number of config.json goes: a field of hf_config and a key of the GGUF file. */
 typedef struct int_field {
-    const char *name, *key;                 /* key NULL: not written from this table */
+    const char *name, *key;                 /* key NULL: written elsewhere */
     size_t      at;
     uint32_t    lo, hi;
 } int_field;
@@ -49,7 +49,6 @@ static const int_field ints[] = {
     { "num_hash_layers",         KEY("hash_layer_count"),             AT(n_hash),      0, HF_MAX_LAYERS },
     { "hc_mult",                 KEY("hyper_connection.count"),       AT(n_hc),        1, 64 },
     { "hc_sinkhorn_iters",       KEY("hyper_connection.sinkhorn_iterations"), AT(hc_iters), 1, 10000 },
-    { "num_nextn_predict_layers", NULL,                               AT(n_mtp),       0, 64 },
 };
 
 static const float_field floats[] = {

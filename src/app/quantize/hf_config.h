@@ -13,7 +13,7 @@ typedef struct hf_config {
     uint32_t q_rank, o_groups, o_rank, n_window;
     uint32_t index_heads, n_index, top_k;
     uint32_t n_experts, n_used, n_shared, n_ffn, n_hash;
-    uint32_t n_hc, hc_iters, n_mtp;
+    uint32_t n_hc, hc_iters;
     float    norm_eps, hc_eps, expert_scale, clamp;
     float    rope_base, compress_base, yarn_factor, yarn_fast, yarn_slow;
     uint32_t yarn_context;
