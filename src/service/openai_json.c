@@ -227,7 +227,7 @@ ds4_status ds4_openai_tools(ds4_slice json, ds4_slice **tools, uint32_t *n_tools
 
     if (!is_kind(json, DS4_JSON_ARRAY)) return ds4_fail(err, DS4_E_FORMAT, "tools is no list");
     DS4_TRY(ds4_pyjson_open(&it, json, err));
-    while (ds4_pyjson_next(&it, NULL, NULL)) n++;
+    while (ds4_pyjson_next(&it, NULL, &tool)) n++;
     ds4_slice *list = n ? calloc(n, sizeof *list) : NULL;
     if (n && !list) return ds4_fail(err, DS4_E_NOMEM, "no memory for %u tools", n);
 
