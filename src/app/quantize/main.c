@@ -5,6 +5,7 @@
 #include "app/common/app.h"
 #include "app/common/options.h"
 #include "app/quantize/convert.h"
+#include "app/quantize/synth.h"
 #include "app/quantize/vocab_put.h"
 #include "base/team.h"
 
@@ -187,12 +188,13 @@ int main(int argc, char **argv)
     static const ds4_option none[] = { { .kind = DS4_OPTION_END } };
     const ds4_command       command = {
         .name = program,
-        .usage = "ds4-quantize convert|vocab [options]",
+        .usage = "ds4-quantize convert|vocab|synth [options]",
         .about = "Makes model files.\n\n"
                  "  convert   from a checkpoint folder\n"
-                 "  vocab     a vocabulary without weights, from a tokenizer.json",
+                 "  vocab     a vocabulary without weights, from a tokenizer.json\n"
+                 "  synth     random weights in the shape of a published model",
         .options = none,
-        .after = "ds4-quantize convert --help and vocab --help list their options.",
+        .after = "ds4-quantize COMMAND --help lists the options of a command.",
         .max_words = 1,
     };
     const char *words[1] = { "" };
@@ -200,15 +202,16 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "convert") == 0) return run_convert(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "vocab") == 0) return run_vocab(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "synth") == 0) return synth_main(argc - 1, argv + 1);
     switch (ds4_command_parse(&command, argc, argv, words, &n_words)) {
     case DS4_PARSED_DONE:  return DS4_EXIT_OK;
     case DS4_PARSED_WRONG: return DS4_EXIT_WRONG;
     case DS4_PARSED_RUN:   break;
     }
     if (n_words == 0) {
-        ds4_app_say(program, "missing command; expected convert or vocab");
+        ds4_app_say(program, "missing command; expected convert, vocab or synth");
     } else {
-        ds4_app_say(program, "unknown command %s; expected convert or vocab", words[0]);
+        ds4_app_say(program, "unknown command %s; expected convert, vocab or synth", words[0]);
     }
     return DS4_EXIT_WRONG;
 }
