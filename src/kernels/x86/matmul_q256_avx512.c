@@ -145,32 +145,24 @@ typedef struct iq2_tables {
 
 static void make_iq2_tables(iq2_tables *t)
 {
-    static const uint8_t value[8] = { 64 + 8, 64 + 25, 64 + 43, 0, 64 - 8, 64 - 25, 64 - 43, 0 };
-    uint8_t low[256], high[256], pick[64], sign[64], sign7[64], values[64];
-
-    for (int i = 0; i < 256; i++) {
-        low[i] = (uint8_t)ds4_iq2xxs_codes[i];
-        high[i] = (uint8_t)(ds4_iq2xxs_codes[i] >> 8);
-    }
     for (int i = 0; i < 4; i++) {
-        t->low[i] = _mm512_loadu_si512(low + 64 * i);
-        t->high[i] = _mm512_loadu_si512(high + 64 * i);
+        const __m512i a = _mm512_loadu_si512(ds4_iq2xxs_codes + 64 * i);
+        const __m512i b = _mm512_loadu_si512(ds4_iq2xxs_codes + 64 * i + 32);
+        t->low[i] = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(a)),
+                                       _mm512_cvtepi16_epi8(b), 1);
+        t->high[i] = _mm512_inserti64x4(
+            _mm512_castsi256_si512(_mm512_cvtepi16_epi8(_mm512_srli_epi16(a, 8))),
+            _mm512_cvtepi16_epi8(_mm512_srli_epi16(b, 8)), 1);
     }
-    for (int i = 0; i < 64; i++) {
-        values[i] = value[i & 7];
-        sign7[i] = (uint8_t)(32 * (i >> 2 & 1) + 7 * (i & 3));
-    }
-    t->value = _mm512_loadu_si512(values);
-    t->sign7 = _mm512_loadu_si512(sign7);
+    /* Bytes from the lowest: 64 + 8, 64 + 25, 64 + 43, none, 64 - 8, 64 - 25, 64 - 43, none. */
+    t->value = _mm512_set1_epi64(0x00152738006b5948);
     t->parity = _mm512_set1_epi64(0x010204081020407f);
-    for (int k = 0; k < 8; k++) {
-        for (int i = 0; i < 64; i++) {
-            const int lane = 32 * (i >> 2 & 1), j = i & 3;
-            pick[i] = (uint8_t)(lane + 8 * (k & 3) + 2 * j);
-            sign[i] = (uint8_t)((lane + 4 * k + j - 2) & 63);
-        }
-        if (k < 4) t->pick[k] = _mm512_loadu_si512(pick);
-        t->sign[k] = _mm512_loadu_si512(sign);
+    t->sign7 = _mm512_set1_epi64(0x352e2720150e0700);
+    for (int k = 0; k < 4; k++)             /* 8k + 0, 2, 4, 6 in each lane of 32 bits */
+        t->pick[k] = _mm512_add_epi8(_mm512_set1_epi64(0x2624222006040200), _mm512_set1_epi8((char)(8 * k)));
+    for (int k = 0; k < 8; k++) {           /* 4k - 2, -1, 0, 1 in each lane, modulo 64 */
+        const __m512i at = _mm512_add_epi8(_mm512_set1_epi64(0x21201f1e01003f3e), _mm512_set1_epi8((char)(4 * k)));
+        t->sign[k] = _mm512_and_si512(at, _mm512_set1_epi8(63));
     }
 }
 
