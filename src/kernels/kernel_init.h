@@ -16,6 +16,8 @@ void ds4_kernels_avx2_q256(ds4_kernels *k);
 void ds4_kernels_avx2_q32(ds4_kernels *k);
 void ds4_kernels_avx2_float(ds4_kernels *k);
 void ds4_kernels_avx2_vector(ds4_kernels *k);
+void ds4_kernels_avx2_rows(ds4_kernels *k);
+void ds4_kernels_avx2_attend(ds4_kernels *k);
 
 void ds4_kernels_avx512_q256(ds4_kernels *k);
 void ds4_kernels_avx512_q32(ds4_kernels *k);

@@ -104,6 +104,8 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
         ds4_kernels_avx2_q32(k);
         ds4_kernels_avx2_float(k);
         ds4_kernels_avx2_vector(k);
+        ds4_kernels_avx2_rows(k);
+        ds4_kernels_avx2_attend(k);
     }
     if (features & DS4_CPU_AVX512) {
         ds4_kernels_avx512_q256(k);
