@@ -295,7 +295,7 @@ def result_of(r):
         parts = [f"the {words_of(x)} is {spoken(v)}" for x, v in obj.items()]
         text = json.dumps(obj, ensure_ascii=False) if k <= 3 else "\n".join(f"{x}: {spoken(v)}" for x, v in obj.items())
         body = ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]
-        return text, r.choice(("", "", "Here is the result: ", "Done. ")) + body, [str(spoken(v)) for v in obj.values()]
+        return text, r.choice(("", "", "here is the result: ", "it is done: ")) + body, [str(spoken(v)) for v in obj.values()]
     if k == 5:
         v = str(result_value(r))
         return v, r.choice(("the result is {}", "the tool returned {}", "the answer is {}")).format(v), [v]

@@ -49,9 +49,11 @@ def split_parameters(model):
         if leaf == "weight" and p.ndim >= 2 and "gate.weight" != ".".join(name.split(".")[-2:]) and "weights_proj" not in name:
             muon.append(p)
             continue
-        rate = {"embed": 0.05, "head": 0.005, "ape": 0.01, "fn": 0.002}.get(leaf, 0.005)
+        # router and hyper-connection controls see wide normalised inputs: large steps there
+        # collapse the experts and blow up the streams
+        rate = {"embed": 0.03, "head": 0.004, "ape": 0.005, "fn": 0.0003, "scale": 0.001}.get(leaf, 0.003)
         if name.endswith("gate.weight") or "weights_proj" in name:
-            rate = 0.003
+            rate = 0.0005
         adam.setdefault(rate, []).append(p)
     return muon, adam
 
@@ -62,11 +64,11 @@ class Optimizer:
         self.muon = Muon(muon)
         self.rates = list(adam)
         kw = {"fused": True} if next(model.parameters()).is_cuda else {}
-        self.adam = torch.optim.AdamW([{"params": ps, "lr": r} for r, ps in adam.items()], betas=(0.85, 0.97), eps=1e-10,
+        self.adam = torch.optim.AdamW([{"params": ps, "lr": r} for r, ps in adam.items()], betas=(0.9, 0.98), eps=1e-10,
                                       weight_decay=0.0, **kw)
 
     def step(self, scale):
         for g, r in zip(self.adam.param_groups, self.rates):
             g["lr"] = r * scale
         self.adam.step()
-        self.muon.step(0.02 * scale)
+        self.muon.step(0.015 * scale)
