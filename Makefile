@@ -40,6 +40,11 @@ PKG_LIBS  := $(call pkg,--libs,$(LIB_PKGS))
 PKG_FLAGS := $(call pkg,--cflags,$(LIB_PKGS)) $(call pkg,--cflags,cmocka)
 EDIT_LIBS := $(or $(call pkg,--libs,libedit),-ledit)
 TEST_LIBS := $(call pkg,--libs,cmocka)
+# Used where this compiler can link it, so that a cross build does not take the host's.
+URING_TRY := \#include <liburing.h>\nint main(void) { struct io_uring r; return io_uring_queue_init(1, &r, 0); }\n
+URING     := $(shell printf '$(URING_TRY)' | $(CC) -x c - -luring -o /dev/null 2>/dev/null && echo -luring)
+LDLIBS    += $(URING)
+CPPFLAGS  += $(if $(URING),-DDS4_HAVE_URING)
 LDLIBS    += $(PKG_LIBS)
 CPPFLAGS  += $(PKG_FLAGS)
 
@@ -153,7 +158,7 @@ BARE_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(foreach d,src/base src/kernels src/kern
              src/format/dtype.c src/format/iq2xxs_table.c)
 $(OUT)/tests/%_check_bare: $(OUT)/tests/%_check.o $(TEST_AUX) $(BARE_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm -lpthread
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm -lpthread $(URING)
 arm-checks: $(ARM_CHECKS)
 	$(Q)OUT=$(OUT) RUN=$(ARM_RUN) sh tests/run.sh $(ARM_CHECKS)
 

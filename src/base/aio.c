@@ -1,0 +1,350 @@
+/* aio.c - the queue of reads: pieces, order, short reads, errors. See aio.h. */
+#include "base/aio_local.h"
+
+#include "base/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DEPTH = 32, CALM_DEPTH = 8, MAX_DEPTH = 256, PIECE_BYTES = 1024 * 1024 };
+
+static uint64_t align_down(uint64_t x)
+{
+    return x & ~(uint64_t)(DS4_AIO_ALIGN - 1);
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+static void list_add(aio_list *l, ds4_aio_read *r)
+{
+    r->prev = l->last;
+    r->next = NULL;
+    if (l->last) l->last->next = r;
+    else l->first = r;
+    l->last = r;
+    r->is_linked = true;
+}
+
+static void list_remove(aio_list *l, ds4_aio_read *r)
+{
+    if (!r->is_linked) return;
+    if (r->prev) r->prev->next = r->next;
+    else l->first = r->next;
+    if (r->next) r->next->prev = r->prev;
+    else l->last = r->prev;
+    r->next = r->prev = NULL;
+    r->is_linked = false;
+}
+
+static aio_list *list_of(ds4_aio *aio, const ds4_aio_read *r)
+{
+    return r->urgent ? &aio->urgent : &aio->calm;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* A descriptor for direct reads, or -1. Some file systems accept the flag and refuse the
+ * first read. */
+static int open_direct(const char *path)
+{
+#ifdef O_DIRECT
+    void     *probe = NULL;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+
+    if (fd < 0) return -1;
+    const bool ok = posix_memalign(&probe, DS4_AIO_ALIGN, DS4_AIO_ALIGN) == 0
+                    && pread(fd, probe, DS4_AIO_ALIGN, 0) >= 0;
+    free(probe);
+    if (ok) return fd;
+    close(fd);
+#else
+    (void)path;
+#endif
+    return -1;
+}
+
+static ds4_status open_file(ds4_aio *aio, ds4_err *err)
+{
+    struct stat info;
+
+    aio->fd = open_direct(aio->path);
+    aio->is_direct = aio->fd >= 0;
+    if (aio->fd < 0) aio->fd = open(aio->path, O_RDONLY | O_CLOEXEC);
+    if (aio->fd < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", aio->path, strerror(errno));
+#ifdef F_NOCACHE
+    aio->is_direct = fcntl(aio->fd, F_NOCACHE, 1) == 0;
+#endif
+    if (fstat(aio->fd, &info) != 0) {
+        return ds4_fail(err, DS4_E_IO, "%s: %s", aio->path, strerror(errno));
+    }
+    if (!S_ISREG(info.st_mode)) return ds4_fail(err, DS4_E_IO, "%s: not a regular file", aio->path);
+    return DS4_OK;
+}
+
+static void set_options(ds4_aio *aio, const ds4_aio_options *opt)
+{
+    if (opt) aio->opt = *opt;
+    if (aio->opt.depth == 0) aio->opt.depth = DEPTH;
+    if (aio->opt.depth > MAX_DEPTH) aio->opt.depth = MAX_DEPTH;
+    if (aio->opt.calm_depth == 0) aio->opt.calm_depth = CALM_DEPTH;
+    if (aio->opt.calm_depth > aio->opt.depth) aio->opt.calm_depth = aio->opt.depth;
+    aio->opt.piece_bytes = (uint32_t)align_down(aio->opt.piece_bytes);
+    if (aio->opt.piece_bytes == 0) aio->opt.piece_bytes = PIECE_BYTES;
+}
+
+static ds4_status start_carrier(ds4_aio *aio, ds4_err *err)
+{
+#ifdef DS4_HAVE_URING
+    if (!aio->opt.threads_only) {
+        aio->carrier = &aio_uring;
+        if (aio->carrier->start(aio)) return DS4_OK;
+    }
+#endif
+    aio->carrier = &aio_threads;
+    if (aio->carrier->start(aio)) return DS4_OK;
+    aio->carrier = NULL;
+    return ds4_fail(err, DS4_E_NOMEM, "%s: cannot start threads to read it", aio->path);
+}
+
+ds4_status ds4_aio_open(ds4_aio **out, const char *path, const ds4_aio_options *opt, ds4_err *err)
+{
+    ds4_aio *aio = calloc(1, sizeof *aio);
+    if (!aio) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to read it", path);
+
+    aio->fd = -1;
+    pthread_mutex_init(&aio->lock, NULL);
+    pthread_cond_init(&aio->work, NULL);
+    pthread_cond_init(&aio->ended, NULL);
+    set_options(aio, opt);
+    aio->path = strdup(path);
+    ds4_status st = aio->path ? open_file(aio, err)
+                              : ds4_fail(err, DS4_E_NOMEM, "%s: no memory to read it", path);
+    if (st == DS4_OK) st = start_carrier(aio, err);
+    if (st != DS4_OK) {
+        ds4_aio_close(aio);
+        return st;
+    }
+    *out = aio;
+    return DS4_OK;
+}
+
+/* The lock is held. A read ends when nothing is left to issue and nothing under way. */
+static void end_if_over(ds4_aio *aio, ds4_aio_read *r)
+{
+    if (r->is_linked || r->n_under_way > 0) return;
+    r->state = r->failed ? DS4_AIO_FAILED : r->gave_up ? DS4_AIO_CANCELLED : DS4_AIO_DONE;
+    aio->n_ended++;
+    pthread_cond_signal(&aio->ended);
+}
+
+static void give_up(ds4_aio *aio, ds4_aio_read *r)
+{
+    r->gave_up = true;
+    list_remove(list_of(aio, r), r);
+    end_if_over(aio, r);
+}
+
+void ds4_aio_close(ds4_aio *aio)
+{
+    if (!aio) return;
+    pthread_mutex_lock(&aio->lock);
+    while (aio->urgent.first) give_up(aio, aio->urgent.first);
+    while (aio->calm.first) give_up(aio, aio->calm.first);
+    aio->is_closing = true;
+    pthread_cond_broadcast(&aio->work);
+    pthread_mutex_unlock(&aio->lock);
+    if (aio->carrier) aio->carrier->stop(aio);
+    if (aio->fd >= 0) close(aio->fd);
+    pthread_mutex_destroy(&aio->lock);
+    pthread_cond_destroy(&aio->work);
+    pthread_cond_destroy(&aio->ended);
+    free(aio->path);
+    free(aio);
+}
+
+/* ---- the caller's side ----------------------------------------------------------------------- */
+
+/* Equal pieces near the wanted size, so that none is a small rest. */
+static uint32_t piece_bytes(const ds4_aio *aio, const ds4_aio_read *r)
+{
+    const uint64_t room = ds4_aio_room(r->offset, r->n_bytes), about = aio->opt.piece_bytes;
+    const uint64_t n = room < about ? 1 : (room + about / 2) / about;
+    return (uint32_t)align_down((room + n - 1) / n + DS4_AIO_ALIGN - 1);
+}
+
+void ds4_aio_submit(ds4_aio *aio, ds4_aio_read *r, bool urgent)
+{
+    pthread_mutex_lock(&aio->lock);
+    assert(r->state != DS4_AIO_QUEUED && r->n_bytes > 0);
+    assert(((uintptr_t)r->buffer & (DS4_AIO_ALIGN - 1)) == 0);
+    r->state = DS4_AIO_QUEUED;
+    r->urgent = urgent;
+    r->gave_up = r->failed = false;
+    r->issued = 0;
+    r->reason = 0;
+    r->n_under_way = 0;
+    r->piece_bytes = piece_bytes(aio, r);
+    r->is_linked = false;
+    list_add(list_of(aio, r), r);
+    pthread_mutex_unlock(&aio->lock);
+    aio->carrier->kick(aio);
+}
+
+void ds4_aio_hurry(ds4_aio *aio, ds4_aio_read *r)
+{
+    pthread_mutex_lock(&aio->lock);
+    const bool waits = r->state == DS4_AIO_QUEUED && !r->urgent && r->is_linked;
+    if (waits) {
+        list_remove(&aio->calm, r);
+        r->urgent = true;
+        list_add(&aio->urgent, r);
+    }
+    pthread_mutex_unlock(&aio->lock);
+    if (waits) aio->carrier->kick(aio);
+}
+
+void ds4_aio_cancel(ds4_aio *aio, ds4_aio_read *r)
+{
+    pthread_mutex_lock(&aio->lock);
+    if (r->state == DS4_AIO_QUEUED && r->is_linked) give_up(aio, r);
+    pthread_mutex_unlock(&aio->lock);
+}
+
+ds4_aio_state ds4_aio_state_of(ds4_aio *aio, const ds4_aio_read *r)
+{
+    pthread_mutex_lock(&aio->lock);
+    const ds4_aio_state state = r->state;
+    pthread_mutex_unlock(&aio->lock);
+    return state;
+}
+
+uint64_t ds4_aio_ended(ds4_aio *aio)
+{
+    pthread_mutex_lock(&aio->lock);
+    const uint64_t n = aio->n_ended;
+    pthread_mutex_unlock(&aio->lock);
+    return n;
+}
+
+uint64_t ds4_aio_wait(ds4_aio *aio, uint64_t seen)
+{
+    pthread_mutex_lock(&aio->lock);
+    while (aio->n_ended <= seen) pthread_cond_wait(&aio->ended, &aio->lock);
+    const uint64_t n = aio->n_ended;
+    pthread_mutex_unlock(&aio->lock);
+    return n;
+}
+
+ds4_status ds4_aio_reason(const ds4_aio *aio, const ds4_aio_read *r, ds4_err *err)
+{
+    if (r->reason == 0) {
+        return ds4_fail(err, DS4_E_IO,
+                        "%s: truncated: the file ends before the %" PRIu64 " bytes at offset %" PRIu64,
+                        aio->path, r->n_bytes, r->offset);
+    }
+    return ds4_fail(err, DS4_E_IO, "%s: cannot read %" PRIu64 " bytes at offset %" PRIu64 ": %s",
+                    aio->path, r->n_bytes, r->offset, strerror(r->reason));
+}
+
+void ds4_aio_get_stats(ds4_aio *aio, ds4_aio_stats *out)
+{
+    pthread_mutex_lock(&aio->lock);
+    *out = (ds4_aio_stats){
+        .method = aio->carrier->name, .is_direct = aio->is_direct, .n_bytes = aio->n_bytes,
+        .busy_ns = aio->busy_ns + (aio->n_under_way ? ds4_now_ns() - aio->busy_since : 0),
+    };
+    pthread_mutex_unlock(&aio->lock);
+}
+
+/* ---- the carrier's side ---------------------------------------------------------------------- */
+
+/* The lock is held. Urgent reads first; the others only while few pieces are under way,
+ * so that an urgent one never waits for a full queue. */
+static bool cut_piece(ds4_aio *aio, aio_piece *out)
+{
+    const bool    is_urgent = aio->urgent.first != NULL;
+    ds4_aio_read *r = is_urgent ? aio->urgent.first : aio->calm.first;
+
+    if (!r || aio->n_under_way >= (is_urgent ? aio->opt.depth : aio->opt.calm_depth)) return false;
+    const uint64_t left = ds4_aio_room(r->offset, r->n_bytes) - r->issued;
+    *out = (aio_piece){
+        .read = r, .offset = align_down(r->offset) + r->issued, .to = r->buffer + r->issued,
+        .n_bytes = left < r->piece_bytes ? (uint32_t)left : r->piece_bytes,
+    };
+    r->issued += out->n_bytes;
+    r->n_under_way++;
+    if (out->n_bytes == left) list_remove(list_of(aio, r), r);
+    if (aio->n_under_way++ == 0) aio->busy_since = ds4_now_ns();
+    return true;
+}
+
+static bool wait_for_piece(ds4_aio *aio, aio_piece *out, bool block)
+{
+    pthread_mutex_lock(&aio->lock);
+    bool got = cut_piece(aio, out);
+    while (!got && block && !aio->is_closing) {
+        pthread_cond_wait(&aio->work, &aio->lock);
+        got = cut_piece(aio, out);
+    }
+    pthread_mutex_unlock(&aio->lock);
+    return got;
+}
+
+bool aio_take(ds4_aio *aio, aio_piece *out, bool block)
+{
+    while (wait_for_piece(aio, out, block)) {
+        ds4_aio_fault_fn *fault = aio->opt.fault;
+        const int reason = fault ? fault(aio->opt.fault_ctx, out->offset, out->n_bytes) : 0;
+        if (reason == 0 || aio_give(aio, out, -reason)) return true;
+    }
+    return false;
+}
+
+/* How much of a piece must arrive: at the end of the file the widened part may be missing. */
+static uint64_t needed(const aio_piece *p)
+{
+    const uint64_t end = p->read->offset + p->read->n_bytes, from = p->offset;
+    return end - from < p->n_bytes ? end - from : p->n_bytes;
+}
+
+bool aio_give(ds4_aio *aio, aio_piece *p, int64_t result)
+{
+    ds4_aio_read *r = p->read;
+
+    if (result == -EINTR || result == -EAGAIN) return true;
+    if (result > 0 && (uint64_t)result < needed(p)) {
+        /* A direct read goes on at a multiple of the alignment; what arrived beyond it is
+         * read twice. Less than that is the file's end. */
+        const uint64_t whole = aio->is_direct ? align_down((uint64_t)result) : (uint64_t)result;
+        if (whole > 0) {
+            p->offset += whole;
+            p->to += whole;
+            p->n_bytes -= (uint32_t)whole;
+            return true;
+        }
+        result = 0;
+    }
+#if defined(POSIX_FADV_DONTNEED)
+    if (!aio->is_direct && result > 0) {
+        posix_fadvise(aio->fd, (off_t)p->offset, result, POSIX_FADV_DONTNEED);
+    }
+#endif
+    pthread_mutex_lock(&aio->lock);
+    if (result > 0) aio->n_bytes += (uint64_t)result;
+    if (result <= 0 && !r->failed) {
+        r->failed = true;
+        r->reason = (int)-result;
+        list_remove(list_of(aio, r), r);
+    }
+    if (--aio->n_under_way == 0) aio->busy_ns += ds4_now_ns() - aio->busy_since;
+    r->n_under_way--;
+    end_if_over(aio, r);
+    pthread_mutex_unlock(&aio->lock);
+    return false;
+}

@@ -1,0 +1,58 @@
+/* aio_local.h - between the queue of reads and what carries its pieces to the disk. */
+#ifndef DS4_BASE_AIO_LOCAL_H
+#define DS4_BASE_AIO_LOCAL_H
+
+#include "base/aio.h"
+
+#include <pthread.h>
+
+/* A part of a read, DS4_AIO_ALIGN aligned at both ends. */
+typedef struct aio_piece {
+    ds4_aio_read *read;
+    uint64_t      offset;
+    uint32_t      n_bytes;
+    uint8_t      *to;
+} aio_piece;
+
+/* One way to read pieces. start() returns false when this system does not allow it. */
+typedef struct aio_carrier {
+    const char *name;
+    bool (*start)(ds4_aio *aio);
+    void (*kick)(ds4_aio *aio);         /* there are pieces to take, or an end to see */
+    void (*stop)(ds4_aio *aio);         /* returns when no piece is under way any more */
+} aio_carrier;
+
+typedef struct aio_list {
+    ds4_aio_read *first, *last;
+} aio_list;
+
+struct ds4_aio {
+    char              *path;
+    int                fd;
+    bool               is_direct;
+    ds4_aio_options    opt;
+    const aio_carrier *carrier;
+    void              *carrier_state;
+
+    pthread_mutex_t    lock;            /* guards everything below and all reads queued */
+    pthread_cond_t     work, ended;
+    aio_list           urgent, calm;    /* reads with pieces left to issue */
+    uint32_t           n_under_way;
+    uint64_t           n_ended, n_bytes, busy_ns, busy_since;
+    bool               is_closing;
+};
+
+extern const aio_carrier aio_threads;
+#ifdef DS4_HAVE_URING
+extern const aio_carrier aio_uring;
+#endif
+
+/* The next piece that may go to the disk. With `block` waits for one; returns false when
+ * there is none (never with block, except at closing). */
+bool aio_take(ds4_aio *aio, aio_piece *out, bool block);
+
+/* A piece came back: the number of bytes read, or -errno. Returns true when *piece is now
+ * the rest, which the carrier must read as well. */
+bool aio_give(ds4_aio *aio, aio_piece *piece, int64_t result);
+
+#endif
