@@ -105,6 +105,12 @@ static bool more_is_waiting(void)
     return poll(&in, 1, PASTE_GAP_MS) == 1 && (in.revents & POLLIN);
 }
 
+static ds4_line_end after_interrupt(ds4_line_edit *e, const ds4_str *out)
+{
+    const LineInfo *written = el_line(e->el);
+    return out->n_bytes > 0 || written->lastchar > written->buffer ? DS4_LINE_DROPPED : DS4_LINE_INTERRUPTED;
+}
+
 static ds4_line_end read_edited(ds4_line_edit *e, ds4_str *out)
 {
     e->continued = false;
@@ -113,7 +119,7 @@ static ds4_line_end read_edited(ds4_line_edit *e, ds4_str *out)
         errno = 0;
         const char *line = el_gets(e->el, &n);
         if (!line || n <= 0) {
-            if (n < 0 && errno == EINTR) return DS4_LINE_INTERRUPTED;
+            if (n < 0 && errno == EINTR) return after_interrupt(e, out);
             return out->n_bytes > 0 ? DS4_LINE_READ : DS4_LINE_CLOSED;
         }
         const bool whole = line[n - 1] == '\n';

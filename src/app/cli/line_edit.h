@@ -9,7 +9,8 @@ enum { DS4_LINE_HISTORY = 512 };    /* entries kept */
 typedef enum ds4_line_end {
     DS4_LINE_READ,
     DS4_LINE_CLOSED,            /* end of the input */
-    DS4_LINE_INTERRUPTED,       /* Ctrl-C */
+    DS4_LINE_DROPPED,           /* Ctrl-C while something was written: it is gone */
+    DS4_LINE_INTERRUPTED,       /* Ctrl-C on an empty line */
 } ds4_line_end;
 
 typedef struct ds4_line_edit ds4_line_edit;

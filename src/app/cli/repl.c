@@ -179,6 +179,9 @@ static void loop(repl *r, ds4_line_edit *edit)
         if (end == DS4_LINE_CLOSED) {
             if (r->terminal) fputc('\n', stdout);
             r->over = true;
+        } else if (end == DS4_LINE_DROPPED) {
+            fputc('\n', stdout);
+            warned = false;
         } else if (end == DS4_LINE_INTERRUPTED) {
             if (r->terminal) fputc('\n', stdout);
             if (warned || !r->terminal) {
