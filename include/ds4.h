@@ -138,6 +138,24 @@ uint32_t                  ds4_session_pos(const ds4_session *s);        /* token
 uint32_t                  ds4_session_capacity(const ds4_session *s);   /* n_ctx */
 const int32_t            *ds4_session_tokens(const ds4_session *s);     /* [pos], lent until the next step */
 
+/* A position of a conversation to come back to. It shares the compressed rows of whole
+ * blocks of 256 tokens with its session and others, and owns a tail: a few megabytes,
+ * whatever the length. Snapshots are freed before their engine is closed. */
+typedef struct ds4_snapshot ds4_snapshot;
+
+/* Keep the session's position. Returns DS4_OK; DS4_E_NOMEM; DS4_E_DEVICE. */
+DS4_MUST_CHECK ds4_status ds4_session_snapshot(ds4_session *s, ds4_snapshot **out, ds4_err *err);
+
+/* Make a session what another (or it itself) was when the snapshot was taken: the next
+ * logits are bit for bit those of a session that never left. Rewinds and forks.
+ *
+ * Returns DS4_OK; DS4_E_LIMIT when the context is too small, DS4_E_ARG for a snapshot of
+ * another engine (the session is unchanged); DS4_E_DEVICE (the session is empty).       */
+DS4_MUST_CHECK ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *err);
+void                      ds4_snapshot_free(ds4_snapshot *p);               /* NULL is fine */
+uint32_t                  ds4_snapshot_pos(const ds4_snapshot *p);          /* tokens held */
+const int32_t            *ds4_snapshot_tokens(const ds4_snapshot *p);       /* [pos] */
+
 /* The part of one step that belongs to one session. */
 typedef struct ds4_work {
     ds4_session   *session;     /* at most once in a step */

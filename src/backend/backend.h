@@ -38,7 +38,7 @@ typedef struct ds4_backend {
     void       (*free)(ds4_dev *dev, ds4_buf *buf);             /* NULL is fine */
     ds4_status (*write)(ds4_dev *dev, ds4_view to, const void *from, uint64_t n_bytes, ds4_err *err);
     ds4_status (*read)(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4_err *err);
-    ds4_status (*zero)(ds4_dev *dev, ds4_view at, uint64_t n_bytes, ds4_err *err);
+    void       (*discard)(ds4_dev *dev, ds4_view at, uint64_t n_bytes);    /* content may vanish */
 
     /* Work. run() executes or queues ops[0..n) in order over one batch; results are visible
      * to read() after sync(). ops and batch stay valid until sync(). */

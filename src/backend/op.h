@@ -40,11 +40,17 @@ typedef struct ds4_kv_layer {
     uint64_t raw_off;               /* tail: ring of n_window attention rows, slot pos % n_window */
     uint64_t comp_off;              /* tail: compressor ring, see ds4_op_compress */
     uint64_t icomp_off;             /* tail: indexer compressor ring */
-    uint64_t row_off;               /* block: attention rows of the block's tokens */
-    uint64_t irow_off;              /* block: indexer rows */
+    uint64_t row_off;               /* block: attention rows; cold for ratio 4, warm for 128 */
+    uint64_t irow_off;              /* block: indexer rows, warm */
 } ds4_kv_layer;
 
 enum { DS4_BLOCK_TOKENS = 256 };    /* tokens whose compressed rows make one block */
+
+/* The two parts of a block: attention rows of ratio-4 layers, of which a token reads top_k
+ * at most, and the rows that every later token reads: indexer rows and those of ratio 128. */
+typedef struct ds4_block {
+    ds4_view cold, warm;
+} ds4_block;
 
 /* The form of all sessions' state. */
 typedef struct ds4_kv_layout {
@@ -53,7 +59,8 @@ typedef struct ds4_kv_layout {
     uint32_t n_window;
     bool     exact;                 /* rows are plain float32, no rounding (diagnostic) */
     uint64_t row_bytes, irow_bytes;
-    uint64_t block_bytes, tail_bytes;
+    uint64_t cold_bytes, warm_bytes;    /* of a block */
+    uint64_t tail_bytes;
     uint32_t n_layers;
     const ds4_kv_layer *layer;      /* [n_layers] */
 } ds4_kv_layout;
@@ -63,7 +70,7 @@ typedef struct ds4_span {
     uint32_t        first, n;
     uint32_t        pos;            /* position of the first of them */
     ds4_view        tail;
-    const ds4_view *blocks;         /* block b holds the rows of tokens 256b .. 256b + 255 */
+    const ds4_block *blocks;        /* block b holds the rows of tokens 256b .. 256b + 255 */
 } ds4_span;
 
 typedef struct ds4_batch {

@@ -55,6 +55,7 @@ static ds4_status open_parts(ds4_engine *e, const ds4_engine_options *opt, ds4_e
     DS4_TRY(ds4_vocab_from_gguf(e->model.file, &e->vocab, err));
     DS4_TRY(read_info(e, opt->model_path, err));
 
+    ds4_block_pool_init(&e->blocks, e->model.backend, e->model.dev, &e->model.kv);
     const uint32_t n = e->model.max_batch;
     e->token = malloc(n * sizeof *e->token);
     e->pos = malloc(n * sizeof *e->pos);
@@ -86,6 +87,7 @@ void ds4_engine_close(ds4_engine *e)
     free(e->pos);
     free(e->span_of);
     free(e->span);
+    ds4_block_pool_clear(&e->blocks);
     ds4_vocab_free(e->vocab);
     ds4_model_unload(&e->model);
     free(e->path);
@@ -158,8 +160,9 @@ static ds4_status make_batch(ds4_engine *e, const ds4_work *work, uint32_t n_wor
         }
         ds4_session *s = w->session;
         s->in_step = e->step;
+        ds4_session_grow(s, w->n_tokens);
         e->span[i] = (ds4_span){ .first = n, .n = w->n_tokens, .pos = s->pos,
-                                 .tail = { s->tail, 0 }, .blocks = s->blocks };
+                                 .tail = { s->tail, 0 }, .blocks = s->at };
         for (uint32_t j = 0; j < w->n_tokens; j++, n++) {
             e->token[n] = w->tokens[j];
             e->pos[n] = s->pos + j;

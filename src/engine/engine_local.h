@@ -1,8 +1,10 @@
-/* engine_local.h - the inside of engines and sessions; for src/engine only. */
+/* engine_local.h - the inside of engines, sessions and snapshots; for src/engine only. */
 #ifndef DS4_ENGINE_LOCAL_H
 #define DS4_ENGINE_LOCAL_H
 
+#include "engine/block_pool.h"
 #include "engine/watch.h"
+#include "model/kv_tail.h"
 #include "model/model.h"
 
 struct ds4_engine {
@@ -11,7 +13,7 @@ struct ds4_engine {
     ds4_model_info  info;
     char           *path, *name;
     ds4_model_watch watch;
-    uint32_t        n_sessions;
+    ds4_block_pool  blocks;
     uint32_t        step;           /* counts steps, to find a session named twice in one */
     /* The batch under construction, [max_batch] each. */
     int32_t        *token;
@@ -20,12 +22,30 @@ struct ds4_engine {
 };
 
 struct ds4_session {
-    ds4_engine *engine;
-    uint32_t    n_ctx, pos;
-    uint32_t    in_step;            /* last step that named this session */
-    int32_t    *tokens;             /* [n_ctx] */
-    ds4_buf    *tail, *pool;
-    ds4_view   *blocks;             /* [ds4_kv_blocks(n_ctx)] parts of pool */
+    ds4_engine    *engine;
+    uint32_t       n_ctx, pos;
+    uint32_t       in_step;         /* last step that named this session */
+    int32_t       *tokens;          /* [n_ctx] */
+    ds4_buf       *tail;
+    uint32_t       n_blocks;        /* held; those of whole 256 tokens may be shared */
+    ds4_kv_block **block;           /* [ds4_kv_blocks(n_ctx)] */
+    ds4_block     *at;              /* [ds4_kv_blocks(n_ctx)] the same as views, for the backend */
 };
+
+struct ds4_snapshot {
+    ds4_engine    *engine;
+    uint32_t       pos;
+    int32_t       *tokens;          /* [pos] */
+    uint32_t       n_blocks;        /* full ones: pos / 256 */
+    ds4_kv_block **block;
+    uint8_t       *tail;            /* [tail_bytes] as kv_tail.h makes it */
+    uint64_t       tail_bytes;
+};
+
+/* Hold blocks for n more tokens. The pool has them: see ds4_block_pool_promise(). */
+void ds4_session_grow(ds4_session *s, uint32_t n_tokens);
+
+/* Where a session's state lies when it holds pos tokens. */
+ds4_kv_place ds4_session_place(const ds4_session *s, uint32_t pos);
 
 #endif

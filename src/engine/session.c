@@ -9,14 +9,12 @@ static ds4_status open_session(ds4_session *s, ds4_err *err)
     const uint32_t   n_blocks = ds4_kv_blocks(s->n_ctx);
 
     s->tokens = malloc(s->n_ctx * sizeof *s->tokens);
-    s->blocks = malloc(n_blocks * sizeof *s->blocks);
-    if (!s->tokens || !s->blocks) {
+    s->block = malloc(n_blocks * sizeof *s->block);
+    s->at = malloc(n_blocks * sizeof *s->at);
+    if (!s->tokens || !s->block || !s->at) {
         return ds4_fail(err, DS4_E_NOMEM, "no memory for a session of %u tokens", s->n_ctx);
     }
-    DS4_TRY(m->backend->alloc(m->dev, m->kv.tail_bytes, &s->tail, err));
-    DS4_TRY(m->backend->alloc(m->dev, n_blocks * m->kv.block_bytes, &s->pool, err));
-    for (uint32_t i = 0; i < n_blocks; i++) s->blocks[i] = (ds4_view){ s->pool, i * m->kv.block_bytes };
-    return DS4_OK;
+    return m->backend->alloc(m->dev, m->kv.tail_bytes, &s->tail, err);
 }
 
 ds4_status ds4_session_create(ds4_engine *e, uint32_t n_ctx, ds4_session **out, ds4_err *err)
@@ -24,12 +22,14 @@ ds4_status ds4_session_create(ds4_engine *e, uint32_t n_ctx, ds4_session **out, 
     if (n_ctx < 1 || n_ctx > DS4_MAX_CONTEXT) {
         return ds4_fail(err, DS4_E_ARG, "a context of %u tokens, expected 1..%d", n_ctx, DS4_MAX_CONTEXT);
     }
+    DS4_TRY(ds4_block_pool_promise(&e->blocks, ds4_kv_blocks(n_ctx), err));
     ds4_session *s = calloc(1, sizeof *s);
-    if (!s) return ds4_fail(err, DS4_E_NOMEM, "no memory for a session");
+    if (!s) {
+        ds4_block_pool_unpromise(&e->blocks, ds4_kv_blocks(n_ctx));
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for a session");
+    }
     s->engine = e;
     s->n_ctx = n_ctx;
-    e->n_sessions++;
-
     const ds4_status st = open_session(s, err);
     if (st != DS4_OK) {
         ds4_session_free(s);
@@ -43,18 +43,53 @@ void ds4_session_free(ds4_session *s)
 {
     if (!s) return;
     const ds4_model *m = &s->engine->model;
-    m->backend->free(m->dev, s->pool);
+    const uint32_t   n_more = ds4_kv_blocks(s->n_ctx) - s->n_blocks;
+
+    for (uint32_t i = 0; i < s->n_blocks; i++) ds4_block_drop(&s->engine->blocks, s->block[i]);
+    ds4_block_pool_unpromise(&s->engine->blocks, n_more);
     m->backend->free(m->dev, s->tail);
-    s->engine->n_sessions--;
-    free(s->blocks);
+    free(s->at);
+    free(s->block);
     free(s->tokens);
     free(s);
 }
 
-/* Nothing is zeroed: a row or slot is read only once a token of this conversation wrote it. */
+/* Nothing of the tail is zeroed: a row or slot is read only once a token of this
+ * conversation wrote it. */
 void ds4_session_clear(ds4_session *s)
 {
+    ds4_err          ignored;
+    const uint32_t   n = s->n_blocks;
+    ds4_block_pool  *pool = &s->engine->blocks;
+
+    for (uint32_t i = 0; i < n; i++) ds4_block_drop(pool, s->block[i]);
+    s->n_blocks = 0;
     s->pos = 0;
+    /* A snapshot may still hold them; then the promise needs others. Should that fail, the
+     * session keeps less room than it was created with. */
+    if (ds4_block_pool_promise(pool, n, &ignored) != DS4_OK) {
+        const uint32_t most = (ds4_kv_blocks(s->n_ctx) - n) * DS4_BLOCK_TOKENS;
+        s->n_ctx = most < s->n_ctx ? most : s->n_ctx;
+    }
+}
+
+void ds4_session_grow(ds4_session *s, uint32_t n_tokens)
+{
+    const uint32_t n = ds4_kv_blocks(s->pos + n_tokens);
+
+    for (; s->n_blocks < n; s->n_blocks++) {
+        s->block[s->n_blocks] = ds4_block_take(&s->engine->blocks);
+        s->at[s->n_blocks] = s->block[s->n_blocks]->at;
+    }
+}
+
+ds4_kv_place ds4_session_place(const ds4_session *s, uint32_t pos)
+{
+    const ds4_model *m = &s->engine->model;
+    ds4_kv_place     place = { .backend = m->backend, .dev = m->dev, .kv = &m->kv, .tail = { s->tail, 0 } };
+
+    if (pos % DS4_BLOCK_TOKENS) place.last = s->at[pos / DS4_BLOCK_TOKENS];
+    return place;
 }
 
 uint32_t ds4_session_pos(const ds4_session *s)

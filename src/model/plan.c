@@ -67,8 +67,8 @@ static void add_sessions(const ds4_kv_layout *kv, const ds4_engine_options *opt,
 {
     p->n_ctx = opt->plan_ctx ? opt->plan_ctx : DEFAULT_CTX;
     p->n_sessions = opt->plan_sessions ? opt->plan_sessions : 1;
-    p->per_token_kv = (kv->block_bytes + DS4_BLOCK_TOKENS - 1) / DS4_BLOCK_TOKENS;
-    p->kv = p->n_sessions * (kv->tail_bytes + ds4_kv_blocks(p->n_ctx) * kv->block_bytes
+    p->per_token_kv = (kv->cold_bytes + kv->warm_bytes + DS4_BLOCK_TOKENS - 1) / DS4_BLOCK_TOKENS;
+    p->kv = p->n_sessions * (kv->tail_bytes + ds4_kv_blocks(p->n_ctx) * (kv->cold_bytes + kv->warm_bytes)
                              + p->n_ctx * (uint64_t)sizeof(int32_t));
 }
 

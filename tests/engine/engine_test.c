@@ -27,7 +27,7 @@ static volatile long n_allocations;
 
 /* ---- a model and a text ----------------------------------------------------------------------- */
 
-static char    model_path[64];
+static char    model_path[256];
 static int32_t text[4][N_TOKENS];
 
 static int write_model(void **state)
@@ -37,7 +37,7 @@ static int write_model(void **state)
     ds4_rng          rng;
 
     (void)state;
-    snprintf(model_path, sizeof model_path, "/tmp/ds4_engine_test_%ld.gguf", (long)getpid());
+    test_temp_path(model_path, "engine_test.gguf");
     tiny_model_write(&t, model_path);
     ds4_rng_seed(&rng, 11);
     for (int i = 0; i < 4; i++) {
@@ -271,10 +271,10 @@ static void test_every_weight_type_runs(void **state)
 {
     static const uint32_t types[] = { DS4_F32, DS4_F16, DS4_BF16, DS4_Q8_0, DS4_Q2_K, DS4_Q4_K, DS4_Q6_K,
                                       DS4_IQ2_XXS, DS4_MXFP4 };
-    char                  path[64];
+    char                  path[256];
 
     (void)state;
-    snprintf(path, sizeof path, "/tmp/ds4_engine_types_%ld.gguf", (long)getpid());
+    test_temp_path(path, "engine_types.gguf");
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         const tiny_model         t = { .seed = i, .dense = types[i], .gate_up = types[i], .down = types[i],
                                        .precise = types[i], .n_embd = 256 };

@@ -7,7 +7,7 @@
 #include "format/gguf.h"
 #include "support/tiny_model.h"
 
-static char     path[64];
+static char     path[256];
 static uint8_t *bytes;
 static size_t   n_bytes;
 
@@ -16,7 +16,7 @@ static int make_model(void **state)
     const tiny_model t = { .seed = 3, .dense = DS4_F16, .gate_up = DS4_F16, .down = DS4_F16,
                            .precise = DS4_F16, .n_embd = 64 };
     (void)state;
-    snprintf(path, sizeof path, "/tmp/ds4_shape_test_%ld.gguf", (long)getpid());
+    test_temp_path(path, "shape_test.gguf");
     tiny_model_write(&t, path);
     FILE *file = fopen(path, "rb");
     fseek(file, 0, SEEK_END);

@@ -142,7 +142,7 @@ static const uint8_t *row_at(const ds4_dev *dev, const ds4_op_attend *op, const 
         return cpu_at(set->span->tail) + set->layer->raw_off + pos % kv->n_window * kv->row_bytes;
     }
     const uint32_t c = set->chosen ? (uint32_t)set->chosen[i - set->n_raw] : i - set->n_raw;
-    return cpu_block_row(set->span, set->layer->row_off, kv->row_bytes, set->layer->ratio, c);
+    return cpu_kv_row_at(dev->batch, set->span, set->layer, c);
 }
 
 static void unpack_rows(const ds4_dev *dev, const ds4_op_attend *op, const row_set *set, cpu_own *into,

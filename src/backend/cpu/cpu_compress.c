@@ -87,8 +87,8 @@ static void store_row(const compress_job *job, uint32_t c, float *z)
     const ds4_kv_layout *kv = dev->batch->kv;
     const ds4_kv_layer  *layer = &kv->layer[job->op->layer];
     const uint64_t       row_bytes = job->op->index ? kv->irow_bytes : kv->row_bytes;
-    uint8_t             *row = cpu_block_row(job->span, job->op->index ? layer->irow_off : layer->row_off,
-                                             row_bytes, job->ratio, c);
+    uint8_t             *row = job->op->index ? cpu_index_row_at(dev->batch, job->span, layer, c)
+                                              : cpu_kv_row_at(dev->batch, job->span, layer, c);
 
     if (kv->exact) {
         memcpy(row, z, (size_t)row_bytes);

@@ -73,7 +73,7 @@ static void score_rows(const ds4_dev *dev, const ds4_op_select *op, uint32_t t, 
     for (uint64_t r = from; r < to;) {
         const uint64_t in_block = per_block - r % per_block;
         const uint32_t n = (uint32_t)(to - r < in_block ? to - r : in_block);
-        const uint8_t *rows = cpu_block_row(span, layer->irow_off, kv->irow_bytes, layer->ratio, (uint32_t)r);
+        const uint8_t *rows = cpu_index_row_at(dev->batch, span, layer, (uint32_t)r);
 
         if (kv->exact) {
             score_exact(&dev->k, score + r, (const float *)(const void *)query, weight, op->n_heads,

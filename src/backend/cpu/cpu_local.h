@@ -75,11 +75,21 @@ typedef struct cpu_slab {
 void cpu_multiply(const ds4_dev *dev, const cpu_slab *slab, uint64_t from, uint64_t to, float *row);
 
 /* Attention and indexer rows of a session, wherever they lie. */
-static inline uint8_t *cpu_block_row(const ds4_span *span, uint64_t off, uint64_t row_bytes,
-                                     uint32_t ratio, uint32_t i_row)
+static inline uint8_t *cpu_kv_row_at(const ds4_batch *batch, const ds4_span *span,
+                                     const ds4_kv_layer *layer, uint32_t i_row)
 {
-    const uint32_t per_block = DS4_BLOCK_TOKENS / ratio;
-    return cpu_at(span->blocks[i_row / per_block]) + off + (i_row % per_block) * row_bytes;
+    const uint32_t   per_block = DS4_BLOCK_TOKENS / layer->ratio;
+    const ds4_block *b = &span->blocks[i_row / per_block];
+    return cpu_at(layer->ratio == 4 ? b->cold : b->warm) + layer->row_off
+         + i_row % per_block * batch->kv->row_bytes;
+}
+
+static inline uint8_t *cpu_index_row_at(const ds4_batch *batch, const ds4_span *span,
+                                        const ds4_kv_layer *layer, uint32_t i_row)
+{
+    const uint32_t per_block = DS4_BLOCK_TOKENS / layer->ratio;
+    return cpu_at(span->blocks[i_row / per_block].warm) + layer->irow_off
+         + i_row % per_block * batch->kv->irow_bytes;
 }
 
 /* One function for each operation, named after it. */

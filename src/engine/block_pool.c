@@ -1,0 +1,100 @@
+/* block_pool.c - see block_pool.h. */
+#include "engine/block_pool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { SLAB_BLOCKS = 64, PAGE = 4096 };
+
+struct slab {
+    struct slab *next;
+    ds4_buf     *cold, *warm;
+    ds4_kv_block block[SLAB_BLOCKS];
+};
+
+void ds4_block_pool_init(ds4_block_pool *p, const ds4_backend *backend, ds4_dev *dev, const ds4_kv_layout *kv)
+{
+    *p = (ds4_block_pool){
+        .backend = backend, .dev = dev,
+        .cold_bytes = (kv->cold_bytes + PAGE - 1) / PAGE * PAGE,
+        .warm_bytes = (kv->warm_bytes + PAGE - 1) / PAGE * PAGE,
+    };
+}
+
+void ds4_block_pool_clear(ds4_block_pool *p)
+{
+    assert(p->n_in_use == 0);
+    while (p->slabs) {
+        struct slab *s = p->slabs;
+        p->slabs = s->next;
+        p->backend->free(p->dev, s->cold);
+        p->backend->free(p->dev, s->warm);
+        free(s);
+    }
+    *p = (ds4_block_pool){ 0 };
+}
+
+static ds4_status add_slab(ds4_block_pool *p, ds4_err *err)
+{
+    struct slab *s = calloc(1, sizeof *s);
+    if (!s) return ds4_fail(err, DS4_E_NOMEM, "no memory for %d blocks of KV rows", SLAB_BLOCKS);
+
+    ds4_status st = p->backend->alloc(p->dev, SLAB_BLOCKS * p->cold_bytes, &s->cold, err);
+    if (st == DS4_OK) st = p->backend->alloc(p->dev, SLAB_BLOCKS * p->warm_bytes, &s->warm, err);
+    if (st != DS4_OK) {
+        p->backend->free(p->dev, s->cold);
+        free(s);
+        return st;
+    }
+    for (uint32_t i = SLAB_BLOCKS; i-- > 0;) {
+        ds4_kv_block *b = &s->block[i];
+        b->at = (ds4_block){ { s->cold, i * p->cold_bytes }, { s->warm, i * p->warm_bytes } };
+        b->next = p->free;
+        p->free = b;
+    }
+    s->next = p->slabs;
+    p->slabs = s;
+    p->n_total += SLAB_BLOCKS;
+    return DS4_OK;
+}
+
+ds4_status ds4_block_pool_promise(ds4_block_pool *p, uint32_t n, ds4_err *err)
+{
+    while (p->n_total - p->n_in_use < p->n_promised + n) DS4_TRY(add_slab(p, err));
+    p->n_promised += n;
+    return DS4_OK;
+}
+
+void ds4_block_pool_unpromise(ds4_block_pool *p, uint32_t n)
+{
+    assert(n <= p->n_promised);
+    p->n_promised -= n;
+}
+
+ds4_kv_block *ds4_block_take(ds4_block_pool *p)
+{
+    ds4_kv_block *b = p->free;
+
+    assert(b && p->n_promised > 0);
+    p->free = b->next;
+    p->n_promised--;
+    p->n_in_use++;
+    b->refs = 1;
+    return b;
+}
+
+void ds4_block_share(ds4_kv_block *b)
+{
+    b->refs++;
+}
+
+void ds4_block_drop(ds4_block_pool *p, ds4_kv_block *b)
+{
+    assert(b->refs > 0);
+    if (--b->refs > 0) return;
+    p->backend->discard(p->dev, b->at.cold, p->cold_bytes);
+    p->backend->discard(p->dev, b->at.warm, p->warm_bytes);
+    b->next = p->free;
+    p->free = b;
+    p->n_in_use--;
+}

@@ -1,0 +1,181 @@
+/* snapshot.c - a position to come back to: shared blocks, and a copy of the tail. */
+#include "engine/snapshot.h"
+#include "engine/engine_local.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Everything but the blocks' content and the tail's. */
+static ds4_status new_snapshot(ds4_engine *e, const int32_t *tokens, uint32_t pos, ds4_snapshot **out, ds4_err *err)
+{
+    ds4_snapshot *p = calloc(1, sizeof *p);
+
+    if (p) {
+        p->engine = e;
+        p->pos = pos;
+        p->tail_bytes = ds4_kv_tail_bytes(&e->model.kv, pos);
+        p->tokens = malloc((pos + 1) * sizeof *p->tokens);
+        p->block = malloc((pos / DS4_BLOCK_TOKENS + 1) * sizeof *p->block);
+        p->tail = malloc(p->tail_bytes + 1);
+    }
+    if (!p || !p->tokens || !p->block || !p->tail) {
+        ds4_snapshot_free(p);
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for a snapshot at %u tokens", pos);
+    }
+    memcpy(p->tokens, tokens, pos * sizeof *tokens);
+    *out = p;
+    return DS4_OK;
+}
+
+static void share_block(ds4_snapshot *p, ds4_kv_block *b)
+{
+    ds4_block_share(b);
+    p->block[p->n_blocks++] = b;
+}
+
+ds4_status ds4_session_snapshot(ds4_session *s, ds4_snapshot **out, ds4_err *err)
+{
+    const ds4_kv_place place = ds4_session_place(s, s->pos);
+    ds4_snapshot      *p;
+
+    DS4_TRY(new_snapshot(s->engine, s->tokens, s->pos, &p, err));
+    const ds4_status st = ds4_kv_tail_save(&place, s->pos, p->tail, err);
+    if (st != DS4_OK) {
+        ds4_snapshot_free(p);
+        return st;
+    }
+    for (uint32_t i = 0; i < s->pos / DS4_BLOCK_TOKENS; i++) share_block(p, s->block[i]);
+    *out = p;
+    return DS4_OK;
+}
+
+void ds4_snapshot_free(ds4_snapshot *p)
+{
+    if (!p) return;
+    for (uint32_t i = 0; i < p->n_blocks; i++) ds4_block_drop(&p->engine->blocks, p->block[i]);
+    free(p->tail);
+    free(p->block);
+    free(p->tokens);
+    free(p);
+}
+
+uint32_t ds4_snapshot_pos(const ds4_snapshot *p)
+{
+    return p->pos;
+}
+
+const int32_t *ds4_snapshot_tokens(const ds4_snapshot *p)
+{
+    return p->tokens;
+}
+
+ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *err)
+{
+    if (p->engine != s->engine) return ds4_fail(err, DS4_E_ARG, "a snapshot of another engine");
+    if (p->pos > s->n_ctx) {
+        return ds4_fail(err, DS4_E_LIMIT, "a snapshot of %u tokens does not fit a context of %u", p->pos, s->n_ctx);
+    }
+    ds4_session_clear(s);
+    for (uint32_t i = 0; i < p->n_blocks; i++) {
+        ds4_block_share(p->block[i]);
+        s->block[i] = p->block[i];
+        s->at[i] = p->block[i]->at;
+    }
+    s->n_blocks = p->n_blocks;
+    ds4_block_pool_unpromise(&s->engine->blocks, p->n_blocks);
+    memcpy(s->tokens, p->tokens, p->pos * sizeof *p->tokens);
+    ds4_session_grow(s, p->pos);
+
+    const ds4_kv_place place = ds4_session_place(s, p->pos);
+    const ds4_status   st = ds4_kv_tail_load(&place, p->pos, p->tail, err);
+    if (st != DS4_OK) ds4_session_clear(s);
+    else s->pos = p->pos;
+    return st;
+}
+
+/* ---- parts ------------------------------------------------------------------------------------ */
+
+ds4_state_form ds4_engine_state_form(const ds4_engine *e)
+{
+    const ds4_kv_layout *kv = &e->model.kv;
+    return (ds4_state_form){ .version = DS4_KV_TAIL_VERSION, .exact = kv->exact, .block_tokens = DS4_BLOCK_TOKENS,
+                             .block_bytes = kv->cold_bytes + kv->warm_bytes };
+}
+
+uint64_t ds4_engine_tail_bytes(const ds4_engine *e, uint32_t pos)
+{
+    return ds4_kv_tail_bytes(&e->model.kv, pos);
+}
+
+uint32_t ds4_snapshot_n_blocks(const ds4_snapshot *p)
+{
+    return p->n_blocks;
+}
+
+const uint8_t *ds4_snapshot_tail(const ds4_snapshot *p, uint64_t *n_bytes)
+{
+    *n_bytes = p->tail_bytes;
+    return p->tail;
+}
+
+ds4_status ds4_snapshot_block(const ds4_snapshot *p, uint32_t i, uint8_t *bytes, ds4_err *err)
+{
+    const ds4_model *m = &p->engine->model;
+
+    DS4_TRY(m->backend->read(m->dev, p->block[i]->at.cold, bytes, m->kv.cold_bytes, err));
+    return m->backend->read(m->dev, p->block[i]->at.warm, bytes + m->kv.cold_bytes, m->kv.warm_bytes, err);
+}
+
+/* Take a block from the pool outside of a session's promise and fill it. */
+static ds4_status load_block(ds4_snapshot *p, ds4_block_source *source, void *ctx, uint8_t *bytes, ds4_err *err)
+{
+    ds4_engine      *e = p->engine;
+    const ds4_model *m = &e->model;
+
+    DS4_TRY(source(ctx, p->n_blocks, bytes, err));
+    DS4_TRY(ds4_block_pool_promise(&e->blocks, 1, err));
+    ds4_kv_block *b = ds4_block_take(&e->blocks);
+    p->block[p->n_blocks++] = b;
+    DS4_TRY(m->backend->write(m->dev, b->at.cold, bytes, m->kv.cold_bytes, err));
+    return m->backend->write(m->dev, b->at.warm, bytes + m->kv.cold_bytes, m->kv.warm_bytes, err);
+}
+
+static uint32_t common_blocks(const ds4_snapshot *base, const int32_t *tokens, uint32_t pos)
+{
+    uint32_t n = 0;
+
+    if (!base) return 0;
+    while (n < base->n_blocks && (n + 1) * DS4_BLOCK_TOKENS <= pos
+           && memcmp(base->tokens + n * DS4_BLOCK_TOKENS, tokens + n * DS4_BLOCK_TOKENS,
+                     DS4_BLOCK_TOKENS * sizeof *tokens) == 0) {
+        n++;
+    }
+    return n;
+}
+
+ds4_status ds4_snapshot_make(ds4_engine *e, const int32_t *tokens, uint32_t pos, const ds4_snapshot *base,
+                             ds4_block_source *source, void *ctx, const uint8_t *tail, uint64_t tail_bytes,
+                             ds4_snapshot **out, ds4_err *err)
+{
+    const uint64_t want = ds4_kv_tail_bytes(&e->model.kv, pos);
+    ds4_snapshot  *p;
+
+    if (tail_bytes != want) {
+        return ds4_fail(err, DS4_E_FORMAT, "a tail of %llu bytes, expected %llu at %u tokens",
+                        (unsigned long long)tail_bytes, (unsigned long long)want, pos);
+    }
+    DS4_TRY(new_snapshot(e, tokens, pos, &p, err));
+    memcpy(p->tail, tail, tail_bytes);
+    for (uint32_t i = 0, n = common_blocks(base, tokens, pos); i < n; i++) share_block(p, base->block[i]);
+
+    uint8_t   *bytes = malloc(ds4_engine_state_form(e).block_bytes + 1);
+    ds4_status st = bytes ? DS4_OK : ds4_fail(err, DS4_E_NOMEM, "no memory for a block of KV rows");
+    while (st == DS4_OK && p->n_blocks < pos / DS4_BLOCK_TOKENS) st = load_block(p, source, ctx, bytes, err);
+    free(bytes);
+    if (st != DS4_OK) {
+        ds4_snapshot_free(p);
+        return st;
+    }
+    *out = p;
+    return DS4_OK;
+}

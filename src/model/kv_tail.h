@@ -1,0 +1,31 @@
+/* kv_tail.h - the tail of a session as bytes: what makes its position resumable.
+ *
+ * Beside the full blocks a position needs the raw windows, the tokens that wait in the
+ * compressors, and the rows of the unfinished block. Only what a later token can read is
+ * written, in one order for saving and restoring. At a multiple of 128 a tail of V4 Flash
+ * has 3.6 MB. Source: docs/MODEL.md section 6. */
+#ifndef DS4_MODEL_KV_TAIL_H
+#define DS4_MODEL_KV_TAIL_H
+
+#include "backend/backend.h"
+
+/* Changes whenever the bytes would be read differently. */
+enum { DS4_KV_TAIL_VERSION = 1 };
+
+uint64_t ds4_kv_tail_bytes(const ds4_kv_layout *kv, uint32_t pos);
+
+/* A session's state on a device. */
+typedef struct ds4_kv_place {
+    const ds4_backend   *backend;
+    ds4_dev             *dev;
+    const ds4_kv_layout *kv;
+    ds4_view             tail;
+    ds4_block            last;      /* the unfinished block; not touched if pos is a multiple of 256 */
+} ds4_kv_place;
+
+/* Copy the tail at pos out of a session, or into one. bytes [ds4_kv_tail_bytes(kv, pos)].
+ * Returns DS4_OK; DS4_E_DEVICE.                                                        */
+DS4_MUST_CHECK ds4_status ds4_kv_tail_save(const ds4_kv_place *from, uint32_t pos, uint8_t *bytes, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_kv_tail_load(const ds4_kv_place *to, uint32_t pos, const uint8_t *bytes, ds4_err *err);
+
+#endif
