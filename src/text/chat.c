@@ -261,8 +261,8 @@ static ds4_status add_blocks(chat *c, const turn *t)
         if (result) ds4_segments_own(c->out, "<tool_result>");
         add_content(c, m);
         if (result) ds4_segments_own(c->out, "</tool_result>");
-        DS4_TRY(add_extras(c, m));
     }
+    for (uint32_t i = 0; i < t->n_blocks; i++) DS4_TRY(add_extras(c, c->blocks[t->first + i].m));
     return DS4_OK;
 }
 

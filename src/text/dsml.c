@@ -23,6 +23,7 @@ struct ds4_dsml {
     size_t           section;           /* where the reasoning or the content began */
     size_t           value;             /* where the open value began */
     size_t           value_done;        /* its bytes before here were handed on */
+    size_t           opened;            /* where the first tag of the block begins */
     size_t           settled;           /* behind the last complete invoke */
     phase            phase;
     bool             real, wrapped;     /* of the open block: see ds4_dsml_tag */
@@ -170,6 +171,7 @@ static void refuse_block(ds4_dsml *r)
     if (r->n_builds == 0 || thinking(r)) {
         while (r->n_builds > 0) drop_last_call(r);
         if (!thinking(r)) r->result.state = DS4_DSML_CONTENT;
+        if (r->at <= r->opened) r->at = r->opened + 1;          /* not the same block again */
         return;
     }
     r->result.oddities |= r->block_oddities;
@@ -414,11 +416,12 @@ static bool read_sign(ds4_dsml *r, size_t at)
     }
 }
 
-/* A block without the special token must begin a line, as quoting in prose rarely does. */
+/* A block without the special token must be wrapped and begin a line, as quotations in prose
+ * rarely do. */
 static bool may_open(const ds4_dsml *r, size_t at, const ds4_dsml_tag *tag)
 {
     if (tag->real) return true;
-    return !thinking(r) && (at == r->section || r->text.bytes.data[at - 1] == '\n');
+    return !thinking(r) && tag->wrapped && (at == r->section || r->text.bytes.data[at - 1] == '\n');
 }
 
 static void open_block(ds4_dsml *r, size_t at, const ds4_dsml_tag *tag)
@@ -430,6 +433,7 @@ static void open_block(ds4_dsml *r, size_t at, const ds4_dsml_tag *tag)
     note_tag(r, tag);
     r->real = tag->real;
     r->wrapped = tag->wrapped;
+    r->opened = at;
     r->settled = begin;
     r->phase = PHASE_BETWEEN;
     if (!thinking(r)) r->result.state = DS4_DSML_CALLS;

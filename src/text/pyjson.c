@@ -310,14 +310,14 @@ static bool same_name(const ds4_str *out, const member *a, const member *b)
            memcmp(out->data + a->begin, out->data + b->begin, a->name_bytes) == 0;
 }
 
-/* The members of an object that ends now, at `begin` in the output. If names repeat, write
+/* The members, two or more, of an object that ends now, at `begin` in the output. If names repeat, write
  * it again: the first gives the place, the last the value. */
 static ds4_status settle_names(reader *r, size_t begin, member *m, size_t n)
 {
     ds4_str *out = r->out;
     size_t   n_kept = 0;
 
-    if (n < 2 || out->failed) return DS4_OK;
+    if (out->failed) return DS4_OK;
     member *sorted = malloc(n * 2 * sizeof *sorted);
     if (!sorted) return ds4_fail(r->err, DS4_E_NOMEM, "no memory for %zu JSON members", n);
     member *kept = sorted + n;                  /* by place; n_bytes 0 where nothing is kept */
@@ -381,7 +381,9 @@ static ds4_status copy_object(reader *r)
             put(r, ", ", 2);
         }
     }
-    if (r->out) DS4_TRY(settle_names(r, begin, r->members + first, r->n_members - first));
+    if (r->n_members > first + 1) {
+        DS4_TRY(settle_names(r, begin, r->members + first, r->n_members - first));
+    }
     r->n_members = first;
     put(r, "}", 1);
     r->depth--;

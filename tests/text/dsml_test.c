@@ -128,6 +128,8 @@ static const expectation CASES[] = {
       "\n\n" OPEN INVOKE("a") "<" D "parameter name=\"t\" string=\"true\">never closed", "", "", DS4_DSML_MALFORMED },
     { false, "\n\n" OPEN INVOKE("a") "bad\n\n" OPEN ONE_CALL CLOSE, "", "\n\n" OPEN INVOKE("a") "bad", "",
       "bash {\"command\": \"ls\"}\n", DS4_DSML_MALFORMED },
+    { false, "\n\n" OPEN "<" D "invoke name=\"a<b\">" EOS, "", "\n\n" OPEN "<" D "invoke name=\"a<b\">", "", "",
+      DS4_DSML_MALFORMED | DS4_DSML_STRAY_SPECIAL },
     /* values */
     { false, "\n\n" OPEN INVOKE("a") STRING("t", "x") STRING("t", "y") END_INVOKE CLOSE, "", "", "",
       "a {\"t\": \"y\"}\n", DS4_DSML_REPEATED },
