@@ -31,14 +31,15 @@ static const expert_choice expert_choices[] = {
 
 typedef struct dense_choice {
     const char *name;
-    uint32_t    dense, fine;
+    uint32_t    dense, wide, fine;
 } dense_choice;
 
 static const dense_choice dense_choices[] = {
-    { "q8",   DS4_Q8_0, DS4_F16 },
-    { "bf16", DS4_BF16, DS4_BF16 },
-    { "f16",  DS4_F16,  DS4_F16 },
-    { "f32",  DS4_F32,  DS4_F32 },
+    { "q8",     DS4_Q8_0, DS4_F16,  DS4_F16 },
+    { "q8-all", DS4_Q8_0, DS4_Q8_0, DS4_F16 },
+    { "bf16",   DS4_BF16, DS4_BF16, DS4_BF16 },
+    { "f16",    DS4_F16,  DS4_F16,  DS4_F16 },
+    { "f32",    DS4_F32,  DS4_F32,  DS4_F32 },
 };
 
 static bool choose_experts(const char *name, convert_options *o)
@@ -58,6 +59,7 @@ static bool choose_dense(const char *name, convert_options *o)
     for (size_t i = 0; i < sizeof dense_choices / sizeof dense_choices[0]; i++) {
         if (strcmp(name, dense_choices[i].name) != 0) continue;
         o->types.dense = dense_choices[i].dense;
+        o->types.wide = dense_choices[i].wide;
         o->types.fine = dense_choices[i].fine;
         return true;
     }
@@ -98,7 +100,7 @@ static int run_convert(int argc, char **argv)
         { DS4_OPTION_TEXT, 'o', "out", "FILE", "model file to write", &o.out, 0, 0, 0 },
         { DS4_OPTION_TEXT, 0, "experts", "TYPE",
           "routed experts: mxfp4 (lossless from FP4), q2, q4, q8, bf16", &experts, 0, 0, 0 },
-        { DS4_OPTION_TEXT, 0, "dense", "TYPE", "all other matrices: q8 (default), bf16, f16, f32",
+        { DS4_OPTION_TEXT, 0, "dense", "TYPE", "all other matrices: q8 (attention, shared experts and head;\nembedding, compressors, indexer F16; default), q8-all (those\ntoo), bf16, f16, f32",
           &dense, 0, 0, 0 },
         { DS4_OPTION_TEXT, 0, "name", "TEXT", "name of the model (default: the folder's)", &o.name, 0,
           0, 0 },

@@ -8,7 +8,7 @@
 #include "format/dtype.h"
 
 /* How a tensor is stored. */
-typedef enum class { VECTOR, FINE, DENSE, TABLE, GATE_UP, DOWN } class;
+typedef enum class { VECTOR, FINE, WIDE, DENSE, TABLE, GATE_UP, DOWN } class;
 
 /* Where a tensor occurs. */
 typedef enum where { ALL, COMP, INDEXED, HASHED, BIAS, MTP } where;
@@ -28,7 +28,7 @@ typedef struct entry {
 } entry;
 
 static const entry globals[] = {
-    { "token_embd",      "embed.weight",  FINE,   N_EMBD, N_VOCAB, ALL },
+    { "token_embd",      "embed.weight",  WIDE,   N_EMBD, N_VOCAB, ALL },
     { "output_norm",     "norm.weight",   VECTOR, N_EMBD, ONE,     ALL },
     { "output",          "head.weight",   DENSE,  N_EMBD, N_VOCAB, ALL },
     { "output_hc_fn",    "hc_head_fn",    FINE,   HC_IN,  N_HC,    ALL },
@@ -49,14 +49,14 @@ static const entry layer[] = {
     { "attn_sinks",              "attn.attn_sink",                       VECTOR,  HEADS,   ONE,     ALL     },
     { "attn_output_a",           "attn.wo_a.weight",                     DENSE,   O_IN,    O_MID,   ALL     },
     { "attn_output_b",           "attn.wo_b.weight",                     DENSE,   O_MID,   N_EMBD,  ALL     },
-    { "attn_compressor_kv",      "attn.compressor.wkv.weight",           FINE,    N_EMBD,  C_OUT,   COMP    },
-    { "attn_compressor_gate",    "attn.compressor.wgate.weight",         FINE,    N_EMBD,  C_OUT,   COMP    },
+    { "attn_compressor_kv",      "attn.compressor.wkv.weight",           WIDE,    N_EMBD,  C_OUT,   COMP    },
+    { "attn_compressor_gate",    "attn.compressor.wgate.weight",         WIDE,    N_EMBD,  C_OUT,   COMP    },
     { "attn_compressor_ape",     "attn.compressor.ape",                  FINE,    C_OUT,   RATIO,   COMP    },
     { "attn_compressor_norm",    "attn.compressor.norm.weight",          VECTOR,  HEAD,    ONE,     COMP    },
-    { "indexer.attn_q_b",        "attn.indexer.wq_b.weight",             FINE,    Q_RANK,  INDEX_Q, INDEXED },
+    { "indexer.attn_q_b",        "attn.indexer.wq_b.weight",             WIDE,    Q_RANK,  INDEX_Q, INDEXED },
     { "indexer.proj",            "attn.indexer.weights_proj.weight",     FINE,    N_EMBD,  INDEX_N, INDEXED },
-    { "indexer_compressor_kv",   "attn.indexer.compressor.wkv.weight",   FINE,    N_EMBD,  I_OUT,   INDEXED },
-    { "indexer_compressor_gate", "attn.indexer.compressor.wgate.weight", FINE,    N_EMBD,  I_OUT,   INDEXED },
+    { "indexer_compressor_kv",   "attn.indexer.compressor.wkv.weight",   WIDE,    N_EMBD,  I_OUT,   INDEXED },
+    { "indexer_compressor_gate", "attn.indexer.compressor.wgate.weight", WIDE,    N_EMBD,  I_OUT,   INDEXED },
     { "indexer_compressor_ape",  "attn.indexer.compressor.ape",          FINE,    I_OUT,   RATIO,   INDEXED },
     { "indexer_compressor_norm", "attn.indexer.compressor.norm.weight",  VECTOR,  INDEX,   ONE,     INDEXED },
     { "hc_ffn_fn",               "hc_ffn_fn",                            FINE,    HC_IN,   HC_OUT,  ALL     },
@@ -132,6 +132,7 @@ static uint32_t wanted_type(const planner *p, class kind)
     switch (kind) {
     case VECTOR:     return DS4_F32;
     case FINE:       return p->is_mtp ? DS4_F32 : p->types->fine;
+    case WIDE:       return p->types->wide;
     case DENSE:      return p->types->dense;
     case TABLE:      return DS4_I32;
     case GATE_UP:    return p->types->gate_up;

@@ -12,7 +12,8 @@
 typedef struct recipe {
     uint32_t gate_up, down;     /* routed experts */
     uint32_t dense;             /* attention, shared experts, output */
-    uint32_t fine;              /* embedding, router, hyper-connections, compressors, indexer */
+    uint32_t wide;              /* embedding, and the projections of compressors and indexer */
+    uint32_t fine;              /* router, hyper-connections, small tensors of the same parts */
 } recipe;
 
 /* One tensor to write. */
