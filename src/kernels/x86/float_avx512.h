@@ -9,6 +9,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 #if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed"       /* sanitizers prevent unrolling */
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")

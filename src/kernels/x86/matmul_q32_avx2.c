@@ -114,8 +114,9 @@ INLINE void block_sums(__m256 sum[2], const block32 *b, const ds4_q32 *const x[2
                 else four[i] = j == 4 * h ? pairs : _mm256_add_epi16(four[i], pairs);
             }
         }
+        if (is_q8) continue;
         UNROLL
-        for (int i = 0; i < n && !is_q8; i++) part[i] = _mm256_add_epi32(part[i], _mm256_madd_epi16(four[i], ones));
+        for (int i = 0; i < n; i++) part[i] = _mm256_add_epi32(part[i], _mm256_madd_epi16(four[i], ones));
     }
     UNROLL
     for (int i = 0; i < n; i++) {
