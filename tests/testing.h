@@ -37,7 +37,8 @@ static inline const char *test_shared_path(const char *name)
 static inline void test_temp_path(char path[256], const char *name)
 {
     const char *out = getenv("OUT");
-    snprintf(path, 256, "%.160s/%ld.%.60s", out && access(out, W_OK) == 0 ? out : "build", (long)getpid(), name);
+    snprintf(path, 256, "%.160s/%ld.%.60s", out && access(out, W_OK) == 0 ? out : "build",
+             (long)getpid(), name);
 }
 
 #define TEST_MAIN(tests)                                          \

@@ -25,7 +25,8 @@ typedef struct ds4_block_pool {
     uint32_t           n_total, n_in_use, n_promised;
 } ds4_block_pool;
 
-void ds4_block_pool_init(ds4_block_pool *p, const ds4_backend *backend, ds4_dev *dev, const ds4_kv_layout *kv);
+void ds4_block_pool_init(ds4_block_pool *p, const ds4_backend *backend, ds4_dev *dev,
+                         const ds4_kv_layout *kv);
 void ds4_block_pool_clear(ds4_block_pool *p);       /* all blocks must have been dropped */
 
 /* Promise n more blocks, or take a promise back; the pool grows to keep all promises.

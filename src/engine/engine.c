@@ -135,7 +135,8 @@ static ds4_status check_work(ds4_engine *e, const ds4_work *w, ds4_err *err)
     if (s->in_step == e->step) return ds4_fail(err, DS4_E_ARG, "a session appears twice in one step");
     if (w->n_tokens == 0) return ds4_fail(err, DS4_E_ARG, "a session appears in a step without tokens");
     if (w->n_tokens > s->n_ctx - s->pos) {
-        return ds4_fail(err, DS4_E_LIMIT, "the context of %u tokens is full: it holds %u, and %u more were given",
+        return ds4_fail(err, DS4_E_LIMIT,
+                        "the context of %u tokens is full: it holds %u, and %u more were given",
                         s->n_ctx, s->pos, w->n_tokens);
     }
     for (uint32_t i = 0; i < w->n_tokens; i++) {
@@ -147,7 +148,8 @@ static ds4_status check_work(ds4_engine *e, const ds4_work *w, ds4_err *err)
     return DS4_OK;
 }
 
-static ds4_status make_batch(ds4_engine *e, const ds4_work *work, uint32_t n_work, ds4_batch *out, ds4_err *err)
+static ds4_status make_batch(ds4_engine *e, const ds4_work *work, uint32_t n_work, ds4_batch *out,
+                             ds4_err *err)
 {
     uint32_t n = 0;
 

@@ -26,7 +26,8 @@ static int32_t most_likely(const float *logits, uint32_t n)
 
 /* Keep what can be drawn at all: within reach of the most likely by min-p, or with
  * min-p 0 whatever is not smaller than the smallest double step beside it. */
-static uint32_t gather(const float *logits, uint32_t n_vocab, float top, const ds4_sampling *how, ds4_candidate *out)
+static uint32_t gather(const float *logits, uint32_t n_vocab, float top, const ds4_sampling *how,
+                       ds4_candidate *out)
 {
     const float reach = how->min_p > 0.0f ? -logf(how->min_p) : 50.0f;
     const float least = top - reach * how->temperature;

@@ -114,11 +114,14 @@ ds4_status ds4_session_prefill(ds4_session *s, const ds4_prefill *p, ds4_err *er
 
     if (p->n_tokens == 0) return ds4_fail(err, DS4_E_ARG, "a prefill without tokens");
     if (p->n_tokens > s->n_ctx - s->pos) {
-        return ds4_fail(err, DS4_E_LIMIT, "a prompt of %u tokens does not fit: the context of %u tokens holds %u"
-                        " already", p->n_tokens, s->n_ctx, s->pos);
+        return ds4_fail(err, DS4_E_LIMIT,
+                        "a prompt of %u tokens does not fit: the context of %u tokens holds %u"
+                        " already",
+                        p->n_tokens, s->n_ctx, s->pos);
     }
     for (uint32_t done = 0; done < p->n_tokens;) {
-        if (p->cancel && p->cancel->stop) return ds4_fail(err, DS4_E_CANCELLED, "stopped after %u tokens", done);
+        if (p->cancel && p->cancel->stop)
+            return ds4_fail(err, DS4_E_CANCELLED, "stopped after %u tokens", done);
         const uint32_t left = p->n_tokens - done, n = left < chunk ? left : chunk;
         const ds4_work work = { .session = s, .tokens = p->tokens + done, .n_tokens = n,
                                 .logits = n == left ? p->logits : NULL };

@@ -6,7 +6,8 @@
 #include <string.h>
 
 /* Everything but the blocks' content and the tail's. */
-static ds4_status new_snapshot(ds4_engine *e, const int32_t *tokens, uint32_t pos, ds4_snapshot **out, ds4_err *err)
+static ds4_status new_snapshot(ds4_engine *e, const int32_t *tokens, uint32_t pos,
+                               ds4_snapshot **out, ds4_err *err)
 {
     ds4_snapshot *p = calloc(1, sizeof *p);
 
@@ -73,7 +74,8 @@ ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *e
 {
     if (p->engine != s->engine) return ds4_fail(err, DS4_E_ARG, "a snapshot of another engine");
     if (p->pos > s->n_ctx) {
-        return ds4_fail(err, DS4_E_LIMIT, "a snapshot of %u tokens does not fit a context of %u", p->pos, s->n_ctx);
+        return ds4_fail(err, DS4_E_LIMIT, "a snapshot of %u tokens does not fit a context of %u",
+                        p->pos, s->n_ctx);
     }
     ds4_session_clear(s);
     for (uint32_t i = 0; i < p->n_blocks; i++) {
@@ -98,7 +100,9 @@ ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *e
 ds4_state_form ds4_engine_state_form(const ds4_engine *e)
 {
     const ds4_kv_layout *kv = &e->model.kv;
-    return (ds4_state_form){ .version = DS4_KV_TAIL_VERSION, .exact = kv->exact, .block_tokens = DS4_BLOCK_TOKENS,
+    return (ds4_state_form){ .version = DS4_KV_TAIL_VERSION,
+                             .exact = kv->exact,
+                             .block_tokens = DS4_BLOCK_TOKENS,
                              .block_bytes = kv->cold_bytes + kv->warm_bytes };
 }
 
@@ -127,7 +131,8 @@ ds4_status ds4_snapshot_block(const ds4_snapshot *p, uint32_t i, uint8_t *bytes,
 }
 
 /* Take a block from the pool outside of a session's promise and fill it. */
-static ds4_status load_block(ds4_snapshot *p, ds4_block_source *source, void *ctx, uint8_t *bytes, ds4_err *err)
+static ds4_status load_block(ds4_snapshot *p, ds4_block_source *source, void *ctx, uint8_t *bytes,
+                             ds4_err *err)
 {
     ds4_engine      *e = p->engine;
     const ds4_model *m = &e->model;

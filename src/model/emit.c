@@ -32,8 +32,18 @@ void ds4_emit_enter(ds4_emitter *e, const char *name, int32_t layer, const ds4_h
     ds4_emit_product(ds4_emit(e, DS4_OP_PROJECT, "hc.mix", layer), &hc->fn, h, b->mix, true);
     ds4_op *op = ds4_emit(e, DS4_OP_HC_ENTER, name, layer);
     op->hc_enter = (ds4_op_hc_enter){
-        .n_hc = s->n_hc, .n_embd = s->n_embd, .n_iters = s->hc_iters, .norm_eps = s->norm_eps, .hc_eps = s->hc_eps,
-        .scale = hc->scale, .base = hc->base, .norm = norm, .h = h, .m = b->mix, .a = b->a, .gate = b->gate,
+        .n_hc = s->n_hc,
+        .n_embd = s->n_embd,
+        .n_iters = s->hc_iters,
+        .norm_eps = s->norm_eps,
+        .hc_eps = s->hc_eps,
+        .scale = hc->scale,
+        .base = hc->base,
+        .norm = norm,
+        .h = h,
+        .m = b->mix,
+        .a = b->a,
+        .gate = b->gate,
     };
     op->out = b->a;
     op->n_out = s->n_embd;

@@ -29,8 +29,9 @@ typedef struct ds4_step_buffers {
 } ds4_step_buffers;
 
 /* Allocate them for max_batch tokens. Returns DS4_OK; DS4_E_NOMEM. */
-DS4_MUST_CHECK ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4_shape *s, const ds4_kv_layout *kv,
-                                                uint32_t max_batch, const ds4_backend *backend, ds4_dev *dev,
+DS4_MUST_CHECK ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4_shape *s,
+                                                const ds4_kv_layout *kv, uint32_t max_batch,
+                                                const ds4_backend *backend, ds4_dev *dev,
                                                 ds4_err *err);
 
 uint64_t ds4_step_buffers_bytes(const ds4_shape *s, const ds4_kv_layout *kv, uint32_t max_batch);

@@ -39,13 +39,19 @@ static void emit_queries(ds4_emitter *e, const ds4_layer_weights *l, uint32_t la
     if (s->ratio[layer] == 4 && e->with_index) ds4_emit_product(op, &l->index_q, b->qr, b->iq, false);
 
     op = ds4_emit(e, DS4_OP_HEADS, "attn.q", (int32_t)layer);
-    op->heads = (ds4_op_heads){ .n_heads = s->n_heads, .n_head = s->n_head, .n_rot = s->n_rot, .eps = s->norm_eps,
-                                .angles = angles, .q = b->q };
+    op->heads = (ds4_op_heads){ .n_heads = s->n_heads,
+                                .n_head = s->n_head,
+                                .n_rot = s->n_rot,
+                                .eps = s->norm_eps,
+                                .angles = angles,
+                                .q = b->q };
     op->out = b->q;
     op->n_out = s->n_heads * s->n_head;
 
     op = ds4_emit(e, DS4_OP_KV_ROW, "attn.kv", (int32_t)layer);
-    op->kv_row = (ds4_op_kv_row){ .eps = s->norm_eps, .w = l->kv_norm, .angles = angles, .x = b->kv, .rows = b->rows };
+    op->kv_row = (ds4_op_kv_row){
+        .eps = s->norm_eps, .w = l->kv_norm, .angles = angles, .x = b->kv, .rows = b->rows
+    };
     op->out = b->kv;
     op->n_out = s->n_head;
 }
@@ -55,12 +61,20 @@ static void emit_compressor(ds4_emitter *e, const ds4_compressor_weights *c, uin
 {
     const ds4_shape        *s = e->s;
     const ds4_step_buffers *b = e->b;
-    ds4_op                 *op = ds4_emit(e, DS4_OP_COMPRESS, index ? "index.compress" : "attn.compress", (int32_t)layer);
+    ds4_op                 *op =
+        ds4_emit(e, DS4_OP_COMPRESS, index ? "index.compress" : "attn.compress", (int32_t)layer);
 
     op->compress = (ds4_op_compress){
-        .layer = layer, .index = index, .n = index ? s->n_index : s->n_head, .n_rot = s->n_rot, .eps = s->norm_eps,
-        .ape = c->ape, .norm = c->norm, .freq = e->w->freq_compressed,
-        .k = index ? b->ik : b->ck, .s = index ? b->is : b->cs,
+        .layer = layer,
+        .index = index,
+        .n = index ? s->n_index : s->n_head,
+        .n_rot = s->n_rot,
+        .eps = s->norm_eps,
+        .ape = c->ape,
+        .norm = c->norm,
+        .freq = e->w->freq_compressed,
+        .k = index ? b->ik : b->ck,
+        .s = index ? b->is : b->cs,
     };
 }
 

@@ -13,9 +13,16 @@ void ds4_emit_experts(ds4_emitter *e, uint32_t layer)
 
     op = ds4_emit(e, DS4_OP_ROUTE, "ffn.route", (int32_t)layer);
     op->route = (ds4_op_route){
-        .n_experts = s->n_experts, .n_used = s->n_used, .scale = s->expert_scale, .normalize = s->expert_normalize,
-        .by_token = layer < s->n_hash, .bias = l->router_bias, .table = l->token_experts,
-        .logits = b->logits_r, .expert = b->expert, .weight = b->weight,
+        .n_experts = s->n_experts,
+        .n_used = s->n_used,
+        .scale = s->expert_scale,
+        .normalize = s->expert_normalize,
+        .by_token = layer < s->n_hash,
+        .bias = l->router_bias,
+        .table = l->token_experts,
+        .logits = b->logits_r,
+        .expert = b->expert,
+        .weight = b->weight,
     };
     op->out = b->weight;
     op->n_out = s->n_used;

@@ -27,7 +27,8 @@ void ds4_kv_layout_make(const ds4_shape *s, bool exact, ds4_kv_layer *layers, ds
         if (ratio == 0) continue;
         /* Values and scores of the last two windows of ratio 4, or of one of ratio 128. */
         l->comp_off = take(&out->tail_bytes, (ratio == 4 ? 8 * 2 : 128) * 2ull * s->n_head * sizeof(float));
-        l->row_off = take(ratio == 4 ? &out->cold_bytes : &out->warm_bytes, DS4_BLOCK_TOKENS / ratio * out->row_bytes);
+        l->row_off = take(ratio == 4 ? &out->cold_bytes : &out->warm_bytes,
+                          DS4_BLOCK_TOKENS / ratio * out->row_bytes);
         if (ratio != 4) continue;
         l->icomp_off = take(&out->tail_bytes, 8 * 2 * 2ull * s->n_index * sizeof(float));
         l->irow_off = take(&out->warm_bytes, DS4_BLOCK_TOKENS / ratio * out->irow_bytes);

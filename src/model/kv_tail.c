@@ -62,7 +62,8 @@ static void layer(walk *w, const ds4_kv_layer *l, uint32_t pos)
     const ds4_view       cold = w->place ? w->place->last.cold : (ds4_view){ 0 };
     const ds4_view       warm = w->place ? w->place->last.warm : (ds4_view){ 0 };
 
-    ring(w, l->raw_off, pos > kv->n_window ? pos - kv->n_window : 0, pos, kv->n_window, kv->row_bytes, kv->row_bytes);
+    ring(w, l->raw_off, pos > kv->n_window ? pos - kv->n_window : 0, pos, kv->n_window,
+         kv->row_bytes, kv->row_bytes);
     if (l->ratio == 0) return;
     compressor(w, l->comp_off, l->ratio, kv->n_nope + kv->n_rot, pos);
     piece(w, l->ratio == 4 ? cold : warm, l->row_off, in_block / l->ratio * kv->row_bytes);

@@ -25,7 +25,9 @@ typedef struct ds4_kv_place {
 
 /* Copy the tail at pos out of a session, or into one. bytes [ds4_kv_tail_bytes(kv, pos)].
  * Returns DS4_OK; DS4_E_DEVICE.                                                        */
-DS4_MUST_CHECK ds4_status ds4_kv_tail_save(const ds4_kv_place *from, uint32_t pos, uint8_t *bytes, ds4_err *err);
-DS4_MUST_CHECK ds4_status ds4_kv_tail_load(const ds4_kv_place *to, uint32_t pos, const uint8_t *bytes, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_kv_tail_save(const ds4_kv_place *from, uint32_t pos, uint8_t *bytes,
+                                           ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_kv_tail_load(const ds4_kv_place *to, uint32_t pos,
+                                           const uint8_t *bytes, ds4_err *err);
 
 #endif

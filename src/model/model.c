@@ -6,11 +6,14 @@
 #include <math.h>
 #include <stdlib.h>
 
-static ds4_status new_list(ds4_op_list *list, const ds4_model *m, ds4_emitter *e, uint32_t capacity, ds4_err *err)
+static ds4_status new_list(ds4_op_list *list, const ds4_model *m, ds4_emitter *e, uint32_t capacity,
+                           ds4_err *err)
 {
     list->op = calloc(capacity, sizeof *list->op);
     if (!list->op) return ds4_fail(err, DS4_E_NOMEM, "no memory for a list of %u operations", capacity);
-    *e = (ds4_emitter){ .s = &m->shape, .w = &m->weights, .b = &m->buffers, .op = list->op, .capacity = capacity };
+    *e = (ds4_emitter){
+        .s = &m->shape, .w = &m->weights, .b = &m->buffers, .op = list->op, .capacity = capacity
+    };
     return DS4_OK;
 }
 
@@ -31,10 +34,12 @@ static ds4_status write_lists(ds4_model *m, ds4_err *err)
 }
 
 /* What the file's directory says: shape, layout of the state, limits, plan. */
-static ds4_status read_directory(ds4_model *m, const ds4_engine_options *opt, ds4_limits *limits, ds4_err *err)
+static ds4_status read_directory(ds4_model *m, const ds4_engine_options *opt, ds4_limits *limits,
+                                 ds4_err *err)
 {
     m->max_batch = ds4_plan_batch(opt);
-    if (m->max_batch > 4096) return ds4_fail(err, DS4_E_ARG, "a batch of %u tokens, expected 1..4096", m->max_batch);
+    if (m->max_batch > 4096)
+        return ds4_fail(err, DS4_E_ARG, "a batch of %u tokens, expected 1..4096", m->max_batch);
 
     DS4_TRY(ds4_gguf_open(opt->model_path, &m->file, err));
     DS4_TRY(ds4_shape_read(m->file, &m->shape, err));
@@ -149,8 +154,10 @@ ds4_status ds4_model_logits(ds4_model *m, const ds4_batch *batch, const uint32_t
         at.off += (uint64_t)i * m->buffers.logits.stride * sizeof(float);
         DS4_TRY(m->backend->read(m->dev, at, logits[i], n_vocab * sizeof(float), err));
         if (!all_finite(logits[i], n_vocab)) {
-            return ds4_fail(err, DS4_E_DEVICE, "the model produced a number that is not finite at position %u;"
-                            " the file may be damaged", batch->pos[row[i]]);
+            return ds4_fail(err, DS4_E_DEVICE,
+                            "the model produced a number that is not finite at position %u;"
+                            " the file may be damaged",
+                            batch->pos[row[i]]);
         }
     }
     return DS4_OK;

@@ -118,11 +118,14 @@ static void advise(const ds4_engine_options *opt, ds4_plan *p)
         const uint64_t n = (p->budget - without_kv) / per_token;
         snprintf(what, sizeof what, "--ctx %" PRIu64 " would fit", n / 256 * 256);
     } else {
-        snprintf(what, sizeof what, "at least %.1f GB are needed", gb(p->dense + p->scratch + least_cache(p)));
+        snprintf(what, sizeof what, "at least %.1f GB are needed",
+                 gb(p->dense + p->scratch + least_cache(p)));
     }
     snprintf(p->advice, sizeof p->advice,
-             "%.1f GB are needed (weights %.1f, experts %.1f, KV for %u tokens %.1f, scratch %.1f) and %.1f GB may be"
-             " used%s: %s", gb(p->total), gb(p->dense), gb(p->stream ? p->expert_cache : p->experts), p->n_ctx,
+             "%.1f GB are needed (weights %.1f, experts %.1f, KV for %u tokens %.1f, scratch %.1f) "
+             "and %.1f GB may be"
+             " used%s: %s",
+             gb(p->total), gb(p->dense), gb(p->stream ? p->expert_cache : p->experts), p->n_ctx,
              gb(p->kv), gb(p->scratch), gb(p->budget), opt->mem_bytes ? " (--mem)" : "", what);
 }
 

@@ -142,8 +142,9 @@ static ds4_status read_clamps(const ds4_gguf *g, const char *key, ds4_shape *s, 
     }
     for (uint32_t i = 0; st == DS4_OK && i < s->n_layers; i++) {
         if (!(clamp[i] > 0.0f) || (check && clamp[i] != s->clamp[i])) {
-            st = ds4_fail(err, DS4_E_UNSUPPORTED, "%s: %s: layer %u has %g, expected %s", ds4_gguf_path(g), key, i,
-                          (double)clamp[i], check ? "the clamp of the routed experts" : "more than 0");
+            st = ds4_fail(err, DS4_E_UNSUPPORTED, "%s: %s: layer %u has %g, expected %s",
+                          ds4_gguf_path(g), key, i, (double)clamp[i],
+                          check ? "the clamp of the routed experts" : "more than 0");
         }
         s->clamp[i] = clamp[i];
     }
@@ -162,8 +163,10 @@ static ds4_status check_relations(const ds4_gguf *g, const ds4_shape *s, ds4_err
                         " up to the head's %u", path, s->n_rot, s->n_head);
     }
     if (s->n_head % 32 != 0 || (n_nope > 64 && n_nope % 64 != 0)) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: heads of %u values with %u rotated: expected a multiple of 32"
-                        " whose unrotated part is at most 64 or a multiple of 64", path, s->n_head, s->n_rot);
+        return ds4_fail(err, DS4_E_UNSUPPORTED,
+                        "%s: heads of %u values with %u rotated: expected a multiple of 32"
+                        " whose unrotated part is at most 64 or a multiple of 64",
+                        path, s->n_head, s->n_rot);
     }
     if (s->n_heads % s->o_groups != 0) {
         return ds4_fail(err, DS4_E_FORMAT, "%s: %u heads in %u output groups do not divide evenly", path,
@@ -193,8 +196,10 @@ static ds4_status read_sizes(const ds4_gguf *g, ds4_shape *s, ds4_err *err)
     DS4_TRY(ds4_gguf_opt_u64(g, "deepseek4.vocab_size", 1, 1u << 24, n_tokens, &value, err));
     s->n_vocab = (uint32_t)value;
     if (value == 0 || (n_tokens && n_tokens != value)) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: deepseek4.vocab_size is %llu, but tokenizer.ggml.tokens has %llu"
-                        " entries", ds4_gguf_path(g), (unsigned long long)value, (unsigned long long)n_tokens);
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s: deepseek4.vocab_size is %llu, but tokenizer.ggml.tokens has %llu"
+                        " entries",
+                        ds4_gguf_path(g), (unsigned long long)value, (unsigned long long)n_tokens);
     }
     DS4_TRY(ds4_gguf_opt_u64(g, "deepseek4.context_length", 1, UINT32_MAX, DS4_MAX_CONTEXT, &value, err));
     s->n_context = value < DS4_MAX_CONTEXT ? (uint32_t)value : DS4_MAX_CONTEXT;

@@ -37,12 +37,14 @@ static bool has_dims(const ds4_gguf_tensor *t, uint64_t d0, uint64_t d1, uint64_
     return t->dim[0] == d0 && t->dim[1] == d1 && t->dim[2] == d2 && t->dim[3] == 1;
 }
 
-static void refuse_dims(binder *b, const char *full, const ds4_gguf_tensor *t, uint64_t d0, uint64_t d1, uint64_t d2)
+static void refuse_dims(binder *b, const char *full, const ds4_gguf_tensor *t, uint64_t d0,
+                        uint64_t d1, uint64_t d2)
 {
-    b->st = ds4_fail(b->err, DS4_E_FORMAT, "%s: tensor \"%s\" is %llu x %llu x %llu, expected %llu x %llu x %llu",
-                     ds4_gguf_path(b->g), full, (unsigned long long)t->dim[0], (unsigned long long)t->dim[1],
-                     (unsigned long long)t->dim[2], (unsigned long long)d0, (unsigned long long)d1,
-                     (unsigned long long)d2);
+    b->st = ds4_fail(b->err, DS4_E_FORMAT,
+                     "%s: tensor \"%s\" is %llu x %llu x %llu, expected %llu x %llu x %llu",
+                     ds4_gguf_path(b->g), full, (unsigned long long)t->dim[0],
+                     (unsigned long long)t->dim[1], (unsigned long long)t->dim[2],
+                     (unsigned long long)d0, (unsigned long long)d1, (unsigned long long)d2);
 }
 
 static ds4_view file_view(const binder *b, const ds4_gguf_tensor *t)
@@ -51,7 +53,8 @@ static ds4_view file_view(const binder *b, const ds4_gguf_tensor *t)
 }
 
 /* n_mats matrices [n_out][n_in]; experts count as active only as far as they are used. */
-static void matrices(binder *b, ds4_matrix *out, const char *name, uint64_t n_in, uint64_t n_out, uint32_t n_mats)
+static void matrices(binder *b, ds4_matrix *out, const char *name, uint64_t n_in, uint64_t n_out,
+                     uint32_t n_mats)
 {
     char full[96];
 
@@ -60,7 +63,8 @@ static void matrices(binder *b, ds4_matrix *out, const char *name, uint64_t n_in
     if (!t) return;
     const ds4_dtype_info *type = ds4_dtype_get(t->dtype);
     if (!type || !type->is_matrix) {
-        b->st = ds4_fail(b->err, DS4_E_UNSUPPORTED, "%s: tensor \"%s\" has type %s, for which there is no product",
+        b->st = ds4_fail(b->err, DS4_E_UNSUPPORTED,
+                         "%s: tensor \"%s\" has type %s, for which there is no product",
                          ds4_gguf_path(b->g), full, type ? type->name : "unknown");
         return;
     }
@@ -68,8 +72,12 @@ static void matrices(binder *b, ds4_matrix *out, const char *name, uint64_t n_in
         refuse_dims(b, full, t, n_in, n_out, n_mats);
         return;
     }
-    *out = (ds4_matrix){ .at = file_view(b, t), .dtype = t->dtype, .n_in = (uint32_t)n_in, .n_out = (uint32_t)n_out,
-                         .n_mats = n_mats, .row_bytes = ds4_row_bytes(t->dtype, n_in) };
+    *out = (ds4_matrix){ .at = file_view(b, t),
+                         .dtype = t->dtype,
+                         .n_in = (uint32_t)n_in,
+                         .n_out = (uint32_t)n_out,
+                         .n_mats = n_mats,
+                         .row_bytes = ds4_row_bytes(t->dtype, n_in) };
     b->w->n_params += n_in * n_out * n_mats;
     b->w->n_params_active += n_in * n_out * (n_mats > 1 ? b->s->n_used : 1);
 }
@@ -104,7 +112,8 @@ static void vectors(binder *b, ds4_view *out, const char *name, uint64_t n, uint
     if (!t) return;
     if (t->dtype != DS4_F32 && t->dtype != DS4_F16 && t->dtype != DS4_BF16) {
         const ds4_dtype_info *type = ds4_dtype_get(t->dtype);
-        b->st = ds4_fail(b->err, DS4_E_UNSUPPORTED, "%s: tensor \"%s\" has type %s, expected F32, F16 or BF16",
+        b->st = ds4_fail(b->err, DS4_E_UNSUPPORTED,
+                         "%s: tensor \"%s\" has type %s, expected F32, F16 or BF16",
                          ds4_gguf_path(b->g), full, type ? type->name : "unknown");
         return;
     }
@@ -147,8 +156,9 @@ static void token_table(binder *b, ds4_view *out, const char *name)
         int32_t expert;
         memcpy(&expert, t->data + i * sizeof expert, sizeof expert);
         if (expert < 0 || (uint32_t)expert >= s->n_experts) {
-            b->st = ds4_fail(b->err, DS4_E_FORMAT, "%s: tensor \"%s\": entry %llu is expert %d, expected 0..%u",
-                             ds4_gguf_path(b->g), full, (unsigned long long)i, expert, s->n_experts - 1);
+            b->st = ds4_fail(
+                b->err, DS4_E_FORMAT, "%s: tensor \"%s\": entry %llu is expert %d, expected 0..%u",
+                ds4_gguf_path(b->g), full, (unsigned long long)i, expert, s->n_experts - 1);
             return;
         }
     }
@@ -266,14 +276,15 @@ static ds4_status map_file(binder *b)
         if (!end || t->data + t->n_bytes > end) end = t->data + t->n_bytes;
     }
     if (!first) {
-        return ds4_fail(b->err, DS4_E_FORMAT, "%s: no tensors: a vocabulary is not a model", ds4_gguf_path(b->g));
+        return ds4_fail(b->err, DS4_E_FORMAT, "%s: no tensors: a vocabulary is not a model",
+                        ds4_gguf_path(b->g));
     }
     b->base = first;
     return b->backend->map(b->dev, first, (uint64_t)(end - first), &b->w->file, b->err);
 }
 
-ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s, const ds4_backend *backend,
-                            ds4_dev *dev, ds4_err *err)
+ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s,
+                            const ds4_backend *backend, ds4_dev *dev, ds4_err *err)
 {
     binder b = { .g = g, .s = s, .backend = backend, .dev = dev, .w = out, .err = err, .st = DS4_OK };
     char   prefix[24];

@@ -54,7 +54,9 @@ static int remove_model(void **state)
 
 static ds4_engine *open_engine(uint32_t n_threads, uint32_t max_batch)
 {
-    const ds4_engine_options opt = { .model_path = model_path, .n_threads = n_threads, .max_batch = max_batch };
+    const ds4_engine_options opt = { .model_path = model_path,
+                                     .n_threads = n_threads,
+                                     .max_batch = max_batch };
     ds4_engine              *e = NULL;
     ds4_err                  err = { 0 };
 
@@ -203,10 +205,16 @@ static void test_refusals_change_nothing(void **state)
 
     (void)state;
     step(e, &(ds4_work){ .session = s, .tokens = text[0], .n_tokens = 40 }, 1);
-    assert_int_equal(ds4_engine_step(e, &(ds4_work){ .session = s, .tokens = bad, .n_tokens = 2 }, 1, &err), DS4_E_ARG);
+    assert_int_equal(
+        ds4_engine_step(e, &(ds4_work){ .session = s, .tokens = bad, .n_tokens = 2 }, 1, &err),
+        DS4_E_ARG);
     assert_non_null(strstr(err.text, "token 272"));
-    assert_int_equal(ds4_engine_step(e, &(ds4_work){ .session = s, .tokens = text[0], .n_tokens = 65 }, 1, &err), DS4_E_ARG);
-    assert_int_equal(ds4_engine_step(e, &(ds4_work){ .session = s, .tokens = text[0], .n_tokens = 0 }, 1, &err), DS4_E_ARG);
+    assert_int_equal(
+        ds4_engine_step(e, &(ds4_work){ .session = s, .tokens = text[0], .n_tokens = 65 }, 1, &err),
+        DS4_E_ARG);
+    assert_int_equal(
+        ds4_engine_step(e, &(ds4_work){ .session = s, .tokens = text[0], .n_tokens = 0 }, 1, &err),
+        DS4_E_ARG);
     const ds4_work twice[2] = { { .session = s, .tokens = text[0], .n_tokens = 1 },
                                 { .session = s, .tokens = text[0], .n_tokens = 1 } };
     assert_int_equal(ds4_engine_step(e, twice, 2, &err), DS4_E_ARG);

@@ -55,7 +55,8 @@ static int set_up(void **state)
     ds4_rng_seed(&rng, 1);
     for (int i = 0; i < N_TEXTS; i++) {
         memcpy(text[i], text[0], parts_at[i] * sizeof text[0][0]);
-        for (uint32_t j = parts_at[i]; j < N_TOKENS; j++) text[i][j] = (int32_t)(ds4_rng_next(&rng) % TINY_VOCAB);
+        for (uint32_t j = parts_at[i]; j < N_TOKENS; j++)
+            text[i][j] = (int32_t)(ds4_rng_next(&rng) % TINY_VOCAB);
         evaluate(i);
     }
     return ds4_engine_open(&engine, &opt, &err) == DS4_OK ? 0 : -1;
@@ -93,7 +94,8 @@ static uint32_t pick(walker *w, uint32_t n)
 /* Extend to a boundary that matters, or by a random step. */
 static void extend(walker *w, uint32_t i)
 {
-    static const uint32_t edges[] = { 3, 4, 5, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025 };
+    static const uint32_t edges[] = { 3,   4,   5,   127, 128,  129,  255, 256,
+                                      257, 511, 512, 513, 1023, 1024, 1025 };
     const uint32_t        pos = ds4_session_pos(w->s[i]);
     uint32_t              to = pos + 1 + pick(w, pick(w, 2) ? MAX_BATCH : 6);
     ds4_err               err = { 0 };
@@ -157,8 +159,9 @@ static void through_bytes(walker *w)
     kept          *k = &w->kept[pick(w, w->n_kept)];
     const uint8_t *tail = ds4_snapshot_tail(k->p, &n_bytes);
     check(ds4_snapshot_make(engine, ds4_snapshot_tokens(k->p), ds4_snapshot_pos(k->p),
-                            pick(w, 2) ? w->kept[pick(w, w->n_kept)].p : NULL, give_block, k->p, tail, n_bytes,
-                            &copy, &err), &err);
+                            pick(w, 2) ? w->kept[pick(w, w->n_kept)].p : NULL, give_block, k->p,
+                            tail, n_bytes, &copy, &err),
+          &err);
     ds4_snapshot_free(k->p);
     k->p = copy;
 }
@@ -208,7 +211,9 @@ static void test_refusals(void **state)
     check(ds4_session_snapshot(big, &p, &err), &err);
     assert_int_equal(ds4_session_restore(small, p, &err), DS4_E_LIMIT);
     assert_non_null(strstr(err.text, "101 tokens does not fit a context of 100"));
-    assert_int_equal(ds4_snapshot_make(engine, text[0], 40, NULL, give_block, p, &byte, 1, &none, &err), DS4_E_FORMAT);
+    assert_int_equal(
+        ds4_snapshot_make(engine, text[0], 40, NULL, give_block, p, &byte, 1, &none, &err),
+        DS4_E_FORMAT);
     assert_null(none);
     ds4_snapshot_free(p);
     ds4_session_free(small);

@@ -110,7 +110,8 @@ static void test_sizes_that_do_not_fit(void **state)
     refuse_key("vocab_size", 271, DS4_E_FORMAT, "272");
     refuse_key("rope.dimension_count", 98, DS4_E_FORMAT, "96");
     refuse_key("attention.indexer.key_length", 48, DS4_E_UNSUPPORTED, "power of two");
-    expect_refusal(after("deepseek4.expert_used_count") + 4, 7, DS4_E_FORMAT, (const char *[]){ "7 of 6", NULL });
+    expect_refusal(after("deepseek4.expert_used_count") + 4, 7, DS4_E_FORMAT,
+                   (const char *[]){ "7 of 6", NULL });
     expect_refusal(after("deepseek4.attention.q_lora_rank") + 4, 32, DS4_E_FORMAT,
                    (const char *[]){ "attn_q_a.weight", "expected 64 x 32", NULL });
     expect_refusal(after("deepseek4.expert_feed_forward_length") + 4, 128, DS4_E_FORMAT,
@@ -139,7 +140,8 @@ static void test_token_table_entries(void **state)
     const ds4_gguf_tensor *t = ds4_gguf_tensor_find(g, "blk.1.ffn_gate_tid2eid.weight");
     const size_t           at = (size_t)(t->data - bytes) + 4 * 101;
     ds4_gguf_close(g);
-    expect_refusal(at, 6, DS4_E_FORMAT, (const char *[]){ "blk.1.ffn_gate_tid2eid", "entry 101", "0..5", NULL });
+    expect_refusal(at, 6, DS4_E_FORMAT,
+                   (const char *[]){ "blk.1.ffn_gate_tid2eid", "entry 101", "0..5", NULL });
     expect_refusal(at, 0xffffffff, DS4_E_FORMAT, (const char *[]){ "expert -1", NULL });
 }
 

@@ -37,7 +37,8 @@ static void must(ds4_status st, const ds4_err *err)
     abort();
 }
 
-static void add(maker *m, const char *name, uint32_t dtype, uint64_t d0, uint64_t d1, uint64_t d2, float scale, float mean)
+static void add(maker *m, const char *name, uint32_t dtype, uint64_t d0, uint64_t d1, uint64_t d2,
+                float scale, float mean)
 {
     tensor *t = &m->tensors[m->n++];
     snprintf(t->name, sizeof t->name, "%s", name);
@@ -51,7 +52,8 @@ static void add(maker *m, const char *name, uint32_t dtype, uint64_t d0, uint64_
 }
 
 /* A matrix whose outputs have about the size of its inputs. */
-static void matrix(maker *m, int layer, const char *name, uint32_t dtype, uint64_t n_in, uint64_t n_out, uint64_t n_mats)
+static void matrix(maker *m, int layer, const char *name, uint32_t dtype, uint64_t n_in,
+                   uint64_t n_out, uint64_t n_mats)
 {
     char full[64];
     if (layer < 0) snprintf(full, sizeof full, "%s", name);
@@ -59,7 +61,8 @@ static void matrix(maker *m, int layer, const char *name, uint32_t dtype, uint64
     add(m, full, dtype, n_in, n_out, n_mats, 1.0f / sqrtf((float)n_in), 0.0f);
 }
 
-static void vector(maker *m, int layer, const char *name, uint64_t n, uint64_t n_rows, float scale, float mean)
+static void vector(maker *m, int layer, const char *name, uint64_t n, uint64_t n_rows, float scale,
+                   float mean)
 {
     char full[64];
     if (layer < 0) snprintf(full, sizeof full, "%s", name);
@@ -152,10 +155,16 @@ static void put_keys(maker *m)
         { "hash_layer_count", N_HASH }, { "hyper_connection.count", N_HC },
         { "hyper_connection.sinkhorn_iterations", 5 },
     };
-    static const struct { const char *key; float value; } floats[] = {
-        { "attention.layer_norm_rms_epsilon", 1e-6f }, { "attention.compress_rope_freq_base", 160000.0f },
-        { "rope.freq_base", 10000.0f }, { "rope.scaling.factor", 16.0f }, { "rope.scaling.yarn_beta_fast", 32.0f },
-        { "rope.scaling.yarn_beta_slow", 1.0f }, { "expert_weights_scale", 1.5f }, { "hyper_connection.epsilon", 1e-6f },
+    static const struct { const char *key; float value;
+    } floats[] = {
+        { "attention.layer_norm_rms_epsilon", 1e-6f },
+        { "attention.compress_rope_freq_base", 160000.0f },
+        { "rope.freq_base", 10000.0f },
+        { "rope.scaling.factor", 16.0f },
+        { "rope.scaling.yarn_beta_fast", 32.0f },
+        { "rope.scaling.yarn_beta_slow", 1.0f },
+        { "expert_weights_scale", 1.5f },
+        { "hyper_connection.epsilon", 1e-6f },
     };
     static const float clamps[N_LAYERS] = { 3.0f, 3.0f, 3.0f, 3.0f };
     char               key[96];
