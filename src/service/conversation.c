@@ -2,6 +2,7 @@
 #include "service/conversation.h"
 
 #include "base/clock.h"
+#include "service/rewind.h"
 
 #include <stdlib.h>
 
@@ -10,6 +11,7 @@ struct ds4_conversation {
     ds4_session   *session;
     ds4_protocol   protocol;
     ds4_history    history;
+    ds4_rewind     rewind;
     float         *logits; /* [n_vocab] of the session's last token, if logits_pos is its length */
     uint32_t       logits_pos;      /* 0: none */
     ds4_reply     *reply;           /* the last one; NULL before */
@@ -43,6 +45,7 @@ void ds4_conversation_free(ds4_conversation *c)
     if (!c) return;
     ds4_reply_free(c->reply);
     ds4_history_clear(&c->history);
+    ds4_rewind_clear(&c->rewind);
     ds4_session_free(c->session);
     free(c->logits);
     free(c);
@@ -53,6 +56,7 @@ ds4_status ds4_conversation_resize(ds4_conversation *c, uint32_t n_ctx, ds4_err 
     ds4_session *session = NULL;
 
     DS4_TRY(ds4_session_create(c->engine, n_ctx, &session, err));
+    ds4_rewind_keep(&c->rewind, c->session);
     ds4_session_free(c->session);
     c->session = session;
     c->logits_pos = 0;
@@ -77,6 +81,7 @@ ds4_history *ds4_conversation_history(ds4_conversation *c)
 void ds4_conversation_clear(ds4_conversation *c)
 {
     ds4_history_truncate(&c->history, 0);
+    ds4_rewind_clear(&c->rewind);
     ds4_session_clear(c->session);
     c->logits_pos = 0;
 }
@@ -93,80 +98,27 @@ const ds4_turn_stats *ds4_conversation_stats(const ds4_conversation *c)
 
 /* ---- the prompt ------------------------------------------------------------------------ */
 
+/* How a text is to be brought into the session. */
+typedef struct plan {
+    const ds4_snapshot *back;       /* go back here first; NULL: stay */
+    bool                anew;       /* begin with an empty session */
+    uint32_t            n_kept;     /* tokens that are there then */
+    ds4_tokens          rest;       /* tokens to evaluate; none: the logits are there too */
+} plan;
+
 /* Adds the tokens that are already there to what the caller is told of the progress. */
 typedef struct progress_shift {
     const ds4_turn *turn;
-    uint32_t        n_cached;
+    uint32_t        n_kept, n_total;
 } progress_shift;
 
 static void shifted_progress(void *ctx, uint32_t n_done, uint32_t n_total)
 {
     const progress_shift *shift = ctx;
-    shift->turn->progress(shift->turn->ctx, shift->n_cached + n_done, shift->n_cached + n_total);
+
+    (void)n_total;
+    shift->turn->progress(shift->turn->ctx, shift->n_kept + n_done, shift->n_total);
 }
-
-static ds4_status evaluate(ds4_conversation *c, const ds4_tokens *rest, const ds4_turn *turn,
-                           ds4_err *err)
-{
-    progress_shift    shift = { turn, ds4_session_pos(c->session) };
-    const ds4_prefill prefill = {
-        .tokens = rest->ids, .n_tokens = rest->n, .logits = c->logits, .cancel = turn->cancel,
-        .progress = turn->progress ? shifted_progress : NULL, .progress_ctx = &shift,
-    };
-    const uint64_t begin = ds4_now_ns();
-
-    c->logits_pos = 0;
-    const ds4_status st = ds4_session_prefill(c->session, &prefill, err);
-    c->stats.prefill_ns = ds4_now_ns() - begin;
-    if (st == DS4_OK) c->logits_pos = ds4_session_pos(c->session);
-    return st;
-}
-
-/* How much of the text the session holds, and the tokens of the rest. When the session
- * holds anything else, or exactly the text but no logits, the rest is everything. */
-static ds4_status plan(const ds4_conversation *c, const ds4_segments *text, uint32_t *n_kept,
-                       ds4_tokens *rest, ds4_err *err)
-{
-    const ds4_vocab *vocab = ds4_engine_vocab(c->engine);
-    const uint32_t   pos = ds4_session_pos(c->session);
-    size_t           n_bytes = 0;
-
-    *n_kept = ds4_segments_match(vocab, text, ds4_session_tokens(c->session), pos, &n_bytes);
-    if (*n_kept == pos) {
-        DS4_TRY(ds4_segments_encode_from(vocab, text, n_bytes, rest, err));
-        if (rest->n > 0 || (pos > 0 && c->logits_pos == pos)) return DS4_OK;
-    }
-    *n_kept = 0;
-    return ds4_segments_encode(vocab, text, rest, err);
-}
-
-/* Make the session hold exactly this text, with the logits of its last token. */
-static ds4_status hold(ds4_conversation *c, const ds4_segments *text, const ds4_turn *turn,
-                       ds4_err *err)
-{
-    const uint32_t capacity = ds4_session_capacity(c->session);
-    ds4_tokens     rest = { 0 };
-    uint32_t       n_kept = 0;
-    ds4_status     st = plan(c, text, &n_kept, &rest, err);
-
-    if (st == DS4_OK && n_kept + rest.n == 0) {
-        st = ds4_fail(err, DS4_E_ARG, "the prompt is empty");
-    } else if (st == DS4_OK && (rest.n >= capacity || n_kept >= capacity - rest.n)) {
-        st = ds4_fail(err, DS4_E_LIMIT,
-                      "the prompt has %llu tokens, and the context of %u tokens must also hold "
-                      "the answer",
-                      (unsigned long long)n_kept + rest.n, capacity);
-    } else if (st == DS4_OK) {
-        c->stats.n_prompt = n_kept + rest.n;
-        c->stats.n_cached = n_kept;
-        if (n_kept == 0) ds4_session_clear(c->session);
-        if (rest.n > 0) st = evaluate(c, &rest, turn, err);
-    }
-    ds4_tokens_clear(&rest);
-    return st;
-}
-
-/* ---- the answer ------------------------------------------------------------------------ */
 
 static ds4_status step(ds4_conversation *c, int32_t token, ds4_err *err)
 {
@@ -179,6 +131,94 @@ static ds4_status step(ds4_conversation *c, int32_t token, ds4_err *err)
     c->logits_pos = ds4_session_pos(c->session);
     return DS4_OK;
 }
+
+/* The last token of a prompt opens the reasoning or the answer, and the next prompt may
+ * show this turn with the other one: the place before it is kept. */
+static ds4_status evaluate(ds4_conversation *c, const plan *p, const ds4_turn *turn, ds4_err *err)
+{
+    const uint32_t    n = p->rest.n;
+    progress_shift    shift = { turn, p->n_kept, p->n_kept + n };
+    const ds4_prefill prefill = { .tokens = p->rest.ids,
+                                  .n_tokens = n - 1,
+                                  .cancel = turn->cancel,
+                                  .progress = turn->progress ? shifted_progress : NULL,
+                                  .progress_ctx = &shift };
+
+    c->logits_pos = 0;
+    if (n > 1) DS4_TRY(ds4_session_prefill(c->session, &prefill, err));
+    ds4_rewind_keep(&c->rewind, c->session);
+    DS4_TRY(step(c, p->rest.ids[n - 1], err));
+    if (turn->progress) shifted_progress(&shift, n, n);
+    return DS4_OK;
+}
+
+/* Stay, if the session is a beginning of the text; or go back to a place that is a longer
+ * one; or begin anew. */
+static ds4_status make_plan(const ds4_conversation *c, const ds4_segments *text, plan *p,
+                            ds4_err *err)
+{
+    const ds4_vocab    *vocab = ds4_engine_vocab(c->engine);
+    const uint32_t      pos = ds4_session_pos(c->session);
+    size_t              here = 0, there = 0;
+    const bool          fits =
+        ds4_segments_match(vocab, text, ds4_session_tokens(c->session), pos, &here) == pos;
+    const ds4_snapshot *back =
+        ds4_rewind_find(&c->rewind, vocab, text, ds4_session_capacity(c->session), &there);
+
+    if (fits && (!back || ds4_snapshot_pos(back) <= pos)) {
+        p->n_kept = pos;
+        DS4_TRY(ds4_segments_encode_from(vocab, text, here, &p->rest, err));
+        if (p->rest.n > 0 || (pos > 0 && c->logits_pos == pos)) return DS4_OK;
+    }
+    p->back = back;
+    p->anew = !back;
+    p->n_kept = back ? ds4_snapshot_pos(back) : 0;
+    return ds4_segments_encode_from(vocab, text, there, &p->rest, err);
+}
+
+static ds4_status carry_out(ds4_conversation *c, const plan *p, const ds4_turn *turn, ds4_err *err)
+{
+    const uint64_t begin = ds4_now_ns();
+
+    c->stats.n_prompt = p->n_kept + p->rest.n;
+    c->stats.n_cached = p->n_kept;
+    if (p->back) {
+        DS4_TRY(ds4_session_restore(c->session, p->back, err));
+    } else if (p->anew) {
+        ds4_session_clear(c->session);
+        ds4_rewind_clear(&c->rewind);
+    } else {
+        ds4_rewind_keep(&c->rewind, c->session);        /* the end of the turn before */
+    }
+    if (p->rest.n == 0) return DS4_OK;
+    const ds4_status st = evaluate(c, p, turn, err);
+    c->stats.prefill_ns = ds4_now_ns() - begin;
+    return st;
+}
+
+/* Make the session hold exactly this text, with the logits of its last token. */
+static ds4_status hold(ds4_conversation *c, const ds4_segments *text, const ds4_turn *turn,
+                       ds4_err *err)
+{
+    const uint32_t capacity = ds4_session_capacity(c->session);
+    plan           p = { .back = NULL };
+    ds4_status     st = make_plan(c, text, &p, err);
+
+    if (st == DS4_OK && p.n_kept + p.rest.n == 0) {
+        st = ds4_fail(err, DS4_E_ARG, "the prompt is empty");
+    } else if (st == DS4_OK && (p.rest.n >= capacity || p.n_kept >= capacity - p.rest.n)) {
+        st = ds4_fail(err, DS4_E_LIMIT,
+                      "the prompt has %llu tokens, and the context of %u tokens must also hold "
+                      "the answer",
+                      (unsigned long long)p.n_kept + p.rest.n, capacity);
+    } else if (st == DS4_OK) {
+        st = carry_out(c, &p, turn, err);
+    }
+    ds4_tokens_clear(&p.rest);
+    return st;
+}
+
+/* ---- the answer ------------------------------------------------------------------------ */
 
 static ds4_status generate(ds4_conversation *c, const ds4_turn *turn, uint64_t begin, ds4_err *err)
 {

@@ -3,9 +3,10 @@
  *
  * Before each reply the whole history is rendered, compared with the tokens in the
  * session, and only what is new is evaluated. Sampled tokens stay as they were sampled.
- * A session cannot be shortened: when the rendering no longer begins with what the
- * session holds (another mode, another system text, dropped reasoning), it is cleared and
- * everything is evaluated again. The result is the same either way.
+ * When the rendering no longer begins with what the session holds (reasoning that is
+ * dropped, another mode), the session goes back to the last place it shares with it,
+ * usually the end of the prompt before; without one it begins anew. The result is the same
+ * each way.
  *
  * Blocks; one thread at a time. Nothing is printed. */
 #ifndef DS4_SERVICE_CONVERSATION_H
@@ -48,8 +49,8 @@ DS4_MUST_CHECK ds4_status ds4_conversation_create(ds4_engine *e, uint32_t n_ctx,
                                                   ds4_err *err);
 void                      ds4_conversation_free(ds4_conversation *c);   /* NULL is fine */
 
-/* Exchange the session for one of another size. The history stays and is evaluated again
- * with the next reply. On failure nothing has changed.                               */
+/* Exchange the session for one of another size. The history stays, and so does what was
+ * evaluated, if it fits. On failure nothing has changed.                             */
 DS4_MUST_CHECK ds4_status ds4_conversation_resize(ds4_conversation *c, uint32_t n_ctx,
                                                   ds4_err *err);
 

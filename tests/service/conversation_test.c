@@ -42,11 +42,12 @@ static void say(ds4_conversation *c, const char *text)
 }
 
 static uint64_t seed = 1;           /* of every reply */
+static bool     keep_reasoning;
 
 static ds4_turn settings(ds4_rng *rng, bool thinking, uint32_t max_tokens)
 {
     ds4_rng_seed(rng, seed);
-    return (ds4_turn){ .chat = { .thinking = thinking, .keep_reasoning = true },
+    return (ds4_turn){ .chat = { .thinking = thinking, .keep_reasoning = keep_reasoning },
                        .sampling = { .temperature = 1, .top_p = 1 },
                        .rng = rng,
                        .max_tokens = max_tokens };
@@ -130,25 +131,62 @@ static void test_kept_reasoning_keeps_the_session(void **state)
     ds4_conversation *c = begin(4096);
 
     (void)state;
+    keep_reasoning = true;
     ask(c, true, 2);
     assert_int_equal(DS4_OK, reply(c, true, 2));
     const uint32_t held = ds4_conversation_pos(c);
     say(c, "two");
     assert_int_equal(DS4_OK, reply(c, true, 2));
     assert_int_equal(held, ds4_conversation_stats(c)->n_cached);
+    assert_equals_cold(c, true, 2);
+    keep_reasoning = false;
     ds4_conversation_free(c);
 }
 
-static void test_another_mode_evaluates_again(void **state)
+/* The prompt before, without the token that opened its reasoning, is still there. */
+static void test_dropped_reasoning_goes_back_one_turn(void **state)
+{
+    ds4_conversation *c = begin(4096);
+    uint32_t          n_shared = 0;
+
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        say(c, "go on");
+        assert_int_equal(DS4_OK, reply(c, true, 30));
+        assert_int_equal(n_shared, ds4_conversation_stats(c)->n_cached);
+        assert_equals_cold(c, true, 30);
+        n_shared = ds4_conversation_stats(c)->n_prompt - 1;
+    }
+    ds4_conversation_free(c);
+}
+
+static void test_another_system_text_begins_anew(void **state)
+{
+    ds4_conversation *c = begin(4096);
+
+    (void)state;
+    say(c, "one");
+    assert_int_equal(DS4_OK, reply(c, false, 10));
+    ds4_history_truncate(ds4_conversation_history(c), 0);
+    say(c, "two");
+    assert_int_equal(DS4_OK, reply(c, false, 10));
+    assert_int_equal(1, ds4_conversation_history(c)->n - 1);
+    assert_int_equal(0, ds4_conversation_stats(c)->n_cached);
+    assert_equals_cold(c, false, 10);
+    ds4_conversation_free(c);
+}
+
+static void test_another_mode_goes_back_one_turn(void **state)
 {
     ds4_conversation *c = begin(4096);
 
     (void)state;
     say(c, "one");
     assert_int_equal(DS4_OK, reply(c, true, 20));
+    const uint32_t n_shared = ds4_conversation_stats(c)->n_prompt - 1;
     say(c, "two");
     assert_int_equal(DS4_OK, reply(c, false, 20));
-    assert_int_equal(0, ds4_conversation_stats(c)->n_cached);
+    assert_int_equal(n_shared, ds4_conversation_stats(c)->n_cached);
     assert_equals_cold(c, false, 20);
     ds4_conversation_free(c);
 }
@@ -165,7 +203,7 @@ static void test_resize_keeps_the_history(void **state)
     assert_int_equal(3, ds4_conversation_history(c)->n);
     say(c, "two");
     assert_int_equal(DS4_OK, reply(c, false, 10));
-    assert_int_equal(0, ds4_conversation_stats(c)->n_cached);
+    assert_true(ds4_conversation_stats(c)->n_cached > 0);
     assert_equals_cold(c, false, 10);
     assert_int_equal(DS4_E_ARG, ds4_conversation_resize(c, 0, NULL));
     assert_int_equal(1024, ds4_conversation_capacity(c));
@@ -309,7 +347,9 @@ static void test_measure(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_only_the_new_tail_is_evaluated),
     cmocka_unit_test(test_kept_reasoning_keeps_the_session),
-    cmocka_unit_test(test_another_mode_evaluates_again),
+    cmocka_unit_test(test_dropped_reasoning_goes_back_one_turn),
+    cmocka_unit_test(test_another_mode_goes_back_one_turn),
+    cmocka_unit_test(test_another_system_text_begins_anew),
     cmocka_unit_test(test_resize_keeps_the_history),
     cmocka_unit_test(test_a_prompt_that_does_not_fit),
     cmocka_unit_test(test_a_full_context_ends_the_answer),

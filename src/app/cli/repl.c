@@ -91,9 +91,7 @@ static void change_ctx(repl *r, const char *arg)
     } else if (ds4_conversation_resize(r->talk, (uint32_t)n, &err) != DS4_OK) {
         ds4_app_say(DS4_CLI_NAME, "%s", err.text);
     } else {
-        ds4_app_say(DS4_CLI_NAME,
-                    "the context now has %u tokens; the next answer reads the conversation again",
-                    (uint32_t)n);
+        ds4_app_say(DS4_CLI_NAME, "the context now has %u tokens", (uint32_t)n);
     }
 }
 
@@ -236,9 +234,6 @@ int ds4_cli_repl(const ds4_cli *cli, ds4_model *model)
         ds4_cli_turn(cli, model, r.stops, &r.rng, &r.turn);
         r.cancel = ds4_interrupt_catch(true);
         r.turn.cancel = r.cancel;
-        /* Dropping old reasoning would rewrite the history with each message, and the
-         * whole conversation would be read again each time. */
-        r.turn.chat.keep_reasoning = true;
         r.turn.progress = ds4_show_progress;
         r.turn.piece = ds4_show_piece;
         r.turn.ctx = &r.show;
