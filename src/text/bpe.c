@@ -81,13 +81,15 @@ static uint32_t rank_of(const ds4_vocab *v, int32_t left, int32_t right)
 }
 
 /* The token of each byte; false when the vocabulary has none for one of them. */
-static bool byte_tokens(const encoder *e, const char *data, size_t n_bytes, int32_t *ids, ds4_status *st)
+static bool byte_tokens(const encoder *e, const char *data, size_t n_bytes, int32_t *ids,
+                        ds4_status *st)
 {
     for (size_t i = 0; i < n_bytes; i++) {
         const uint8_t byte = (uint8_t)data[i];
         ids[i] = e->v->byte_ids[byte];
         if (ids[i] >= 0) continue;
-        *st = ds4_fail(e->err, DS4_E_UNSUPPORTED, "the vocabulary has no token for the byte 0x%02x", byte);
+        *st = ds4_fail(e->err, DS4_E_UNSUPPORTED, "the vocabulary has no token for byte 0x%02x",
+                       byte);
         return false;
     }
     return true;
@@ -271,11 +273,14 @@ ds4_status ds4_vocab_encode(const ds4_vocab *v, const char *text, size_t n_bytes
     ds4_status st = flags & DS4_ENCODE_SPECIALS ? encode_with_specials(&e, text, n_bytes)
                                                 : encode_plain(&e, text, n_bytes);
     free(e.cache);
-    if (st == DS4_OK && out->failed) st = ds4_fail(err, DS4_E_NOMEM, "no memory for the tokens of a text");
+    if (st == DS4_OK && out->failed) {
+        st = ds4_fail(err, DS4_E_NOMEM, "no memory for the tokens of a text");
+    }
     return st;
 }
 
-void ds4_vocab_decode(const ds4_vocab *v, const int32_t *ids, uint32_t n_ids, unsigned flags, ds4_str *out)
+void ds4_vocab_decode(const ds4_vocab *v, const int32_t *ids, uint32_t n_ids, unsigned flags,
+                      ds4_str *out)
 {
     for (uint32_t i = 0; i < n_ids; i++) {
         const bool control = ds4_vocab_token_type(v, ids[i]) == DS4_TOKEN_CONTROL;

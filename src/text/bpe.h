@@ -35,8 +35,8 @@ enum {
  * Returns DS4_OK; DS4_E_LIMIT; DS4_E_UNSUPPORTED when the vocabulary lacks the token of a
  * byte; DS4_E_NOMEM. Time grows as n log n for any text.
  * Source: docs/TOKENIZER.md sections 4 to 6.                                          */
-DS4_MUST_CHECK ds4_status ds4_vocab_encode(const ds4_vocab *v, const char *text, size_t n_bytes, unsigned flags,
-                                           ds4_tokens *out, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_vocab_encode(const ds4_vocab *v, const char *text, size_t n_bytes,
+                                           unsigned flags, ds4_tokens *out, ds4_err *err);
 
 enum {
     DS4_DECODE_SKIP_CONTROL = 1,    /* leave out control tokens, keep user-defined ones */
@@ -44,6 +44,7 @@ enum {
 
 /* Append the bytes of tokens; ids outside the vocabulary give nothing. The bytes may begin
  * or end inside a character: see utf8.h.                                             */
-void ds4_vocab_decode(const ds4_vocab *v, const int32_t *ids, uint32_t n_ids, unsigned flags, ds4_str *out);
+void ds4_vocab_decode(const ds4_vocab *v, const int32_t *ids, uint32_t n_ids, unsigned flags,
+                      ds4_str *out);
 
 #endif

@@ -57,7 +57,9 @@ static ds4_role role_of(const chat *c, const ds4_message *m, bool started)
 static bool joins(const chat *c, const turn *before, ds4_role role)
 {
     if (role == DS4_ROLE_TOOL) return before->role == DS4_ROLE_USER;
-    if (role == DS4_ROLE_USER) return before->role == DS4_ROLE_USER && before->task == DS4_TASK_NONE;
+    if (role == DS4_ROLE_USER) {
+        return before->role == DS4_ROLE_USER && before->task == DS4_TASK_NONE;
+    }
     return role == DS4_ROLE_SYSTEM && c->opt->fold_system && before->role == DS4_ROLE_SYSTEM;
 }
 
@@ -66,7 +68,9 @@ static void gather(chat *c, const ds4_message *m, bool *started)
     ds4_role role = role_of(c, m, *started);
     turn *t = c->n_turns ? &c->turns[c->n_turns - 1] : NULL;
 
-    if (role != DS4_ROLE_SYSTEM && role != DS4_ROLE_DEVELOPER && role != DS4_ROLE_REMINDER) *started = true;
+    if (role != DS4_ROLE_SYSTEM && role != DS4_ROLE_DEVELOPER && role != DS4_ROLE_REMINDER) {
+        *started = true;
+    }
     if (!t || !joins(c, t, role)) {
         t = &c->turns[c->n_turns++];
         *t = (turn){ .role = role == DS4_ROLE_TOOL ? DS4_ROLE_USER : role, .first = c->n_blocks };
@@ -206,7 +210,9 @@ static void choose_kept(chat *c)
     uint32_t n = 0;
 
     c->keep_all = c->opt->keep_reasoning;
-    for (uint32_t i = 0; i < c->n_blocks; i++) c->keep_all = c->keep_all || c->blocks[i].m->n_tools > 0;
+    for (uint32_t i = 0; i < c->n_blocks; i++) {
+        c->keep_all = c->keep_all || c->blocks[i].m->n_tools > 0;
+    }
     find_last_user(c);
     if (!c->opt->thinking || c->keep_all) return;
     for (uint32_t i = 0; i < c->n_turns; i++) {
@@ -275,7 +281,9 @@ static void add_raw_calls(chat *c, ds4_slice raw)
 
     for (size_t i = 1; i + n_mark <= raw.n_bytes; i++) {
         if (raw.data[i] != DSML[0] || memcmp(raw.data + i, DSML, n_mark) != 0) continue;
-        if (raw.data[i - 1] != '<' && (raw.data[i - 1] != '/' || i < 2 || raw.data[i - 2] != '<')) continue;
+        if (raw.data[i - 1] != '<' && (raw.data[i - 1] != '/' || i < 2 || raw.data[i - 2] != '<')) {
+            continue;
+        }
         ds4_segments_add(c->out, false, raw.data + done, i - done);
         ds4_segments_own(c->out, DSML);
         done = i + n_mark;
@@ -370,15 +378,18 @@ static ds4_status render(chat *c, const ds4_message *messages, uint32_t n_messag
     return c->out->failed ? ds4_fail(c->err, DS4_E_NOMEM, "no memory for a prompt") : DS4_OK;
 }
 
-ds4_status ds4_chat_render(const ds4_message *messages, uint32_t n_messages, const ds4_chat_options *opt,
-                           ds4_segments *out, ds4_err *err)
+ds4_status ds4_chat_render(const ds4_message *messages, uint32_t n_messages,
+                           const ds4_chat_options *opt, ds4_segments *out, ds4_err *err)
 {
     if (opt->protocol == DS4_PROTOCOL_V41) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED, "the model speaks the V4.1 chat protocol, which this build "
+        return ds4_fail(err, DS4_E_UNSUPPORTED,
+                        "the model speaks the V4.1 chat protocol, which this build "
                         "does not; expected V4 or V4-0731");
     }
-    if (opt->prefix_last && (n_messages == 0 || messages[n_messages - 1].role != DS4_ROLE_ASSISTANT)) {
-        return ds4_fail(err, DS4_E_ARG, "the last message is to be continued but is no assistant message");
+    if (opt->prefix_last &&
+        (n_messages == 0 || messages[n_messages - 1].role != DS4_ROLE_ASSISTANT)) {
+        return ds4_fail(err, DS4_E_ARG,
+                        "the last message is to be continued but is no assistant message");
     }
     chat c = { .opt = opt, .out = out, .err = err };
     const ds4_status st = render(&c, messages, n_messages);

@@ -45,7 +45,8 @@ typedef enum ds4_task {
 /* A tool call in the history. */
 typedef struct ds4_call {
     ds4_slice id, name;
-    ds4_slice arguments;        /* JSON text of an object; other text becomes one parameter "arguments" */
+    ds4_slice arguments;        /* JSON text of an object; other text becomes the one parameter
+                                   "arguments"; data NULL: none */
 } ds4_call;
 
 /* One part of a content that came as a list. */
@@ -63,11 +64,13 @@ typedef struct ds4_message {
     ds4_slice        reasoning;         /* assistant */
     const ds4_call  *calls;             /* [n_calls] assistant */
     uint32_t         n_calls;
-    ds4_slice        raw_calls;         /* assistant: the block as it was sampled, from its first newline to its
-                                           closing tag; replaces the written form of calls */
+    ds4_slice        raw_calls;         /* assistant: the block as it was sampled, from its first
+                                           newline to its closing tag; replaces the written form
+                                           of calls */
     ds4_slice        call_id;           /* tool: which call it answers */
     ds4_task         task;              /* user, developer or assistant */
-    const ds4_slice *tools;             /* [n_tools] system, developer: JSON text of bare function objects */
+    const ds4_slice *tools;             /* [n_tools] system, developer: JSON text of bare
+                                           function objects */
     uint32_t         n_tools;
     ds4_slice        schema;            /* system, developer: JSON text of the answer's schema */
 } ds4_message;
@@ -77,10 +80,13 @@ typedef struct ds4_chat_options {
     bool             thinking;
     ds4_effort       effort;            /* used with thinking only */
     bool             keep_reasoning;    /* keep old reasoning also without tools */
-    bool             prefix_last;       /* the last message is an assistant's beginning, to be continued */
-    bool             fold_system;       /* developer means system; those after the first turn join the user turn
-                                           beside them; those in front are joined by blank lines */
-    const ds4_slice *tools;             /* [n_tools] put on the first message, see ds4_message.tools */
+    bool             prefix_last;       /* the last message is an assistant's beginning, to be
+                                           continued */
+    bool             fold_system;       /* developer means system; those after the first turn
+                                           join the user turn beside them; those in front are
+                                           joined by blank lines */
+    const ds4_slice *tools;             /* [n_tools] put on the first message; see
+                                           ds4_message.tools */
     uint32_t         n_tools;
     ds4_slice        schema;            /* put on the first message */
 } ds4_chat_options;
@@ -94,7 +100,8 @@ typedef struct ds4_chat_options {
  * which); DS4_E_UNSUPPORTED for DS4_PROTOCOL_V41; DS4_E_ARG for prefix_last without an
  * assistant message at the end; DS4_E_NOMEM.                                         */
 DS4_MUST_CHECK ds4_status ds4_chat_render(const ds4_message *messages, uint32_t n_messages,
-                                          const ds4_chat_options *opt, ds4_segments *out, ds4_err *err);
+                                          const ds4_chat_options *opt, ds4_segments *out,
+                                          ds4_err *err);
 
 /* True when the rendered text ends inside reasoning, so that the model goes on thinking:
  * how a reader of its output has to begin.                                           */

@@ -7,20 +7,21 @@
 
 static const char EFFORT_STRONG[] =
     "Reasoning Effort: Absolute maximum with no shortcuts permitted.\n"
-    "You MUST be very thorough in your thinking and comprehensively decompose the problem to resolve the "
-    "root cause, rigorously stress-testing your logic against all potential paths, edge cases, and "
-    "adversarial scenarios.\n"
+    "You MUST be very thorough in your thinking and comprehensively decompose the problem to "
+    "resolve the root cause, rigorously stress-testing your logic against all potential paths, "
+    "edge cases, and adversarial scenarios.\n"
     "Explicitly write out your entire deliberation process, documenting every intermediate step, "
     "considered alternative, and rejected hypothesis to ensure absolutely no assumption is left "
     "unchecked.\n\n";
 
 static const char EFFORT_STRONGEST[] =
     "Reasoning Effort: Beyond maximum — exhaustive, relentless, and uncompromising.\n"
-    "You MUST reason with the utmost depth and rigor, leaving absolutely nothing to chance: exhaustively "
-    "decompose the problem into its most fundamental components, trace every causal chain to its root, "
-    "and resolve the underlying cause rather than any surface symptom.\n"
-    "Do not stop reasoning until you have independently verified the solution from multiple angles and "
-    "are certain that no assumption remains unchecked and no error remains undiscovered.\n\n";
+    "You MUST reason with the utmost depth and rigor, leaving absolutely nothing to chance: "
+    "exhaustively decompose the problem into its most fundamental components, trace every causal "
+    "chain to its root, and resolve the underlying cause rather than any surface symptom.\n"
+    "Do not stop reasoning until you have independently verified the solution from multiple "
+    "angles and are certain that no assumption remains unchecked and no error remains "
+    "undiscovered.\n\n";
 
 static const char TOOLS_HEAD[] =
     "## Tools\n"
@@ -40,10 +41,11 @@ static const char TOOLS_HEAD[] =
     "</" DS4_MARK_DSML "tool_calls>\n"
     "\n"
     "String parameters should be specified as is and set `string=\"true\"`. For all other types "
-    "(numbers, booleans, arrays, objects), pass the value in JSON format and set `string=\"false\"`.\n"
+    "(numbers, booleans, arrays, objects), pass the value in JSON format and set "
+    "`string=\"false\"`.\n"
     "\n"
-    "If thinking_mode is enabled (triggered by <think>), you MUST output your complete reasoning inside "
-    "<think>...</think> BEFORE any tool calls or final response.\n"
+    "If thinking_mode is enabled (triggered by <think>), you MUST output your complete reasoning "
+    "inside <think>...</think> BEFORE any tool calls or final response.\n"
     "\n"
     "Otherwise, output directly after </think> with tool calls or final response.\n"
     "\n"
@@ -66,7 +68,8 @@ const char *ds4_chat_effort_text(ds4_protocol protocol, ds4_effort effort)
     return "";
 }
 
-ds4_status ds4_chat_add_tools(const ds4_slice *tools, uint32_t n_tools, ds4_segments *out, ds4_err *err)
+ds4_status ds4_chat_add_tools(const ds4_slice *tools, uint32_t n_tools, ds4_segments *out,
+                              ds4_err *err)
 {
     ds4_status st = DS4_OK;
     ds4_err    why;

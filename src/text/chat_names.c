@@ -61,8 +61,9 @@ bool ds4_effort_from_name(ds4_slice name, ds4_effort *effort, bool *thinking)
 bool ds4_role_from_name(ds4_slice name, ds4_role *role)
 {
     static const name_value ROLES[] = {
-        { "system", DS4_ROLE_SYSTEM }, { "developer", DS4_ROLE_DEVELOPER }, { "user", DS4_ROLE_USER },
-        { "assistant", DS4_ROLE_ASSISTANT }, { "tool", DS4_ROLE_TOOL }, { "function", DS4_ROLE_TOOL },
+        { "system", DS4_ROLE_SYSTEM },  { "developer", DS4_ROLE_DEVELOPER },
+        { "user", DS4_ROLE_USER },      { "assistant", DS4_ROLE_ASSISTANT },
+        { "tool", DS4_ROLE_TOOL },      { "function", DS4_ROLE_TOOL },
         { "latest_reminder", DS4_ROLE_REMINDER },
     };
     const int value = FIND_NAME(ROLES, name);
@@ -73,8 +74,9 @@ bool ds4_role_from_name(ds4_slice name, ds4_role *role)
 bool ds4_task_from_name(ds4_slice name, ds4_task *task)
 {
     static const name_value TASKS[] = {
-        { "action", DS4_TASK_ACTION }, { "query", DS4_TASK_QUERY }, { "authority", DS4_TASK_AUTHORITY },
-        { "domain", DS4_TASK_DOMAIN }, { "read_url", DS4_TASK_READ_URL }, { "title", DS4_TASK_TITLE },
+        { "action", DS4_TASK_ACTION },       { "query", DS4_TASK_QUERY },
+        { "authority", DS4_TASK_AUTHORITY }, { "domain", DS4_TASK_DOMAIN },
+        { "read_url", DS4_TASK_READ_URL },   { "title", DS4_TASK_TITLE },
     };
     const int value = FIND_NAME(TASKS, name);
     if (value >= 0) *task = (ds4_task)value;

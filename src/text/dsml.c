@@ -55,7 +55,9 @@ static bool thinking(const ds4_dsml *r)
 static void emit(ds4_dsml *r, size_t end)
 {
     ds4_str *sink = thinking(r) ? &r->reasoning : &r->content;
-    if (end > r->pos) ds4_utf8_stream_add(&r->utf8, r->text.bytes.data + r->pos, end - r->pos, sink);
+    if (end > r->pos) {
+        ds4_utf8_stream_add(&r->utf8, r->text.bytes.data + r->pos, end - r->pos, sink);
+    }
     r->pos = end;
 }
 
@@ -502,7 +504,8 @@ static bool step(ds4_dsml *r)
 
 static bool has_failed(const ds4_dsml *r)
 {
-    bool failed = r->failed || r->text.bytes.failed || r->reasoning.failed || r->content.failed || r->rest.failed;
+    bool failed = r->failed || r->text.bytes.failed || r->reasoning.failed || r->content.failed ||
+                  r->rest.failed;
     if (r->n_builds > 0) failed = failed || ds4_dsml_build_failed(&r->builds[r->n_builds - 1]);
     return failed;
 }
@@ -514,8 +517,8 @@ static void show(ds4_dsml *r)
 
     for (uint32_t i = r->changed; i < r->n_builds; i++) {
         const ds4_dsml_build *b = &r->builds[i];
-        r->calls[i] = (ds4_dsml_call){ slice_of(&b->name), slice_of(&b->arguments), slice_of(&b->stream),
-                                       b->complete };
+        r->calls[i] = (ds4_dsml_call){ slice_of(&b->name), slice_of(&b->arguments),
+                                       slice_of(&b->stream), b->complete };
     }
     r->changed = r->n_builds > 0 ? r->n_builds - 1 : 0;         /* the last one may grow */
     const bool hidden = thinking(r) && r->phase != PHASE_NONE;

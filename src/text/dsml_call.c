@@ -26,7 +26,9 @@ static void find_tool(ds4_dsml_build *b, const ds4_slice *tools, uint32_t n_tool
 
     b->known = n_tools == 0;
     for (uint32_t i = 0; i < n_tools; i++) {
-        if (!ds4_pyjson_get(tools[i], "name", &name) || !string_is(name, slice_of(&b->name))) continue;
+        if (!ds4_pyjson_get(tools[i], "name", &name) || !string_is(name, slice_of(&b->name))) {
+            continue;
+        }
         b->known = true;
         if (ds4_pyjson_get(tools[i], "parameters", &parameters) &&
             ds4_pyjson_get(parameters, "properties", &properties)) {
@@ -36,7 +38,8 @@ static void find_tool(ds4_dsml_build *b, const ds4_slice *tools, uint32_t n_tool
     }
 }
 
-void ds4_dsml_build_open(ds4_dsml_build *b, ds4_slice name, const ds4_slice *tools, uint32_t n_tools)
+void ds4_dsml_build_open(ds4_dsml_build *b, ds4_slice name, const ds4_slice *tools,
+                         uint32_t n_tools)
 {
     *b = (ds4_dsml_build){ 0 };
     ds4_utf8_repair(name.data, name.n_bytes, &b->name);
@@ -64,7 +67,8 @@ static void settle_wrapped(ds4_dsml_build *b)
 /* Models put all arguments into one parameter of these names though the tool has no such. */
 static bool may_wrap(const ds4_dsml_build *b, ds4_slice name)
 {
-    const bool named = ds4_slice_eq(name, DS4_SLICE("arguments")) || ds4_slice_eq(name, DS4_SLICE("input"));
+    const bool named =
+        ds4_slice_eq(name, DS4_SLICE("arguments")) || ds4_slice_eq(name, DS4_SLICE("input"));
     ds4_slice ignored;
 
     if (!named || b->n_parameters > 0 || b->properties.n_bytes == 0) return false;
@@ -81,7 +85,8 @@ void ds4_dsml_build_parameter(ds4_dsml_build *b, const ds4_dsml_tag *tag)
     b->n_parameters++;
     b->utf8 = (ds4_utf8_stream){ .n_held = 0 };
     b->said = tag->string;
-    b->kind = wraps ? DS4_VALUE_WRAPPED : tag->string == DS4_STRING_TRUE ? DS4_VALUE_STRING : DS4_VALUE_JSON;
+    b->kind = tag->string == DS4_STRING_TRUE ? DS4_VALUE_STRING : DS4_VALUE_JSON;
+    if (wraps) b->kind = DS4_VALUE_WRAPPED;
     if (b->kind == DS4_VALUE_STRING) {
         add_key(b);
         ds4_str_add_char(&b->stream, '"');
@@ -172,8 +177,8 @@ void ds4_dsml_build_close(ds4_dsml_build *b)
 
 bool ds4_dsml_build_failed(const ds4_dsml_build *b)
 {
-    return b->name.failed || b->stream.failed || b->arguments.failed || b->wrapped.failed || b->plain.failed ||
-           b->key.failed;
+    return b->name.failed || b->stream.failed || b->arguments.failed || b->wrapped.failed ||
+           b->plain.failed || b->key.failed;
 }
 
 void ds4_dsml_build_clear(ds4_dsml_build *b)

@@ -30,9 +30,11 @@ typedef struct ds4_dsml_build {
 } ds4_dsml_build;
 
 /* tools: [n_tools] JSON text of bare function objects. */
-void ds4_dsml_build_open(ds4_dsml_build *b, ds4_slice name, const ds4_slice *tools, uint32_t n_tools);
+void ds4_dsml_build_open(ds4_dsml_build *b, ds4_slice name, const ds4_slice *tools,
+                         uint32_t n_tools);
 void ds4_dsml_build_parameter(ds4_dsml_build *b, const ds4_dsml_tag *tag);
-void ds4_dsml_build_value(ds4_dsml_build *b, const char *data, size_t n_bytes);     /* as it arrives */
+/* As the value arrives, and then all of it at its end. */
+void ds4_dsml_build_value(ds4_dsml_build *b, const char *data, size_t n_bytes);
 void ds4_dsml_build_value_end(ds4_dsml_build *b, ds4_slice whole);
 void ds4_dsml_build_close(ds4_dsml_build *b);
 bool ds4_dsml_build_failed(const ds4_dsml_build *b);            /* memory was short */

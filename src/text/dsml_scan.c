@@ -135,7 +135,8 @@ static bool fails(matcher *m, bool at_the_end)
 /* Go past `text` if it is there. Leaves MORE if it is begun, and YES if it is not. */
 static bool accept(matcher *m, const char *text)
 {
-    const size_t left = m->t->bytes.n_bytes - m->at, n = strlen(text), n_there = left < n ? left : n;
+    const size_t left = m->t->bytes.n_bytes - m->at, n = strlen(text);
+    const size_t n_there = left < n ? left : n;
 
     if (memcmp(ds4_str_text(&m->t->bytes) + m->at, text, n_there) != 0) return false;
     if (n_there < n) return fails(m, true);
@@ -301,7 +302,8 @@ ds4_found ds4_dsml_match_close_invoke(const ds4_dsml_text *t, size_t at, ds4_dsm
     return finish(&m, tag);
 }
 
-ds4_found ds4_dsml_match_close_parameter(const ds4_dsml_text *t, size_t at, bool real_only, ds4_dsml_tag *tag)
+ds4_found ds4_dsml_match_close_parameter(const ds4_dsml_text *t, size_t at, bool real_only,
+                                         ds4_dsml_tag *tag)
 {
     matcher m = match_from(t, at);
 

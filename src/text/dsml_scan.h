@@ -46,7 +46,11 @@ typedef enum ds4_found {
 } ds4_found;
 
 /* Whether a parameter says that it is a string. */
-typedef enum ds4_string_attr { DS4_STRING_UNSAID, DS4_STRING_TRUE, DS4_STRING_FALSE } ds4_string_attr;
+typedef enum ds4_string_attr {
+    DS4_STRING_UNSAID,
+    DS4_STRING_TRUE,
+    DS4_STRING_FALSE
+} ds4_string_attr;
 
 typedef struct ds4_dsml_tag {
     size_t          end;        /* behind the tag */
@@ -66,7 +70,8 @@ ds4_found ds4_dsml_match_parameter(const ds4_dsml_text *t, size_t at, ds4_dsml_t
 /* The closing tags. real_only: the special token is required. */
 ds4_found ds4_dsml_match_close_block(const ds4_dsml_text *t, size_t at, ds4_dsml_tag *tag);
 ds4_found ds4_dsml_match_close_invoke(const ds4_dsml_text *t, size_t at, ds4_dsml_tag *tag);
-ds4_found ds4_dsml_match_close_parameter(const ds4_dsml_text *t, size_t at, bool real_only, ds4_dsml_tag *tag);
+ds4_found ds4_dsml_match_close_parameter(const ds4_dsml_text *t, size_t at, bool real_only,
+                                         ds4_dsml_tag *tag);
 
 /* True when a tag with the special token has begun at `at`, whatever it will become. */
 bool ds4_dsml_tag_has_begun(const ds4_dsml_text *t, size_t at);

@@ -35,7 +35,8 @@ static ds4_status add_members(ds4_segments *out, ds4_slice object, ds4_err *err)
         st = ds4_pyjson_decode_string(name, &name_text, err);
         if (st == DS4_OK && is_string) st = ds4_pyjson_decode_string(value, &value_text, err);
         if (!first) ds4_segments_own(out, "\n");
-        add_parameter(out, slice_of(&name_text), is_string, is_string ? slice_of(&value_text) : value);
+        add_parameter(out, slice_of(&name_text), is_string,
+                      is_string ? slice_of(&value_text) : value);
     }
     ds4_str_clear(&name_text);
     ds4_str_clear(&value_text);

@@ -13,7 +13,7 @@
 
 /* What the splits ask of a character; from its Unicode general category and White_Space. */
 typedef enum ds4_char_class {
-    DS4_CHAR_OTHER,             /* control, format, private, unassigned; also a byte that is no UTF-8 */
+    DS4_CHAR_OTHER,             /* control, format, private, unassigned; a byte that is no UTF-8 */
     DS4_CHAR_LETTER,
     DS4_CHAR_MARK,
     DS4_CHAR_NUMBER,

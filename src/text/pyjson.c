@@ -28,7 +28,9 @@ static ds4_status read_value(reader *r);
 
 static reader reader_of(ds4_slice json, ds4_str *out, ds4_err *err)
 {
-    return (reader){ .data = json.data ? json.data : "", .n_bytes = json.n_bytes, .out = out, .err = err };
+    return (reader){
+        .data = json.data ? json.data : "", .n_bytes = json.n_bytes, .out = out, .err = err
+    };
 }
 
 static ds4_status expected(reader *r, const char *what)
@@ -38,9 +40,11 @@ static ds4_status expected(reader *r, const char *what)
     }
     const unsigned char byte = (unsigned char)r->data[r->pos];
     if (byte > ' ' && byte < 0x7F) {
-        return ds4_fail(r->err, DS4_E_FORMAT, "JSON byte %zu is '%c', expected %s", r->pos, byte, what);
+        return ds4_fail(r->err, DS4_E_FORMAT, "JSON byte %zu is '%c', expected %s", r->pos, byte,
+                        what);
     }
-    return ds4_fail(r->err, DS4_E_FORMAT, "JSON byte %zu is 0x%02x, expected %s", r->pos, byte, what);
+    return ds4_fail(r->err, DS4_E_FORMAT, "JSON byte %zu is 0x%02x, expected %s", r->pos, byte,
+                    what);
 }
 
 static void put(reader *r, const char *data, size_t n_bytes)
@@ -173,7 +177,8 @@ static ds4_status read_string(reader *r, ds4_str *text, bool escaped)
         const bool valid = ds4_utf8_valid(r->data + r->pos, n);
         if (valid && text) ds4_str_add(text, r->data + r->pos, n);
         if (!valid) {
-            return ds4_fail(r->err, DS4_E_FORMAT, "JSON string at byte %zu is not valid UTF-8", r->pos);
+            return ds4_fail(r->err, DS4_E_FORMAT, "JSON string at byte %zu is not valid UTF-8",
+                            r->pos);
         }
         r->pos += n;
         if (accept(r, '"')) return DS4_OK;
@@ -223,7 +228,9 @@ static ds4_status copy_number(reader *r)
 static ds4_status copy_word(reader *r, const char *word)
 {
     const size_t n = strlen(word);
-    if (r->n_bytes - r->pos < n || memcmp(r->data + r->pos, word, n) != 0) return expected(r, "a value");
+    if (r->n_bytes - r->pos < n || memcmp(r->data + r->pos, word, n) != 0) {
+        return expected(r, "a value");
+    }
     r->pos += n;
     put(r, word, n);
     return DS4_OK;
@@ -310,8 +317,8 @@ static bool same_name(const ds4_str *out, const member *a, const member *b)
            memcmp(out->data + a->begin, out->data + b->begin, a->name_bytes) == 0;
 }
 
-/* The members, two or more, of an object that ends now, at `begin` in the output. If names repeat, write
- * it again: the first gives the place, the last the value. */
+/* The members, two or more, of an object that ends now and begins at `begin` in the output.
+ * If names repeat, write it again: the first gives the place, the last the value. */
 static ds4_status settle_names(reader *r, size_t begin, member *m, size_t n)
 {
     ds4_str *out = r->out;
@@ -422,7 +429,9 @@ static ds4_status read_whole(ds4_slice json, ds4_str *out, ds4_err *err)
     ds4_status st = read_value(&r);
 
     if (st == DS4_OK && r.pos < r.n_bytes) st = expected(&r, "the end");
-    if (st == DS4_OK && out && out->failed) st = ds4_fail(err, DS4_E_NOMEM, "no memory for JSON text");
+    if (st == DS4_OK && out && out->failed) {
+        st = ds4_fail(err, DS4_E_NOMEM, "no memory for JSON text");
+    }
     free(r.members);
     return st;
 }

@@ -74,8 +74,8 @@ static int32_t walk_next(special_walk *w, size_t *begin, size_t *n_bytes)
 {
     while (w->i < w->s->n) {
         if (w->s->items[w->i].trusted) {
-            const int32_t id = ds4_vocab_next_special(w->v, w->s->text.data + w->begin, w->end - w->begin,
-                                                      begin, n_bytes);
+            const int32_t id = ds4_vocab_next_special(w->v, w->s->text.data + w->begin,
+                                                      w->end - w->begin, begin, n_bytes);
             if (id >= 0) {
                 *begin += w->begin;
                 w->begin = *begin + *n_bytes;
@@ -90,8 +90,8 @@ static int32_t walk_next(special_walk *w, size_t *begin, size_t *n_bytes)
     return -1;
 }
 
-ds4_status ds4_segments_encode_from(const ds4_vocab *v, const ds4_segments *s, size_t from, ds4_tokens *out,
-                                    ds4_err *err)
+ds4_status ds4_segments_encode_from(const ds4_vocab *v, const ds4_segments *s, size_t from,
+                                    ds4_tokens *out, ds4_err *err)
 {
     if (s->failed) return ds4_fail(err, DS4_E_NOMEM, "no memory for a prompt");
     const char  *text = ds4_str_text(&s->text);
@@ -104,16 +104,18 @@ ds4_status ds4_segments_encode_from(const ds4_vocab *v, const ds4_segments *s, s
         if (id >= 0) ds4_tokens_add(out, id);
         pos = begin + n_bytes;
     }
-    return out->failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for the tokens of a prompt") : DS4_OK;
+    return out->failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for the tokens of a prompt")
+                       : DS4_OK;
 }
 
-ds4_status ds4_segments_encode(const ds4_vocab *v, const ds4_segments *s, ds4_tokens *out, ds4_err *err)
+ds4_status ds4_segments_encode(const ds4_vocab *v, const ds4_segments *s, ds4_tokens *out,
+                               ds4_err *err)
 {
     return ds4_segments_encode_from(v, s, 0, out, err);
 }
 
-uint32_t ds4_segments_match(const ds4_vocab *v, const ds4_segments *s, const int32_t *ids, uint32_t n_ids,
-                            size_t *n_bytes)
+uint32_t ds4_segments_match(const ds4_vocab *v, const ds4_segments *s, const int32_t *ids,
+                            uint32_t n_ids, size_t *n_bytes)
 {
     const ds4_slice text = ds4_segments_text(s);
     special_walk walk = walk_from(v, s, 0);

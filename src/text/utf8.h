@@ -39,6 +39,6 @@ typedef struct ds4_utf8_stream {
 } ds4_utf8_stream;
 
 void ds4_utf8_stream_add(ds4_utf8_stream *s, const char *data, size_t n_bytes, ds4_str *out);
-void ds4_utf8_stream_flush(ds4_utf8_stream *s, ds4_str *out);   /* the end: what is held becomes U+FFFD */
+void ds4_utf8_stream_flush(ds4_utf8_stream *s, ds4_str *out);   /* what is held becomes U+FFFD */
 
 #endif

@@ -18,7 +18,8 @@ enum {
 /* The byte that a character of the alphabet stands for, or -1. */
 static int byte_of_code(uint32_t code)
 {
-    if ((code >= 33 && code <= 126) || (code >= 161 && code <= 172) || (code >= 174 && code <= 255)) {
+    if ((code >= 33 && code <= 126) || (code >= 161 && code <= 172) ||
+        (code >= 174 && code <= 255)) {
         return (int)code;
     }
     if (code < 0x100 || code >= ALPHABET_CODES) return -1;
@@ -128,7 +129,8 @@ static int special_index(ds4_slice text)
 }
 
 /* Store one token: its type and its bytes, appended to `all`. */
-static ds4_status add_token(ds4_vocab *v, const ds4_vocab_source *src, uint32_t id, ds4_str *all, ds4_err *err)
+static ds4_status add_token(ds4_vocab *v, const ds4_vocab_source *src, uint32_t id, ds4_str *all,
+                            ds4_err *err)
 {
     const ds4_slice text = src->tokens[id];
     int32_t type = src->types ? src->types[id] : DS4_TOKEN_NORMAL;
@@ -244,7 +246,8 @@ static ds4_status add_specials(ds4_vocab *v, const ds4_vocab_source *src, ds4_er
     return DS4_OK;
 }
 
-int32_t ds4_vocab_match_special(const ds4_vocab *v, const char *data, size_t n_bytes, size_t *n_found)
+int32_t ds4_vocab_match_special(const ds4_vocab *v, const char *data, size_t n_bytes,
+                                size_t *n_found)
 {
     int32_t found = -1;
     if (n_bytes == 0) return -1;
@@ -282,7 +285,8 @@ static int32_t find_normal(const ds4_vocab *v, ds4_slice bytes)
 }
 
 /* Store merge number `rank`; text is used as scratch. */
-static ds4_status add_merge(ds4_vocab *v, ds4_slice line, uint32_t rank, ds4_str *text, ds4_err *err)
+static ds4_status add_merge(ds4_vocab *v, ds4_slice line, uint32_t rank, ds4_str *text,
+                            ds4_err *err)
 {
     const char *space = line.n_bytes ? memchr(line.data, ' ', line.n_bytes) : NULL;
     const size_t n_left = space ? (size_t)(space - line.data) : 0;
@@ -298,7 +302,8 @@ static ds4_status add_merge(ds4_vocab *v, ds4_slice line, uint32_t rank, ds4_str
     if (text->failed) return ds4_fail(err, DS4_E_NOMEM, "no memory for merge %u", rank);
 
     const int32_t left = find_normal(v, (ds4_slice){ text->data, n_first });
-    const int32_t right = find_normal(v, (ds4_slice){ text->data + n_first, text->n_bytes - n_first });
+    const int32_t right =
+        find_normal(v, (ds4_slice){ text->data + n_first, text->n_bytes - n_first });
     const int32_t product = find_normal(v, (ds4_slice){ text->data, text->n_bytes });
     if (left < 0 || right < 0 || product < 0 || ds4_merge_find(v, left, right)) return DS4_OK;
 

@@ -29,7 +29,7 @@ typedef enum ds4_token_type {
 /* What a vocabulary is made of. Normal tokens and merges are spelled in the GPT-2 byte
  * alphabet (a space is U+0120), special tokens literally.                            */
 typedef struct ds4_vocab_source {
-    const ds4_slice *tokens;    /* [n_tokens] token id is the index; may repeat, the lowest id wins */
+    const ds4_slice *tokens;    /* [n_tokens] by id; may repeat: the lowest id wins */
     const int32_t   *types;     /* [n_tokens] ds4_token_type, or NULL: told from the spelling */
     uint32_t         n_tokens;  /* 1 .. DS4_VOCAB_MAX_TOKENS */
     const ds4_slice *merges;    /* [n_merges] "left right", most urgent first; one whose left, right
@@ -56,7 +56,8 @@ typedef struct ds4_specials {
  * see ds4_vocab_check_chat() for what a conversation needs.
  * Returns DS4_OK; DS4_E_FORMAT naming the entry for counts, lengths or ids out of range
  * and for a merge that is not two words; DS4_E_NOMEM.                               */
-DS4_MUST_CHECK ds4_status ds4_vocab_create(const ds4_vocab_source *src, ds4_vocab **out, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_vocab_create(const ds4_vocab_source *src, ds4_vocab **out,
+                                           ds4_err *err);
 void                      ds4_vocab_free(ds4_vocab *v);         /* NULL is fine */
 
 uint32_t            ds4_vocab_size(const ds4_vocab *v);         /* tokens */

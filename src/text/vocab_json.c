@@ -24,29 +24,33 @@ static ds4_status check_model(const char *name, const json_t *root, ds4_err *err
 
     if (!json_is_object(json_object_get(model, "vocab")) ||
         !json_is_array(json_object_get(model, "merges"))) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: no model.vocab and model.merges; is it a tokenizer.json?", name);
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%s: no model.vocab and model.merges; is it a tokenizer.json?", name);
     }
     if (strcmp(type, "BPE") != 0) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: model.type is \"%s\", expected \"BPE\"", name, type);
+        return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: model.type is \"%s\", expected \"BPE\"", name,
+                        type);
     }
     if (json_is_true(json_object_get(model, "byte_fallback"))) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: model.byte_fallback is true, expected a byte-level "
-                        "vocabulary", name);
+        return ds4_fail(err, DS4_E_UNSUPPORTED,
+                        "%s: model.byte_fallback is true, expected a byte-level "
+                        "vocabulary",
+                        name);
     }
     return DS4_OK;
 }
 
-static ds4_status set_token(ds4_vocab_json *j, const char *name, const json_t *id_value, ds4_slice text,
-                            int32_t type, ds4_err *err)
+static ds4_status set_token(ds4_vocab_json *j, const char *name, const json_t *id_value,
+                            ds4_slice text, int32_t type, ds4_err *err)
 {
     const json_int_t id = json_is_integer(id_value) ? json_integer_value(id_value) : -1;
     if (id < 0 || id >= (json_int_t)j->source.n_tokens) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: token \"%.40s\" has no id in 0..%d", name, text.data,
-                        DS4_VOCAB_MAX_TOKENS - 1);
+        return ds4_fail(err, DS4_E_FORMAT, "%s: token \"%.40s\" has no id in 0..%d", name,
+                        text.data, DS4_VOCAB_MAX_TOKENS - 1);
     }
     if (j->tokens[id].data && !ds4_slice_eq(j->tokens[id], text)) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: id %lld is \"%.40s\" and \"%.40s\"", name, (long long)id,
-                        j->tokens[id].data, text.data);
+        return ds4_fail(err, DS4_E_FORMAT, "%s: id %lld is \"%.40s\" and \"%.40s\"", name,
+                        (long long)id, j->tokens[id].data, text.data);
     }
     j->tokens[id] = text;
     j->types[id] = type;
@@ -72,8 +76,8 @@ static uint32_t count_tokens(json_t *vocab, const json_t *added)
     return (uint32_t)(top + 1);
 }
 
-static ds4_status read_tokens(ds4_vocab_json *j, const char *name, json_t *vocab, const json_t *added,
-                              ds4_err *err)
+static ds4_status read_tokens(ds4_vocab_json *j, const char *name, json_t *vocab,
+                              const json_t *added, ds4_err *err)
 {
     const char *key;
     json_t     *value;
@@ -82,7 +86,9 @@ static ds4_status read_tokens(ds4_vocab_json *j, const char *name, json_t *vocab
     j->source.n_tokens = count_tokens(vocab, added);
     j->tokens = calloc((size_t)j->source.n_tokens + 1, sizeof *j->tokens);
     j->types = calloc((size_t)j->source.n_tokens + 1, sizeof *j->types);
-    if (!j->tokens || !j->types) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its tokens", name);
+    if (!j->tokens || !j->types) {
+        return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its tokens", name);
+    }
 
     json_object_foreach(vocab, key, value) {
         const ds4_slice text = { key, strlen(key) };
@@ -101,12 +107,15 @@ static ds4_status read_tokens(ds4_vocab_json *j, const char *name, json_t *vocab
 }
 
 /* A merge is "left right" or ["left", "right"]. */
-static ds4_status read_merges(ds4_vocab_json *j, const char *name, const json_t *merges, ds4_err *err)
+static ds4_status read_merges(ds4_vocab_json *j, const char *name, const json_t *merges,
+                              ds4_err *err)
 {
     json_t *value;
     size_t  i;
 
-    if (json_array_size(merges) >= UINT32_MAX) return ds4_fail(err, DS4_E_FORMAT, "%s: too many merges", name);
+    if (json_array_size(merges) >= UINT32_MAX) {
+        return ds4_fail(err, DS4_E_FORMAT, "%s: too many merges", name);
+    }
     j->source.n_merges = (uint32_t)json_array_size(merges);
     j->merges = calloc((size_t)j->source.n_merges + 1, sizeof *j->merges);
     if (!j->merges) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its merges", name);
@@ -122,7 +131,8 @@ static ds4_status read_merges(ds4_vocab_json *j, const char *name, const json_t 
             ds4_str_add(&j->made, json_string_value(right), json_string_length(right));
             j->merges[i].n_bytes = j->made.n_bytes - before;    /* data is set by place_made() */
         } else {
-            return ds4_fail(err, DS4_E_FORMAT, "%s: model.merges[%zu] is neither a string nor a pair", name, i);
+            return ds4_fail(err, DS4_E_FORMAT,
+                            "%s: model.merges[%zu] is neither a string nor a pair", name, i);
         }
     }
     return DS4_OK;
@@ -161,13 +171,15 @@ ds4_status ds4_vocab_json_read(const char *name, ds4_slice text, ds4_vocab_json 
     json_t        *root = json_loadb(text.data, text.n_bytes, JSON_ALLOW_NUL, &bad);
 
     if (!root) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: line %d, column %d: %s", name, bad.line, bad.column, bad.text);
+        return ds4_fail(err, DS4_E_FORMAT, "%s: line %d, column %d: %s", name, bad.line, bad.column,
+                        bad.text);
     }
     j.json = root;
     ds4_status st = check_model(name, root, err);
     if (st == DS4_OK) {
         json_t *model = json_object_get(root, "model");
-        st = read_tokens(&j, name, json_object_get(model, "vocab"), json_object_get(root, "added_tokens"), err);
+        st = read_tokens(&j, name, json_object_get(model, "vocab"),
+                         json_object_get(root, "added_tokens"), err);
         if (st == DS4_OK) st = read_merges(&j, name, json_object_get(model, "merges"), err);
     }
     if (st == DS4_OK) st = place_made(&j, name, err);

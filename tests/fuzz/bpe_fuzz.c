@@ -41,7 +41,9 @@ static void check_round_trip(const ds4_vocab *v, ds4_slice text, unsigned flags)
     if (ds4_vocab_encode(v, text.data, text.n_bytes, flags, &t, NULL) == DS4_OK) {
         ds4_vocab_decode(v, t.ids, t.n, 0, &back);
         require(ds4_slice_eq((ds4_slice){ back.data, back.n_bytes }, text));
-        for (uint32_t i = 0; i < t.n && flags == 0; i++) require(!ds4_vocab_is_special(v, t.ids[i]));
+        for (uint32_t i = 0; i < t.n && flags == 0; i++) {
+            require(!ds4_vocab_is_special(v, t.ids[i]));
+        }
     }
     ds4_str_clear(&back);
     ds4_tokens_clear(&t);

@@ -15,11 +15,14 @@ static void require(bool holds)
     if (!holds) abort();
 }
 
-static const ds4_slice TOOL = { "{\"name\": \"a\", \"parameters\": {\"properties\": {\"t\": {}}}}", 54 };
+static const ds4_slice TOOL = { "{\"name\": \"a\", \"parameters\": {\"properties\": {\"t\": {}}}}",
+                                54 };
 
 static bool grew(ds4_slice now, ds4_str *seen)
 {
-    if (now.n_bytes < seen->n_bytes || memcmp(now.data, ds4_str_text(seen), seen->n_bytes) != 0) return false;
+    if (now.n_bytes < seen->n_bytes || memcmp(now.data, ds4_str_text(seen), seen->n_bytes) != 0) {
+        return false;
+    }
     ds4_str_add(seen, now.data + seen->n_bytes, now.n_bytes - seen->n_bytes);
     return true;
 }
@@ -34,11 +37,13 @@ static ds4_dsml *read_all(const uint8_t *data, size_t n_bytes, uint8_t mode, siz
     for (size_t i = 0; i < n_bytes; i += piece) {
         const size_t n = n_bytes - i < piece ? n_bytes - i : piece;
         require(ds4_dsml_bytes(r, (const char *)data + i, n, NULL) == DS4_OK);
-        require(grew(ds4_dsml_get(r)->reasoning, &reasoning) && grew(ds4_dsml_get(r)->content, &content));
+        require(grew(ds4_dsml_get(r)->reasoning, &reasoning) &&
+                grew(ds4_dsml_get(r)->content, &content));
         ds4_dsml_in_structure(r);
     }
     require(ds4_dsml_finish(r, mode >> 2 & 1, NULL) == DS4_OK);
-    require(grew(ds4_dsml_get(r)->reasoning, &reasoning) && grew(ds4_dsml_get(r)->content, &content));
+    require(grew(ds4_dsml_get(r)->reasoning, &reasoning) &&
+            grew(ds4_dsml_get(r)->content, &content));
     ds4_str_clear(&reasoning);
     ds4_str_clear(&content);
     return r;
@@ -55,7 +60,8 @@ static void check(const ds4_dsml_result *a)
     require(ds4_utf8_valid(a->reasoning.data, a->reasoning.n_bytes));
     require(ds4_utf8_valid(a->content.data, a->content.n_bytes));
     for (uint32_t i = 0; i < a->n_calls; i++) {
-        require(a->calls[i].complete && ds4_utf8_valid(a->calls[i].name.data, a->calls[i].name.n_bytes));
+        require(a->calls[i].complete &&
+                ds4_utf8_valid(a->calls[i].name.data, a->calls[i].name.n_bytes));
         require(ds4_pyjson_check(a->calls[i].arguments, NULL) == DS4_OK);
         require(ds4_pyjson_kind(a->calls[i].arguments) == DS4_JSON_OBJECT);
     }
@@ -73,10 +79,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 
     check(a);
     require(a->n_calls == b->n_calls && a->oddities == b->oddities);
-    require(same(a->reasoning, b->reasoning) && same(a->content, b->content) && same(a->rest, b->rest));
+    require(same(a->reasoning, b->reasoning) && same(a->content, b->content) &&
+            same(a->rest, b->rest));
     require(same(a->raw_calls, b->raw_calls));
     for (uint32_t i = 0; i < a->n_calls; i++) {
-        require(same(a->calls[i].name, b->calls[i].name) && same(a->calls[i].arguments, b->calls[i].arguments));
+        require(same(a->calls[i].name, b->calls[i].name) &&
+                same(a->calls[i].arguments, b->calls[i].arguments));
     }
     /* Text that is no call is not lost: at most the tags of reasoning and end are left out. */
     if (a->n_calls == 0 && !memchr(data + 1, '<', n_bytes - 1) &&

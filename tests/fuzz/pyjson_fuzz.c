@@ -23,7 +23,9 @@ static void walk(ds4_slice json, int depth)
     if (depth > 4 || ds4_pyjson_open(&it, json, NULL) != DS4_OK) return;
     while (ds4_pyjson_next(&it, &name, &value)) {
         ds4_str text = { 0 };
-        if (it.kind == DS4_JSON_OBJECT) require(ds4_pyjson_decode_string(name, &text, NULL) == DS4_OK);
+        if (it.kind == DS4_JSON_OBJECT) {
+            require(ds4_pyjson_decode_string(name, &text, NULL) == DS4_OK);
+        }
         require(ds4_utf8_valid(ds4_str_text(&text), text.n_bytes));
         require(ds4_pyjson_kind(value) != DS4_JSON_NONE);
         walk(value, depth + 1);
@@ -53,7 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     ds4_utf8_repair(json.data, json.n_bytes, &repaired);
     ds4_str_truncate(&twice, 0);
     ds4_pyjson_add_string(&twice, json);
-    require(ds4_pyjson_decode_string((ds4_slice){ twice.data, twice.n_bytes }, &text, &err) == DS4_OK);
+    require(ds4_pyjson_decode_string((ds4_slice){ twice.data, twice.n_bytes }, &text, &err) ==
+            DS4_OK);
     require(text.n_bytes == repaired.n_bytes &&
             memcmp(ds4_str_text(&text), ds4_str_text(&repaired), text.n_bytes) == 0);
     ds4_str_clear(&once);

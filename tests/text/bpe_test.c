@@ -9,7 +9,9 @@ static void encode(const ds4_vocab *v, ds4_slice text, unsigned flags, ds4_token
 {
     ds4_err err;
     out->n = 0;
-    if (ds4_vocab_encode(v, text.data, text.n_bytes, flags, out, &err) != DS4_OK) fail_msg("%s", err.text);
+    if (ds4_vocab_encode(v, text.data, text.n_bytes, flags, out, &err) != DS4_OK) {
+        fail_msg("%s", err.text);
+    }
 }
 
 static bool decodes_to(const ds4_vocab *v, const ds4_tokens *t, ds4_slice text)
@@ -23,7 +25,8 @@ static bool decodes_to(const ds4_vocab *v, const ds4_tokens *t, ds4_slice text)
 
 /* ---- a small vocabulary, always there ---- */
 
-static void expect_ids(const ds4_vocab *v, ds4_slice text, unsigned flags, const int32_t *ids, uint32_t n)
+static void expect_ids(const ds4_vocab *v, ds4_slice text, unsigned flags, const int32_t *ids,
+                       uint32_t n)
 {
     ds4_tokens t = { 0 };
     encode(v, text, flags, &t);
@@ -214,7 +217,8 @@ static void test_speed_of_real_text(void **state)
     const double prose = megabytes_per_second(v, (ds4_slice){ english.data, english.n_bytes });
     const double document = megabytes_per_second(v, (ds4_slice){ spec.data, spec.n_bytes });
     const double repeated = megabytes_per_second(v, (ds4_slice){ mixed.data, mixed.n_bytes });
-    print_message("# MB/s: prose %.1f, a document %.1f, repeated to 4 MB %.1f\n", prose, document, repeated);
+    print_message("# MB/s: prose %.1f, a document %.1f, repeated to 4 MB %.1f\n", prose, document,
+                  repeated);
     assert_true(document > 0.2);
     ds4_str_clear(&english);
     ds4_str_clear(&spec);
@@ -240,27 +244,23 @@ static void test_long_words_take_no_quadratic_time(void **state)
     const double spaces = megabytes_per_second(v, (ds4_slice){ word, n });
     for (size_t i = 0; i < n; i++) word[i] = (char)(ds4_rng_next(&rng) >> 40);
     const double noise = megabytes_per_second(v, (ds4_slice){ word, n });
-    print_message("# MB/s: one letter %.2f, random letters %.2f, spaces %.2f, random bytes %.2f\n", same,
-                  letters, spaces, noise);
+    print_message("# MB/s: one letter %.2f, random letters %.2f, spaces %.2f, random bytes %.2f\n",
+                  same, letters, spaces, noise);
     assert_true(same > 0.05 && letters > 0.05 && spaces > 0.05 && noise > 0.05);
     free(word);
     ds4_vocab_free(v);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lowest_rank_merges_first),
-        cmocka_unit_test(test_ties_go_to_the_left),
-        cmocka_unit_test(test_zero_bytes_are_text),
-        cmocka_unit_test(test_specials_only_when_asked),
-        cmocka_unit_test(test_missing_byte_is_an_error),
-        cmocka_unit_test(test_merging_equals_the_definition),
-        cmocka_unit_test(test_random_bytes_come_back),
-        cmocka_unit_test(test_reference_rows),
-        cmocka_unit_test(test_speed_of_real_text),
-        cmocka_unit_test(test_long_words_take_no_quadratic_time),
-    };
-    cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_lowest_rank_merges_first),
+    cmocka_unit_test(test_ties_go_to_the_left),
+    cmocka_unit_test(test_zero_bytes_are_text),
+    cmocka_unit_test(test_specials_only_when_asked),
+    cmocka_unit_test(test_missing_byte_is_an_error),
+    cmocka_unit_test(test_merging_equals_the_definition),
+    cmocka_unit_test(test_random_bytes_come_back),
+    cmocka_unit_test(test_reference_rows),
+    cmocka_unit_test(test_speed_of_real_text),
+    cmocka_unit_test(test_long_words_take_no_quadratic_time),
+};
+TEST_MAIN(tests)

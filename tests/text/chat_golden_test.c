@@ -10,7 +10,9 @@ typedef struct golden {
 static void render(chat_json *c, ds4_segments *out)
 {
     ds4_err err;
-    if (ds4_chat_render(c->messages, c->n_messages, &c->opt, out, &err) != DS4_OK) fail_msg("%s", err.text);
+    if (ds4_chat_render(c->messages, c->n_messages, &c->opt, out, &err) != DS4_OK) {
+        fail_msg("%s", err.text);
+    }
 }
 
 static void expect_text(const ds4_segments *s, ds4_slice expected, const char *name)
@@ -19,8 +21,8 @@ static void expect_text(const ds4_segments *s, ds4_slice expected, const char *n
     if (ds4_slice_eq(got, expected)) return;
     size_t i = 0;
     while (i < got.n_bytes && i < expected.n_bytes && got.data[i] == expected.data[i]) i++;
-    fail_msg("%s: differs from byte %zu on: found \"%.60s\", expected \"%.60s\"", name, i, got.data + i,
-             expected.data + i);
+    fail_msg("%s: differs from byte %zu on: found \"%.60s\", expected \"%.60s\"", name, i,
+             got.data + i, expected.data + i);
 }
 
 static void check_prompt(const json_t *row, void *ctx)
@@ -92,7 +94,8 @@ static void test_official_fixtures(void **state)
 static void check_api_case(const json_t *row, void *ctx)
 {
     golden *g = ctx;
-    const ds4_message m = { .role = DS4_ROLE_USER, .content = golden_string(json_object_get(row, "prompt")) };
+    const ds4_message      m = { .role = DS4_ROLE_USER,
+                                 .content = golden_string(json_object_get(row, "prompt")) };
     const ds4_chat_options opt = { .thinking = false };
     ds4_segments s = { 0 };
     ds4_tokens   t = { 0 };
@@ -114,13 +117,9 @@ static void test_billed_prompt_tokens(void **state)
     ds4_vocab_free(g.v);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference_prompts),
-        cmocka_unit_test(test_official_fixtures),
-        cmocka_unit_test(test_billed_prompt_tokens),
-    };
-    cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_reference_prompts),
+    cmocka_unit_test(test_official_fixtures),
+    cmocka_unit_test(test_billed_prompt_tokens),
+};
+TEST_MAIN(tests)

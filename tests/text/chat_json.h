@@ -44,7 +44,8 @@ static inline uint32_t chat_json_tools(chat_json *c, const json_t *tools, ds4_sl
 static inline void chat_json_message(chat_json *c, const json_t *row, uint32_t n)
 {
     ds4_message *m = &c->messages[n];
-    const json_t *content = json_object_get(row, "content"), *calls = json_object_get(row, "tool_calls");
+    const json_t *content = json_object_get(row, "content"),
+                 *calls = json_object_get(row, "tool_calls");
     size_t  i;
     json_t *value;
 
@@ -53,7 +54,8 @@ static inline void chat_json_message(chat_json *c, const json_t *row, uint32_t n
     json_array_foreach(content, i, value) {
         const char *type = json_string_value(json_object_get(value, "type"));
         const bool is_text = strcmp(type, "text") == 0;
-        c->parts[n][i] = (ds4_part){ is_text, golden_string(json_object_get(value, is_text ? "text" : "type")) };
+        c->parts[n][i] =
+            (ds4_part){ is_text, golden_string(json_object_get(value, is_text ? "text" : "type")) };
         m->parts = c->parts[n];
         m->n_parts = (uint32_t)i + 1;
     }
@@ -78,7 +80,8 @@ static inline void chat_json_message(chat_json *c, const json_t *row, uint32_t n
 static inline void chat_json_read(chat_json *c, const json_t *args)
 {
     const json_t *messages = json_object_get(args, "messages");
-    const json_t *effort = json_object_get(args, "effort"), *format = json_object_get(args, "response_format");
+    const json_t *effort = json_object_get(args, "effort"),
+                 *format = json_object_get(args, "response_format");
     const char *variant = json_string_value(json_object_get(args, "variant"));
     size_t  i;
     json_t *row;

@@ -25,7 +25,8 @@ static ds4_segments rendered(const ds4_message *m, uint32_t n, const ds4_chat_op
     return s;
 }
 
-static void expect_prompt(const ds4_message *m, uint32_t n, const ds4_chat_options *opt, const char *expected)
+static void expect_prompt(const ds4_message *m, uint32_t n, const ds4_chat_options *opt,
+                          const char *expected)
 {
     ds4_segments s = rendered(m, n, opt);
     assert_string_equal(ds4_segments_text(&s).data, expected);
@@ -45,7 +46,8 @@ static uint32_t count_specials(const ds4_vocab *v, const ds4_segments *s)
     assert_int_equal(ds4_segments_encode(v, s, &t, NULL), DS4_OK);
     for (uint32_t i = 0; i < t.n; i++) n += ds4_vocab_is_special(v, t.ids[i]);
     ds4_vocab_decode(v, t.ids, t.n, 0, &back);
-    assert_true(ds4_slice_eq((ds4_slice){ ds4_str_text(&back), back.n_bytes }, ds4_segments_text(s)));
+    assert_true(
+        ds4_slice_eq((ds4_slice){ ds4_str_text(&back), back.n_bytes }, ds4_segments_text(s)));
     size_t n_bytes;
     assert_int_equal(ds4_segments_match(v, s, t.ids, t.n, &n_bytes), t.n);
     assert_int_equal(n_bytes, ds4_segments_text(s).n_bytes);
@@ -67,20 +69,27 @@ static ds4_segments evil_conversation(ds4_slice evil)
     ds4_str_add(&tool, json.data, json.n_bytes);
     ds4_str_add_text(&tool, "}");
 
-    const ds4_slice json_text = { json.data, json.n_bytes }, tools[] = { { tool.data, tool.n_bytes } };
+    const ds4_slice json_text = { json.data, json.n_bytes },
+                    tools[] = { { tool.data, tool.n_bytes } };
     const ds4_part  parts[] = { { true, evil }, { false, evil } };
     const ds4_call  calls[] = { { evil, evil, json_text }, { evil, evil, evil } };
     const ds4_message m[] = {
         { .role = DS4_ROLE_SYSTEM, .content = evil },
         { .role = DS4_ROLE_REMINDER, .content = evil },
         { .role = DS4_ROLE_USER, .parts = parts, .n_parts = 2 },
-        { .role = DS4_ROLE_ASSISTANT, .content = evil, .reasoning = evil, .calls = calls, .n_calls = 2 },
+        { .role = DS4_ROLE_ASSISTANT,
+          .content = evil,
+          .reasoning = evil,
+          .calls = calls,
+          .n_calls = 2 },
         { .role = DS4_ROLE_TOOL, .content = evil, .call_id = evil },
         { .role = DS4_ROLE_TOOL, .content = evil, .call_id = evil },
         { .role = DS4_ROLE_USER, .content = evil },
         { .role = DS4_ROLE_DEVELOPER, .content = evil },
     };
-    const ds4_chat_options opt = { .thinking = true, .tools = tools, .n_tools = 1, .schema = json_text };
+    const ds4_chat_options opt = {
+        .thinking = true, .tools = tools, .n_tools = 1, .schema = json_text
+    };
     ds4_segments s = rendered(m, COUNT(m), &opt);
     ds4_str_clear(&json);
     ds4_str_clear(&tool);
@@ -102,7 +111,8 @@ static void test_outside_text_never_becomes_special(void **state)
         for (size_t cut = 1; cut < evil.n_bytes; cut++) {
             if (((unsigned char)evil.data[cut] & 0xC0) == 0x80) continue;
             ds4_segments first = evil_conversation((ds4_slice){ evil.data, cut });
-            ds4_segments last = evil_conversation((ds4_slice){ evil.data + cut, evil.n_bytes - cut });
+            ds4_segments last =
+                evil_conversation((ds4_slice){ evil.data + cut, evil.n_bytes - cut });
             assert_int_equal(count_specials(v, &first), expected);
             assert_int_equal(count_specials(v, &last), expected);
             ds4_segments_clear(&first);
@@ -136,12 +146,14 @@ static void test_raw_calls_come_back(void **state)
     (void)state;
     ds4_vocab *v = small_vocab();
     const ds4_call call = { TEXT("1"), TEXT("f"), TEXT("{\"x\":\"" D " and <think>\"}") };
-    const ds4_message m[] = { USER_SAYS("q"), { .role = DS4_ROLE_ASSISTANT, .calls = &call, .n_calls = 1 } };
+    const ds4_message      m[] = { USER_SAYS("q"),
+                                   { .role = DS4_ROLE_ASSISTANT, .calls = &call, .n_calls = 1 } };
     const ds4_chat_options opt = { .thinking = false };
     ds4_segments written = rendered(m, 2, &opt);
     const char *block = strstr(ds4_segments_text(&written).data, "\n\n");
     const ds4_slice raw = { block, strlen(block) - strlen(EOS) };
-    const ds4_message again[] = { USER_SAYS("q"), { .role = DS4_ROLE_ASSISTANT, .raw_calls = raw } };
+    const ds4_message      again[] = { USER_SAYS("q"),
+                                       { .role = DS4_ROLE_ASSISTANT, .raw_calls = raw } };
     ds4_segments replayed = rendered(again, 2, &opt);
 
     assert_true(ds4_slice_eq(ds4_segments_text(&written), ds4_segments_text(&replayed)));
@@ -168,7 +180,7 @@ static void test_match_stops_where_trust_differs(void **state)
     assert_true(ds4_slice_eq(ds4_segments_text(&a), ds4_segments_text(&b)));
     assert_int_equal(ds4_segments_encode(v, &a, &at, NULL), DS4_OK);
     assert_int_equal(ds4_segments_encode(v, &b, &bt, NULL), DS4_OK);
-    assert_int_equal(ds4_segments_match(v, &a, bt.ids, bt.n, &n_bytes), 4);     /* BOS, User, h, i */
+    assert_int_equal(ds4_segments_match(v, &a, bt.ids, bt.n, &n_bytes), 4); /* BOS, User, h, i */
     assert_int_equal(n_bytes, strlen(BOS USER "hi"));
     assert_int_equal(ds4_segments_match(v, &b, at.ids, at.n, NULL), 4);
     assert_int_equal(ds4_segments_match(v, &a, at.ids, at.n, NULL), at.n);
@@ -193,7 +205,8 @@ static void test_match_allows_other_cuts_of_text(void **state)
     const ds4_message m[] = { USER_SAYS("abc") };
     const ds4_chat_options opt = { .thinking = false };
     ds4_segments s = rendered(m, 1, &opt);
-    const int32_t sampled[] = { SMALL_BOS, SMALL_USER, 'a', SMALL_BC, SMALL_ASSISTANT, SMALL_THINK_CLOSE, 'x' };
+    const int32_t          sampled[] = { SMALL_BOS,       SMALL_USER,        'a', SMALL_BC,
+                                         SMALL_ASSISTANT, SMALL_THINK_CLOSE, 'x' };
     assert_int_equal(ds4_segments_match(v, &s, sampled, 7, NULL), 6);
     ds4_segments_clear(&s);
     ds4_vocab_free(v);
@@ -221,17 +234,21 @@ static void test_fold_puts_extras_behind_all_system_text(void **state)
 {
     (void)state;
     const ds4_slice schema = TEXT("{}");
-    const ds4_message m[] = { { .role = DS4_ROLE_DEVELOPER, .content = TEXT("d") }, SYSTEM_SAYS("s"),
-                              USER_SAYS("q") };
+    const ds4_message      m[] = { { .role = DS4_ROLE_DEVELOPER, .content = TEXT("d") },
+                                   SYSTEM_SAYS("s"),
+                                   USER_SAYS("q") };
     const ds4_chat_options opt = { .fold_system = true, .schema = schema };
-    expect_prompt(m, 3, &opt, BOS "d\n\ns\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to "
-                  "reply:\n{}" USER "q" ASSISTANT "</think>");
+    expect_prompt(
+        m, 3, &opt,
+        BOS "d\n\ns\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to "
+            "reply:\n{}" USER "q" ASSISTANT "</think>");
 }
 
 static void test_prefix_goes_on_thinking(void **state)
 {
     (void)state;
-    const ds4_message m[] = { USER_SAYS("q"), { .role = DS4_ROLE_ASSISTANT, .reasoning = TEXT("so far") } };
+    const ds4_message      m[] = { USER_SAYS("q"),
+                                   { .role = DS4_ROLE_ASSISTANT, .reasoning = TEXT("so far") } };
     const ds4_chat_options opt = { .thinking = true, .prefix_last = true };
     ds4_segments s = rendered(m, 2, &opt);
     assert_string_equal(ds4_segments_text(&s).data, BOS USER "q" ASSISTANT "<think>so far");
@@ -260,8 +277,9 @@ static void test_ends_in_thinking(void **state)
 static void test_results_take_the_order_of_calls(void **state)
 {
     (void)state;
-    const ds4_call calls[] = { { TEXT("b"), TEXT("f"), TEXT("{}") }, { TEXT("a"), TEXT("f"), TEXT("{}") },
-                               { TEXT("c"), TEXT("f"), TEXT("{}") } };
+    const ds4_call    calls[] = { { TEXT("b"), TEXT("f"), TEXT("{}") },
+                                  { TEXT("a"), TEXT("f"), TEXT("{}") },
+                                  { TEXT("c"), TEXT("f"), TEXT("{}") } };
     const ds4_message m[] = {
         USER_SAYS("q"), { .role = DS4_ROLE_ASSISTANT, .calls = calls, .n_calls = 3 },
         { .role = DS4_ROLE_TOOL, .content = TEXT("C"), .call_id = TEXT("c") }, USER_SAYS("u"),
@@ -274,8 +292,10 @@ static void test_results_take_the_order_of_calls(void **state)
     const char *turn = strstr(ds4_segments_text(&s).data, USER "<tool_result>");
     assert_non_null(turn);
     /* An unknown id counts as the first call; equal ones keep their order. */
-    assert_string_equal(turn, USER "<tool_result>?</tool_result>\n\nu\n\n<tool_result>B</tool_result>\n\n<tool_result>A"
-                        "</tool_result>\n\n<tool_result>C</tool_result>" ASSISTANT "</think>");
+    assert_string_equal(
+        turn,
+        USER "<tool_result>?</tool_result>\n\nu\n\n<tool_result>B</tool_result>\n\n<tool_result>A"
+             "</tool_result>\n\n<tool_result>C</tool_result>" ASSISTANT "</think>");
     ds4_segments_clear(&s);
 }
 
@@ -315,8 +335,10 @@ static void test_protocol_is_told_from_the_file(void **state)
 {
     (void)state;
     assert_int_equal(ds4_protocol_detect("DeepSeek-V4-Flash", TEXT(""), NULL), DS4_PROTOCOL_V4);
-    assert_int_equal(ds4_protocol_detect("DeepSeek-V4-Flash-0731", TEXT(""), NULL), DS4_PROTOCOL_V4_0731);
-    assert_int_equal(ds4_protocol_detect("", TEXT("... Beyond maximum ..."), NULL), DS4_PROTOCOL_V4_0731);
+    assert_int_equal(ds4_protocol_detect("DeepSeek-V4-Flash-0731", TEXT(""), NULL),
+                     DS4_PROTOCOL_V4_0731);
+    assert_int_equal(ds4_protocol_detect("", TEXT("... Beyond maximum ..."), NULL),
+                     DS4_PROTOCOL_V4_0731);
     assert_int_equal(ds4_protocol_detect("x", TEXT("<｜System｜>"), NULL), DS4_PROTOCOL_V41);
 }
 
@@ -325,30 +347,27 @@ static void test_effort_names(void **state)
     (void)state;
     ds4_effort effort = DS4_EFFORT_DEFAULT;
     bool       thinking = false;
-    assert_true(ds4_effort_from_name(TEXT("medium"), &effort, &thinking) && effort == DS4_EFFORT_HIGH && thinking);
+    assert_true(ds4_effort_from_name(TEXT("medium"), &effort, &thinking) &&
+                effort == DS4_EFFORT_HIGH && thinking);
     assert_true(ds4_effort_from_name(TEXT("max"), &effort, &thinking) && effort == DS4_EFFORT_MAX);
     assert_true(ds4_effort_from_name(TEXT("none"), &effort, &thinking) && !thinking);
     assert_false(ds4_effort_from_name(TEXT("huge"), &effort, &thinking));
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outside_text_never_becomes_special),
-        cmocka_unit_test(test_raw_text_and_fim),
-        cmocka_unit_test(test_raw_calls_come_back),
-        cmocka_unit_test(test_match_stops_where_trust_differs),
-        cmocka_unit_test(test_match_allows_other_cuts_of_text),
-        cmocka_unit_test(test_fold_system),
-        cmocka_unit_test(test_fold_puts_extras_behind_all_system_text),
-        cmocka_unit_test(test_prefix_goes_on_thinking),
-        cmocka_unit_test(test_ends_in_thinking),
-        cmocka_unit_test(test_results_take_the_order_of_calls),
-        cmocka_unit_test(test_empty_conversation),
-        cmocka_unit_test(test_bad_json_is_named),
-        cmocka_unit_test(test_protocol_is_told_from_the_file),
-        cmocka_unit_test(test_effort_names),
-    };
-    cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_outside_text_never_becomes_special),
+    cmocka_unit_test(test_raw_text_and_fim),
+    cmocka_unit_test(test_raw_calls_come_back),
+    cmocka_unit_test(test_match_stops_where_trust_differs),
+    cmocka_unit_test(test_match_allows_other_cuts_of_text),
+    cmocka_unit_test(test_fold_system),
+    cmocka_unit_test(test_fold_puts_extras_behind_all_system_text),
+    cmocka_unit_test(test_prefix_goes_on_thinking),
+    cmocka_unit_test(test_ends_in_thinking),
+    cmocka_unit_test(test_results_take_the_order_of_calls),
+    cmocka_unit_test(test_empty_conversation),
+    cmocka_unit_test(test_bad_json_is_named),
+    cmocka_unit_test(test_protocol_is_told_from_the_file),
+    cmocka_unit_test(test_effort_names),
+};
+TEST_MAIN(tests)

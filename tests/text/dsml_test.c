@@ -13,8 +13,10 @@
 #define CLOSE "</" D "tool_calls>"
 #define INVOKE(name) "<" D "invoke name=\"" name "\">\n"
 #define END_INVOKE "</" D "invoke>\n"
-#define STRING(name, value) "<" D "parameter name=\"" name "\" string=\"true\">" value "</" D "parameter>\n"
-#define JSON(name, value) "<" D "parameter name=\"" name "\" string=\"false\">" value "</" D "parameter>\n"
+#define STRING(name, value) \
+    "<" D "parameter name=\"" name "\" string=\"true\">" value "</" D "parameter>\n"
+#define JSON(name, value) \
+    "<" D "parameter name=\"" name "\" string=\"false\">" value "</" D "parameter>\n"
 #define ONE_CALL INVOKE("bash") STRING("command", "ls") END_INVOKE
 
 /* Bits that say that a strict parser refuses the output. */
@@ -22,7 +24,9 @@ enum { STRICT = DS4_DSML_BAD_VALUE - 1 };
 
 static ds4_dsml *reader(bool thinking, const ds4_vocab *v, const ds4_slice *tools, uint32_t n_tools)
 {
-    const ds4_dsml_options opt = { .thinking = thinking, .vocab = v, .tools = tools, .n_tools = n_tools };
+    const ds4_dsml_options opt = {
+        .thinking = thinking, .vocab = v, .tools = tools, .n_tools = n_tools
+    };
     ds4_dsml *r;
     ds4_err   err;
     assert_int_equal(ds4_dsml_create(&opt, &r, &err), DS4_OK);
@@ -44,7 +48,8 @@ static ds4_dsml *read_pieces(bool thinking, ds4_slice text, size_t piece, bool c
 static void expect_slice(ds4_slice got, ds4_slice expected)
 {
     if (ds4_slice_eq(got, expected)) return;
-    fail_msg("found \"%.*s\", expected \"%.*s\"", (int)got.n_bytes, got.data, (int)expected.n_bytes, expected.data);
+    fail_msg("found \"%.*s\", expected \"%.*s\"", (int)got.n_bytes, got.data, (int)expected.n_bytes,
+             expected.data);
 }
 
 static void expect_text(ds4_slice got, const char *expected)
@@ -78,45 +83,62 @@ typedef struct expectation {
 
 static const expectation CASES[] = {
     { false, "Hi" EOS, "", "Hi", "", "", 0 },
-    { true, "r</think>\n\n" OPEN ONE_CALL CLOSE EOS, "r", "", "", "bash {\"command\": \"ls\"}\n", 0 },
+    { true, "r</think>\n\n" OPEN ONE_CALL CLOSE EOS, "r", "", "", "bash {\"command\": \"ls\"}\n",
+      0 },
     { true, "only" EOS, "only", "", "", "", DS4_DSML_NO_THINK_CLOSE },
     { true, "only", "only", "", "", "", DS4_DSML_NO_THINK_CLOSE },
-    { false, "x\n\n" OPEN ONE_CALL CLOSE " tail" EOS, "", "x", " tail", "bash {\"command\": \"ls\"}\n",
-      DS4_DSML_TEXT_AFTER },
+    { false, "x\n\n" OPEN ONE_CALL CLOSE " tail" EOS, "", "x", " tail",
+      "bash {\"command\": \"ls\"}\n", DS4_DSML_TEXT_AFTER },
     { false, "x\n\n\n" OPEN ONE_CALL CLOSE, "", "x\n", "", "bash {\"command\": \"ls\"}\n", 0 },
-    { false, "x\n" OPEN ONE_CALL CLOSE, "", "x", "", "bash {\"command\": \"ls\"}\n", DS4_DSML_SPACING },
-    { false, "x" OPEN ONE_CALL CLOSE, "", "x", "", "bash {\"command\": \"ls\"}\n", DS4_DSML_SPACING },
+    { false, "x\n" OPEN ONE_CALL CLOSE, "", "x", "", "bash {\"command\": \"ls\"}\n",
+      DS4_DSML_SPACING },
+    { false, "x" OPEN ONE_CALL CLOSE, "", "x", "", "bash {\"command\": \"ls\"}\n",
+      DS4_DSML_SPACING },
     /* a call inside the reasoning counts when it is whole */
-    { true, "hm\n\n" OPEN ONE_CALL CLOSE EOS, "hm", "", "", "bash {\"command\": \"ls\"}\n", DS4_DSML_CALL_IN_THINK },
-    { true, "hm\n\n" OPEN INVOKE("bash") "no" "</think>ok" EOS, "hm\n\n" OPEN INVOKE("bash") "no", "ok", "", "",
-      DS4_DSML_MALFORMED },
+    { true, "hm\n\n" OPEN ONE_CALL CLOSE EOS, "hm", "", "", "bash {\"command\": \"ls\"}\n",
+      DS4_DSML_CALL_IN_THINK },
+    { true,
+      "hm\n\n" OPEN INVOKE("bash") "no"
+                                   "</think>ok" EOS,
+      "hm\n\n" OPEN INVOKE("bash") "no", "ok", "", "", DS4_DSML_MALFORMED },
     { true, "a " OPEN INVOKE("bash") "<" D "parameter name=\"c\" string=\"true\">x</think>b" EOS,
-      "a " OPEN INVOKE("bash") "<" D "parameter name=\"c\" string=\"true\">x", "b", "", "", DS4_DSML_MALFORMED },
+      "a " OPEN INVOKE("bash") "<" D "parameter name=\"c\" string=\"true\">x", "b", "", "",
+      DS4_DSML_MALFORMED },
     /* spellings seen in the wild */
-    { false, "\n\n<|DSML|tool_calls>\n<|DSML|invoke name=\"a\">\n<|DSML|parameter name=\"t\" string=\"true\">x"
-      "</|DSML|parameter>\n</|DSML|invoke>\n</|DSML|tool_calls>", "", "", "", "a {\"t\": \"x\"}\n",
-      DS4_DSML_VARIANT },
-    { false, "\n\n<｜" D "｜tool_calls>\n<｜" D "｜invoke name=\"a\">\n</｜" D "｜invoke>\n</｜" D "｜tool_calls>", "",
+    { false,
+      "\n\n<|DSML|tool_calls>\n<|DSML|invoke name=\"a\">\n<|DSML|parameter name=\"t\" "
+      "string=\"true\">x"
+      "</|DSML|parameter>\n</|DSML|invoke>\n</|DSML|tool_calls>",
+      "", "", "", "a {\"t\": \"x\"}\n", DS4_DSML_VARIANT },
+    { false,
+      "\n\n<｜" D "｜tool_calls>\n<｜" D "｜invoke name=\"a\">\n</｜" D "｜invoke>\n</｜" D
+      "｜tool_calls>",
+      "", "", "", "a {}\n", DS4_DSML_VARIANT },
+    { false,
+      "\n\n<DSML｜tool_calls>\n<DSML｜invoke name=\"a\">\n</DSML｜invoke>\n</DSML｜tool_calls>", "",
       "", "", "a {}\n", DS4_DSML_VARIANT },
-    { false, "\n\n<DSML｜tool_calls>\n<DSML｜invoke name=\"a\">\n</DSML｜invoke>\n</DSML｜tool_calls>", "", "", "",
-      "a {}\n", DS4_DSML_VARIANT },
-    { false, "\n\n<" D "toolcalls>\n" ONE_CALL "</" D "toolcalls>", "", "", "", "bash {\"command\": \"ls\"}\n",
-      DS4_DSML_VARIANT },
+    { false, "\n\n<" D "toolcalls>\n" ONE_CALL "</" D "toolcalls>", "", "", "",
+      "bash {\"command\": \"ls\"}\n", DS4_DSML_VARIANT },
     { false, "\n\n" ONE_CALL EOS, "", "", "", "bash {\"command\": \"ls\"}\n",
       DS4_DSML_VARIANT | DS4_DSML_SPACING },
     { false, "\n\n" ONE_CALL "and more" EOS, "", "", "\nand more", "bash {\"command\": \"ls\"}\n",
       DS4_DSML_VARIANT | DS4_DSML_SPACING | DS4_DSML_TEXT_AFTER },
-    { false, "\n\n" OPEN ONE_CALL EOS, "", "", "", "bash {\"command\": \"ls\"}\n", DS4_DSML_UNCLOSED },
-    { false, "\n\n" OPEN INVOKE("a") STRING("t", "x"), "", "", "", "a {\"t\": \"x\"}\n", DS4_DSML_UNCLOSED },
-    { false, "\n\n<" D " tool_calls>\n<" D " invoke name=\"a\">\n</" D " invoke>\n</" D " tool_calls>", "", "", "",
-      "a {}\n", DS4_DSML_VARIANT },
+    { false, "\n\n" OPEN ONE_CALL EOS, "", "", "", "bash {\"command\": \"ls\"}\n",
+      DS4_DSML_UNCLOSED },
+    { false, "\n\n" OPEN INVOKE("a") STRING("t", "x"), "", "", "", "a {\"t\": \"x\"}\n",
+      DS4_DSML_UNCLOSED },
+    { false,
+      "\n\n<" D " tool_calls>\n<" D " invoke name=\"a\">\n</" D " invoke>\n</" D " tool_calls>", "",
+      "", "", "a {}\n", DS4_DSML_VARIANT },
     /* not calls */
     { false, "Write <" D "tool_calls> to call." EOS, "", "Write <" D "tool_calls> to call.", "", "",
       DS4_DSML_STRAY_SPECIAL },
     { false, "<tool_calls>\n<invoke name=\"a\">\n</invoke>\n</tool_calls>", "",
       "<tool_calls>\n<invoke name=\"a\">\n</invoke>\n</tool_calls>", "", "", 0 },
-    { false, "so: <|DSML|tool_calls>\n<|DSML|invoke name=\"a\">\n</|DSML|invoke>\n</|DSML|tool_calls>", "",
-      "so: <|DSML|tool_calls>\n<|DSML|invoke name=\"a\">\n</|DSML|invoke>\n</|DSML|tool_calls>", "", "", 0 },
+    { false,
+      "so: <|DSML|tool_calls>\n<|DSML|invoke name=\"a\">\n</|DSML|invoke>\n</|DSML|tool_calls>", "",
+      "so: <|DSML|tool_calls>\n<|DSML|invoke name=\"a\">\n</|DSML|invoke>\n</|DSML|tool_calls>", "",
+      "", 0 },
     { false, "if a < b and c <= d </", "", "if a < b and c <= d </", "", "", 0 },
     { false, "x\n\n", "", "x\n\n", "", "", 0 },
     /* damaged blocks */
@@ -124,27 +146,34 @@ static const expectation CASES[] = {
       DS4_DSML_MALFORMED },
     { false, "\n\n" OPEN ONE_CALL INVOKE("b") "garbage" EOS, "", "", "\n" INVOKE("b") "garbage",
       "bash {\"command\": \"ls\"}\n", DS4_DSML_MALFORMED | DS4_DSML_TEXT_AFTER },
-    { false, "\n\n" OPEN INVOKE("a") "<" D "parameter name=\"t\" string=\"true\">never closed" EOS, "",
-      "\n\n" OPEN INVOKE("a") "<" D "parameter name=\"t\" string=\"true\">never closed", "", "", DS4_DSML_MALFORMED },
-    { false, "\n\n" OPEN INVOKE("a") "bad\n\n" OPEN ONE_CALL CLOSE, "", "\n\n" OPEN INVOKE("a") "bad", "",
-      "bash {\"command\": \"ls\"}\n", DS4_DSML_MALFORMED },
-    { false, "\n\n" OPEN "<" D "invoke name=\"a<b\">" EOS, "", "\n\n" OPEN "<" D "invoke name=\"a<b\">", "", "",
+    { false, "\n\n" OPEN INVOKE("a") "<" D "parameter name=\"t\" string=\"true\">never closed" EOS,
+      "", "\n\n" OPEN INVOKE("a") "<" D "parameter name=\"t\" string=\"true\">never closed", "", "",
+      DS4_DSML_MALFORMED },
+    { false, "\n\n" OPEN INVOKE("a") "bad\n\n" OPEN ONE_CALL CLOSE, "",
+      "\n\n" OPEN INVOKE("a") "bad", "", "bash {\"command\": \"ls\"}\n", DS4_DSML_MALFORMED },
+    { false, "\n\n" OPEN "<" D "invoke name=\"a<b\">" EOS, "",
+      "\n\n" OPEN "<" D "invoke name=\"a<b\">", "", "",
       DS4_DSML_MALFORMED | DS4_DSML_STRAY_SPECIAL },
     /* values */
     { false, "\n\n" OPEN INVOKE("a") STRING("t", "x") STRING("t", "y") END_INVOKE CLOSE, "", "", "",
       "a {\"t\": \"y\"}\n", DS4_DSML_REPEATED },
-    { false, "\n\n" OPEN INVOKE("a") JSON("n", "[1,") END_INVOKE CLOSE, "", "", "", "a {\"n\": \"[1,\"}\n",
-      DS4_DSML_BAD_VALUE },
+    { false, "\n\n" OPEN INVOKE("a") JSON("n", "[1,") END_INVOKE CLOSE, "", "", "",
+      "a {\"n\": \"[1,\"}\n", DS4_DSML_BAD_VALUE },
     { false, "\n\n" OPEN INVOKE("a") JSON("n", " [1,{\"b\":2}] ") END_INVOKE CLOSE, "", "", "",
       "a {\"n\": [1, {\"b\": 2}]}\n", 0 },
-    { false, "\n\n" OPEN INVOKE("a") "<" D "parameter name=\"n\">7</" D "parameter>\n" "<" D
-      "parameter name=\"s\">seven</" D "parameter>\n" END_INVOKE CLOSE, "", "", "", "a {\"n\": 7, \"s\": \"seven\"}\n",
-      DS4_DSML_VARIANT },
-    { false, "\n\n" OPEN INVOKE("a") STRING("t", "&lt;b&gt; &amp; <" D "invoke name=\"q\"> </p>") END_INVOKE CLOSE, "",
-      "", "", "a {\"t\": \"&lt;b&gt; &amp; <" D "invoke name=\\\"q\\\"> </p>\"}\n", 0 },
-    { false, "\n\n" OPEN INVOKE("a") STRING("t", "say </|DSML|parameter>") END_INVOKE CLOSE, "", "", "",
-      "a {\"t\": \"say </|DSML|parameter>\"}\n", 0 },
-    { false, "\n\n" OPEN INVOKE("a") STRING("t", "") END_INVOKE CLOSE, "", "", "", "a {\"t\": \"\"}\n", 0 },
+    { false,
+      "\n\n" OPEN INVOKE("a") "<" D "parameter name=\"n\">7</" D "parameter>\n"
+                              "<" D "parameter name=\"s\">seven</" D
+                              "parameter>\n" END_INVOKE CLOSE,
+      "", "", "", "a {\"n\": 7, \"s\": \"seven\"}\n", DS4_DSML_VARIANT },
+    { false,
+      "\n\n" OPEN    INVOKE("a") STRING("t", "&lt;b&gt; &amp; <" D "invoke name=\"q\"> </p>")
+          END_INVOKE CLOSE,
+      "", "", "", "a {\"t\": \"&lt;b&gt; &amp; <" D "invoke name=\\\"q\\\"> </p>\"}\n", 0 },
+    { false, "\n\n" OPEN INVOKE("a") STRING("t", "say </|DSML|parameter>") END_INVOKE CLOSE, "", "",
+      "", "a {\"t\": \"say </|DSML|parameter>\"}\n", 0 },
+    { false, "\n\n" OPEN INVOKE("a") STRING("t", "") END_INVOKE CLOSE, "", "", "",
+      "a {\"t\": \"\"}\n", 0 },
     /* special tokens in the wrong place */
     { true, "<think>r</think>x" EOS, "r", "x", "", "", DS4_DSML_STRAY_SPECIAL },
     { false, "<think>r</think>x" EOS, "r", "x", "", "", DS4_DSML_STRAY_SPECIAL },
@@ -204,7 +233,9 @@ static void test_cases_byte_by_byte(void **state)
 
 static void feed_tokens(ds4_dsml *r, const ds4_tokens *t)
 {
-    for (uint32_t i = 0; i < t->n; i++) assert_int_equal(ds4_dsml_token(r, t->ids[i], NULL), DS4_OK);
+    for (uint32_t i = 0; i < t->n; i++) {
+        assert_int_equal(ds4_dsml_token(r, t->ids[i], NULL), DS4_OK);
+    }
 }
 
 static void test_only_special_tokens_count(void **state)
@@ -258,8 +289,8 @@ static void test_value_may_quote_closing_tag(void **state)
 static void test_arguments_grow(void **state)
 {
     (void)state;
-    const ds4_slice text = DS4_SLICE("\n\n" OPEN INVOKE("w") STRING("p", "é\"\n") JSON("n", "{\"a\":1}")
-                                     STRING("q", "</x>") END_INVOKE CLOSE);
+    const ds4_slice text = DS4_SLICE("\n\n" OPEN         INVOKE("w") STRING("p", "é\"\n") JSON(
+                "n", "{\"a\":1}") STRING("q", "</x>") END_INVOKE CLOSE);
     ds4_dsml *r = reader(false, NULL, NULL, 0);
     ds4_str   seen = { 0 };
     bool      opened = false;
@@ -275,7 +306,8 @@ static void test_arguments_grow(void **state)
         ds4_str_add(&seen, stream.data + seen.n_bytes, stream.n_bytes - seen.n_bytes);
     }
     assert_true(opened);
-    expect_text((ds4_slice){ seen.data, seen.n_bytes }, "{\"p\": \"é\\\"\\n\", \"n\": {\"a\": 1}, \"q\": \"</x>\"}");
+    expect_text((ds4_slice){ seen.data, seen.n_bytes },
+                "{\"p\": \"é\\\"\\n\", \"n\": {\"a\": 1}, \"q\": \"</x>\"}");
     assert_int_equal(ds4_dsml_get(r)->state, DS4_DSML_DONE);
     ds4_str_clear(&seen);
     ds4_dsml_free(r);
@@ -318,7 +350,8 @@ static void test_structure_is_told(void **state)
 static void test_cut_output(void **state)
 {
     (void)state;
-    const ds4_slice text = DS4_SLICE("x\n\n" OPEN ONE_CALL INVOKE("b") STRING("t", "1") STRING("u", "2"));
+    const ds4_slice text =
+        DS4_SLICE("x\n\n" OPEN ONE_CALL INVOKE("b") STRING("t", "1") STRING("u", "2"));
     for (size_t n = 0; n <= text.n_bytes; n++) {
         ds4_dsml *r = read_pieces(false, (ds4_slice){ text.data, n }, 3, true);
         const ds4_dsml_result *res = ds4_dsml_get(r);
@@ -340,7 +373,9 @@ static const ds4_slice TOOLS[] = {
 static void expect_with_tools(bool thinking, ds4_slice text, const char *calls, unsigned oddities)
 {
     ds4_dsml *r = reader(thinking, NULL, TOOLS, 2);
-    for (size_t i = 0; i < text.n_bytes; i++) assert_int_equal(ds4_dsml_bytes(r, text.data + i, 1, NULL), DS4_OK);
+    for (size_t i = 0; i < text.n_bytes; i++) {
+        assert_int_equal(ds4_dsml_bytes(r, text.data + i, 1, NULL), DS4_OK);
+    }
     assert_int_equal(ds4_dsml_finish(r, false, NULL), DS4_OK);
     check_calls(ds4_dsml_get(r), calls);
     assert_int_equal(ds4_dsml_get(r)->oddities, oddities);
@@ -352,13 +387,18 @@ static void expect_with_tools(bool thinking, ds4_slice text, const char *calls, 
 static void test_wrapped_arguments(void **state)
 {
     (void)state;
-    WITH_TOOLS(false, "\n\n" OPEN INVOKE("bash") JSON("arguments", "{\"command\":\"ls\"}") END_INVOKE CLOSE,
+    WITH_TOOLS(false,
+               "\n\n" OPEN    INVOKE("bash") JSON("arguments", "{\"command\":\"ls\"}")
+                   END_INVOKE CLOSE,
                "bash {\"command\": \"ls\"}\n", DS4_DSML_UNWRAPPED);
-    WITH_TOOLS(false, "\n\n" OPEN INVOKE("bash") STRING("input", "{\"command\":\"ls\"}") END_INVOKE CLOSE,
+    WITH_TOOLS(false,
+               "\n\n" OPEN INVOKE("bash") STRING("input", "{\"command\":\"ls\"}") END_INVOKE CLOSE,
                "bash {\"command\": \"ls\"}\n", DS4_DSML_UNWRAPPED);
     WITH_TOOLS(false, "\n\n" OPEN INVOKE("raw") JSON("input", "{\"a\":1}") END_INVOKE CLOSE,
                "raw {\"input\": {\"a\": 1}}\n", 0);
-    WITH_TOOLS(false, "\n\n" OPEN INVOKE("bash") STRING("input", "{\"a\":1}") STRING("t", "x") END_INVOKE CLOSE,
+    WITH_TOOLS(false,
+               "\n\n" OPEN    INVOKE("bash") STRING("input", "{\"a\":1}") STRING("t", "x")
+                   END_INVOKE CLOSE,
                "bash {\"input\": \"{\\\"a\\\":1}\", \"t\": \"x\"}\n", 0);
     WITH_TOOLS(false, "\n\n" OPEN INVOKE("bash") STRING("input", "5") END_INVOKE CLOSE,
                "bash {\"input\": \"5\"}\n", 0);
@@ -369,7 +409,8 @@ static void test_wrapped_arguments(void **state)
 static void test_call_in_reasoning_needs_a_tool(void **state)
 {
     (void)state;
-    WITH_TOOLS(true, "r\n\n" OPEN ONE_CALL CLOSE, "bash {\"command\": \"ls\"}\n", DS4_DSML_CALL_IN_THINK);
+    WITH_TOOLS(true, "r\n\n" OPEN ONE_CALL CLOSE, "bash {\"command\": \"ls\"}\n",
+               DS4_DSML_CALL_IN_THINK);
     WITH_TOOLS(true, "r\n\n" OPEN INVOKE("other") END_INVOKE CLOSE "</think>x", "",
                DS4_DSML_MALFORMED | DS4_DSML_STRAY_SPECIAL);
 }
@@ -380,9 +421,40 @@ static void test_call_in_reasoning_needs_a_tool(void **state)
 static void random_output(ds4_rng *rng, ds4_str *out)
 {
     static const char *const PIECES[] = {
-        "<", "</", D, "tool_calls>", "invoke", " name=\"", "a", "\"", ">", "\n", "\n\n", "parameter", " string=\"true\"",
-        " string=\"false\"", "</think>", "<think>", EOS, "|", "｜", "DSML", "{}", "1", "é", "\xE4", " ", OPEN, CLOSE,
-        ONE_CALL, INVOKE("b"), END_INVOKE, STRING("k", "v"), JSON("j", "[]"), "toolcalls>", "\n\n" OPEN,
+        "<",
+        "</",
+        D,
+        "tool_calls>",
+        "invoke",
+        " name=\"",
+        "a",
+        "\"",
+        ">",
+        "\n",
+        "\n\n",
+        "parameter",
+        " string=\"true\"",
+        " string=\"false\"",
+        "</think>",
+        "<think>",
+        EOS,
+        "|",
+        "｜",
+        "DSML",
+        "{}",
+        "1",
+        "é",
+        "\xE4",
+        " ",
+        OPEN,
+        CLOSE,
+        ONE_CALL,
+        INVOKE("b"),
+        END_INVOKE,
+        STRING("k", "v"),
+        JSON("j", "[]"),
+        "toolcalls>",
+        "\n\n" OPEN,
     };
     const uint64_t n = ds4_rng_next(rng) % 24;
     for (uint64_t i = 0; i < n; i++) {
@@ -411,8 +483,15 @@ static void test_any_cut_reads_the_same(void **state)
 static void test_long_output_takes_no_quadratic_time(void **state)
 {
     (void)state;
-    static const char *const UNITS[] = { "<", "\n", "｜", OPEN, "\n\n" OPEN INVOKE("a"), "<" D "tool_calls>\n\n\n",
-                                         OPEN INVOKE("a") "<" D "parameter name=\"x\" string=\"true\">", "x</" D };
+    static const char *const UNITS[] = { "<",
+                                         "\n",
+                                         "｜",
+                                         OPEN,
+                                         "\n\n" OPEN INVOKE("a"),
+                                         "<" D "tool_calls>\n\n\n",
+                                         OPEN INVOKE("a") "<" D
+                                                          "parameter name=\"x\" string=\"true\">",
+                                         "x</" D };
     for (size_t u = 0; u < sizeof UNITS / sizeof UNITS[0]; u++) {
         ds4_str text = { 0 };
         while (text.n_bytes < 300000) ds4_str_add_text(&text, UNITS[u]);
@@ -447,7 +526,8 @@ static void check_official(const json_t *row, const ds4_dsml_result *res)
         expect_slice(res->calls[i].name, golden_string(json_object_get(function, "name")));
         /* There the official parser gives text that is no JSON; here it becomes a string. */
         if (strcmp(name, "bad-json-value") == 0) continue;
-        expect_slice(res->calls[i].arguments, golden_string(json_object_get(function, "arguments")));
+        expect_slice(res->calls[i].arguments,
+                     golden_string(json_object_get(function, "arguments")));
     }
 }
 
@@ -462,7 +542,8 @@ static void check_row(const json_t *row, void *ctx)
     check_official(row, ds4_dsml_get(bytes));
 
     ds4_dsml *tokens = reader(thinking, v, NULL, 0);
-    assert_int_equal(ds4_vocab_encode(v, text.data, text.n_bytes, DS4_ENCODE_SPECIALS, &t, NULL), DS4_OK);
+    assert_int_equal(ds4_vocab_encode(v, text.data, text.n_bytes, DS4_ENCODE_SPECIALS, &t, NULL),
+                     DS4_OK);
     feed_tokens(tokens, &t);
     assert_int_equal(ds4_dsml_finish(tokens, false, NULL), DS4_OK);
     expect_same(ds4_dsml_get(bytes), ds4_dsml_get(tokens));
@@ -479,23 +560,19 @@ static void test_official_results(void **state)
     ds4_vocab_free(v);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_cases_byte_by_byte),
-        cmocka_unit_test(test_only_special_tokens_count),
-        cmocka_unit_test(test_value_may_quote_closing_tag),
-        cmocka_unit_test(test_arguments_grow),
-        cmocka_unit_test(test_text_is_not_held_for_long),
-        cmocka_unit_test(test_structure_is_told),
-        cmocka_unit_test(test_cut_output),
-        cmocka_unit_test(test_wrapped_arguments),
-        cmocka_unit_test(test_call_in_reasoning_needs_a_tool),
-        cmocka_unit_test(test_any_cut_reads_the_same),
-        cmocka_unit_test(test_long_output_takes_no_quadratic_time),
-        cmocka_unit_test(test_official_results),
-    };
-    cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_cases),
+    cmocka_unit_test(test_cases_byte_by_byte),
+    cmocka_unit_test(test_only_special_tokens_count),
+    cmocka_unit_test(test_value_may_quote_closing_tag),
+    cmocka_unit_test(test_arguments_grow),
+    cmocka_unit_test(test_text_is_not_held_for_long),
+    cmocka_unit_test(test_structure_is_told),
+    cmocka_unit_test(test_cut_output),
+    cmocka_unit_test(test_wrapped_arguments),
+    cmocka_unit_test(test_call_in_reasoning_needs_a_tool),
+    cmocka_unit_test(test_any_cut_reads_the_same),
+    cmocka_unit_test(test_long_output_takes_no_quadratic_time),
+    cmocka_unit_test(test_official_results),
+};
+TEST_MAIN(tests)

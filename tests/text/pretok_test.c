@@ -110,7 +110,8 @@ static void test_gaps_are_one_piece(void **state)
 static void test_every_byte_is_in_one_piece(void **state)
 {
     (void)state;
-    static const char *const BITS[] = { "a", "1", " ", "\n", ".", "你", "é", "\xFF", "\x01", "\xE4", "\xE2\x80\x8B", "'" };
+    static const char *const BITS[] = { "a",    "1",    " ",    "\n",           ".", "你", "é",
+                                        "\xFF", "\x01", "\xE4", "\xE2\x80\x8B", "'" };
     ds4_rng rng;
     ds4_rng_seed(&rng, 2);
     for (int round = 0; round < 20000; round++) {
@@ -131,11 +132,12 @@ static void test_classes(void **state)
     assert_int_equal(ds4_char_map_get(map, 'a'), DS4_CHAR_LETTER);
     assert_int_equal(ds4_char_map_get(map, '~'), DS4_CHAR_PUNCT);
     assert_int_equal(ds4_char_map_get(map, 0x85), DS4_CHAR_SPACE);
-    assert_int_equal(ds4_char_map_get(map, 0x180E), DS4_CHAR_OTHER);       /* no white space since Unicode 6.3 */
+    /* No white space since Unicode 6.3. */
+    assert_int_equal(ds4_char_map_get(map, 0x180E), DS4_CHAR_OTHER);
     assert_int_equal(ds4_char_map_get(map, 0x0301), DS4_CHAR_MARK);
     assert_int_equal(ds4_char_map_get(map, 0x1F600), DS4_CHAR_PUNCT);
-    assert_int_equal(ds4_char_map_get(map, 0x20000), DS4_CHAR_LETTER);     /* beyond the flat part */
-    assert_int_equal(ds4_char_map_get(map, 0x2EBF0), DS4_CHAR_LETTER);     /* new in Unicode 15.1 */
+    assert_int_equal(ds4_char_map_get(map, 0x20000), DS4_CHAR_LETTER); /* beyond the flat part */
+    assert_int_equal(ds4_char_map_get(map, 0x2EBF0), DS4_CHAR_LETTER); /* new in Unicode 15.1 */
     assert_int_equal(ds4_char_map_get(map, 0xE0100), DS4_CHAR_MARK);
     assert_int_equal(ds4_char_map_get(map, 0x10FFFF), DS4_CHAR_OTHER);
 }

@@ -38,7 +38,8 @@ static void test_numbers_keep_their_digits(void **state)
 static void test_strings(void **state)
 {
     (void)state;
-    EXPECT_DUMP("\"\\u00e9\\/\\ud83d\\ude00\\n\\t\\r\\b\\f\\\"\\\\\"", "\"é/😀\\n\\t\\r\\b\\f\\\"\\\\\"");
+    EXPECT_DUMP("\"\\u00e9\\/\\ud83d\\ude00\\n\\t\\r\\b\\f\\\"\\\\\"",
+                "\"é/😀\\n\\t\\r\\b\\f\\\"\\\\\"");
     EXPECT_DUMP("\"\\u0001\\u001F\\u007f\\u2028\"", "\"\\u0001\\u001f\x7f\u2028\"");
     EXPECT_DUMP("\"\\ud800\"", "\"\uFFFD\"");
     EXPECT_DUMP("\"\\udc00x\"", "\"\uFFFDx\"");
@@ -127,7 +128,8 @@ static void test_walk_over_members(void **state)
     assert_true(ds4_pyjson_next(&it, &name, &value));
     assert_true(ds4_slice_eq(name, DS4_SLICE("\"a\"")) && ds4_slice_eq(value, DS4_SLICE("[1, 2]")));
     assert_true(ds4_pyjson_next(&it, &name, &value));
-    assert_true(ds4_slice_eq(name, DS4_SLICE("\"b\\n\"")) && ds4_slice_eq(value, DS4_SLICE("\"x\"")));
+    assert_true(ds4_slice_eq(name, DS4_SLICE("\"b\\n\"")) &&
+                ds4_slice_eq(value, DS4_SLICE("\"x\"")));
     assert_false(ds4_pyjson_next(&it, &name, &value));
 
     assert_int_equal(ds4_pyjson_open(&it, array, NULL), DS4_OK);
@@ -159,7 +161,8 @@ static void test_text_to_string_and_back(void **state)
         const ds4_slice text = { bytes, (size_t)ds4_utf8_write(code, bytes) };
         ds4_str json = { 0 }, back = { 0 };
         ds4_pyjson_add_string(&json, text);
-        assert_int_equal(ds4_pyjson_decode_string((ds4_slice){ json.data, json.n_bytes }, &back, NULL), DS4_OK);
+        assert_int_equal(
+            ds4_pyjson_decode_string((ds4_slice){ json.data, json.n_bytes }, &back, NULL), DS4_OK);
         assert_true(ds4_slice_eq((ds4_slice){ back.data, back.n_bytes }, text));
         ds4_str_clear(&json);
         ds4_str_clear(&back);
@@ -176,7 +179,9 @@ static void test_many_members_take_no_quadratic_time(void **state)
     ds4_str json = { 0 }, out = { 0 };
     ds4_err err;
     ds4_str_add_char(&json, '{');
-    for (int i = 0; i < 200000; i++) ds4_str_addf(&json, "%s\"k%d\":%d", i ? "," : "", i % 100000, i);
+    for (int i = 0; i < 200000; i++) {
+        ds4_str_addf(&json, "%s\"k%d\":%d", i ? "," : "", i % 100000, i);
+    }
     ds4_str_add_char(&json, '}');
     const uint64_t begin = ds4_now_ns();
     assert_int_equal(ds4_pyjson_dump((ds4_slice){ json.data, json.n_bytes }, &out, &err), DS4_OK);
@@ -186,20 +191,16 @@ static void test_many_members_take_no_quadratic_time(void **state)
     ds4_str_clear(&out);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_separators_and_order),
-        cmocka_unit_test(test_numbers_keep_their_digits),
-        cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_last_of_same_names_holds),
-        cmocka_unit_test(test_errors_name_the_byte),
-        cmocka_unit_test(test_depth_is_limited),
-        cmocka_unit_test(test_walk_over_members),
-        cmocka_unit_test(test_get_takes_the_last),
-        cmocka_unit_test(test_text_to_string_and_back),
-        cmocka_unit_test(test_many_members_take_no_quadratic_time),
-    };
-    cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_separators_and_order),
+    cmocka_unit_test(test_numbers_keep_their_digits),
+    cmocka_unit_test(test_strings),
+    cmocka_unit_test(test_last_of_same_names_holds),
+    cmocka_unit_test(test_errors_name_the_byte),
+    cmocka_unit_test(test_depth_is_limited),
+    cmocka_unit_test(test_walk_over_members),
+    cmocka_unit_test(test_get_takes_the_last),
+    cmocka_unit_test(test_text_to_string_and_back),
+    cmocka_unit_test(test_many_members_take_no_quadratic_time),
+};
+TEST_MAIN(tests)

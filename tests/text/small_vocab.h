@@ -9,21 +9,57 @@
 
 /* Ids: a byte is its own id. */
 enum {
-    SMALL_AB = 256, SMALL_BC, SMALL_ABC, SMALL_AA,
-    SMALL_BOS, SMALL_EOS, SMALL_USER, SMALL_ASSISTANT, SMALL_THINK, SMALL_THINK_CLOSE, SMALL_DSML,
-    SMALL_REMINDER, SMALL_ACTION, SMALL_QUERY, SMALL_AUTHORITY, SMALL_DOMAIN, SMALL_READ_URL, SMALL_TITLE,
-    SMALL_FIM_BEGIN, SMALL_FIM_HOLE, SMALL_FIM_END, SMALL_EOT, SMALL_THINKER,
+    SMALL_AB = 256,
+    SMALL_BC,
+    SMALL_ABC,
+    SMALL_AA,
+    SMALL_BOS,
+    SMALL_EOS,
+    SMALL_USER,
+    SMALL_ASSISTANT,
+    SMALL_THINK,
+    SMALL_THINK_CLOSE,
+    SMALL_DSML,
+    SMALL_REMINDER,
+    SMALL_ACTION,
+    SMALL_QUERY,
+    SMALL_AUTHORITY,
+    SMALL_DOMAIN,
+    SMALL_READ_URL,
+    SMALL_TITLE,
+    SMALL_FIM_BEGIN,
+    SMALL_FIM_HOLE,
+    SMALL_FIM_END,
+    SMALL_EOT,
+    SMALL_THINKER,
     SMALL_N
 };
 
 /* left, right, product; in the order of their ranks */
-#define SMALL_MERGES { { 'a', 'b', SMALL_AB }, { SMALL_AB, 'c', SMALL_ABC }, { 'b', 'c', SMALL_BC }, \
-                       { 'a', 'a', SMALL_AA } }
+#define SMALL_MERGES                                        \
+    { { 'a', 'b', SMALL_AB }, { SMALL_AB, 'c', SMALL_ABC }, \
+      { 'b', 'c', SMALL_BC }, { 'a', 'a', SMALL_AA } }
 
 static const char *const SMALL_SPECIALS[] = {
-    "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>",
-    "｜DSML｜", "<｜latest_reminder｜>", "<｜action｜>", "<｜query｜>", "<｜authority｜>", "<｜domain｜>",
-    "<｜read_url｜>", "<｜title｜>", "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<|EOT|>", "<think>er",
+    "<｜begin▁of▁sentence｜>",
+    "<｜end▁of▁sentence｜>",
+    "<｜User｜>",
+    "<｜Assistant｜>",
+    "<think>",
+    "</think>",
+    "｜DSML｜",
+    "<｜latest_reminder｜>",
+    "<｜action｜>",
+    "<｜query｜>",
+    "<｜authority｜>",
+    "<｜domain｜>",
+    "<｜read_url｜>",
+    "<｜title｜>",
+    "<｜fim▁begin｜>",
+    "<｜fim▁hole｜>",
+    "<｜fim▁end｜>",
+    "<|EOT|>",
+    "<think>er",
 };
 
 /* The spelling of a byte in the GPT-2 alphabet. */
@@ -47,13 +83,22 @@ static inline ds4_vocab *small_vocab(void)
     ds4_err    err;
 
     for (int i = 0; i < SMALL_N; i++) {
-        types[i] = i < SMALL_BOS ? DS4_TOKEN_NORMAL : i <= SMALL_EOS ? DS4_TOKEN_CONTROL : DS4_TOKEN_USER;
+        types[i] = i < SMALL_BOS    ? DS4_TOKEN_NORMAL
+                   : i <= SMALL_EOS ? DS4_TOKEN_CONTROL
+                                    : DS4_TOKEN_USER;
         if (i < 256) tokens[i] = small_byte(i, bytes[i]);
         else if (i < SMALL_BOS) tokens[i] = PRODUCTS[i - 256];
-        else tokens[i] = (ds4_slice){ SMALL_SPECIALS[i - SMALL_BOS], strlen(SMALL_SPECIALS[i - SMALL_BOS]) };
+        else
+            tokens[i] =
+                (ds4_slice){ SMALL_SPECIALS[i - SMALL_BOS], strlen(SMALL_SPECIALS[i - SMALL_BOS]) };
     }
-    const ds4_vocab_source src = { .tokens = tokens, .types = types, .n_tokens = SMALL_N, .merges = MERGES,
-                                   .n_merges = 4, .bos_id = -1, .eos_id = -1 };
+    const ds4_vocab_source src = { .tokens = tokens,
+                                   .types = types,
+                                   .n_tokens = SMALL_N,
+                                   .merges = MERGES,
+                                   .n_merges = 4,
+                                   .bos_id = -1,
+                                   .eos_id = -1 };
     if (ds4_vocab_create(&src, &v, &err) != DS4_OK) fail_msg("%s", err.text);
     return v;
 }

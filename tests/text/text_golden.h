@@ -26,7 +26,8 @@ static inline ds4_vocab *golden_vocab(void)
     ds4_vocab     *v = NULL;
 
     golden_file("data/deepseek_v4_tokenizer.json", &text);
-    if (ds4_vocab_json_read("tokenizer.json", (ds4_slice){ text.data, text.n_bytes }, &json, &err) != DS4_OK ||
+    if (ds4_vocab_json_read("tokenizer.json", (ds4_slice){ text.data, text.n_bytes }, &json,
+                            &err) != DS4_OK ||
         ds4_vocab_create(&json.source, &v, &err) != DS4_OK) {
         fail_msg("%s", err.text);
     }
@@ -58,8 +59,9 @@ static inline int golden_rows(const char *name, void (*fn)(const json_t *row, vo
 
 static inline ds4_slice golden_string(const json_t *string)
 {
-    return json_is_string(string) ? (ds4_slice){ json_string_value(string), json_string_length(string) }
-                                  : (ds4_slice){ "", 0 };
+    return json_is_string(string)
+               ? (ds4_slice){ json_string_value(string), json_string_length(string) }
+               : (ds4_slice){ "", 0 };
 }
 
 /* Stop the test unless the tokens are the ids of a JSON array. */

@@ -64,7 +64,8 @@ static void test_every_code_point_comes_back(void **state)
 /* Bytes that make all kinds of damage likely. */
 static size_t random_bytes(ds4_rng *rng, char *data, size_t most)
 {
-    static const unsigned char BYTES[] = { 'a', 0x80, 0xBF, 0x9F, 0xA0, 0xC3, 0xE0, 0xE4, 0xED, 0xF0, 0xF4, 0xFF, 0xC0 };
+    static const unsigned char BYTES[] = { 'a',  0x80, 0xBF, 0x9F, 0xA0, 0xC3, 0xE0,
+                                           0xE4, 0xED, 0xF0, 0xF4, 0xFF, 0xC0 };
     const size_t n = ds4_rng_next(rng) % most;
     for (size_t i = 0; i < n; i++) data[i] = (char)BYTES[ds4_rng_next(rng) % sizeof BYTES];
     return n;
@@ -97,14 +98,10 @@ static void test_stream_equals_whole(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_damage_becomes_replacements),
-        cmocka_unit_test(test_safe_bytes_hold_the_tail),
-        cmocka_unit_test(test_every_code_point_comes_back),
-        cmocka_unit_test(test_stream_equals_whole),
-    };
-    cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_damage_becomes_replacements),
+    cmocka_unit_test(test_safe_bytes_hold_the_tail),
+    cmocka_unit_test(test_every_code_point_comes_back),
+    cmocka_unit_test(test_stream_equals_whole),
+};
+TEST_MAIN(tests)

@@ -3,9 +3,12 @@
 
 #include "small_vocab.h"
 
-static ds4_status create(const ds4_slice *tokens, const int32_t *types, uint32_t n, ds4_vocab **v, ds4_err *err)
+static ds4_status create(const ds4_slice *tokens, const int32_t *types, uint32_t n, ds4_vocab **v,
+                         ds4_err *err)
 {
-    const ds4_vocab_source src = { .tokens = tokens, .types = types, .n_tokens = n, .bos_id = -1, .eos_id = -1 };
+    const ds4_vocab_source src = {
+        .tokens = tokens, .types = types, .n_tokens = n, .bos_id = -1, .eos_id = -1
+    };
     return ds4_vocab_create(&src, v, err);
 }
 
@@ -25,7 +28,8 @@ static void test_small_vocabulary(void **state)
     assert_int_equal(ds4_vocab_find(v, "abcd"), -1);
     assert_int_equal(ds4_vocab_find(v, ""), -1);
     assert_true(ds4_vocab_is_special(v, SMALL_THINK) && !ds4_vocab_is_special(v, SMALL_ABC));
-    assert_true(ds4_vocab_is_end(v, SMALL_EOS) && ds4_vocab_is_end(v, SMALL_EOT) && !ds4_vocab_is_end(v, -1));
+    assert_true(ds4_vocab_is_end(v, SMALL_EOS) && ds4_vocab_is_end(v, SMALL_EOT) &&
+                !ds4_vocab_is_end(v, -1));
     assert_int_equal(ds4_vocab_check_chat(v, NULL), DS4_OK);
     ds4_vocab_free(v);
 }
@@ -75,7 +79,8 @@ static void test_types_are_told_from_spelling(void **state)
 static void test_same_text_twice(void **state)
 {
     (void)state;
-    const ds4_slice tokens[] = { DS4_SLICE("a"), DS4_SLICE("b"), DS4_SLICE("ab"), DS4_SLICE("ab"), DS4_SLICE("ab") };
+    const ds4_slice tokens[] = { DS4_SLICE("a"), DS4_SLICE("b"), DS4_SLICE("ab"), DS4_SLICE("ab"),
+                                 DS4_SLICE("ab") };
     const int32_t   types[] = { 1, 1, 1, 4, 1 };
     const ds4_slice merges[] = { DS4_SLICE("a b"), DS4_SLICE("a b"), DS4_SLICE("x y") };
     const ds4_vocab_source src = { tokens, types, 5, merges, 3, -1, -1 };
@@ -154,7 +159,12 @@ static void test_bad_tokenizer_json(void **state)
 {
     (void)state;
     static const char *const BAD[] = {
-        "", "[", "[]", "{}", "{\"model\": 3}", "{\"model\": {\"type\": \"BPE\", \"vocab\": {}, \"merges\": {}}}",
+        "",
+        "[",
+        "[]",
+        "{}",
+        "{\"model\": 3}",
+        "{\"model\": {\"type\": \"BPE\", \"vocab\": {}, \"merges\": {}}}",
         "{\"model\": {\"type\": \"Unigram\", \"vocab\": {}, \"merges\": []}}",
         "{\"model\": {\"type\": \"BPE\", \"byte_fallback\": true, \"vocab\": {}, \"merges\": []}}",
         "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}}",
@@ -163,12 +173,14 @@ static void test_bad_tokenizer_json(void **state)
         "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}",
         "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [3]}}",
         "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [[\"a\"]]}}",
-        "{\"added_tokens\": [{\"id\": 0}], \"model\": {\"type\": \"BPE\", \"vocab\": {}, \"merges\": []}}",
+        "{\"added_tokens\": [{\"id\": 0}], \"model\": {\"type\": \"BPE\", \"vocab\": {}, "
+        "\"merges\": []}}",
     };
     for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
         ds4_vocab_json j = { 0 };
         ds4_err err;
-        assert_true(ds4_vocab_json_read("t.json", (ds4_slice){ BAD[i], strlen(BAD[i]) }, &j, &err) != DS4_OK);
+        assert_true(ds4_vocab_json_read("t.json", (ds4_slice){ BAD[i], strlen(BAD[i]) }, &j,
+                                        &err) != DS4_OK);
         assert_int_equal(strncmp(err.text, "t.json", 6), 0);
         assert_null(j.tokens);
     }
@@ -182,8 +194,8 @@ static void test_reference_vocabulary(void **state)
     assert_int_equal(ds4_vocab_size(v), 129280);
     if (ds4_vocab_check_chat(v, &err) != DS4_OK) fail_msg("%s", err.text);
     const ds4_specials *s = ds4_vocab_specials(v);
-    const ds4_specials expected = { 0, 1, 128803, 128804, 128821, 128822, 128825, 128828, 128801, 128800, 128802,
-                                    128805, -1 };
+    const ds4_specials  expected = { 0,      1,      128803, 128804, 128821, 128822, 128825,
+                                     128828, 128801, 128800, 128802, 128805, -1 };
     assert_memory_equal(s, &expected, sizeof expected);
     assert_int_equal(ds4_vocab_find(v, " Hello"), 45948);
     assert_int_equal(ds4_vocab_token_type(v, 128000), DS4_TOKEN_CONTROL);
@@ -191,19 +203,15 @@ static void test_reference_vocabulary(void **state)
     ds4_vocab_free(v);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small_vocabulary),
-        cmocka_unit_test(test_ids_outside_are_empty),
-        cmocka_unit_test(test_plain_vocabulary_opens),
-        cmocka_unit_test(test_types_are_told_from_spelling),
-        cmocka_unit_test(test_same_text_twice),
-        cmocka_unit_test(test_bad_sources_are_refused),
-        cmocka_unit_test(test_tokenizer_json),
-        cmocka_unit_test(test_bad_tokenizer_json),
-        cmocka_unit_test(test_reference_vocabulary),
-    };
-    cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_small_vocabulary),
+    cmocka_unit_test(test_ids_outside_are_empty),
+    cmocka_unit_test(test_plain_vocabulary_opens),
+    cmocka_unit_test(test_types_are_told_from_spelling),
+    cmocka_unit_test(test_same_text_twice),
+    cmocka_unit_test(test_bad_sources_are_refused),
+    cmocka_unit_test(test_tokenizer_json),
+    cmocka_unit_test(test_bad_tokenizer_json),
+    cmocka_unit_test(test_reference_vocabulary),
+};
+TEST_MAIN(tests)
