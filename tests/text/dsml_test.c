@@ -491,7 +491,7 @@ static void test_long_output_takes_no_quadratic_time(void **state)
                                          "<" D "tool_calls>\n\n\n",
                                          OPEN INVOKE("a") "<" D
                                                           "parameter name=\"x\" string=\"true\">",
-                                         "x</" D };
+                                         ("x</" D) };
     for (size_t u = 0; u < sizeof UNITS / sizeof UNITS[0]; u++) {
         ds4_str text = { 0 };
         while (text.n_bytes < 300000) ds4_str_add_text(&text, UNITS[u]);

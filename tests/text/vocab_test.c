@@ -173,8 +173,7 @@ static void test_bad_tokenizer_json(void **state)
         "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}",
         "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [3]}}",
         "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [[\"a\"]]}}",
-        "{\"added_tokens\": [{\"id\": 0}], \"model\": {\"type\": \"BPE\", \"vocab\": {}, "
-        "\"merges\": []}}",
+        "{\"added_tokens\": [{\"id\": 0}],\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}}",
     };
     for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
         ds4_vocab_json j = { 0 };
