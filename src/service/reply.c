@@ -27,6 +27,7 @@ const char *ds4_finish_name(ds4_finish finish)
     case DS4_FINISH_STOP:      return "stop";
     case DS4_FINISH_CALLS:     return "tool_calls";
     case DS4_FINISH_LENGTH:
+    case DS4_FINISH_LOOP:
     case DS4_FINISH_CONTEXT:   return "length";
     case DS4_FINISH_CANCELLED: return "cancelled";
     case DS4_FINISH_NONE:      break;
@@ -46,6 +47,7 @@ ds4_status ds4_reply_create(const ds4_reply_options *opt, ds4_reply **out, ds4_e
     ds4_reply *r = calloc(1, sizeof *r);
     if (!r) return ds4_fail(err, DS4_E_NOMEM, "no memory for a reply");
     r->opt = *opt;
+    r->result.state = opt->thinking && !opt->plain ? DS4_DSML_THINK : DS4_DSML_CONTENT;
     for (uint32_t i = 0; i < opt->n_stops; i++) {
         if (opt->stops[i].n_bytes > r->longest_stop) r->longest_stop = opt->stops[i].n_bytes;
     }
@@ -88,14 +90,16 @@ static void emit(const ds4_reply *r, ds4_piece_kind kind, const char *data, size
 }
 
 /* The first place where a stop string lies wholly inside text[from..]; n_bytes when none. */
-static size_t find_stop(const ds4_reply *r, ds4_slice text, size_t from)
+static size_t find_stop(const ds4_reply *r, ds4_slice text, size_t from, ds4_slice *found)
 {
     for (size_t at = from; at < text.n_bytes; at++) {
         for (uint32_t i = 0; i < r->opt.n_stops; i++) {
             const ds4_slice stop = r->opt.stops[i];
             if (stop.n_bytes <= text.n_bytes - at &&
-                !memcmp(text.data + at, stop.data, stop.n_bytes))
+                !memcmp(text.data + at, stop.data, stop.n_bytes)) {
+                *found = stop;
                 return at;
+            }
         }
     }
     return text.n_bytes;
@@ -121,7 +125,7 @@ static size_t find_stop_beginning(const ds4_reply *r, ds4_slice text, size_t fro
  * from a stop string on is cut off. */
 static void hand_out_content(ds4_reply *r, ds4_slice content, bool last)
 {
-    const size_t stop_at = find_stop(r, content, r->sent_content);
+    const size_t stop_at = find_stop(r, content, r->sent_content, &r->result.stop);
     size_t       upto = stop_at;
 
     if (stop_at < content.n_bytes) {
@@ -181,6 +185,7 @@ static void hand_out(ds4_reply *r, bool last)
         return;
     }
     const ds4_dsml_result *res = ds4_dsml_get(r->reader);
+    r->result.state = res->state;
     r->result.reasoning = res->reasoning;
     if (res->reasoning.n_bytes > r->sent_reasoning) {
         emit(r, DS4_PIECE_THINKING, res->reasoning.data + r->sent_reasoning,
@@ -234,6 +239,9 @@ static int32_t draw(ds4_reply *r, const float *logits)
     ds4_sampling how = r->opt.sampling;
 
     if (r->reader && ds4_dsml_in_structure(r->reader)) how.temperature = 0;
+    if (r->opt.choose) {
+        return r->opt.choose(r->opt.choose_ctx, logits, &how, r->opt.rng, r->scratch);
+    }
     return ds4_sample(logits, r->opt.n_vocab, &how, r->opt.rng, r->scratch);
 }
 

@@ -16,6 +16,7 @@ typedef enum ds4_finish {
     DS4_FINISH_LENGTH,          /* max_tokens were sampled */
     DS4_FINISH_CONTEXT,         /* the session is full */
     DS4_FINISH_CANCELLED,
+    DS4_FINISH_LOOP,            /* the model repeated itself without end and was stopped */
 } ds4_finish;
 
 /* As the usual APIs call it: "stop", "tool_calls", "length", "cancelled"; "" for none. */
@@ -37,6 +38,10 @@ typedef struct ds4_piece {
 
 typedef void ds4_piece_fn(void *ctx, const ds4_piece *piece);
 
+/* Chooses the next token in place of ds4_sample(), with the same arguments and result. */
+typedef int32_t ds4_choose_fn(void *ctx, const float *logits, const ds4_sampling *how,
+                              ds4_rng *rng, ds4_candidate *scratch);
+
 typedef struct ds4_reply_options {
     const ds4_vocab *vocab;
     uint32_t         n_vocab;   /* logits in a row; may exceed the vocabulary */
@@ -51,11 +56,15 @@ typedef struct ds4_reply_options {
     uint32_t         n_tools;
     ds4_piece_fn    *piece;     /* NULL: only the result is wanted */
     void            *piece_ctx;
+    ds4_choose_fn   *choose;    /* NULL: ds4_sample() */
+    void            *choose_ctx;
 } ds4_reply_options;
 
 /* What there is so far; slices are lent until the next call on the reply. */
 typedef struct ds4_reply_result {
     ds4_finish           finish;
+    ds4_slice            stop;          /* the one of DS4_FINISH_STOP */
+    ds4_dsml_state       state;         /* what is being sampled; content when plain */
     ds4_slice            reasoning, content;    /* valid UTF-8 */
     const ds4_dsml_call *calls;         /* [n_calls] complete ones */
     uint32_t             n_calls;
@@ -82,7 +91,7 @@ void                      ds4_reply_free(ds4_reply *r);         /* NULL is fine 
 DS4_MUST_CHECK ds4_status ds4_reply_sample(ds4_reply *r, const float *logits, int32_t *token,
                                            ds4_err *err);
 
-/* End it from outside: DS4_FINISH_CONTEXT or DS4_FINISH_CANCELLED. Nothing happens when it
+/* End it from outside: DS4_FINISH_CONTEXT, DS4_FINISH_CANCELLED or DS4_FINISH_LOOP. Nothing happens when it
  * is over already. */
 DS4_MUST_CHECK ds4_status ds4_reply_end(ds4_reply *r, ds4_finish why, ds4_err *err);
 
