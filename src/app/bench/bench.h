@@ -1,0 +1,97 @@
+/* bench.h - what the files of ds4-bench share: options, rows of results, and who makes them. */
+#ifndef DS4_APP_BENCH_H
+#define DS4_APP_BENCH_H
+
+#include "app/common/app.h"
+#include "app/common/options.h"
+
+#define DS4_BENCH_NAME "ds4-bench"
+
+enum { BENCH_MAX_BATCHES = 16, BENCH_MAX_SESSIONS = 256, BENCH_MAX_POINTS = 4096 };
+
+typedef struct bench_options {
+    ds4_app_model  model;
+    const char    *prompt_path;             /* NULL: synthetic tokens */
+    const char    *csv_path, *json_path, *plot_path, *compare_path;     /* NULL: not wanted */
+    const char    *batch_text;              /* "1,2,4" */
+    uint32_t       ctx_start, ctx_max, ctx_alloc, step_incr, gen_tokens, n_repeats, chunk;
+    ds4_option_f32 step_mul, max_loss;
+    bool           warmup;
+    uint32_t       batch[BENCH_MAX_BATCHES];        /* sessions that decode together */
+    uint32_t       n_batches, max_sessions;
+} bench_options;
+
+/* One context length and batch size. Speeds are medians over the repeats. */
+typedef struct bench_row {
+    uint32_t ctx_tokens, prefill_tokens, gen_tokens, batch;
+    double   prefill_tps, prefill_tps_min;
+    double   gen_tps, gen_tps_min;          /* tokens of all sessions together */
+    double   ttft_ms;
+    uint64_t kvcache_bytes;                 /* of one session */
+    double   gbps, bandwidth_share;         /* weights read while decoding; share of the probe */
+} bench_row;
+
+typedef struct bench_result {
+    const bench_options *options;
+    char                 model[256];        /* general.name, else the path */
+    uint64_t             file_bytes;
+    uint32_t             n_threads;
+    double               probe_gbps;
+    bench_row           *rows;              /* [n_rows] by context, then batch */
+    uint32_t             n_rows;
+} bench_result;
+
+/* ---- measuring ------------------------------------------------------------------------- */
+
+/* Measure everything. The caller frees out->rows, also after a failure.
+ * Returns DS4_OK; DS4_E_LIMIT when the prompt is too short; DS4_E_CANCELLED; others. */
+DS4_MUST_CHECK ds4_status bench_measure(const bench_options *o, ds4_engine *e, bench_result *out,
+                                        ds4_err *err);
+
+/* The tokens of the prompt file after the beginning-of-sentence token, or synthetic ones.
+ *
+ *   out   [n_tokens]; the caller frees it
+ *
+ * Returns DS4_OK; DS4_E_LIMIT naming both lengths when the text is too short; DS4_E_IO;
+ * DS4_E_NOMEM.                                                                           */
+DS4_MUST_CHECK ds4_status bench_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens,
+                                       int32_t **out, ds4_err *err);
+
+/* The speed at which n_threads threads together read memory, in GB/s: best of some rounds.
+ * Returns DS4_OK; DS4_E_NOMEM.                                                            */
+DS4_MUST_CHECK ds4_status bench_probe(uint32_t n_threads, double *gbps, ds4_err *err);
+
+/* Weights as a decoding step reads them. */
+typedef struct bench_weights {
+    uint64_t dense;             /* read whatever the batch: all but the parts below */
+    uint64_t expert;            /* one expert of every layer */
+    uint32_t n_experts, n_used;
+    uint64_t index;             /* the indexer's queries, read from index_ctx tokens on */
+    uint32_t index_ctx;
+} bench_weights;
+
+/* Returns DS4_OK; as ds4_gguf_open().                                                     */
+DS4_MUST_CHECK ds4_status bench_weights_read(const char *path, bench_weights *out, ds4_err *err);
+
+/* Bytes that one step reads when `batch` sessions of ctx tokens decode together. Experts are
+ * counted as if each session chose at random: n (1 - (1 - used/n)^batch) different ones. */
+double bench_step_bytes(const bench_weights *w, uint32_t batch, uint32_t ctx);
+
+/* ---- reporting ------------------------------------------------------------------------- */
+
+void bench_csv(const bench_result *r, ds4_str *out);
+void bench_svg(const bench_result *r, ds4_str *out);
+
+/* Returns DS4_OK; DS4_E_NOMEM.                                                            */
+DS4_MUST_CHECK ds4_status bench_json(const bench_result *r, ds4_str *out, ds4_err *err);
+
+/* Compare with an earlier --json file, point by point; says on standard error what changed.
+ *
+ *   worse   becomes true when a speed is more than max_loss percent lower than it was
+ *
+ * Returns DS4_OK; DS4_E_IO; DS4_E_FORMAT for another kind of file or when no point is in
+ * both.                                                                                   */
+DS4_MUST_CHECK ds4_status bench_compare(const bench_result *r, const char *path, double max_loss,
+                                        bool *worse, ds4_err *err);
+
+#endif

@@ -1,0 +1,79 @@
+#!/bin/sh
+# bench.sh - ds4-bench on a tiny model: its command line, its files, and the comparison.
+set -u
+out=${OUT:-build}
+bench=$out/ds4-bench
+model=tests/golden/flashlike.gguf
+box=$out/cli_bench
+n=0 failed=0
+
+check() {                               # check NAME CODE WORDS, after run
+    n=$((n + 1))
+    if [ "$rc" -eq "$2" ] && printf '%s\n' "$text" | grep -qF -- "$3"; then
+        echo "ok $n - $1"
+    else
+        echo "not ok $n - $1"
+        printf '# exit %s\n' "$rc"
+        printf '%s\n' "$text" | sed 's/^/# /'
+        failed=1
+    fi
+}
+
+run() { text=$("$bench" "$@" 2>&1 </dev/null); rc=$?; }
+
+rm -rf "$box" && mkdir -p "$box"
+
+run --help;                     check "help" 0 "--step-mul F"
+run --version;                  check "version" 0 "ds4-bench 0."
+run --frob;                     check "unknown option" 2 "unknown option --frob"
+run x;                          check "no arguments" 2 "unexpected argument x"
+run --batch 1,,2;               check "broken list" 2 "invalid value for --batch: 1,,2"
+run --batch 1,2,;               check "list that ends with a comma" 2 "invalid value for --batch"
+run --batch 0;                  check "no sessions" 2 "invalid value for --batch: 0"
+run --ctx-start 9 --ctx-max 8;  check "ends before it starts" 2 "--ctx-start 9 is more than --ctx-max 8"
+run --ctx-max 4096 --ctx-alloc 4096;    check "no room to decode" 2 "--ctx-alloc 4096 is less"
+run --step-mul 0.5;             check "shrinking steps" 2 "invalid value for --step-mul: 0.5"
+run -m "$box/none";             check "no such model" 2 "none"
+
+small="-m $model -t 2 --ctx-start 32 --ctx-max 100 --step-incr 32 --gen-tokens 4"
+# shellcheck disable=SC2086
+run $small --batch 1,3 --repeat 2 --warmup --csv "$box/a.csv" --json "$box/a.json" --plot "$box/a.svg"
+check "a small run" 0 "2 threads read memory at"
+text=$(cat "$box/a.csv");       rc=$?
+check "columns" 0 "ctx_tokens,prefill_tokens,prefill_tps,gen_tokens,gen_tps,kvcache_bytes,ttft_ms,gbps,"
+text=$(cut -d, -f1,2,4,10 "$box/a.csv" | tr '\n' ' ')
+check "contexts and batches" 0 \
+    "32,32,4,1 32,32,4,3 64,32,4,1 64,32,4,3 96,32,4,1 96,32,4,3 100,4,4,1 100,4,4,3 "
+text=$(awk -F, 'NR > 1 && !($3 > 0 && $5 > 0 && $6 > 0 && $7 > 0 && $8 > 0 && $9 > 0)' "$box/a.csv"; echo end)
+[ "$text" = end ] || rc=1;      check "every value is more than zero" 0 "end"
+text=$(cat "$box/a.svg");       check "picture" 0 "</svg>"
+text=$(cat "$box/a.json");      check "JSON" 0 '"bandwidth_share"'
+
+# shellcheck disable=SC2086
+run $small --step-mul 2;        check "growing steps, CSV on standard output" 0 "100,36,"
+# shellcheck disable=SC2086
+run $small --batch 1,3 --compare "$box/a.json" --max-loss 100
+check "no loss is too large" 0 "context 32, batch 3: decode"
+sed 's/"gen_tps": [0-9.]*/"gen_tps": 1e12/' "$box/a.json" >"$box/fast.json"
+# shellcheck disable=SC2086
+run $small --compare "$box/fast.json";  check "slower than before" 1 "too slow"
+echo '{"rows": [{"ctx_tokens": 7}]}' >"$box/bad.json"
+# shellcheck disable=SC2086
+run $small --compare "$box/bad.json";   check "results that are none" 1 "row 1 has no usable"
+echo '{"rows": []}' >"$box/bad.json"
+# shellcheck disable=SC2086
+run $small --compare "$box/bad.json";   check "nothing in common" 1 "no context and batch size in common"
+echo '{' >"$box/bad.json"
+# shellcheck disable=SC2086
+run $small --compare "$box/bad.json";   check "broken JSON" 1 "bad.json: line"
+echo 'short' >"$box/p.txt"
+# shellcheck disable=SC2086
+run $small --prompt-file "$box/p.txt";  check "a text that is too short" 1 "--ctx-max asks for 100"
+i=0
+while [ $i -lt 60 ]; do echo "line $i of a longer text"; i=$((i + 1)); done >"$box/p.txt"
+# shellcheck disable=SC2086
+run $small --prompt-file "$box/p.txt";  check "a text" 0 "96,32,"
+
+rm -rf "$box"
+echo "1..$n"
+exit $failed
