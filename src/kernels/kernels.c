@@ -115,6 +115,14 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
         ds4_kernels_avx512_rows(k);
         ds4_kernels_avx512_attend(k);
     }
+#elif defined(__aarch64__)
+    if (features & DS4_CPU_NEON) {
+        ds4_kernels_neon_q256(k);
+        ds4_kernels_neon_q32(k);
+        ds4_kernels_neon_float(k);
+        ds4_kernels_neon_rows(k);
+        ds4_kernels_neon_attend(k);
+    }
 #else
     (void)features;
 #endif
