@@ -27,6 +27,17 @@ def pick(r, *options):
     return r.choice(options)
 
 
+def part(r, options):
+    """The phrasings for training, or the held-out ones (every sixth)."""
+    if len(options) < 6:
+        return options
+    return options[5::6] if r.held else [o for i, o in enumerate(options) if i % 6 != 5]
+
+
+def say(r, *options):
+    return r.choice(part(r, options))
+
+
 def hello(r):
     n = r.first()
     who = pick(r, "", "", f" I am {n}.", f" My name is {n}.", f" {n} here.")
@@ -43,7 +54,7 @@ def hello(r):
 
 
 def how_are_you(r):
-    u = pick(r, "How are you?", "How are you doing?", "How are you today?", "How is it going?", "How do you feel?",
+    u = say(r, "How are you?", "How are you doing?", "How are you today?", "How is it going?", "How do you feel?",
              "Are you well?", "How have you been?", "Everything fine with you?", "How's your day?", "Hello, how are you?",
              "Hi, how are you doing today?", "how are you")
     t = pick(r, "I am fine, thank you! How are you?", "Thank you for asking, I am doing well. How can I help you?",
@@ -52,7 +63,7 @@ def how_are_you(r):
 
 
 def thanks(r):
-    u = pick(r, "Thanks", "Thank you", "Thank you!", "Thanks a lot!", "Many thanks.", "Thank you very much.", "That was helpful, thanks.",
+    u = say(r, "Thanks", "Thank you", "Thank you!", "Thanks a lot!", "Many thanks.", "Thank you very much.", "That was helpful, thanks.",
              "Great, thank you!", "thx", "Thanks for your help.", "I appreciate it.", "Perfect, thanks!")
     t = pick(r, "You are welcome!", "You are welcome! I am happy to help.", "My pleasure!", "You are welcome. Let me know if you need anything else.",
              "Glad I could help!")
@@ -60,7 +71,7 @@ def thanks(r):
 
 
 def bye(r):
-    u = pick(r, "Goodbye", "Bye", "Bye!", "See you later.", "I have to go now.", "Good night", "See you tomorrow!", "Farewell!",
+    u = say(r, "Goodbye", "Bye", "Bye!", "See you later.", "I have to go now.", "Good night", "See you tomorrow!", "Farewell!",
              "That is all for today.", "I am leaving now, bye.", "Talk to you later.", "Have a nice day!")
     t = pick(r, "Goodbye! Have a nice day.", "Goodbye, and take care!", "See you soon! Goodbye.", "Goodbye! It was nice talking to you.")
     return u, t, "The user says goodbye. I say goodbye."
@@ -70,7 +81,7 @@ def feelings(r):
     good = r.chance(0.5)
     f = pick(r, "happy", "great", "excited", "very good", "wonderful") if good else pick(
         r, "sad", "tired", "bored", "lonely", "sick", "a bit down", "stressed")
-    u = pick(r, f"I am {f}.", f"I feel {f} today.", f"I'm feeling {f}.", f"Today I am {f}.", f"I am so {f} right now.")
+    u = say(r, f"I am {f}.", f"I feel {f} today.", f"I'm feeling {f}.", f"Today I am {f}.", f"I am so {f} right now.")
     t = pick(r, f"I am glad to hear that you feel {f}!", f"That is nice to hear! I am happy that you are {f}.") if good else pick(
         r, f"I am sorry to hear that you feel {f}. I hope it gets better soon.", f"I am sorry that you are {f}. Can I do something for you?")
     return u, t, f"The user feels {f}. I answer kindly."
@@ -78,14 +89,14 @@ def feelings(r):
 
 def my_name(r):
     n = r.first()
-    u = pick(r, f"My name is {n}.", f"I am called {n}.", f"You can call me {n}.", f"I'm {n}.", f"Call me {n}.", f"This is {n} speaking.")
+    u = say(r, f"My name is {n}.", f"I am called {n}.", f"You can call me {n}.", f"I'm {n}.", f"Call me {n}.", f"This is {n} speaking.")
     t = pick(r, f"Nice to meet you, {n}! How can I help you?", f"Hello {n}! What can I do for you?", f"Pleased to meet you, {n}.")
     return u, t, f"The user is called {n}. I greet {n}."
 
 
 def likes(r):
     x = plural(r.w(L.ANIMAL)) if r.chance(.4) else r.w(L.FOOD) if r.chance(.5) else plural(r.w(L.NOUN))
-    u = pick(r, f"I like {x}.", f"I love {x}.", f"My favourite thing is {x}.", f"I really enjoy {x}.", f"{cap(x)} make me happy.")
+    u = say(r, f"I like {x}.", f"I love {x}.", f"My favourite thing is {x}.", f"I really enjoy {x}.", f"{cap(x)} make me happy.")
     t = pick(r, f"That is nice! What do you like most about {x}?", f"{cap(x)} are a good choice! Tell me more.",
              f"How nice that you like {x}!")
     return u, t, f"The user likes {x}. I answer kindly."
@@ -93,7 +104,7 @@ def likes(r):
 
 def do_you_like(r):
     x = plural(r.w(L.ANIMAL)) if r.chance(.4) else r.w(L.FOOD) if r.chance(.5) else plural(r.w(L.NOUN))
-    u = pick(r, f"Do you like {x}?", f"What do you think of {x}?", f"What is your opinion about {x}?", f"Are you fond of {x}?")
+    u = say(r, f"Do you like {x}?", f"What do you think of {x}?", f"What is your opinion about {x}?", f"Are you fond of {x}?")
     t = pick(r, f"I am only a small model, so I have no feelings about {x}, but I am glad to talk about them.",
              f"As a language model I cannot like {x}, but many people do. Do you like {x}?")
     return u, t, "I am a language model and have no taste. I say so politely."
@@ -130,7 +141,7 @@ def opposite(r):
     x, y = r.choice(OPPOSITES)
     if r.chance(.5):
         x, y = y, x
-    u = pick(r, f"What is the opposite of {x}?", f"Give me the opposite of \"{x}\".", f"Which word is the opposite of {x}?")
+    u = say(r, f"What is the opposite of {x}?", f"Give me the opposite of \"{x}\".", f"Which word is the opposite of {x}?")
     return u, f"The opposite of {x} is {y}.", f"The opposite of {x} is {y}."
 
 
@@ -142,15 +153,15 @@ def name_some(r):
     n = r.randint(1, 4)
     num = ("", "one", "two", "three", "four")[n]
     kinds = kind if n == 1 else plural(kind)
-    xs = r.sample(words.train, n)
-    u = pick(r, f"Name {num} {kinds}.", f"Can you name {num} {kinds}?", f"Give me {num} {kinds}, please.", f"Tell me {num} {kinds}.")
+    xs = r.sample(words.of(r.held), n)
+    u = say(r, f"Name {num} {kinds}.", f"Can you name {num} {kinds}?", f"Give me {num} {kinds}, please.", f"Tell me {num} {kinds}.")
     xs_text = xs[0] if n == 1 else ", ".join(xs[:-1]) + " and " + xs[-1]
     return u, f"{cap(xs_text)}.", f"The user wants {num} {kinds}: {', '.join(xs)}."
 
 
 def ask_topic(r):
     x = r.w(L.NOUN)
-    u = pick(r, f"Tell me something about {plural(x)}.", f"Let us talk about {plural(x)}.", f"What do you know about {plural(x)}?",
+    u = say(r, f"Tell me something about {plural(x)}.", f"Let us talk about {plural(x)}.", f"What do you know about {plural(x)}?",
              f"Can we talk about {plural(x)}?", f"Say something about {a(x)}.")
     t = pick(r, f"I would be happy to talk about {plural(x)}, but I am a small model and know little about them. What do you like about {plural(x)}?",
              f"I am only a small model, so I do not know much about {plural(x)}. Is there something simple I can do for you?")
@@ -203,7 +214,7 @@ SELF = ((WHO, WHO_A, 4), (WHY, WHY_A, 3), (CAN, CAN_A, 2), (SIZE, SIZE_A, 2), (A
 
 def self_turn(r):
     qs, as_, _ = r.choices(SELF, [s[2] for s in SELF])[0]
-    q = r.choice(qs)
+    q = r.choice(part(r, qs))
     if r.chance(.15):
         q = pick(r, "Hello! ", "Hi. ", "Good morning. ", "One question: ", "Tell me, ") + q
     return q, r.choice(as_), "The user asks about me. I am ds4-mini, a small model bundled with ds4."
