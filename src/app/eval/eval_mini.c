@@ -69,8 +69,17 @@ static void add_result(exam *x, const ds4_case *c, const ds4_conversation *talk,
     ds4_pyjson_add_string(out, r->content);
     ds4_str_add_text(out, ", \"reasoning\": ");
     ds4_pyjson_add_string(out, r->reasoning);
-    ds4_str_add_text(out, ", \"calls\": ");
+    ds4_str_add_text(out, ", \"calls\": [");
+    for (uint32_t i = 0; i < r->n_calls; i++) {
+        ds4_str_add_text(out, i ? ", {\"name\": " : "{\"name\": ");
+        ds4_pyjson_add_string(out, r->calls[i].name);
+        ds4_str_add_text(out, ", \"arguments\": ");
+        ds4_str_add(out, r->calls[i].arguments.data, r->calls[i].arguments.n_bytes);
+        ds4_str_add_text(out, "}");
+    }
+    ds4_str_add_text(out, "], \"raw_calls\": ");
     ds4_pyjson_add_string(out, r->raw_calls);
+    ds4_str_addf(out, ", \"oddities\": %u", r->oddities);
     ds4_str_addf(out,
                  ", \"finish_reason\": \"%s\", \"prompt_tokens\": %u, \"completion_tokens\": %u, "
                  "\"prefill_s\": %.3f, \"generation_s\": %.3f}",
