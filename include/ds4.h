@@ -122,6 +122,27 @@ DS4_MUST_CHECK ds4_status ds4_plan_make(const ds4_engine_options *opt, ds4_plan 
 /* The plan that an engine was opened by. */
 const ds4_plan *ds4_engine_plan(const ds4_engine *e);
 
+/* What streamed experts did so far. "Needed" counts each expert once for each layer of a
+ * step. */
+typedef struct ds4_expert_stats {
+    uint64_t    cache_bytes;        /* of all slots */
+    uint32_t    n_slots;            /* experts that fit at once */
+    uint32_t    n_experts;          /* of all layers */
+    const char *method;             /* "io_uring" or "threads" */
+    bool        is_direct;          /* reads bypass the page cache */
+    uint64_t    n_hits;             /* experts needed that were in memory */
+    uint64_t    n_prefetched;       /* that had been read ahead, or were being */
+    uint64_t    n_misses;           /* that had to be read then */
+    uint64_t    n_wasted;           /* read ahead and evicted or given up unused */
+    uint64_t    bytes_needed;       /* of the experts that were not hits */
+    uint64_t    bytes_read;         /* from the file, wrong guesses included */
+    uint64_t    wait_ns;            /* computing stood still for the disk */
+    uint64_t    busy_ns;            /* the disk had something to do */
+} ds4_expert_stats;
+
+/* Returns false, and leaves *out, when the experts are resident. */
+bool ds4_engine_expert_stats(ds4_engine *e, ds4_expert_stats *out);
+
 /* ---- sessions ----------------------------------------------------------------- */
 
 /* Create an empty session for up to n_ctx tokens. Memory for KV rows is reserved but

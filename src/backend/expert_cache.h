@@ -1,0 +1,78 @@
+/* expert_cache.h - routed experts in a fixed amount of memory, read from the model file as
+ * tokens need them.
+ *
+ * A slot holds the three matrices of one expert. Layers are visited one at a time: begin()
+ * says which experts a step needs, next() hands them out as they arrive, those in memory
+ * first, and end() closes the visit. Between visits prefetch() may read ahead; it never
+ * holds up a visit. Used by one thread. */
+#ifndef DS4_BACKEND_EXPERT_CACHE_H
+#define DS4_BACKEND_EXPERT_CACHE_H
+
+#include "base/aio.h"
+
+typedef struct ds4_expert_cache ds4_expert_cache;
+
+enum { DS4_EXPERT_PARTS = 3 };          /* gate, up, down */
+
+/* Where the experts of a layer lie: expert e of a part at offset + e * n_bytes. */
+typedef struct ds4_expert_layer {
+    struct {
+        uint64_t offset, n_bytes;
+    } part[DS4_EXPERT_PARTS];
+} ds4_expert_layer;
+
+typedef struct ds4_expert_file {
+    const char             *path;
+    uint32_t                n_layers, n_experts, n_used;    /* n_used: chosen by one token */
+    const ds4_expert_layer *layer;                          /* [n_layers] */
+} ds4_expert_file;
+
+/* Open the file and reserve the slots; memory is taken as they fill.
+ *
+ *   out        receives the cache; untouched on failure
+ *   file       read during the call only
+ *   n_bytes    of all slots; more than the experts need is not taken
+ *   opt        of the reads; NULL: defaults
+ *
+ * Returns DS4_OK; DS4_E_LIMIT when not even one token's experts fit, with the least size;
+ * DS4_E_IO; DS4_E_NOMEM.                                                               */
+DS4_MUST_CHECK ds4_status ds4_expert_cache_open(ds4_expert_cache **out, const ds4_expert_file *file,
+                                                uint64_t n_bytes, const ds4_aio_options *opt,
+                                                ds4_err *err);
+void                      ds4_expert_cache_close(ds4_expert_cache *c);      /* NULL is fine */
+
+/* The least n_bytes that ds4_expert_cache_open() accepts. */
+uint64_t ds4_expert_cache_least(const ds4_expert_file *file);
+
+/* Begin a visit.
+ *
+ *   count      [n_experts] tokens that chose each expert; 0: not needed
+ *   n_tokens   of the step
+ */
+void ds4_expert_cache_begin(ds4_expert_cache *c, uint32_t layer, const uint32_t *count,
+                            uint32_t n_tokens);
+
+typedef struct ds4_expert_ready {
+    uint32_t       expert;
+    const uint8_t *part[DS4_EXPERT_PARTS];  /* in place until the next next() or end() */
+} ds4_expert_ready;
+
+/* Hand out the experts of the visit that have arrived; waits for at least one. What the
+ * call before handed out is taken back.
+ *
+ *   out   [n_experts]
+ *   n     receives how many; 0: all were handed out
+ *
+ * Returns DS4_OK; DS4_E_IO when the disk refuses or the file was cut: call end().      */
+DS4_MUST_CHECK ds4_status ds4_expert_cache_next(ds4_expert_cache *c, ds4_expert_ready *out,
+                                                uint32_t *n, ds4_err *err);
+void                      ds4_expert_cache_end(ds4_expert_cache *c);
+
+/* Start reading experts that the next visit of a layer will probably need.
+ *   count      [n_experts] as for begin(), a guess; larger comes first
+ */
+void ds4_expert_cache_prefetch(ds4_expert_cache *c, uint32_t layer, const uint32_t *count);
+
+void ds4_expert_cache_get_stats(ds4_expert_cache *c, ds4_expert_stats *out);
+
+#endif
