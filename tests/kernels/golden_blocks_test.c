@@ -183,14 +183,10 @@ static void test_every_half_survives(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decode_is_bit_equal),
-        cmocka_unit_test(test_integer_products_are_exact),
-        cmocka_unit_test(test_e4m3_table),
-        cmocka_unit_test(test_every_half_survives),
-    };
-    cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_decode_is_bit_equal),
+    cmocka_unit_test(test_integer_products_are_exact),
+    cmocka_unit_test(test_e4m3_table),
+    cmocka_unit_test(test_every_half_survives),
+};
+TEST_MAIN(tests)

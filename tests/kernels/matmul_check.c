@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_TILE = 40, N_ROUNDS = 96 };
+enum { MAX_TILE = 40, N_ROUNDS = 240 };
 
 static const uint32_t types[] = { DS4_F32, DS4_F16, DS4_BF16, DS4_Q8_0, DS4_MXFP4, DS4_Q2_K,
                                   DS4_Q4_K, DS4_Q6_K, DS4_IQ2_XXS };
