@@ -1,0 +1,161 @@
+/* chooser.c - see chooser.h. */
+#include "service/chooser.h"
+
+#include "text/markers.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ds4_chooser {
+    ds4_chooser_options opt;
+    bool       thinking;
+    uint32_t   n_thinking;      /* tokens of reasoning so far */
+    ds4_tokens opening;         /* of the answer */
+    ds4_tokens forced;          /* [i_forced ..) come next */
+    uint32_t   i_forced;
+    bool       answered;        /* the opening is under way or there was none */
+    bool       recorded;
+    ds4_event  record;
+    ds4_tokens script;          /* prescribed tokens; see ds4_chooser_prescribe() */
+    uint32_t   i_script;
+};
+
+static ds4_status encode_trusted(const ds4_vocab *v, const char *text, size_t n_bytes,
+                                 ds4_tokens *out, ds4_err *err)
+{
+    return ds4_vocab_encode(v, text, n_bytes, DS4_ENCODE_SPECIALS, out, err);
+}
+
+ds4_status ds4_chooser_create(const ds4_chooser_options *opt, ds4_chooser **out, ds4_err *err)
+{
+    ds4_chooser *c = calloc(1, sizeof *c);
+
+    if (!c) return ds4_fail(err, DS4_E_NOMEM, "no memory for choosing tokens");
+    c->opt = *opt;
+    c->thinking = opt->thinking;
+    const ds4_status st = encode_trusted(opt->vocab, opt->opening.data, opt->opening.n_bytes,
+                                         &c->opening, err);
+    if (st != DS4_OK) {
+        ds4_chooser_free(c);
+        return st;
+    }
+    *out = c;
+    return DS4_OK;
+}
+
+void ds4_chooser_free(ds4_chooser *c)
+{
+    if (!c) return;
+    ds4_tokens_clear(&c->opening);
+    ds4_tokens_clear(&c->forced);
+    ds4_tokens_clear(&c->script);
+    free(c);
+}
+
+bool ds4_chooser_thinking(const ds4_chooser *c)
+{
+    return c->thinking;
+}
+
+bool ds4_chooser_recorded(const ds4_chooser *c, ds4_event *event)
+{
+    if (!c->recorded) return false;
+    *event = c->record;
+    return true;
+}
+
+ds4_status ds4_chooser_force(ds4_chooser *c, const char *text, ds4_err *err)
+{
+    c->forced.n = 0;
+    c->i_forced = 0;
+    return encode_trusted(c->opt.vocab, text, strlen(text), &c->forced, err);
+}
+
+void ds4_chooser_prescribe(ds4_chooser *c, const int32_t *ids, uint32_t n_ids)
+{
+#ifdef DS4_SCRIPTED_SAMPLING
+    ds4_tokens_append(&c->script, ids, n_ids);
+#else
+    (void)c;
+    (void)ids;
+    (void)n_ids;
+#endif
+}
+
+/* ---- likelihoods -------------------------------------------------------------------------- */
+
+/* Put a candidate into the list of the most likely, ties by lower id. */
+static void rank(ds4_event *r, uint32_t most, int32_t id, float logit)
+{
+    uint32_t at = r->n_top;
+
+    while (at > 0 && r->top[at - 1].logprob < logit) at--;
+    if (at >= most) return;
+    if (r->n_top < most) r->n_top++;
+    memmove(&r->top[at + 1], &r->top[at], (r->n_top - at - 1) * sizeof *r->top);
+    r->top[at] = (ds4_token_prob){ id, logit };
+}
+
+/* The logarithm of the softmax at temperature 1, whatever the sampling. */
+static void record(ds4_chooser *c, const float *logits, int32_t id)
+{
+    const uint32_t n = ds4_vocab_size(c->opt.vocab) < c->opt.n_vocab
+                           ? ds4_vocab_size(c->opt.vocab) : c->opt.n_vocab;
+    ds4_event     *r = &c->record;
+    float          top = -INFINITY;
+    double         sum = 0;
+
+    *r = (ds4_event){ .kind = DS4_EVENT_TOKEN };
+    for (uint32_t i = 0; i < c->opt.n_vocab; i++) top = logits[i] > top ? logits[i] : top;
+    for (uint32_t i = 0; i < c->opt.n_vocab; i++) sum += exp((double)logits[i] - (double)top);
+    const float total = top + (float)log(sum);
+    for (uint32_t i = 0; c->opt.n_top > 0 && i < n; i++) {
+        rank(r, c->opt.n_top, (int32_t)i, logits[i]);
+    }
+    for (uint32_t i = 0; i < r->n_top; i++) r->top[i].logprob -= total;
+    r->token = (ds4_token_prob){ id, logits[id] - total };
+    c->recorded = true;
+}
+
+/* ---- choosing ------------------------------------------------------------------------------ */
+
+static int32_t next_forced(ds4_chooser *c)
+{
+    if (c->i_forced < c->forced.n) return c->forced.ids[c->i_forced++];
+    if (c->thinking || c->answered) return -1;
+    c->answered = true;
+    if (c->opening.n == 0) return -1;
+    c->forced.n = 0;
+    c->i_forced = 1;
+    ds4_tokens_append(&c->forced, c->opening.ids, c->opening.n);
+    return c->opening.ids[0];
+}
+
+/* Reasoning that is too long, or that ends the turn where an answer is due, is closed. */
+static int32_t close_thinking(const ds4_chooser *c, int32_t id)
+{
+    const int32_t close = ds4_vocab_specials(c->opt.vocab)->think_close;
+
+    if (!c->thinking || close < 0) return id;
+    if (c->opt.thinking_budget && c->n_thinking >= c->opt.thinking_budget) return close;
+    if (c->opening.n > 0 && ds4_vocab_is_end(c->opt.vocab, id)) return close;
+    return id;
+}
+
+int32_t ds4_chooser_choose(void *chooser, const float *logits, const ds4_sampling *how,
+                           ds4_rng *rng, ds4_candidate *scratch)
+{
+    ds4_chooser *c = chooser;
+    int32_t      id = next_forced(c);
+
+    c->recorded = false;
+    if (id < 0 && c->i_script < c->script.n) id = c->script.ids[c->i_script++];
+    if (id < 0) id = ds4_sample(logits, c->opt.n_vocab, how, rng, scratch);
+    if (id < 0) return id;
+    id = close_thinking(c, id);
+    if (c->opt.logprobs) record(c, logits, id);
+    if (c->thinking) c->n_thinking++;
+    if (id == ds4_vocab_specials(c->opt.vocab)->think_close) c->thinking = false;
+    return id;
+}

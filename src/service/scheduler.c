@@ -1,0 +1,351 @@
+/* scheduler.c - see scheduler.h: the line, the worker's life, the numbers. */
+#include "service/scheduler_local.h"
+
+#include "base/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+void ds4_scheduler_note(const ds4_scheduler *s, const char *subject, const char *fmt, ...)
+{
+    char    text[512];
+    va_list args;
+
+    if (!s->opt.note) return;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    s->opt.note(s->opt.note_ctx, subject, text);
+}
+
+/* ---- the worker -------------------------------------------------------------------------------- */
+
+static uint32_t n_running_of(const ds4_scheduler *s, const char *client)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) {
+        const ds4_slot *slot = &s->slot[i];
+        if (slot->state != DS4_SLOT_IDLE && !strcmp(slot->job->spec.client, client)) n++;
+    }
+    return n;
+}
+
+/* Take the oldest job of the client that has the fewest running; NULL when none waits or
+ * no slot is free. Called with the lock held. */
+static ds4_job *next_job(ds4_scheduler *s)
+{
+    ds4_job **best = NULL;
+    uint32_t  fewest = UINT32_MAX;
+
+    if (s->n_running == s->opt.n_slots) return NULL;
+    for (ds4_job **at = &s->line; *at; at = &(*at)->next) {
+        const uint32_t n = n_running_of(s, (*at)->spec.client);
+        if (n >= fewest) continue;
+        fewest = n;
+        best = at;
+    }
+    if (!best) return NULL;
+    ds4_job *job = *best;
+    *best = job->next;
+    job->next = NULL;
+    job->taken = true;
+    s->n_waiting--;
+    s->n_running++;
+    return job;
+}
+
+static void *work(void *arg)
+{
+    ds4_scheduler *s = arg;
+
+    for (;;) {
+        pthread_mutex_lock(&s->lock);
+        while (!s->stop && s->n_running == 0 && s->n_waiting == 0) {
+            pthread_cond_wait(&s->wake, &s->lock);
+        }
+        const bool stop = s->stop && s->n_running == 0;
+        ds4_job   *job = s->stop ? NULL : next_job(s);
+        for (uint32_t i = 0; i < s->opt.n_slots; i++) {
+            s->stats.slot[i].busy = s->slot[i].state != DS4_SLOT_IDLE;
+            s->stats.slot[i].n_tokens = ds4_session_pos(s->slot[i].session);
+        }
+        pthread_mutex_unlock(&s->lock);
+        if (stop) return NULL;
+        if (job) {
+            ds4_slot_begin(s, job);
+        } else {
+            ds4_slots_step(s);
+        }
+    }
+}
+
+void ds4_job_over(ds4_scheduler *s, ds4_slot *slot, ds4_job *job)
+{
+    const ds4_finish finish = ds4_reply_get(job->reply)->finish;
+
+    job->stats.n_generated = ds4_reply_get(job->reply)->n_tokens;
+    if (job->answering_ns) job->stats.generate_ns = ds4_now_ns() - job->answering_ns;
+    if (slot) {
+        slot->state = DS4_SLOT_IDLE;
+        slot->job = NULL;
+        slot->rest.n = 0;
+    }
+    const ds4_event end = { .kind = DS4_EVENT_END, .tag = job->spec.tag };
+    ds4_channel_put(job->spec.out, &end);
+    pthread_mutex_lock(&s->lock);
+    s->stats.n_failed += job->err.code != DS4_OK;
+    s->stats.n_cancelled += finish == DS4_FINISH_CANCELLED;
+    s->stats.n_prompt_tokens += job->stats.n_prompt;
+    s->stats.n_cached_tokens += job->stats.n_cached;
+    s->stats.n_generated_tokens += job->stats.n_generated;
+    s->n_running--;
+    job->over = true;
+    pthread_cond_broadcast(&s->done);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- jobs --------------------------------------------------------------------------------------- */
+
+static void free_job(ds4_job *job)
+{
+    ds4_reply_free(job->reply);
+    ds4_chooser_free(job->chooser);
+    free(job);
+}
+
+static ds4_status make_job(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job **out, ds4_err *err)
+{
+    ds4_job *job = calloc(1, sizeof *job);
+
+    if (!job) return ds4_fail(err, DS4_E_NOMEM, "no memory for a job");
+    job->owner = s;
+    job->spec = *spec;
+    job->submitted_ns = ds4_now_ns();
+    ds4_rng_seed(&job->rng, spec->seed);
+
+    ds4_chooser_options choose = spec->choose;
+    choose.vocab = s->vocab;
+    choose.n_vocab = s->n_vocab;
+    choose.thinking = !spec->plain && ds4_chat_ends_in_thinking(spec->text);
+    ds4_status st = ds4_chooser_create(&choose, &job->chooser, err);
+    if (st == DS4_OK) {
+        const ds4_reply_options how = {
+            .vocab = s->vocab, .n_vocab = s->n_vocab, .sampling = spec->sampling,
+            .rng = &job->rng, .max_tokens = spec->max_tokens, .thinking = choose.thinking,
+            .plain = spec->plain, .stops = spec->stops, .n_stops = spec->n_stops,
+            .tools = spec->tools, .n_tools = spec->n_tools,
+            .piece = ds4_slot_piece, .piece_ctx = job,
+            .choose = ds4_chooser_choose, .choose_ctx = job->chooser,
+        };
+        st = ds4_reply_create(&how, &job->reply, err);
+        ds4_chooser_prescribe(job->chooser, spec->script, spec->n_script);
+    }
+    if (st != DS4_OK) {
+        free_job(job);
+        return st;
+    }
+    *out = job;
+    return DS4_OK;
+}
+
+ds4_status ds4_scheduler_submit(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job **out,
+                                ds4_err *err)
+{
+    ds4_job   *job = NULL;
+    ds4_status st = DS4_OK;
+
+    if (spec->tokens->n == 0) return ds4_fail(err, DS4_E_ARG, "the prompt is empty");
+    if (spec->tokens->n >= s->opt.n_ctx) {
+        return ds4_fail(err, DS4_E_LIMIT, "the prompt has %u tokens, and the context of %u tokens "
+                        "must also hold the answer", spec->tokens->n, s->opt.n_ctx);
+    }
+    DS4_TRY(make_job(s, spec, &job, err));
+    pthread_mutex_lock(&s->lock);
+    if (s->drain || s->stop) {
+        st = ds4_fail(err, DS4_E_CANCELLED, "the program is shutting down");
+    } else if (s->n_waiting >= s->opt.max_waiting && s->n_running + s->n_waiting >= s->opt.n_slots) {
+        s->stats.n_refused++;
+        st = ds4_fail(err, DS4_E_LIMIT, "%u requests are waiting already", s->n_waiting);
+    } else {
+        ds4_job **end = &s->line;
+        while (*end) end = &(*end)->next;
+        *end = job;
+        s->n_waiting++;
+        s->stats.n_jobs++;
+        pthread_cond_signal(&s->wake);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (st != DS4_OK) {
+        free_job(job);
+        return st;
+    }
+    *out = job;
+    return DS4_OK;
+}
+
+void ds4_job_cancel(ds4_job *job)
+{
+    job->cancelled = 1;
+}
+
+/* Take a job that still waits out of the line. Called with the lock held. */
+static bool leave_line(ds4_scheduler *s, ds4_job *job)
+{
+    for (ds4_job **at = &s->line; *at; at = &(*at)->next) {
+        if (*at != job) continue;
+        *at = job->next;
+        s->n_waiting--;
+        s->stats.n_cancelled++;
+        pthread_cond_broadcast(&s->done);
+        return true;
+    }
+    return false;
+}
+
+void ds4_job_free(ds4_job *job)
+{
+    if (!job) return;
+    ds4_scheduler *s = job->owner;
+    job->cancelled = 1;
+    pthread_mutex_lock(&s->lock);
+    if (job->taken || !leave_line(s, job)) {
+        while (!job->over) pthread_cond_wait(&s->done, &s->lock);
+    }
+    pthread_mutex_unlock(&s->lock);
+    free_job(job);
+}
+
+const ds4_reply_result *ds4_job_result(const ds4_job *job)
+{
+    return ds4_reply_get(job->reply);
+}
+
+const ds4_job_stats *ds4_job_stats_get(const ds4_job *job)
+{
+    return &job->stats;
+}
+
+const ds4_err *ds4_job_error(const ds4_job *job)
+{
+    return &job->err;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+static ds4_status make_slots(ds4_scheduler *s, ds4_err *err)
+{
+    const uint32_t n = s->opt.n_slots;
+
+    s->slot = calloc(n, sizeof *s->slot);
+    s->work = calloc(n, sizeof *s->work);
+    s->work_slot = calloc(n, sizeof *s->work_slot);
+    if (!s->slot || !s->work || !s->work_slot) {
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for %u sessions", n);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        s->slot[i].logits = malloc((size_t)s->n_vocab * sizeof(float));
+        if (!s->slot[i].logits) return ds4_fail(err, DS4_E_NOMEM, "no memory for logits");
+        DS4_TRY(ds4_session_create(s->opt.engine, s->opt.n_ctx, &s->slot[i].session, err));
+    }
+    return DS4_OK;
+}
+
+static ds4_status start(ds4_scheduler *s, ds4_err *err)
+{
+    if (pthread_mutex_init(&s->lock, NULL) != 0 || pthread_cond_init(&s->wake, NULL) != 0 ||
+        pthread_cond_init(&s->done, NULL) != 0) {
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for the scheduler's lock");
+    }
+    DS4_TRY(make_slots(s, err));
+    if (pthread_create(&s->worker, NULL, work, s) != 0) {
+        return ds4_fail(err, DS4_E_NOMEM, "cannot start the worker thread");
+    }
+    s->has_worker = true;
+    return DS4_OK;
+}
+
+ds4_status ds4_scheduler_create(const ds4_scheduler_options *opt, ds4_scheduler **out,
+                                ds4_err *err)
+{
+    const uint32_t batch = ds4_engine_max_batch(opt->engine);
+
+    if (opt->n_slots == 0 || opt->n_slots > DS4_MAX_SLOTS || opt->n_slots >= batch) {
+        return ds4_fail(err, DS4_E_ARG, "%u sessions, expected 1..%u", opt->n_slots,
+                        batch - 1 < DS4_MAX_SLOTS ? batch - 1 : (uint32_t)DS4_MAX_SLOTS);
+    }
+    ds4_scheduler *s = calloc(1, sizeof *s);
+    if (!s) return ds4_fail(err, DS4_E_NOMEM, "no memory for a scheduler");
+    s->opt = *opt;
+    if (s->opt.step_ms == 0) s->opt.step_ms = 150;
+    s->vocab = ds4_engine_vocab(opt->engine);
+    s->n_vocab = ds4_engine_info(opt->engine)->n_vocab;
+    s->stats = (ds4_scheduler_stats){ .n_slots = opt->n_slots, .n_ctx = opt->n_ctx,
+                                      .max_waiting = opt->max_waiting };
+    const ds4_status st = start(s, err);
+    if (st != DS4_OK) {
+        ds4_scheduler_free(s);
+        return st;
+    }
+    *out = s;
+    return DS4_OK;
+}
+
+void ds4_scheduler_free(ds4_scheduler *s)
+{
+    if (!s) return;
+    if (s->has_worker) {
+        pthread_mutex_lock(&s->lock);
+        s->stop = true;
+        pthread_cond_signal(&s->wake);
+        pthread_mutex_unlock(&s->lock);
+        pthread_join(s->worker, NULL);
+    }
+    for (uint32_t i = 0; s->slot && i < s->opt.n_slots; i++) ds4_slot_clear(&s->slot[i]);
+    free(s->slot);
+    free(s->work);
+    free(s->work_slot);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->wake);
+    pthread_cond_destroy(&s->done);
+    free(s);
+}
+
+void ds4_scheduler_drain(ds4_scheduler *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->drain = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool ds4_scheduler_idle(ds4_scheduler *s, uint32_t wait_ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&s->lock);
+    while (s->n_running + s->n_waiting > 0) {
+        if (pthread_cond_timedwait(&s->done, &s->lock, &until) != 0) break;
+    }
+    const bool idle = s->n_running + s->n_waiting == 0;
+    pthread_mutex_unlock(&s->lock);
+    return idle;
+}
+
+void ds4_scheduler_stats_get(ds4_scheduler *s, ds4_scheduler_stats *out)
+{
+    pthread_mutex_lock(&s->lock);
+    *out = s->stats;
+    out->n_running = s->n_running;
+    out->n_waiting = s->n_waiting;
+    pthread_mutex_unlock(&s->lock);
+}

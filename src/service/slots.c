@@ -1,0 +1,327 @@
+/* slots.c - the worker's step: prompts are read in chunks, answers grow by a token. */
+#include "service/scheduler_local.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_PLACE_TOKENS = 128 };      /* least that is worth a place at the end of the system text */
+
+void ds4_slot_clear(ds4_slot *slot)
+{
+    ds4_rewind_clear(&slot->rewind);
+    ds4_session_free(slot->session);
+    ds4_tokens_clear(&slot->rest);
+    free(slot->logits);
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static void put(const ds4_job *job, ds4_event event)
+{
+    event.tag = job->spec.tag;
+    ds4_channel_put(job->spec.out, &event);
+}
+
+void ds4_slot_piece(void *ctx, const ds4_piece *piece)
+{
+    put(ctx, (ds4_event){ .kind = DS4_EVENT_PIECE, .piece = piece->kind, .i_call = piece->i_call,
+                          .text = piece->text });
+}
+
+static void fail_job(ds4_scheduler *s, ds4_slot *slot, ds4_job *job, const ds4_err *err)
+{
+    job->err = *err;
+    ds4_scheduler_note(s, "job", "failed: %s", err->text);
+    ds4_job_over(s, slot, job);
+}
+
+/* ---- answering ------------------------------------------------------------------------------- */
+
+/* End a reply from outside and let its job go. */
+static void end_reply(ds4_scheduler *s, ds4_slot *slot, ds4_finish why)
+{
+    ds4_job *job = slot->job;
+    ds4_err  err = { .code = DS4_OK };
+
+    if (ds4_reply_end(job->reply, why, &err) != DS4_OK) {
+        fail_job(s, slot, job, &err);
+        return;
+    }
+    ds4_job_over(s, slot, job);
+}
+
+/* Repetition in the reasoning closes it once; anywhere else it ends the answer. Arguments
+ * of calls may repeat themselves: files do. */
+static bool loops(ds4_scheduler *s, ds4_slot *slot, int32_t token)
+{
+    ds4_job       *job = slot->job;
+    ds4_dsml_state state = ds4_reply_get(job->reply)->state;
+
+    if (!ds4_loop_watch_token(&job->watch, token, s->opt.loop_tokens)) return false;
+    if (state == DS4_DSML_CALLS) return false;
+    pthread_mutex_lock(&s->lock);
+    s->stats.n_loops++;
+    pthread_mutex_unlock(&s->lock);
+    if (state == DS4_DSML_THINK && !job->closed_loop &&
+        ds4_chooser_force(job->chooser, "</think>", NULL) == DS4_OK) {
+        ds4_scheduler_note(s, "loop", "reasoning closed after %u tokens",
+                           ds4_reply_get(job->reply)->n_tokens);
+        job->closed_loop = true;
+        memset(&job->watch, 0, sizeof job->watch);
+        return false;
+    }
+    ds4_scheduler_note(s, "loop", "answer ended after %u tokens",
+                       ds4_reply_get(job->reply)->n_tokens);
+    return true;
+}
+
+static ds4_status only_one_call(ds4_job *job, ds4_err *err)
+{
+    if (!job->spec.single_call || job->single_closed) return DS4_OK;
+    if (ds4_reply_get(job->reply)->n_calls == 0) return DS4_OK;
+    job->single_closed = true;
+    return ds4_chooser_force(job->chooser, "\n</｜DSML｜tool_calls>", err);
+}
+
+/* Sample from the slot's logits: the next token to evaluate, or the end of the job. */
+static void sample(ds4_scheduler *s, ds4_slot *slot)
+{
+    ds4_job  *job = slot->job;
+    ds4_err   err = { .code = DS4_OK };
+    ds4_event recorded;
+
+    slot->state = DS4_SLOT_DECODE;
+    if (job->cancelled) {
+        end_reply(s, slot, DS4_FINISH_CANCELLED);
+        return;
+    }
+    if (ds4_reply_sample(job->reply, slot->logits, &slot->token, &err) != DS4_OK ||
+        only_one_call(job, &err) != DS4_OK) {
+        fail_job(s, slot, job, &err);
+        return;
+    }
+    if (ds4_chooser_recorded(job->chooser, &recorded) &&
+        ds4_reply_get(job->reply)->state == DS4_DSML_CONTENT &&
+        !ds4_vocab_is_special(s->vocab, recorded.token.id)) put(job, recorded);
+    if (slot->token < 0) {
+        ds4_job_over(s, slot, job);
+    } else if (loops(s, slot, slot->token)) {
+        end_reply(s, slot, DS4_FINISH_LOOP);
+    } else if (ds4_session_pos(slot->session) == ds4_session_capacity(slot->session)) {
+        end_reply(s, slot, DS4_FINISH_CONTEXT);
+    }
+}
+
+/* ---- beginning ------------------------------------------------------------------------------- */
+
+/* Where reading pauses to keep a place that other prompts may share: the end of what
+ * precedes the first turn, else the token before the last. */
+static uint32_t next_cut(const ds4_scheduler *s, const ds4_slot *slot)
+{
+    const int32_t  user = ds4_vocab_specials(s->vocab)->user;
+    const uint32_t last = slot->rest.n - 1;
+
+    if (ds4_session_pos(slot->session) == 0) {
+        for (uint32_t i = 0; i < last; i++) {
+            if (slot->rest.ids[i] == user) return i >= FIRST_PLACE_TOKENS ? i : last;
+        }
+    }
+    return last;
+}
+
+static void begin_reading(ds4_scheduler *s, ds4_slot *slot)
+{
+    slot->n_read = 0;
+    slot->state = DS4_SLOT_PREFILL;
+    if (slot->rest.n > 0) {
+        slot->cut = next_cut(s, slot);
+        if (slot->cut == 0) ds4_rewind_keep(&slot->rewind, slot->session);
+        return;
+    }
+    slot->job->answering_ns = ds4_now_ns();
+    sample(s, slot);
+}
+
+void ds4_slot_begin(ds4_scheduler *s, ds4_job *job)
+{
+    ds4_slot *slot = NULL;
+    ds4_err   err = { .code = DS4_OK };
+
+    job->begun_ns = ds4_now_ns();
+    job->stats.wait_ns = job->begun_ns - job->submitted_ns;
+    const ds4_status st = ds4_slot_resume(s, &job->spec, &slot, &err);
+    if (st != DS4_OK) {
+        if (st == DS4_E_DEVICE) slot->logits_pos = 0;
+        fail_job(s, NULL, job, &err);
+        return;
+    }
+    slot->job = job;
+    slot->used = ++s->n_taken;
+    job->stats.n_cached = ds4_session_pos(slot->session);
+    job->stats.n_prompt = job->stats.n_cached + slot->rest.n;
+    put(job, (ds4_event){ .kind = DS4_EVENT_STARTED, .n_prompt = job->stats.n_prompt,
+                          .n_cached = job->stats.n_cached });
+    begin_reading(s, slot);
+}
+
+/* ---- the step ---------------------------------------------------------------------------------- */
+
+/* Prompt tokens that one step may read. Beside answers that are being given it is as many
+ * as take about step_ms. */
+static uint32_t reading_room(const ds4_scheduler *s, uint32_t n_decoding)
+{
+    const uint32_t batch = ds4_engine_max_batch(s->opt.engine);
+    uint32_t       most = s->opt.max_chunk && s->opt.max_chunk < batch ? s->opt.max_chunk : batch;
+
+    if (n_decoding > 0 && s->token_ns > 0) {
+        const double fits = s->opt.step_ms * 1e6 / s->token_ns;
+        if (fits < most) most = fits < 8 ? 8 : (uint32_t)fits;
+    }
+    return most < batch - n_decoding ? most : batch - n_decoding;
+}
+
+static void add_work(ds4_scheduler *s, uint32_t *n, ds4_slot *slot, ds4_work work)
+{
+    work.session = slot->session;
+    s->work_slot[*n] = (uint32_t)(slot - s->slot);
+    s->work[(*n)++] = work;
+}
+
+/* A slot's next chunk: up to a place that is to be kept, and to the end of the prompt. */
+static uint32_t chunk_of(const ds4_slot *slot, uint32_t room)
+{
+    const uint32_t to = slot->n_read < slot->cut ? slot->cut : slot->rest.n;
+    const uint32_t left = to - slot->n_read;
+    return left < room ? left : room;
+}
+
+/* Everybody who reads gets an equal part; what short ones leave goes to the others, who
+ * are visited in turn. */
+static uint32_t collect(ds4_scheduler *s)
+{
+    uint32_t n = 0, n_reading = 0;
+
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) {
+        ds4_slot *slot = &s->slot[i];
+        if (slot->state == DS4_SLOT_PREFILL) n_reading++;
+        if (slot->state != DS4_SLOT_DECODE) continue;
+        add_work(s, &n, slot, (ds4_work){ .tokens = &slot->token, .n_tokens = 1,
+                                          .logits = slot->logits });
+    }
+    uint32_t room = reading_room(s, n);
+    s->turn = (s->turn + 1) % s->opt.n_slots;
+    for (uint32_t i = 0; i < s->opt.n_slots && n_reading > 0 && room > 0; i++) {
+        ds4_slot *slot = &s->slot[(s->turn + i) % s->opt.n_slots];
+        if (slot->state != DS4_SLOT_PREFILL) continue;
+        const uint32_t share = room / n_reading ? room / n_reading : 1;
+        const uint32_t take = chunk_of(slot, share);
+        const bool     last = slot->n_read + take == slot->rest.n;
+        add_work(s, &n, slot, (ds4_work){ .tokens = slot->rest.ids + slot->n_read,
+                                          .n_tokens = take,
+                                          .logits = last ? slot->logits : NULL });
+        room -= take;
+        n_reading--;
+    }
+    return n;
+}
+
+/* What one piece of work has achieved. */
+static void advance(ds4_scheduler *s, ds4_slot *slot, const ds4_work *work)
+{
+    ds4_job *job = slot->job;
+
+    if (work->logits) slot->logits_pos = ds4_session_pos(slot->session);
+    if (slot->state == DS4_SLOT_DECODE) {
+        sample(s, slot);
+        return;
+    }
+    slot->n_read += work->n_tokens;
+    if (slot->n_read < slot->rest.n) {
+        if (slot->n_read == slot->cut) {
+            ds4_rewind_keep(&slot->rewind, slot->session);
+            slot->cut = slot->rest.n - 1;
+        }
+        put(job, (ds4_event){ .kind = DS4_EVENT_PROGRESS, .n_prompt = job->stats.n_prompt,
+                              .n_done = job->stats.n_cached + slot->n_read });
+        if (job->cancelled) end_reply(s, slot, DS4_FINISH_CANCELLED);
+        return;
+    }
+    job->answering_ns = ds4_now_ns();
+    job->stats.prefill_ns = job->answering_ns - job->begun_ns;
+    sample(s, slot);
+}
+
+/* A session that failed may be damaged: it is replaced by a new one. */
+static void replace_session(ds4_scheduler *s, ds4_slot *slot)
+{
+    ds4_session *fresh = NULL;
+
+    ds4_rewind_clear(&slot->rewind);
+    slot->logits_pos = 0;
+    if (ds4_session_create(s->opt.engine, s->opt.n_ctx, &fresh, NULL) == DS4_OK) {
+        ds4_session_free(slot->session);
+        slot->session = fresh;
+    } else {
+        ds4_session_clear(slot->session);
+    }
+}
+
+/* A step of several failed and changed nothing: each is done alone, so that only those at
+ * fault fail. */
+static void one_by_one(ds4_scheduler *s, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        ds4_slot *slot = &s->slot[s->work_slot[i]];
+        ds4_err   err = { .code = DS4_OK };
+        if (ds4_engine_step(s->opt.engine, &s->work[i], 1, &err) == DS4_OK) {
+            advance(s, slot, &s->work[i]);
+            continue;
+        }
+        ds4_job *job = slot->job;
+        replace_session(s, slot);
+        fail_job(s, slot, job, &err);
+    }
+}
+
+static void account(ds4_scheduler *s, uint32_t n, uint64_t took_ns)
+{
+    uint32_t n_reading = 0, n_decoding = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const bool decodes = s->slot[s->work_slot[i]].state == DS4_SLOT_DECODE;
+        n_decoding += decodes ? 1 : 0;
+        n_reading += decodes ? 0 : s->work[i].n_tokens;
+    }
+    const double each = (double)took_ns / (n_reading + n_decoding);
+    if (n_reading > 0) s->token_ns = s->token_ns > 0 ? 0.75 * s->token_ns + 0.25 * each : each;
+    pthread_mutex_lock(&s->lock);
+    s->stats.n_steps++;
+    s->stats.n_prefilled_tokens += n_reading;
+    s->stats.prefill_ns += (uint64_t)(each * n_reading);
+    s->stats.decode_ns += (uint64_t)(each * n_decoding);
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool ds4_slots_step(ds4_scheduler *s)
+{
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) {
+        ds4_slot *slot = &s->slot[i];
+        if (slot->state != DS4_SLOT_IDLE && slot->job->cancelled) {
+            end_reply(s, slot, DS4_FINISH_CANCELLED);
+        }
+    }
+    const uint32_t n = collect(s);
+    if (n == 0) return false;
+
+    const uint64_t   begin = ds4_now_ns();
+    const ds4_status st = ds4_engine_step(s->opt.engine, s->work, n, NULL);
+    if (st != DS4_OK) {
+        one_by_one(s, n);
+        return true;
+    }
+    account(s, n, ds4_now_ns() - begin);
+    for (uint32_t i = 0; i < n; i++) advance(s, &s->slot[s->work_slot[i]], &s->work[i]);
+    return true;
+}
