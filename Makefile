@@ -91,8 +91,20 @@ $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+# The web page of the server, as a table in C.
+WEB_FILES := $(wildcard src/app/server/web/*.*)
+WEB_OBJ   := $(OUT)/gen/web_assets.o
+$(OUT)/gen/web_assets.c: tools/embed_web.sh $(WEB_FILES)
+	@mkdir -p $(@D)
+	$(call say,WEB,$@)
+	$(Q)sh tools/embed_web.sh src/app/server/web >$@.part && mv $@.part $@
+$(WEB_OBJ): $(OUT)/gen/web_assets.c
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+app_obj    = $(patsubst %.c,$(OUT)/%.o,$(wildcard src/app/$(1)/*.c)) $(if $(filter server,$(1)),$(WEB_OBJ))
 define program_rule
-$(OUT)/$(call prog,$(1)): $(patsubst %.c,$(OUT)/%.o,$(wildcard src/app/$(1)/*.c)) $(COMMON_OBJ) $(LIB)
+$(OUT)/$(call prog,$(1)): $(call app_obj,$(1)) $(COMMON_OBJ) $(LIB)
 	$$(call say,LINK,$$@)
 	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(if $$(filter cli,$(1)),$$(EDIT_LIBS)) $$(LDLIBS)
 endef
