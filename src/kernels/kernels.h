@@ -95,7 +95,8 @@ typedef struct ds4_kernels {
 
     /* y[i] = silu(min(gate[i], clamp)) * clamp(up[i], -clamp, clamp) * weight.
      * y may be gate or up. Agreement: 4e-6 * |y| + 1e-30. */
-    void (*swiglu)(float *y, const float *gate, const float *up, size_t n, float clamp, float weight);
+    void (*swiglu)(float *y, const float *gate, const float *up, size_t n, float clamp,
+                   float weight);
 
     /* Leave a hyper-connection: with h_old = streams before the sublayer,
      * h_new[j][d] = post[j] * y[d] + sum_i comb[i * n_hc + j] * h_old[i][d].

@@ -41,16 +41,18 @@ static attention make_attention(size_t n_rows, uint32_t n_heads, uint32_t n, kch
     a.scores = kcheck_alloc(n_heads * n_rows * sizeof(float));
     a.sink = vector(n_heads, 2.0f, KCHECK_ANY);
     a.rows = kcheck_alloc(n_rows * sizeof *a.rows);
-    for (size_t r = 0; r < n_rows; r++) a.rows[r] = body + (size_t)kcheck_below((uint32_t)n_rows) * n;
+    for (size_t r = 0; r < n_rows; r++)
+        a.rows[r] = body + (size_t)kcheck_below((uint32_t)n_rows) * n;
     return a;
 }
 
 static void check_attend(const kcheck *c)
 {
     for (int round = 0; round < kcheck_rounds(160); round++) {
-        const uint32_t n = 32 * (1 + kcheck_below(round % 8 ? 6 : 16)), n_heads = 1 + kcheck_below(20);
+        const uint32_t n = 32 * (1 + kcheck_below(round % 8 ? 6 : 16)),
+                       n_heads = 1 + kcheck_below(20);
         const size_t   n_rows = round < 70 ? 1 + (size_t)round : 1 + kcheck_below(200);
-        attention      a = make_attention(n_rows, n_heads, n, (kcheck_fill)(round % KCHECK_N_FILLS));
+        attention a = make_attention(n_rows, n_heads, n, (kcheck_fill)(round % KCHECK_N_FILLS));
         attention      ref = a;
         float          max = 0.0f;
 
@@ -62,8 +64,9 @@ static void check_attend(const kcheck *c)
         for (size_t r = 0; r < n_rows; r++)
             for (uint32_t d = 0; d < n; d++) max = fmaxf(max, fabsf(a.rows[r][d]));
         for (size_t i = 0; i < (size_t)n_heads * n; i++)
-            kcheck_near(a.out[i], ref.out[i], 2e-5 * max, "n_rows=%zu n_heads=%u n=%u head %zu value %zu",
-                        n_rows, n_heads, n, i / n, i % n);
+            kcheck_near(a.out[i], ref.out[i], 2e-5 * max,
+                        "n_rows=%zu n_heads=%u n=%u head %zu value %zu", n_rows, n_heads, n, i / n,
+                        i % n);
         kcheck_intact();
         /* One head alone has the same bits as in company. */
         const uint32_t h = kcheck_below(n_heads);
@@ -116,10 +119,14 @@ static uint8_t *packed_rows(size_t n_rows, uint32_t n, bool zero)
 
 static scoring make_scoring(size_t n_rows, uint32_t n_heads, uint32_t n, kcheck_fill fill)
 {
-    return (scoring) {
-        .n_rows = n_rows, .n_heads = n_heads, .n = n,
-        .score = vector(n_rows, 77.0f, KCHECK_EXTREME), .weight = vector(n_heads, 1.0f, KCHECK_ANY),
-        .query = packed_rows(n_heads, n, false), .rows = packed_rows(n_rows, n, fill == KCHECK_ZERO),
+    return (scoring){
+        .n_rows = n_rows,
+        .n_heads = n_heads,
+        .n = n,
+        .score = vector(n_rows, 77.0f, KCHECK_EXTREME),
+        .weight = vector(n_heads, 1.0f, KCHECK_ANY),
+        .query = packed_rows(n_heads, n, false),
+        .rows = packed_rows(n_rows, n, fill == KCHECK_ZERO),
     };
 }
 
@@ -152,8 +159,8 @@ static void check_index_score(const kcheck *c)
         c->ref->index_score(want, s.query, s.weight, n_heads, s.rows, n_rows, n);
         call_score(&s, c->fast);
         for (size_t r = 0; r < n_rows; r++)
-            kcheck_near(s.score[r], want[r], 4e-6 * magnitude(c->ref, &s, r), "n=%u n_heads=%u row %zu/%zu",
-                        n, n_heads, r, n_rows);
+            kcheck_near(s.score[r], want[r], 4e-6 * magnitude(c->ref, &s, r),
+                        "n=%u n_heads=%u row %zu/%zu", n, n_heads, r, n_rows);
         scoring one = s;
         one.n_rows = 1;
         one.rows = kcheck_copy(s.rows + row * bytes, bytes);
@@ -176,6 +183,7 @@ int main(int argc, char **argv)
 {
     kcheck_begin(argc, argv, 2);
     kcheck_slot("attend", offsetof(ds4_kernels, attend), 0, check_attend, time_attend);
-    kcheck_slot("index_score", offsetof(ds4_kernels, index_score), 0, check_index_score, time_index_score);
+    kcheck_slot("index_score", offsetof(ds4_kernels, index_score), 0, check_index_score,
+                time_index_score);
     return kcheck_end();
 }

@@ -49,8 +49,10 @@ static void check_around(unsigned n, float (*value)(unsigned code), unsigned (*e
     for (unsigned c = 0; c + 1 < n; c++) {
         const float at[2] = { value(c), 0.5f * (value(c) + value(c + 1)) };
         for (int i = 0; i < 2; i++) {
-            const float v[3] = { at[i], nextafterf(at[i], 1e30f), at[i] > 0.0f ? nextafterf(at[i], 0.0f) : 0.0f };
-            for (int j = 0; j < 3; j++) assert_int_equal(encode(v[j]), nearest_code(v[j], n, value));
+            const float v[3] = { at[i], nextafterf(at[i], 1e30f),
+                                 at[i] > 0.0f ? nextafterf(at[i], 0.0f) : 0.0f };
+            for (int j = 0; j < 3; j++)
+                assert_int_equal(encode(v[j]), nearest_code(v[j], n, value));
         }
     }
 }
@@ -91,7 +93,8 @@ static void test_e2m1_rounds_to_nearest_even(void **state)
         const unsigned c = nearest_code(v, 8, e2m1_value);
         assert_int_equal(float_to_e2m1(v), c);
         assert_int_equal(float_to_e2m1(-v), c | 8);
-        assert_true(e2m1_to_float(c | 8) == -e2m1_value(c) && e2m1_twice(c) == 2.0f * e2m1_value(c));
+        assert_true(e2m1_to_float(c | 8) == -e2m1_value(c) &&
+                    e2m1_twice(c) == 2.0f * e2m1_value(c));
     }
 }
 

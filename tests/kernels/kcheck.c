@@ -61,7 +61,8 @@ static void on_fault(int signo)
         signal(signo, SIG_DFL);
         return;
     }
-    snprintf(kc.message, sizeof kc.message, "signal %d, most likely an access past a buffer", signo);
+    snprintf(kc.message, sizeof kc.message, "signal %d, most likely an access past a buffer",
+             signo);
     siglongjmp(kc.leave, 1);
 }
 
@@ -242,7 +243,8 @@ static bool run_body(const kcheck *c, kcheck_body *body)
     return false;
 }
 
-void kcheck_slot(const char *slot, size_t offset, uint32_t arg, kcheck_body *body, kcheck_body *time)
+void kcheck_slot(const char *slot, size_t offset, uint32_t arg, kcheck_body *body,
+                 kcheck_body *time)
 {
     ds4_kernels ref, fast;
 
@@ -276,7 +278,8 @@ static double now_ns(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-double kcheck_time_ns(void (*call)(void *ctx, const ds4_kernels *k), void *ctx, const ds4_kernels *k)
+double kcheck_time_ns(void (*call)(void *ctx, const ds4_kernels *k), void *ctx,
+                      const ds4_kernels *k)
 {
     const double budget_ns = kc.bench ? 3e7 : 3e5;
     double       best = INFINITY;

@@ -37,7 +37,8 @@ int  kcheck_end(void);                          /* the exit status */
  *   offset  of the slot in ds4_kernels; a set that leaves it to the reference is skipped
  *   arg     handed to body and time
  *   time    prints timing with kcheck_report(); only called when body succeeds; or NULL */
-void kcheck_slot(const char *slot, size_t offset, uint32_t arg, kcheck_body *body, kcheck_body *time);
+void kcheck_slot(const char *slot, size_t offset, uint32_t arg, kcheck_body *body,
+                 kcheck_body *time);
 
 uint32_t kcheck_rand(void);
 uint32_t kcheck_below(uint32_t n);              /* 0 .. n-1 */
@@ -67,7 +68,8 @@ void kcheck_same_floats(const float *got, const float *want, size_t n, const cha
 void kcheck_same_bytes(const void *got, const void *want, size_t bytes, const char *what);
 
 /* Nanoseconds per call: the best of several rounds. */
-double kcheck_time_ns(void (*call)(void *ctx, const ds4_kernels *k), void *ctx, const ds4_kernels *k);
+double kcheck_time_ns(void (*call)(void *ctx, const ds4_kernels *k), void *ctx,
+                      const ds4_kernels *k);
 
 /* "# SLOT ISA [SIZE]: ref .. ns, fast .. ns, ..x, .. GB/s". bytes: what one call must read. */
 void kcheck_report(const kcheck *c, const char *size, double bytes,

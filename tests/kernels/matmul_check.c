@@ -43,7 +43,8 @@ static void fill_block(uint8_t *p, uint32_t dtype, size_t bytes, kcheck_fill fil
     for (size_t i = 0; i < bytes; i++) {
         const uint32_t r = kcheck_rand();
         p[i] = fill == KCHECK_ZERO ? 0 : (uint8_t)r;
-        if (fill == KCHECK_EXTREME) p[i] = (uint8_t)(r & 1 ? 0xff : r & 2 ? 0x80 : r & 4 ? 0x7f : 0);
+        if (fill == KCHECK_EXTREME)
+            p[i] = (uint8_t)(r & 1 ? 0xff : r & 2 ? 0x80 : r & 4 ? 0x7f : 0);
     }
     switch (dtype) {
     case DS4_Q8_0:
@@ -89,7 +90,8 @@ static float random_scale(kcheck_fill fill)
 
 static void fill_act(uint8_t *p, ds4_act act, size_t n_in, kcheck_fill fill)
 {
-    for (size_t i = 0; act == DS4_ACT_F32 && i < n_in; i++) ((float *)(void *)p)[i] = kcheck_float(fill);
+    for (size_t i = 0; act == DS4_ACT_F32 && i < n_in; i++)
+        ((float *)(void *)p)[i] = kcheck_float(fill);
     for (size_t b = 0; act == DS4_ACT_Q32 && b < n_in / 32; b++) {
         ds4_q32 *block = (ds4_q32 *)(void *)p + b;
         block->d = random_scale(fill);
@@ -108,7 +110,8 @@ static void fill_act(uint8_t *p, ds4_act act, size_t n_in, kcheck_fill fill)
 }
 
 /* Rows lie a random, possibly odd distance apart; the last one ends where the buffer ends. */
-static problem make_problem(uint32_t dtype, size_t n_in, size_t n_rows, size_t n_tokens, kcheck_fill fill)
+static problem make_problem(uint32_t dtype, size_t n_in, size_t n_rows, size_t n_tokens,
+                            kcheck_fill fill)
 {
     const ds4_act act = ds4_act_of(dtype);
     const size_t  row_bytes = ds4_row_bytes(dtype, n_in), act_bytes = ds4_act_bytes(act, n_in);
@@ -167,7 +170,8 @@ static void compare_with_ref(const kcheck *c, const problem *p, const char *fill
             double magnitude = 0.0;
             for (size_t i = 0; i < n; i++) magnitude += fabs((double)w[i] * x[t * n + i]);
             kcheck_near(p->y[t * p->y_stride + r], want[t * p->n_rows + r], 4e-6 * magnitude,
-                        "n_in=%zu row %zu/%zu token %zu/%zu %s", n, r, p->n_rows, t, p->n_tokens, fill);
+                        "n_in=%zu row %zu/%zu token %zu/%zu %s", n, r, p->n_rows, t, p->n_tokens,
+                        fill);
         }
     }
     for (size_t t = 0; t + 1 < p->n_tokens; t++)
@@ -263,7 +267,8 @@ static void time_matmul(const kcheck *c)
         snprintf(size, sizeof size, "%zux%zu rows, %zu token%s", n_in, n_rows, tokens[i],
                  tokens[i] == 1 ? "" : "s");
         printf("# %s %s [%s]: ", c->slot, c->isa, size);
-        if (ref_ns > 0.0) printf("ref %.0f ns, fast %.0f ns, %.1fx, ", ref_ns, fast_ns, ref_ns / fast_ns);
+        if (ref_ns > 0.0)
+            printf("ref %.0f ns, fast %.0f ns, %.1fx, ", ref_ns, fast_ns, ref_ns / fast_ns);
         printf("%.1f GB/s, %.1f Gweights*tokens/s\n",
                (double)(n_rows * ds4_row_bytes(c->arg, n_in)) / fast_ns,
                (double)(n_rows * n_in * tokens[i]) / fast_ns);

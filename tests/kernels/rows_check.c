@@ -16,7 +16,8 @@ static float *awkward(size_t n, int round)
     for (size_t i = 0; i < n; i++) {
         const uint32_t r = kcheck_rand();
         x[i] = scale * kcheck_float((kcheck_fill)(round % KCHECK_N_FILLS));
-        if (round % 2 == 0) x[i] = (float)((int)(r % 1025) - 512) * (float)(1 << (r >> 20) % 5) * 0.125f;
+        if (round % 2 == 0)
+            x[i] = (float)((int)(r % 1025) - 512) * (float)(1 << (r >> 20) % 5) * 0.125f;
         if (round % 16 == 5) memcpy(&x[i], &r, sizeof r);           /* any bits at all */
     }
     if (round % 16 == 7) x[kcheck_below((uint32_t)n)] = NAN;
@@ -79,7 +80,8 @@ static uint8_t *random_row(size_t bytes, size_t scales_at, size_t n_scales, bool
 {
     uint8_t *row = kcheck_alloc(bytes);
     for (size_t i = 0; i < bytes; i++) row[i] = (uint8_t)kcheck_rand();
-    for (size_t i = 0; sane && i < n_scales; i++) row[scales_at + i] = (uint8_t)(110 + kcheck_below(20));
+    for (size_t i = 0; sane && i < n_scales; i++)
+        row[scales_at + i] = (uint8_t)(110 + kcheck_below(20));
     return row;
 }
 
@@ -89,7 +91,8 @@ static void check_kv_unpack(const kcheck *c)
         uint32_t n_nope, n_rot;
         row_shape(&n_nope, &n_rot);
         const uint32_t n = n_nope + n_rot;
-        const uint8_t *row = random_row(ds4_kv_row_bytes(n_nope, n_rot), n_nope, (n_nope + 63) / 64, round & 1);
+        const uint8_t *row =
+            random_row(ds4_kv_row_bytes(n_nope, n_rot), n_nope, (n_nope + 63) / 64, round & 1);
         float         *got = kcheck_alloc(n * sizeof *got), *want = kcheck_alloc(n * sizeof *want);
 
         c->ref->kv_unpack(want, row, n_nope, n_rot);
@@ -174,8 +177,8 @@ static void call_index_unpack(void *ctx, const ds4_kernels *k)
     k->index_unpack(b->x, b->row, 128);
 }
 
-static void time_with(const kcheck *c, void (*call)(void *ctx, const ds4_kernels *k), const char *size,
-                      double bytes)
+static void time_with(const kcheck *c, void (*call)(void *ctx, const ds4_kernels *k),
+                      const char *size, double bytes)
 {
     row_buffers b = { .x = kcheck_alloc(4096 * sizeof(float)), .row = kcheck_alloc(8192) };
     for (int i = 0; i < 4096; i++) b.x[i] = kcheck_float(KCHECK_ANY);
@@ -196,10 +199,12 @@ int main(int argc, char **argv)
 {
     kcheck_begin(argc, argv, 6);
     kcheck_slot("quantize_q32", offsetof(ds4_kernels, quantize_q32), 32, check_quantize, time_q32);
-    kcheck_slot("quantize_q256", offsetof(ds4_kernels, quantize_q256), 256, check_quantize, time_q256);
+    kcheck_slot("quantize_q256", offsetof(ds4_kernels, quantize_q256), 256, check_quantize,
+                time_q256);
     kcheck_slot("kv_pack", offsetof(ds4_kernels, kv_pack), 0, check_kv_pack, time_kv_pack);
     kcheck_slot("kv_unpack", offsetof(ds4_kernels, kv_unpack), 0, check_kv_unpack, time_kv_unpack);
-    kcheck_slot("index_pack", offsetof(ds4_kernels, index_pack), 0, check_index_pack, time_index_pack);
+    kcheck_slot("index_pack", offsetof(ds4_kernels, index_pack), 0, check_index_pack,
+                time_index_pack);
     kcheck_slot("index_unpack", offsetof(ds4_kernels, index_unpack), 0, check_index_unpack,
                 time_index_unpack);
     return kcheck_end();

@@ -36,7 +36,8 @@ static void check_dot(const kcheck *c)
 {
     for (int round = 0; round < N_ROUNDS; round++) {
         const size_t n = size_of_round(round);
-        const float *a = vector(n, fill_of_round(round), 1.0f), *b = vector(n, fill_of_round(round), 3.0f);
+        const float *a = vector(n, fill_of_round(round), 1.0f),
+                    *b = vector(n, fill_of_round(round), 3.0f);
         double magnitude = 0.0;
 
         for (size_t i = 0; i < n; i++) magnitude += fabs((double)a[i] * b[i]);
@@ -104,7 +105,7 @@ static void check_swiglu(const kcheck *c)
     for (int round = 0; round < N_ROUNDS; round++) {
         const size_t n = size_of_round(round);
         const float  scale = scales[round % 5];
-        float       *gate = vector(n, fill_of_round(round), scale), *up = vector(n, KCHECK_ANY, 9.0f);
+        float *gate = vector(n, fill_of_round(round), scale), *up = vector(n, KCHECK_ANY, 9.0f);
         float       *y = empty(n), *want = empty(n);
 
         if (round % 7 == 0) gate[n - 1] = NAN, up[n / 2] = NAN;
@@ -113,8 +114,8 @@ static void check_swiglu(const kcheck *c)
         c->ref->swiglu(want, gate, up, n, clamp, weight);
         c->fast->swiglu(y, gate, up, n, clamp, weight);
         for (size_t i = 0; i < n; i++)
-            kcheck_near(y[i], want[i], 4e-6 * fabs(want[i]) + 1e-30, "n=%zu i=%zu gate=%g up=%g", n, i,
-                        (double)gate[i], (double)up[i]);
+            kcheck_near(y[i], want[i], 4e-6 * fabs(want[i]) + 1e-30, "n=%zu i=%zu gate=%g up=%g", n,
+                        i, (double)gate[i], (double)up[i]);
         float *in_place = round & 1 ? gate : up;
         c->fast->swiglu(in_place, gate, up, n, clamp, weight);
         kcheck_same_floats(in_place, y, n, "swiglu in place");
@@ -129,7 +130,8 @@ static void check_hc_leave(const kcheck *c)
         const size_t      n = size_of_round(round), n_hc = round % 3 ? 4 : 1 + kcheck_below(6);
         const kcheck_fill fill = fill_of_round(round);
         const float *h = vector(n_hc * n, fill, 1.0f), *y = vector(n, fill, 1.0f);
-        const float *post = vector(n_hc, KCHECK_ANY, 1.0f), *comb = vector(n_hc * n_hc, KCHECK_ANY, 1.0f);
+        const float *post = vector(n_hc, KCHECK_ANY, 1.0f),
+                    *comb = vector(n_hc * n_hc, KCHECK_ANY, 1.0f);
         float       *got = empty(n_hc * n), *want = empty(n_hc * n);
 
         c->ref->hc_leave(want, h, y, post, comb, n_hc, n);
@@ -149,7 +151,8 @@ static void check_hc_mix(const kcheck *c)
 {
     for (int round = 0; round < N_ROUNDS; round++) {
         const size_t n = size_of_round(round), n_hc = round % 3 ? 4 : 1 + kcheck_below(6);
-        const float *h = vector(n_hc * n, fill_of_round(round), 1.0f), *pre = vector(n_hc, KCHECK_ANY, 1.0f);
+        const float *h = vector(n_hc * n, fill_of_round(round), 1.0f),
+                    *pre = vector(n_hc, KCHECK_ANY, 1.0f);
         float       *got = empty(n), *want = empty(n);
 
         c->ref->hc_mix(want, h, pre, n_hc, n);
@@ -264,8 +267,8 @@ static void call_hadamard(void *ctx, const ds4_kernels *k)
     k->hadamard(v->d, 128);
 }
 
-static void time_with(const kcheck *c, void (*call)(void *ctx, const ds4_kernels *k), const char *size,
-                      double bytes)
+static void time_with(const kcheck *c, void (*call)(void *ctx, const ds4_kernels *k),
+                      const char *size, double bytes)
 {
     vectors v = { .a = vector(N_TIMED, KCHECK_ANY, 1.0f), .b = vector(N_TIMED, KCHECK_ANY, 1.0f),
                   .c = vector(N_HC * N_TIMED, KCHECK_ANY, 1.0f),
@@ -289,7 +292,8 @@ int main(int argc, char **argv)
 {
     kcheck_begin(argc, argv, 9);
     kcheck_slot("dot_f32", offsetof(ds4_kernels, dot_f32), 0, check_dot, time_dot);
-    kcheck_slot("sum_squares", offsetof(ds4_kernels, sum_squares), 0, check_sum_squares, time_sum_squares);
+    kcheck_slot("sum_squares", offsetof(ds4_kernels, sum_squares), 0, check_sum_squares,
+                time_sum_squares);
     kcheck_slot("rms_norm", offsetof(ds4_kernels, rms_norm), 0, check_rms_norm, time_rms_norm);
     kcheck_slot("axpy", offsetof(ds4_kernels, axpy), 0, check_axpy, time_axpy);
     kcheck_slot("swiglu", offsetof(ds4_kernels, swiglu), 0, check_swiglu, time_swiglu);

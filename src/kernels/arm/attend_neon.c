@@ -16,7 +16,8 @@ enum {
 /* ---- scores --------------------------------------------------------------------------- */
 
 /* out[4h + r]: scores of two heads and four rows; two vectors of partial sums each. */
-INLINE void score_tile(float out[8], const float *const q[SCORE_HEADS], const float *const row[4], uint32_t n)
+INLINE void score_tile(float out[8], const float *const q[SCORE_HEADS], const float *const row[4],
+                       uint32_t n)
 {
     float32x4_t sum[8][2];
 
@@ -32,7 +33,8 @@ INLINE void score_tile(float out[8], const float *const q[SCORE_HEADS], const fl
             for (int r = 0; r < 4; r++) {
                 const float32x4_t rv = vld1q_f32(row[r] + d + 4 * p);
                 UNROLL
-                for (int h = 0; h < SCORE_HEADS; h++) sum[4 * h + r][p] = vfmaq_f32(sum[4 * h + r][p], qv[h], rv);
+                for (int h = 0; h < SCORE_HEADS; h++)
+                    sum[4 * h + r][p] = vfmaq_f32(sum[4 * h + r][p], qv[h], rv);
             }
         }
     }
@@ -53,7 +55,8 @@ static void score_rows(float *scores, const float *q, const float *const *rows, 
             float out[8];
             score_tile(out, qh, row, n);
             for (uint32_t i = 0; i < heads; i++)
-                for (size_t j = 0; j < left; j++) scores[(h + i) * n_rows + r + j] = out[4 * i + j] * scale;
+                for (size_t j = 0; j < left; j++)
+                    scores[(h + i) * n_rows + r + j] = out[4 * i + j] * scale;
         }
     }
 }
@@ -87,8 +90,8 @@ static void softmax_with_sink(float *score, size_t n_rows, float sink)
 /* ---- weighted sum --------------------------------------------------------------------- */
 
 /* out[h][0..16) += sum over n_rows rows of weight[h][r] * row[r][d..]; first starts at 0. */
-INLINE void weigh_tile(float *const out[HEADS], const float *const weight[HEADS], const float *const *rows,
-                       uint32_t d, size_t n_rows, bool first)
+INLINE void weigh_tile(float *const out[HEADS], const float *const weight[HEADS],
+                       const float *const *rows, uint32_t d, size_t n_rows, bool first)
 {
     float32x4_t sum[HEADS][4];
 
@@ -169,7 +172,8 @@ INLINE void expand_codes(int8x16_t out[2], const uint8_t *code)
     out[1] = vzip2q_s8(low, high);
 }
 
-static void load_query(query_tile *t, const uint8_t *query, const float *weight, uint32_t n_heads, uint32_t n)
+static void load_query(query_tile *t, const uint8_t *query, const float *weight, uint32_t n_heads,
+                       uint32_t n)
 {
     const size_t bytes = n / 2 + n / 32;
     uint8_t value[TILE_ROWS][INDEX_VALUES] = { { 0 } };
@@ -238,7 +242,8 @@ static void index_score(float *score, const void *query, const float *weight, ui
                 expand_codes(row + 2 * g, p + 16 * g);
                 scale[g] = e8m0_to_float(p[n / 2 + g]);
             }
-            for (uint32_t i = 0; i < n_tiles; i++) sum = score_index_tile(sum, &tile[i], row, scale, n / 32);
+            for (uint32_t i = 0; i < n_tiles; i++)
+                sum = score_index_tile(sum, &tile[i], row, scale, n / 32);
             score[r] = first ? score[r] + vaddvq_f32(sum) : vaddvq_f32(sum);
         }
     }

@@ -102,7 +102,8 @@ static float dot_f32(const float *a, const float *b, size_t n)
         for (int j = 0; j < 16; j++) sum[j] = vdupq_n_f32(0.0f);
         for (; i + 64 <= end; i += 64) {
             UNROLL
-            for (int j = 0; j < 16; j++) sum[j] = vfmaq_f32(sum[j], vld1q_f32(a + i + 4 * j), vld1q_f32(b + i + 4 * j));
+            for (int j = 0; j < 16; j++)
+                sum[j] = vfmaq_f32(sum[j], vld1q_f32(a + i + 4 * j), vld1q_f32(b + i + 4 * j));
         }
         for (; i < end; i += 16) {
             UNROLL
@@ -127,7 +128,8 @@ static float sum_squares(const float *x, size_t n)
 
 static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
 {
-    const float32x4_t scale = vdupq_n_f32((float)(1.0 / sqrt((double)dot_f32(x, x, n) / (double)n + eps)));
+    const float32x4_t scale =
+        vdupq_n_f32((float)(1.0 / sqrt((double)dot_f32(x, x, n) / (double)n + eps)));
 
     for (size_t i = 0; i < n; i += 4) {
         float32x4_t v = vmulq_f32(load4(x + i, n - i), scale);
@@ -139,11 +141,13 @@ static void rms_norm(float *y, const float *x, const float *w, size_t n, float e
 static void axpy(float *y, float a, const float *x, size_t n)
 {
     const float32x4_t av = vdupq_n_f32(a);
-    for (size_t i = 0; i < n; i += 4) store4(y + i, n - i, vfmaq_f32(load4(y + i, n - i), av, load4(x + i, n - i)));
+    for (size_t i = 0; i < n; i += 4)
+        store4(y + i, n - i, vfmaq_f32(load4(y + i, n - i), av, load4(x + i, n - i)));
 }
 
 /* vminq and vmaxq keep NaN. */
-static void swiglu(float *y, const float *gate, const float *up, size_t n, float clamp, float weight)
+static void swiglu(float *y, const float *gate, const float *up, size_t n, float clamp,
+                   float weight)
 {
     const float32x4_t high = vdupq_n_f32(clamp), low = vdupq_n_f32(-clamp);
 
@@ -163,7 +167,8 @@ static void hc_leave(float *h_new, const float *h_old, const float *y, const flo
         for (size_t d = 0; d < n; d += 4) {
             float32x4_t sum = vmulq_f32(vdupq_n_f32(post[j]), load4(y + d, n - d));
             for (size_t i = 0; i < n_hc; i++)
-                sum = vfmaq_f32(sum, vdupq_n_f32(comb[i * n_hc + j]), load4(h_old + i * n + d, n - d));
+                sum = vfmaq_f32(sum, vdupq_n_f32(comb[i * n_hc + j]),
+                                load4(h_old + i * n + d, n - d));
             store4(h_new + j * n + d, n - d, sum);
         }
     }

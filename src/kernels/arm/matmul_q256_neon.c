@@ -154,13 +154,15 @@ static void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_
         const uint8_t *block = w + r * stride;
         for (int h = 0; h < 2; h++) {       /* four groups: indices and words alternate */
             const uint8_t *p = block + 2 + 32 * h;
-            const uint32x4_t a = vreinterpretq_u32_u8(vld1q_u8(p)), b = vreinterpretq_u32_u8(vld1q_u8(p + 16));
+            const uint32x4_t a = vreinterpretq_u32_u8(vld1q_u8(p)),
+                             b = vreinterpretq_u32_u8(vld1q_u8(p + 16));
             const uint32x4_t word = vuzp2q_u32(a, b);
             const uint32x4_t s0 = vandq_u32(word, vdupq_n_u32(0x7f));
             const uint32x4_t s1 = vandq_u32(vshlq_n_u32(word, 1), vdupq_n_u32(0x7f00));
             const uint32x4_t s2 = vandq_u32(vshlq_n_u32(word, 2), vdupq_n_u32(0x7f0000));
             const uint32x4_t s3 = vandq_u32(vshlq_n_u32(word, 3), vdupq_n_u32(0x7f000000));
-            const uint8x16_t s7 = vreinterpretq_u8_u32(vorrq_u32(vorrq_u32(s0, s1), vorrq_u32(s2, s3)));
+            const uint8x16_t s7 =
+                vreinterpretq_u8_u32(vorrq_u32(vorrq_u32(s0, s1), vorrq_u32(s2, s3)));
             uint8_t signs[16];
             vst1q_u8(signs, vorrq_u8(s7, vshlq_n_u8(vcntq_u8(s7), 7)));
             const uint32x4_t nibble = vshrq_n_u32(word, 28);
@@ -168,7 +170,8 @@ static void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_
             for (int g = 0; g < 4; g++) {
                 uint8_t *out = value[r] + 128 * h + 32 * g;
                 vst1q_u8(out, iq2_values(p + 8 * g, signs[4 * g], signs[4 * g + 1], tab));
-                vst1q_u8(out + 16, iq2_values(p + 8 * g + 2, signs[4 * g + 2], signs[4 * g + 3], tab));
+                vst1q_u8(out + 16,
+                         iq2_values(p + 8 * g + 2, signs[4 * g + 2], signs[4 * g + 3], tab));
             }
         }
     }

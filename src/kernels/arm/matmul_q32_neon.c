@@ -54,8 +54,8 @@ INLINE block32 load_mxfp4(const uint8_t *w, size_t stride)
         b.w[i] = vqtbl1q_s8(table, vandq_u8(v[i], vdupq_n_u8(15)));
         b.w[i + 4] = vqtbl1q_s8(table, vshrq_n_u8(v[i], 4));
     }
-    const float d[4] = { e8m0_to_float(w[0]), e8m0_to_float(w[stride]), e8m0_to_float(w[2 * stride]),
-                         e8m0_to_float(w[3 * stride]) };
+    const float d[4] = { e8m0_to_float(w[0]), e8m0_to_float(w[stride]),
+                         e8m0_to_float(w[2 * stride]), e8m0_to_float(w[3 * stride]) };
     b.d = vmulq_f32(vld1q_f32(d), vdupq_n_f32(0.5f));
     return b;
 }
@@ -82,15 +82,16 @@ INLINE float32x4_t add_block(float32x4_t acc, const block32 *b, const ds4_q32 *x
 }
 
 /* The chains of one part of 4 rows for all tokens. */
-INLINE void run_part(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride, const call32 *c, size_t first,
-                     size_t n_blocks, size_t block_bytes)
+INLINE void run_part(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride, const call32 *c,
+                     size_t first, size_t n_blocks, size_t block_bytes)
 {
     block32 tile[TILE_BLOCKS];
 
     memset(acc, 0, c->n_tokens * sizeof acc[0]);
     for (size_t b = 0; b < n_blocks; b += TILE_BLOCKS) {
         const size_t n = n_blocks - b < TILE_BLOCKS ? n_blocks - b : TILE_BLOCKS;
-        for (size_t i = 0; i < n; i++) tile[i] = load_block(w + (b + i) * block_bytes, stride, block_bytes);
+        for (size_t i = 0; i < n; i++)
+            tile[i] = load_block(w + (b + i) * block_bytes, stride, block_bytes);
         for (size_t t = 0; t < c->n_tokens; t++) {
             const ds4_q32 *x = (const ds4_q32 *)(const void *)(c->x + t * c->x_stride) + first + b;
             float32x4_t sum = vld1q_f32(acc[t]);

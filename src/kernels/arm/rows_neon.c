@@ -64,7 +64,8 @@ INLINE uint32x4_t e4m3_codes(float32x4_t v)
     const uint32x4_t a = vminq_u32(magnitude_bits(v), vdupq_n_u32(0x43e00000));
     const uint32x4_t even = vandq_u32(vshrq_n_u32(a, 20), vdupq_n_u32(1));
     const uint32x4_t rounded = vaddq_u32(vaddq_u32(a, even), vdupq_n_u32(0x7ffffu - 0x3c000000u));
-    const uint32x4_t units = vcvtnq_u32_f32(vmulq_f32(vreinterpretq_f32_u32(a), vdupq_n_f32(0x1p9f)));
+    const uint32x4_t units =
+        vcvtnq_u32_f32(vmulq_f32(vreinterpretq_f32_u32(a), vdupq_n_f32(0x1p9f)));
     const uint32x4_t small = vcltq_u32(a, vdupq_n_u32(0x3c800000));
     return vorrq_u32(vbslq_u32(small, units, vshrq_n_u32(rounded, 20)), sign);
 }
@@ -171,8 +172,10 @@ static uint8_t pack_e2m1(uint8_t *code, const float *x)
     for (int i = 0; i < 2; i++) {
         uint16x4_t c[4];
         UNROLL
-        for (int j = 0; j < 4; j++) c[j] = vmovn_u32(e2m1_codes(vmulq_f32(vld1q_f32(x + 16 * i + 4 * j), inv)));
-        const uint8x8_t low = vmovn_u16(vcombine_u16(c[0], c[1])), high = vmovn_u16(vcombine_u16(c[2], c[3]));
+        for (int j = 0; j < 4; j++)
+            c[j] = vmovn_u32(e2m1_codes(vmulq_f32(vld1q_f32(x + 16 * i + 4 * j), inv)));
+        const uint8x8_t low = vmovn_u16(vcombine_u16(c[0], c[1])),
+                        high = vmovn_u16(vcombine_u16(c[2], c[3]));
         const uint8x8_t even = vuzp1_u8(low, high), odd = vuzp2_u8(low, high);
         vst1_u8(code + 8 * i, vorr_u8(even, vshl_n_u8(odd, 4)));
     }

@@ -120,7 +120,8 @@ INLINE int32x4_t lane_byte(uint8x16_t v, int b)
 }
 
 /* The n_rows < 4 last rows of a part, padded with zeros to a whole tile. */
-INLINE void copy_part(uint8_t *out, const uint8_t *w, size_t stride, size_t n_rows, size_t part_bytes)
+INLINE void copy_part(uint8_t *out, const uint8_t *w, size_t stride, size_t n_rows,
+                      size_t part_bytes)
 {
     for (size_t r = 0; r < n_rows; r++) memcpy(out + r * part_bytes, w + r * stride, part_bytes);
     memset(out + n_rows * part_bytes, 0, (TILE_ROWS - n_rows) * part_bytes);

@@ -36,7 +36,8 @@ static void attend(float *out, const float *q, const float *const *rows, size_t 
             double sum[ATTEND_PART] = { 0 };
             for (size_t r = 0; r < n_rows; r++)
                 for (int i = 0; i < ATTEND_PART; i++) sum[i] += (double)score[r] * rows[r][d + i];
-            for (int i = 0; i < ATTEND_PART; i++) out[(size_t)h * n + d + i] = (float)(sum[i] * inv);
+            for (int i = 0; i < ATTEND_PART; i++)
+                out[(size_t)h * n + d + i] = (float)(sum[i] * inv);
         }
     }
 }

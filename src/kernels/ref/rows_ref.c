@@ -92,7 +92,8 @@ static void kv_unpack(float *x, const void *row, uint32_t n_nope, uint32_t n_rot
     const uint8_t *code = row, *scale = code + n_nope;
     const uint8_t *rot = code + ds4_kv_row_bytes(n_nope, 0);
 
-    for (uint32_t i = 0; i < n_nope; i++) x[i] = e4m3_to_float(code[i]) * e8m0_to_float(scale[i / 64]);
+    for (uint32_t i = 0; i < n_nope; i++)
+        x[i] = e4m3_to_float(code[i]) * e8m0_to_float(scale[i / 64]);
     for (uint32_t i = 0; i < n_rot; i++) x[n_nope + i] = load_half(rot + 2 * i);
 }
 
@@ -110,7 +111,8 @@ static uint8_t pack_e2m1(uint8_t *code, const float *x)
     const uint8_t e = e8m0_ceil((amax > least ? amax : least) / 6.0f);
     const float   inv = e8m0_to_float((uint8_t)(254 - e));
     for (int i = 0; i < 16; i++) {
-        const unsigned low = float_to_e2m1(x[2 * i] * inv), high = float_to_e2m1(x[2 * i + 1] * inv);
+        const unsigned low = float_to_e2m1(x[2 * i] * inv),
+                       high = float_to_e2m1(x[2 * i + 1] * inv);
         code[i] = (uint8_t)(low | high << 4);
     }
     return e;

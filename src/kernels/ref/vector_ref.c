@@ -35,7 +35,8 @@ static void axpy(float *y, float a, const float *x, size_t n)
 }
 
 /* The comparisons let NaN pass through to the result. */
-static void swiglu(float *y, const float *gate, const float *up, size_t n, float clamp, float weight)
+static void swiglu(float *y, const float *gate, const float *up, size_t n, float clamp,
+                   float weight)
 {
     for (size_t i = 0; i < n; i++) {
         const double g = gate[i] > clamp ? clamp : gate[i];

@@ -22,7 +22,8 @@ INLINE float sum_vector(__m256 v)
 }
 
 /* out[4h + r]: scores of two heads and four rows. */
-INLINE void score_tile(float out[8], const float *const q[SCORE_HEADS], const float *const row[4], uint32_t n)
+INLINE void score_tile(float out[8], const float *const q[SCORE_HEADS], const float *const row[4],
+                       uint32_t n)
 {
     __m256 sum[8];
 
@@ -36,7 +37,8 @@ INLINE void score_tile(float out[8], const float *const q[SCORE_HEADS], const fl
         for (int r = 0; r < 4; r++) {
             const __m256 rv = _mm256_loadu_ps(row[r] + d);
             UNROLL
-            for (int h = 0; h < SCORE_HEADS; h++) sum[4 * h + r] = _mm256_fmadd_ps(qv[h], rv, sum[4 * h + r]);
+            for (int h = 0; h < SCORE_HEADS; h++)
+                sum[4 * h + r] = _mm256_fmadd_ps(qv[h], rv, sum[4 * h + r]);
         }
     }
     UNROLL
@@ -56,7 +58,8 @@ static void score_rows(float *scores, const float *q, const float *const *rows, 
             float out[8];
             score_tile(out, qh, row, n);
             for (uint32_t i = 0; i < heads; i++)
-                for (size_t j = 0; j < left; j++) scores[(h + i) * n_rows + r + j] = out[4 * i + j] * scale;
+                for (size_t j = 0; j < left; j++)
+                    scores[(h + i) * n_rows + r + j] = out[4 * i + j] * scale;
         }
     }
 }
@@ -95,8 +98,8 @@ static void softmax_with_sink(float *score, size_t n_rows, float sink)
 /* ---- weighted sum --------------------------------------------------------------------- */
 
 /* out[h][0..16) += sum over n_rows rows of weight[h][r] * row[r][d..]; first starts at 0. */
-INLINE void weigh_tile(float *const out[HEADS], const float *const weight[HEADS], const float *const *rows,
-                       uint32_t d, size_t n_rows, bool first)
+INLINE void weigh_tile(float *const out[HEADS], const float *const weight[HEADS],
+                       const float *const *rows, uint32_t d, size_t n_rows, bool first)
 {
     __m256 sum[HEADS][2];
 
@@ -174,13 +177,15 @@ typedef struct index_row {
 INLINE __m256i expand_codes(const uint8_t *code, __m128i table)
 {
     const __m128i pairs = _mm_loadu_si128((const void *)code), nibbles = _mm_set1_epi8(15);
-    const __m128i low = _mm_and_si128(pairs, nibbles), high = _mm_and_si128(_mm_srli_epi16(pairs, 4), nibbles);
-    const __m256i all = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi8(low, high)),
-                                                _mm_unpackhi_epi8(low, high), 1);
+    const __m128i low = _mm_and_si128(pairs, nibbles),
+                  high = _mm_and_si128(_mm_srli_epi16(pairs, 4), nibbles);
+    const __m256i all = _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_unpacklo_epi8(low, high)), _mm_unpackhi_epi8(low, high), 1);
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), all);
 }
 
-static void load_query(query_tile *t, const uint8_t *query, const float *weight, uint32_t n_heads, uint32_t n)
+static void load_query(query_tile *t, const uint8_t *query, const float *weight, uint32_t n_heads,
+                       uint32_t n)
 {
     const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
     const size_t  bytes = n / 2 + n / 32;
@@ -190,11 +195,13 @@ static void load_query(query_tile *t, const uint8_t *query, const float *weight,
     memset(value, 12, sizeof value);
     for (uint32_t h = 0; h < n_heads; h++) {
         for (uint32_t g = 0; g < n / 32; g++) {
-            _mm256_store_si256((void *)(value[h] + 32 * g), expand_codes(query + h * bytes + 16 * g, table));
+            _mm256_store_si256((void *)(value[h] + 32 * g),
+                               expand_codes(query + h * bytes + 16 * g, table));
             scale[g][h] = 0.25f * e8m0_to_float(query[h * bytes + n / 2 + g]);
         }
     }
-    for (uint32_t i = 0; i < n / 16; i++) load_columns(t->w + 4 * i, value[0] + 16 * i, INDEX_VALUES);
+    for (uint32_t i = 0; i < n / 16; i++)
+        load_columns(t->w + 4 * i, value[0] + 16 * i, INDEX_VALUES);
     for (uint32_t g = 0; g < n / 32; g++) t->scale[g] = _mm256_loadu_ps(scale[g]);
     t->weight = load8(weight, n_heads);
 }
@@ -207,7 +214,8 @@ INLINE void load_row(index_row *row, const uint8_t *p, uint32_t n)
         const __m256i v = expand_codes(p + 16 * g, table);
         const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(12), v);
         const __m256i s = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-        const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+        const __m128i four =
+            _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
         const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
         _mm256_storeu_si256((void *)(row->value + 32 * g), v);
         row->start[g] = -(_mm_cvtsi128_si32(two) + _mm_extract_epi32(two, 1));
@@ -217,7 +225,8 @@ INLINE void load_row(index_row *row, const uint8_t *p, uint32_t n)
 
 /* score[r] of two rows += the weighted sums over the heads of one tile, lane by lane. Eight
  * pairs of products reach 8 * 2 * 24 * 12 = 4608, inside int16. */
-INLINE void score_index_tile(__m256 score[INDEX_ROWS], const query_tile *t, const index_row *row, uint32_t n_groups)
+INLINE void score_index_tile(__m256 score[INDEX_ROWS], const query_tile *t, const index_row *row,
+                             uint32_t n_groups)
 {
     __m256 dot[INDEX_ROWS];
 
@@ -232,8 +241,8 @@ INLINE void score_index_tile(__m256 score[INDEX_ROWS], const query_tile *t, cons
             const __m256i w = t->w[8 * g + j];
             UNROLL
             for (int r = 0; r < INDEX_ROWS; r++)
-                pairs[r] = _mm256_add_epi16(pairs[r],
-                                            _mm256_maddubs_epi16(w, broadcast4(row[r].value + 32 * g + 4 * j)));
+                pairs[r] = _mm256_add_epi16(
+                    pairs[r], _mm256_maddubs_epi16(w, broadcast4(row[r].value + 32 * g + 4 * j)));
         }
         UNROLL
         for (int r = 0; r < INDEX_ROWS; r++) {

@@ -27,7 +27,8 @@ INLINE __m512 sum_lanes16(const __m512 v[16])
         UNROLL
         for (int j = 0; j < 4; j++) {
             const __m512 x = v[4 * i + j];
-            const __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+            const __m256 s8 =
+                _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
             s[j] = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
         }
         const __m128 lo01 = _mm_unpacklo_ps(s[0], s[1]), hi01 = _mm_unpackhi_ps(s[0], s[1]);
@@ -104,8 +105,9 @@ static float softmax_with_sink(float *score, size_t n_rows, float sink)
 
 /* out[h][0..16 * n_vec) += sum over n_rows rows of weight[h][r] * row[r][d..]; first starts
  * at 0. */
-INLINE void weigh_tile(float *const out[HEADS], const float *const weight[HEADS], const float *const *rows,
-                       uint32_t d, size_t n_rows, bool first, const int n_vec)
+INLINE void weigh_tile(float *const out[HEADS], const float *const weight[HEADS],
+                       const float *const *rows, uint32_t d, size_t n_rows, bool first,
+                       const int n_vec)
 {
     __m512 sum[HEADS][4];
 
@@ -170,7 +172,8 @@ static void attend(float *out, const float *q, const float *const *rows, size_t 
         for (size_t r = 0; r < n_rows; r += 16) {
             const __mmask16 mask = tail_mask(n_rows - r);
             float *s = scores + h * n_rows + r;
-            _mm512_mask_storeu_ps(s, mask, _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, s), _mm512_set1_ps(inv)));
+            _mm512_mask_storeu_ps(
+                s, mask, _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, s), _mm512_set1_ps(inv)));
         }
     }
     weigh_rows(out, scores, rows, n_rows, n_heads, n);
@@ -198,12 +201,14 @@ INLINE __m512i expand_codes(const uint8_t *code, __m128i table)
     const __m256i low = _mm256_and_si256(pairs, nibbles);
     const __m256i high = _mm256_and_si256(_mm256_srli_epi16(pairs, 4), nibbles);
     const __m256i even = _mm256_unpacklo_epi8(low, high), odd = _mm256_unpackhi_epi8(low, high);
-    const __m512i all = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_permute2x128_si256(even, odd, 0x20)),
-                                           _mm256_permute2x128_si256(even, odd, 0x31), 1);
+    const __m512i all =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_permute2x128_si256(even, odd, 0x20)),
+                           _mm256_permute2x128_si256(even, odd, 0x31), 1);
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), all);
 }
 
-static void load_query(query_tile *t, const uint8_t *query, const float *weight, uint32_t n_heads, uint32_t n)
+static void load_query(query_tile *t, const uint8_t *query, const float *weight, uint32_t n_heads,
+                       uint32_t n)
 {
     const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
     const size_t  bytes = n / 2 + n / 32;
@@ -217,7 +222,8 @@ static void load_query(query_tile *t, const uint8_t *query, const float *weight,
         for (uint32_t g = 0; g < n / 32; g++)
             scale[g][h] = 0.25f * e8m0_to_float(query[h * bytes + n / 2 + g]);
     }
-    for (uint32_t i = 0; i < n / 16; i++) load_columns(t->w + 4 * i, value[0] + 16 * i, INDEX_VALUES);
+    for (uint32_t i = 0; i < n / 16; i++)
+        load_columns(t->w + 4 * i, value[0] + 16 * i, INDEX_VALUES);
     for (uint32_t g = 0; g < n / 32; g++) t->scale[g] = _mm512_loadu_ps(scale[g]);
     t->weight = _mm512_maskz_loadu_ps(tail_mask(n_heads), weight);
 }
@@ -253,7 +259,8 @@ INLINE void score_index_tile(__m512 score[INDEX_ROWS], const query_tile *t, cons
             const __m512i w = t->w[8 * g + j];
             UNROLL
             for (int r = 0; r < n_r; r++)
-                part[r] = _mm512_dpbusd_epi32(part[r], w, broadcast4(row[r].value + 32 * g + 4 * j));
+                part[r] =
+                    _mm512_dpbusd_epi32(part[r], w, broadcast4(row[r].value + 32 * g + 4 * j));
         }
         UNROLL
         for (int r = 0; r < n_r; r++) {
@@ -287,7 +294,8 @@ static void index_score(float *score, const void *query, const float *weight, ui
                 sum[i] = _mm512_setzero_ps();
                 load_row(&row[i], (const uint8_t *)rows + (r + (i < left ? i : 0)) * bytes, n);
             }
-            for (uint32_t i = 0; i < n_tiles; i++) score_index_tile(sum, &tile[i], row, n / 32, INDEX_ROWS);
+            for (uint32_t i = 0; i < n_tiles; i++)
+                score_index_tile(sum, &tile[i], row, n / 32, INDEX_ROWS);
             for (size_t i = 0; i < left; i++)
                 score[r + i] = first ? score[r + i] + sum_lanes(sum[i]) : sum_lanes(sum[i]);
         }

@@ -35,8 +35,8 @@ INLINE __m256 load_weights(const uint8_t *p, uint32_t dtype, size_t n)
 }
 
 /* Add sixteen products at index k, of which n exist, to the sums of a tile. */
-INLINE void step(__m256 sum[4][2][2], const call_float *c, const uint8_t *w, const uint8_t *x, uint32_t dtype,
-                 size_t k, size_t n, const int n_r, const int n_t)
+INLINE void step(__m256 sum[4][2][2], const call_float *c, const uint8_t *w, const uint8_t *x,
+                 uint32_t dtype, size_t k, size_t n, const int n_r, const int n_t)
 {
     const size_t weight_bytes = dtype == DS4_F32 ? 4 : 2;
 
@@ -49,7 +49,8 @@ INLINE void step(__m256 sum[4][2][2], const call_float *c, const uint8_t *w, con
         for (int j = 0; j < n_t; j++) xv[j] = load8(x + (size_t)j * c->x_stride + 4 * at, left);
         UNROLL
         for (int i = 0; i < n_r; i++) {
-            const __m256 wv = load_weights(w + (size_t)i * c->w_stride + weight_bytes * at, dtype, left);
+            const __m256 wv =
+                load_weights(w + (size_t)i * c->w_stride + weight_bytes * at, dtype, left);
             UNROLL
             for (int j = 0; j < n_t; j++) sum[i][j][h] = _mm256_fmadd_ps(wv, xv[j], sum[i][j][h]);
         }
@@ -57,7 +58,8 @@ INLINE void step(__m256 sum[4][2][2], const call_float *c, const uint8_t *w, con
 }
 
 /* n_r rows from r times n_t tokens from t. */
-INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const int n_r, const int n_t)
+INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const int n_r,
+                 const int n_t)
 {
     const uint8_t *w = c->w + r * c->w_stride, *x = c->x + t * c->x_stride;
     const size_t   weight_bytes = dtype == DS4_F32 ? 4 : 2;
@@ -78,7 +80,8 @@ INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const 
         }
         for (; k + 16 <= end; k += 16) {
             if (n_t == 1)
-                prefetch_span(w, (size_t)n_r * (c->w_stride + k * weight_bytes), (size_t)n_r * 16 * weight_bytes);
+                prefetch_span(w, (size_t)n_r * (c->w_stride + k * weight_bytes),
+                              (size_t)n_r * 16 * weight_bytes);
             step(sum, c, w, x, dtype, k, 16, n_r, n_t);
         }
         if (k < end) step(sum, c, w, x, dtype, k, end - k, n_r, n_t);
@@ -95,7 +98,8 @@ INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const 
     for (int i = 0; i < n_r; i++) {
         UNROLL
         for (int j = 0; j < n_t; j++)
-            c->y[(t + (size_t)j) * c->y_stride + r + (size_t)i] = sum_lanes(total[i][j][0], total[i][j][1]);
+            c->y[(t + (size_t)j) * c->y_stride + r + (size_t)i] =
+                sum_lanes(total[i][j][0], total[i][j][1]);
     }
 }
 

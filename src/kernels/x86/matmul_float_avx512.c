@@ -29,7 +29,8 @@ INLINE __m512 load_weights(const uint8_t *row, size_t i, uint32_t dtype, __mmask
 }
 
 /* n_r rows from r times n_t tokens from t. */
-INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const int n_r, const int n_t)
+INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const int n_r,
+                 const int n_t)
 {
     const uint8_t *w = c->w + r * c->w_stride, *x = c->x + t * c->x_stride;
     const size_t weight_bytes = dtype == DS4_F32 ? 4 : 2;
@@ -51,7 +52,8 @@ INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const 
             const __mmask16 mask = tail_mask(end - k);
             __m512 xv[4];
             if (n_t == 1)
-                prefetch_span(w, (size_t)n_r * (c->w_stride + k * weight_bytes), (size_t)n_r * 16 * weight_bytes);
+                prefetch_span(w, (size_t)n_r * (c->w_stride + k * weight_bytes),
+                              (size_t)n_r * 16 * weight_bytes);
             UNROLL
             for (int j = 0; j < n_t; j++)
                 xv[j] = _mm512_maskz_loadu_ps(mask, x + (size_t)j * c->x_stride + 4 * k);

@@ -50,7 +50,8 @@ static void fill_q2_k(tile256 *t, const uint8_t *w, size_t stride)
         const __m256i nibbles = _mm256_set1_epi8(15);
         const __m256i scales = _mm256_and_si256(v[i], nibbles);
         const __m256i mins = _mm256_and_si256(_mm256_srli_epi16(v[i], 4), nibbles);
-        const __m256i even = _mm256_and_si256(mins, _mm256_set1_epi16(15)), odd = _mm256_srli_epi16(mins, 8);
+        const __m256i even = _mm256_and_si256(mins, _mm256_set1_epi16(15)),
+                      odd = _mm256_srli_epi16(mins, 8);
         t->pair[2 * i] = _mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa);
         t->pair[2 * i + 1] = _mm256_blend_epi16(_mm256_srli_epi32(even, 16), odd, 0xaa);
         for (int b = 0; b < 4; b++) t->scale[4 * i + b] = lane_byte_twice(scales, b);
@@ -105,7 +106,8 @@ static void fill_q6_k(tile256 *t, const uint8_t *w, size_t stride)
             const __m256i h0 = _mm256_slli_epi16(h[i], 4), h1 = _mm256_slli_epi16(h[i], 2);
             const __m256i h2 = h[i], h3 = _mm256_srli_epi16(h[i], 2);
             out[i] = _mm256_or_si256(_mm256_and_si256(a[i], nibbles), _mm256_and_si256(h0, high2));
-            out[i + 8] = _mm256_or_si256(_mm256_and_si256(b[i], nibbles), _mm256_and_si256(h1, high2));
+            out[i + 8] =
+                _mm256_or_si256(_mm256_and_si256(b[i], nibbles), _mm256_and_si256(h1, high2));
             out[i + 16] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(a[i], 4), nibbles),
                                           _mm256_and_si256(h2, high2));
             out[i + 24] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(b[i], 4), nibbles),
@@ -118,7 +120,8 @@ static void fill_q6_k(tile256 *t, const uint8_t *w, size_t stride)
         const __m256i s = _mm256_srai_epi32(top, 24);
         t->scale[j] = _mm256_blend_epi16(s, _mm256_slli_epi32(s, 16), 0xaa);
     }
-    for (int i = 0; i < 8; i++) t->pair[i] = _mm256_blend_epi16(t->scale[2 * i], t->scale[2 * i + 1], 0xaa);
+    for (int i = 0; i < 8; i++)
+        t->pair[i] = _mm256_blend_epi16(t->scale[2 * i], t->scale[2 * i + 1], 0xaa);
     t->d = high_halves(load_column4(w + 206, stride));
 }
 
@@ -160,7 +163,8 @@ INLINE void iq2_signs(uint32_t signs[8], __m256i *scales, const uint8_t *block)
     const __m256i s2 = _mm256_and_si256(_mm256_slli_epi32(word, 2), _mm256_set1_epi32(0x7f0000));
     const __m256i s3 = _mm256_and_si256(_mm256_slli_epi32(word, 3), _mm256_set1_epi32(0x7f000000));
     const __m256i s = _mm256_or_si256(_mm256_or_si256(s0, s1), _mm256_or_si256(s2, s3));
-    __m256i parity = _mm256_xor_si256(s, _mm256_slli_epi16(s, 4));     /* bits 4-7 of each byte matter */
+    __m256i parity =
+        _mm256_xor_si256(s, _mm256_slli_epi16(s, 4)); /* bits 4-7 of each byte matter */
     parity = _mm256_xor_si256(parity, _mm256_slli_epi16(parity, 2));
     parity = _mm256_xor_si256(parity, _mm256_slli_epi16(parity, 1));
     const __m256i top = _mm256_and_si256(parity, _mm256_set1_epi8((char)0x80));
@@ -175,10 +179,12 @@ INLINE __m256i iq2_group(const uint8_t *index, uint32_t signs, const iq2_tables 
     const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,
                                             2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-    const __m128i low = _mm_castps_si128(_mm_loadh_pi(
-        _mm_castsi128_ps(_mm_loadl_epi64((const void *)tab->grid[index[0]])), (const void *)tab->grid[index[1]]));
-    const __m128i high = _mm_castps_si128(_mm_loadh_pi(
-        _mm_castsi128_ps(_mm_loadl_epi64((const void *)tab->grid[index[2]])), (const void *)tab->grid[index[3]]));
+    const __m128i low = _mm_castps_si128(
+        _mm_loadh_pi(_mm_castsi128_ps(_mm_loadl_epi64((const void *)tab->grid[index[0]])),
+                     (const void *)tab->grid[index[1]]));
+    const __m128i high = _mm_castps_si128(
+        _mm_loadh_pi(_mm_castsi128_ps(_mm_loadl_epi64((const void *)tab->grid[index[2]])),
+                     (const void *)tab->grid[index[3]]));
     const __m256i value = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
     const __m256i s = _mm256_shuffle_epi8(_mm256_set1_epi32((int)signs), spread);
     const __m256i minus = _mm256_cmpeq_epi8(_mm256_and_si256(s, bit), bit);
@@ -199,7 +205,8 @@ static void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_
         iq2_signs(signs, &scales, block);
         _mm256_store_si256((void *)scale[r], scales);
         for (int g = 0; g < 8; g++)
-            _mm256_store_si256((void *)(value[r] + 32 * g), iq2_group(block + 2 + 8 * g, signs[g], tab));
+            _mm256_store_si256((void *)(value[r] + 32 * g),
+                               iq2_group(block + 2 + 8 * g, signs[g], tab));
     }
     for (int i = 0; i < 16; i++) load_columns(t->w + 4 * i, value[0] + 16 * i, 256);
     for (int i = 0; i < 2; i++) {
@@ -237,13 +244,15 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
             const int j = n_dwords * g + k;
             __m256i pairs[2];
             UNROLL
-            for (int i = 0; i < n; i++) pairs[i] = _mm256_maddubs_epi16(t->w[j], broadcast4(xb[i]->q + 4 * j));
+            for (int i = 0; i < n; i++)
+                pairs[i] = _mm256_maddubs_epi16(t->w[j], broadcast4(xb[i]->q + 4 * j));
             UNROLL
             for (int s = j + 1; s < j + n_short; s++) {
                 const __m256i w = t->w[s];
                 UNROLL
                 for (int i = 0; i < n; i++)
-                    pairs[i] = _mm256_add_epi16(pairs[i], _mm256_maddubs_epi16(w, broadcast4(xb[i]->q + 4 * s)));
+                    pairs[i] = _mm256_add_epi16(
+                        pairs[i], _mm256_maddubs_epi16(w, broadcast4(xb[i]->q + 4 * s)));
             }
             UNROLL
             for (int i = 0; i < n; i++)
@@ -253,14 +262,17 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
     for (int j = 0; j < 8; j++) {
         UNROLL
         for (int i = 0; i < n; i++)
-            msum[i] = _mm256_add_epi32(msum[i], _mm256_madd_epi16(t->pair[j], broadcast4(xb[i]->sum + 2 * j)));
+            msum[i] = _mm256_add_epi32(
+                msum[i], _mm256_madd_epi16(t->pair[j], broadcast4(xb[i]->sum + 2 * j)));
     }
     UNROLL
     for (int i = 0; i < n; i++) {
         const __m256 dx = _mm256_set1_ps(xb[i]->d);
         __m256 y = _mm256_loadu_ps(acc[i]);
-        if (kind == KIND_SHIFT16) isum[i] = _mm256_sub_epi32(isum[i], _mm256_slli_epi32(msum[i], 5));
-        if (kind == KIND_SHIFT32) isum[i] = _mm256_sub_epi32(isum[i], _mm256_slli_epi32(msum[i], 6));
+        if (kind == KIND_SHIFT16)
+            isum[i] = _mm256_sub_epi32(isum[i], _mm256_slli_epi32(msum[i], 5));
+        if (kind == KIND_SHIFT32)
+            isum[i] = _mm256_sub_epi32(isum[i], _mm256_slli_epi32(msum[i], 6));
         y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum[i]), _mm256_mul_ps(t->d, dx), y);
         if (kind == KIND_MIN16 || kind == KIND_MIN32)
             y = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(msum[i]), _mm256_mul_ps(t->dmin, dx), y);
@@ -291,7 +303,8 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
             const uint8_t *w = c->w + r * c->w_stride + b * block_bytes;
             const uint8_t *x = c->x + b * sizeof(ds4_q256);
             size_t stride = c->w_stride, t = 0;
-            prefetch_span(c->w + r * stride, TILE_ROWS * (stride + b * block_bytes), TILE_ROWS * block_bytes);
+            prefetch_span(c->w + r * stride, TILE_ROWS * (stride + b * block_bytes),
+                          TILE_ROWS * block_bytes);
             if (n_rows < TILE_ROWS) {
                 copy_part(part, w, stride, n_rows, block_bytes);
                 w = part;
@@ -303,7 +316,8 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
             else fill_iq2_xxs(&tile, w, stride, tab);
             for (; t + 2 <= c->n_tokens; t += 2)
                 add_tokens(acc + t, &tile, x + t * c->x_stride, c->x_stride, 2, kind);
-            if (t < c->n_tokens) add_tokens(acc + t, &tile, x + t * c->x_stride, c->x_stride, 1, kind);
+            if (t < c->n_tokens)
+                add_tokens(acc + t, &tile, x + t * c->x_stride, c->x_stride, 1, kind);
         }
         for (size_t t = 0; t < c->n_tokens; t++)
             store8(c->y + t * c->y_stride + r, n_rows, _mm256_load_ps(acc[t]));

@@ -53,12 +53,14 @@ INLINE void fill_q2_k(tile256 *t, const uint8_t *w, size_t stride)
         /* Bytes 0..3 of a lane are mins and scales 4i..4i+3; pairs want neighbours. */
         const __m512i mins = _mm512_and_si512(_mm512_srli_epi16(v[i], 4), _mm512_set1_epi8(15));
         const __m512i even = _mm512_and_si512(mins, nibble16), odd = _mm512_srli_epi16(mins, 8);
-        t->pair[2 * i] = _mm512_or_si512(_mm512_and_si512(even, nibble), _mm512_slli_epi32(odd, 16));
+        t->pair[2 * i] =
+            _mm512_or_si512(_mm512_and_si512(even, nibble), _mm512_slli_epi32(odd, 16));
         t->pair[2 * i + 1] = _mm512_or_si512(_mm512_srli_epi32(even, 16),
                                              _mm512_andnot_si512(_mm512_set1_epi32(0xffff), odd));
         UNROLL
         for (int b = 0; b < 4; b++)
-            t->scale[4 * i + b] = _mm512_and_si512(_mm512_srli_epi32(v[i], (unsigned)(8 * b)), nibble);
+            t->scale[4 * i + b] =
+                _mm512_and_si512(_mm512_srli_epi32(v[i], (unsigned)(8 * b)), nibble);
     }
     const __m512i d = load_column4(w + 80, stride);
     t->d = low_halves(d);
@@ -113,7 +115,8 @@ INLINE void fill_q6_k(tile256 *t, const uint8_t *w, size_t stride)
             const __m512i h0 = _mm512_slli_epi16(h[i], 4), h1 = _mm512_slli_epi16(h[i], 2);
             const __m512i h2 = h[i], h3 = _mm512_srli_epi16(h[i], 2);
             out[i] = _mm512_or_si512(_mm512_and_si512(a[i], nibbles), _mm512_and_si512(h0, high2));
-            out[i + 8] = _mm512_or_si512(_mm512_and_si512(b[i], nibbles), _mm512_and_si512(h1, high2));
+            out[i + 8] =
+                _mm512_or_si512(_mm512_and_si512(b[i], nibbles), _mm512_and_si512(h1, high2));
             out[i + 16] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(a[i], 4), nibbles),
                                           _mm512_and_si512(h2, high2));
             out[i + 24] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(b[i], 4), nibbles),
@@ -159,9 +162,11 @@ static void make_iq2_tables(iq2_tables *t)
     t->parity = _mm512_set1_epi64(0x010204081020407f);
     t->sign7 = _mm512_set1_epi64(0x352e2720150e0700);
     for (int k = 0; k < 4; k++)             /* 8k + 0, 2, 4, 6 in each lane of 32 bits */
-        t->pick[k] = _mm512_add_epi8(_mm512_set1_epi64(0x2624222006040200), _mm512_set1_epi8((char)(8 * k)));
+        t->pick[k] =
+            _mm512_add_epi8(_mm512_set1_epi64(0x2624222006040200), _mm512_set1_epi8((char)(8 * k)));
     for (int k = 0; k < 8; k++) {           /* 4k - 2, -1, 0, 1 in each lane, modulo 64 */
-        const __m512i at = _mm512_add_epi8(_mm512_set1_epi64(0x21201f1e01003f3e), _mm512_set1_epi8((char)(4 * k)));
+        const __m512i at =
+            _mm512_add_epi8(_mm512_set1_epi64(0x21201f1e01003f3e), _mm512_set1_epi8((char)(4 * k)));
         t->sign[k] = _mm512_and_si512(at, _mm512_set1_epi8(63));
     }
 }
@@ -193,7 +198,8 @@ INLINE void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_
             const int g = 2 * c + h;
             UNROLL
             for (int k = 0; k < 8; k++) {
-                const __m512i digit = _mm512_multishift_epi64_epi8(tab->pick[k >> 1], k & 1 ? high : low);
+                const __m512i digit =
+                    _mm512_multishift_epi64_epi8(tab->pick[k >> 1], k & 1 ? high : low);
                 const __m512i sign = _mm512_multishift_epi64_epi8(tab->sign[k], signs);
                 /* bits 0-1 from digit, the rest from sign; bits 3.. do not matter */
                 const __m512i key = _mm512_ternarylogic_epi64(three, digit, sign, 0xca);
@@ -231,7 +237,8 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
             const __m512i w = t->w[n_dwords * g + j];
             UNROLL
             for (int i = 0; i < n; i++)
-                part[i] = _mm512_dpbusd_epi32(part[i], w, broadcast4(xb[i]->q + 4 * (n_dwords * g + j)));
+                part[i] =
+                    _mm512_dpbusd_epi32(part[i], w, broadcast4(xb[i]->q + 4 * (n_dwords * g + j)));
         }
         UNROLL
         for (int i = 0; i < n; i++)
@@ -246,8 +253,10 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
     for (int i = 0; i < n; i++) {
         const __m512 dx = _mm512_set1_ps(xb[i]->d);
         __m512 y = _mm512_loadu_ps(acc[i]);
-        if (kind == KIND_SHIFT16) isum[i] = _mm512_sub_epi32(isum[i], _mm512_slli_epi32(msum[i], 5));
-        if (kind == KIND_SHIFT32) isum[i] = _mm512_sub_epi32(isum[i], _mm512_slli_epi32(msum[i], 6));
+        if (kind == KIND_SHIFT16)
+            isum[i] = _mm512_sub_epi32(isum[i], _mm512_slli_epi32(msum[i], 5));
+        if (kind == KIND_SHIFT32)
+            isum[i] = _mm512_sub_epi32(isum[i], _mm512_slli_epi32(msum[i], 6));
         y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum[i]), _mm512_mul_ps(t->d, dx), y);
         if (kind == KIND_MIN16 || kind == KIND_MIN32)
             y = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(msum[i]), _mm512_mul_ps(t->dmin, dx), y);
@@ -278,7 +287,8 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
             const uint8_t *w = c->w + r * c->w_stride + b * block_bytes;
             const uint8_t *x = c->x + b * sizeof(ds4_q256);
             size_t stride = c->w_stride, t = 0;
-            prefetch_span(c->w + r * stride, TILE_ROWS * (stride + b * block_bytes), TILE_ROWS * block_bytes);
+            prefetch_span(c->w + r * stride, TILE_ROWS * (stride + b * block_bytes),
+                          TILE_ROWS * block_bytes);
             if (n_rows < TILE_ROWS) {
                 copy_part(part, w, stride, n_rows, block_bytes);
                 w = part;
@@ -294,7 +304,8 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
                 add_tokens(acc + t, &tile, x + t * c->x_stride, c->x_stride, 1, kind);
         }
         for (size_t t = 0; t < c->n_tokens; t++)
-            _mm512_mask_storeu_ps(c->y + t * c->y_stride + r, tail_mask(n_rows), _mm512_load_ps(acc[t]));
+            _mm512_mask_storeu_ps(c->y + t * c->y_stride + r, tail_mask(n_rows),
+                                  _mm512_load_ps(acc[t]));
     }
 }
 

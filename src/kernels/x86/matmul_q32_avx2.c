@@ -57,10 +57,12 @@ INLINE block32 load_mxfp4(const uint8_t *w, size_t stride)
     UNROLL
     for (int i = 0; i < 4; i++) {
         b.w[i] = _mm256_shuffle_epi8(twice, _mm256_and_si256(v[i], nibbles));
-        b.w[i + 4] = _mm256_shuffle_epi8(twice, _mm256_and_si256(_mm256_srli_epi16(v[i], 4), nibbles));
+        b.w[i + 4] =
+            _mm256_shuffle_epi8(twice, _mm256_and_si256(_mm256_srli_epi16(v[i], 4), nibbles));
     }
     const __m256i e = _mm256_and_si256(load_column4(w, stride), exp_mask);
-    const __m256i zero = _mm256_cmpeq_epi32(e, _mm256_setzero_si256()), nan = _mm256_cmpeq_epi32(e, exp_mask);
+    const __m256i zero = _mm256_cmpeq_epi32(e, _mm256_setzero_si256()),
+                  nan = _mm256_cmpeq_epi32(e, exp_mask);
     __m256i bits = _mm256_slli_epi32(e, 23);
     bits = _mm256_blendv_epi8(bits, _mm256_set1_epi32(0x00400000), zero);
     bits = _mm256_blendv_epi8(bits, _mm256_set1_epi32(0x7fc00000), nan);
@@ -91,14 +93,15 @@ static void sum_activations(act_sums *s, const call32 *c, size_t first, size_t n
 
 /* Sums of one block for n tokens. Q8_0: pairs reach 2 * 128 * 127 = 32512 and are widened at
  * once. MXFP4: pairs reach 2 * 24 * 127 = 6096 and four of them stay inside int16. */
-INLINE void block_sums(__m256 sum[2], const block32 *b, const ds4_q32 *const x[2], const int32_t *const start[2],
-                       const int n, bool is_q8)
+INLINE void block_sums(__m256 sum[2], const block32 *b, const ds4_q32 *const x[2],
+                       const int32_t *const start[2], const int n, bool is_q8)
 {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i part[2];
 
     UNROLL
-    for (int i = 0; i < n; i++) part[i] = is_q8 ? _mm256_setzero_si256() : _mm256_set1_epi32(*start[i]);
+    for (int i = 0; i < n; i++)
+        part[i] = is_q8 ? _mm256_setzero_si256() : _mm256_set1_epi32(*start[i]);
     UNROLL
     for (int h = 0; h < 2; h++) {
         __m256i four[2];
@@ -116,7 +119,8 @@ INLINE void block_sums(__m256 sum[2], const block32 *b, const ds4_q32 *const x[2
         }
         if (is_q8) continue;
         UNROLL
-        for (int i = 0; i < n; i++) part[i] = _mm256_add_epi32(part[i], _mm256_madd_epi16(four[i], ones));
+        for (int i = 0; i < n; i++)
+            part[i] = _mm256_add_epi32(part[i], _mm256_madd_epi16(four[i], ones));
     }
     UNROLL
     for (int i = 0; i < n; i++) {
@@ -126,7 +130,8 @@ INLINE void block_sums(__m256 sum[2], const block32 *b, const ds4_q32 *const x[2
 }
 
 INLINE __m256 part_one_token(const uint8_t *w, size_t stride, size_t block_bytes, const ds4_q32 *x,
-                             const int32_t *start, size_t n_blocks, const uint8_t *base, size_t ahead)
+                             const int32_t *start, size_t n_blocks, const uint8_t *base,
+                             size_t ahead)
 {
     __m256 acc[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
 
@@ -141,14 +146,16 @@ INLINE __m256 part_one_token(const uint8_t *w, size_t stride, size_t block_bytes
 }
 
 INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride, const call32 *c,
-                        size_t first, size_t n_blocks, const act_sums *sums, size_t from, size_t block_bytes)
+                        size_t first, size_t n_blocks, const act_sums *sums, size_t from,
+                        size_t block_bytes)
 {
     block32 tile[TILE_BLOCKS];
 
     memset(acc, 0, c->n_tokens * sizeof acc[0]);
     for (size_t b = 0; b < n_blocks; b += TILE_BLOCKS) {
         const size_t n = n_blocks - b < TILE_BLOCKS ? n_blocks - b : TILE_BLOCKS;
-        for (size_t i = 0; i < n; i++) tile[i] = load_block(w + (b + i) * block_bytes, stride, block_bytes);
+        for (size_t i = 0; i < n; i++)
+            tile[i] = load_block(w + (b + i) * block_bytes, stride, block_bytes);
         for (size_t t = 0; t < c->n_tokens; t += 2) {
             const bool pair = t + 1 < c->n_tokens;
             const uint8_t *x = c->x + t * c->x_stride + (first + b) * sizeof(ds4_q32);
@@ -157,7 +164,8 @@ INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride
                 const ds4_q32 *x0 = (const ds4_q32 *)(const void *)x + i;
                 const ds4_q32 *x1 = (const ds4_q32 *)(const void *)(x + pair * c->x_stride) + i;
                 const ds4_q32 *const xb[2] = { x0, x1 };
-                const int32_t *const sb[2] = { &sums->start[t][from + b + i], &sums->start[t + pair][from + b + i] };
+                const int32_t *const sb[2] = { &sums->start[t][from + b + i],
+                                               &sums->start[t + pair][from + b + i] };
                 if (pair) block_sums(sum, &tile[i], xb, sb, 2, block_bytes == Q8_0_BYTES);
                 else block_sums(sum, &tile[i], xb, sb, 1, block_bytes == Q8_0_BYTES);
             }
@@ -168,7 +176,8 @@ INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride
 }
 
 /* One segment of all rows; y is continued unless the segment is the first. */
-INLINE void run_segment(const call32 *c, size_t first, size_t n_blocks, const act_sums *sums, size_t block_bytes)
+INLINE void run_segment(const call32 *c, size_t first, size_t n_blocks, const act_sums *sums,
+                        size_t block_bytes)
 {
     _Alignas(32) float acc[MAX_TOKENS][TILE_ROWS], total[MAX_TOKENS][TILE_ROWS];
     uint8_t copy[TILE_ROWS * PART_BLOCKS * Q8_0_BYTES];
@@ -177,11 +186,13 @@ INLINE void run_segment(const call32 *c, size_t first, size_t n_blocks, const ac
         const size_t left = c->n_rows - r;
         float *y = c->y + r;
         for (size_t t = 0; t < c->n_tokens; t++)
-            _mm256_store_ps(total[t], first ? load8(y + t * c->y_stride, left) : _mm256_setzero_ps());
+            _mm256_store_ps(total[t],
+                            first ? load8(y + t * c->y_stride, left) : _mm256_setzero_ps());
         for (size_t b = 0; b < n_blocks; b += PART_BLOCKS) {
             const size_t   n = n_blocks - b < PART_BLOCKS ? n_blocks - b : PART_BLOCKS;
             const uint8_t *w = c->w + r * c->w_stride + (first + b) * block_bytes;
-            const size_t   ahead = (r + TILE_ROWS) * c->w_stride + TILE_ROWS * (first + b) * block_bytes;
+            const size_t ahead =
+                (r + TILE_ROWS) * c->w_stride + TILE_ROWS * (first + b) * block_bytes;
             size_t stride = c->w_stride;
             if (left < TILE_ROWS) {
                 copy_part(copy, w, stride, left, n * block_bytes);
@@ -190,15 +201,17 @@ INLINE void run_segment(const call32 *c, size_t first, size_t n_blocks, const ac
             }
             if (c->n_tokens == 1) {
                 const ds4_q32 *x = (const ds4_q32 *)(const void *)c->x + first + b;
-                _mm256_store_ps(acc[0], part_one_token(w, stride, block_bytes, x, sums->start[0] + b, n,
-                                                       c->w, ahead));
+                _mm256_store_ps(acc[0], part_one_token(w, stride, block_bytes, x,
+                                                       sums->start[0] + b, n, c->w, ahead));
             } else {
                 part_tokens(acc, w, stride, c, first + b, n, sums, b, block_bytes);
             }
             for (size_t t = 0; t < c->n_tokens; t++)
-                _mm256_store_ps(total[t], _mm256_add_ps(_mm256_load_ps(total[t]), _mm256_load_ps(acc[t])));
+                _mm256_store_ps(total[t],
+                                _mm256_add_ps(_mm256_load_ps(total[t]), _mm256_load_ps(acc[t])));
         }
-        for (size_t t = 0; t < c->n_tokens; t++) store8(y + t * c->y_stride, left, _mm256_load_ps(total[t]));
+        for (size_t t = 0; t < c->n_tokens; t++)
+            store8(y + t * c->y_stride, left, _mm256_load_ps(total[t]));
     }
 }
 

@@ -9,10 +9,11 @@
 #include "kernels/kernel_init.h"
 
 enum {
-    MAX_TOKENS = 16,
+    MAX_TOKENS = 64,
     PART_BLOCKS = 32,           /* blocks of one float chain */
     TILE_BLOCKS = 8,            /* blocks decoded together for several tokens */
-    SEGMENT_BLOCKS = 256,       /* blocks whose sums of activations are kept */
+    MAX_SUMS = 4096,            /* sums of activations that are kept: 16 KiB of stack */
+    FEW_TOKENS = 16,            /* so few have 256 blocks to a segment, more have 64 */
 };
 
 /* One block of 16 rows: bytes 4i..4i+3 with an offset added to make them unsigned. */
@@ -32,7 +33,8 @@ typedef struct call32 {
 
 /* offset * sum of the activations of each block, negated: where a sum starts. */
 typedef struct act_sums {
-    int32_t start[MAX_TOKENS][SEGMENT_BLOCKS];
+    int32_t start[MAX_SUMS];
+    size_t  step;               /* between tokens: the blocks of a segment */
 } act_sums;
 
 enum { Q8_0_OFFSET = 128, MXFP4_OFFSET = 16 };
@@ -63,12 +65,15 @@ INLINE block32 load_mxfp4(const uint8_t *w, size_t stride)
     UNROLL
     for (int i = 0; i < 4; i++) {
         b.w[i] = _mm512_shuffle_epi8(twice, _mm512_and_si512(v[i], nibbles));
-        b.w[i + 4] = _mm512_shuffle_epi8(twice, _mm512_and_si512(_mm512_srli_epi16(v[i], 4), nibbles));
+        b.w[i + 4] =
+            _mm512_shuffle_epi8(twice, _mm512_and_si512(_mm512_srli_epi16(v[i], 4), nibbles));
     }
     const __m512i e = _mm512_and_si512(load_column4(w, stride), exp_mask);
     __m512i bits = _mm512_slli_epi32(e, 23);
-    bits = _mm512_mask_mov_epi32(bits, _mm512_testn_epi32_mask(e, e), _mm512_set1_epi32(0x00400000));
-    bits = _mm512_mask_mov_epi32(bits, _mm512_cmpeq_epi32_mask(e, exp_mask), _mm512_set1_epi32(0x7fc00000));
+    bits =
+        _mm512_mask_mov_epi32(bits, _mm512_testn_epi32_mask(e, e), _mm512_set1_epi32(0x00400000));
+    bits = _mm512_mask_mov_epi32(bits, _mm512_cmpeq_epi32_mask(e, exp_mask),
+                                 _mm512_set1_epi32(0x7fc00000));
     b.d = _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0.5f));
     return b;
 }
@@ -84,11 +89,13 @@ static void sum_activations(act_sums *s, const call32 *c, size_t first, size_t n
         const ds4_q32 *x = (const ds4_q32 *)(const void *)(c->x + t * c->x_stride) + first;
         for (size_t b = 0; b < n_blocks; b++) {
             const __m256i q = _mm256_loadu_si256((const void *)x[b].q);
-            const __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), q);
+            const __m256i sums =
+                _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), q);
             const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sums),
                                                _mm256_extracti128_si256(sums, 1));
             const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
-            s->start[t][b] = -offset * (_mm_cvtsi128_si32(two) + _mm_extract_epi32(two, 1));
+            const int32_t sum = _mm_cvtsi128_si32(two) + _mm_extract_epi32(two, 1);
+            s->start[t * s->step + b] = -offset * sum;
         }
     }
 }
@@ -103,8 +110,9 @@ INLINE __m512 block_sum(const block32 *b, const ds4_q32 *x, const int32_t *start
 }
 
 /* acc[i] continued over the blocks of a tile, for n tokens. */
-INLINE void add_tokens(float (*acc)[TILE_ROWS], const block32 *tile, size_t n_blocks, const uint8_t *x,
-                       size_t x_stride, const int32_t (*start)[SEGMENT_BLOCKS], const int n)
+INLINE void add_tokens(float (*acc)[TILE_ROWS], const block32 *tile, size_t n_blocks,
+                       const uint8_t *x, size_t x_stride, const int32_t *start, size_t step,
+                       const int n)
 {
     __m512 sum[4];
 
@@ -113,7 +121,7 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const block32 *tile, size_t n_bl
     for (size_t b = 0; b < n_blocks; b++) {
         __m512i part[4];
         UNROLL
-        for (int i = 0; i < n; i++) part[i] = _mm512_set1_epi32(start[i][b]);
+        for (int i = 0; i < n; i++) part[i] = _mm512_set1_epi32(start[(size_t)i * step + b]);
         UNROLL
         for (int j = 0; j < 8; j++) {
             const __m512i w = tile[b].w[j];
@@ -137,7 +145,8 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const block32 *tile, size_t n_bl
 /* One token: every block is used straight from registers. ahead is the distance to what the
  * next 16 rows will read meanwhile. */
 INLINE __m512 part_one_token(const uint8_t *w, size_t stride, size_t block_bytes, const ds4_q32 *x,
-                             const int32_t *start, size_t n_blocks, const uint8_t *base, size_t ahead)
+                             const int32_t *start, size_t n_blocks, const uint8_t *base,
+                             size_t ahead)
 {
     __m512 acc = _mm512_setzero_ps();
 
@@ -150,9 +159,9 @@ INLINE __m512 part_one_token(const uint8_t *w, size_t stride, size_t block_bytes
     return acc;
 }
 
-INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride, size_t block_bytes,
-                        const call32 *c, size_t first, size_t n_blocks,
-                        const int32_t (*start)[SEGMENT_BLOCKS])
+INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride,
+                        size_t block_bytes, const call32 *c, size_t first, size_t n_blocks,
+                        const int32_t *start, size_t step)
 {
     block32 tile[TILE_BLOCKS];
 
@@ -160,15 +169,16 @@ INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride
     for (size_t b = 0; b < n_blocks; b += TILE_BLOCKS) {
         const size_t n = n_blocks - b < TILE_BLOCKS ? n_blocks - b : TILE_BLOCKS;
         size_t t = 0;
-        for (size_t i = 0; i < n; i++) tile[i] = load_block(w + (b + i) * block_bytes, stride, block_bytes);
+        for (size_t i = 0; i < n; i++)
+            tile[i] = load_block(w + (b + i) * block_bytes, stride, block_bytes);
         for (; t < c->n_tokens; t += 4) {
             const uint8_t *x = c->x + t * c->x_stride + (first + b) * sizeof(ds4_q32);
-            const int32_t (*s)[SEGMENT_BLOCKS] = (const int32_t (*)[SEGMENT_BLOCKS])&start[t][b];
+            const int32_t *s = start + t * step + b;
             switch (c->n_tokens - t) {
-            case 1:  add_tokens(acc + t, tile, n, x, c->x_stride, s, 1); break;
-            case 2:  add_tokens(acc + t, tile, n, x, c->x_stride, s, 2); break;
-            case 3:  add_tokens(acc + t, tile, n, x, c->x_stride, s, 3); break;
-            default: add_tokens(acc + t, tile, n, x, c->x_stride, s, 4); break;
+            case 1:  add_tokens(acc + t, tile, n, x, c->x_stride, s, step, 1); break;
+            case 2:  add_tokens(acc + t, tile, n, x, c->x_stride, s, step, 2); break;
+            case 3:  add_tokens(acc + t, tile, n, x, c->x_stride, s, step, 3); break;
+            default: add_tokens(acc + t, tile, n, x, c->x_stride, s, step, 4); break;
             }
         }
     }
@@ -190,7 +200,8 @@ INLINE void run_segment(const call32 *c, size_t block_bytes, size_t first, size_
         for (size_t b = 0; b < n_blocks; b += PART_BLOCKS) {
             const size_t   n = n_blocks - b < PART_BLOCKS ? n_blocks - b : PART_BLOCKS;
             const uint8_t *w = c->w + r * c->w_stride + (first + b) * block_bytes;
-            const size_t   ahead = (r + TILE_ROWS) * c->w_stride + TILE_ROWS * (first + b) * block_bytes;
+            const size_t ahead =
+                (r + TILE_ROWS) * c->w_stride + TILE_ROWS * (first + b) * block_bytes;
             size_t stride = c->w_stride;
             if (mask != 0xffff) {
                 copy_part(copy, w, stride, c->n_rows - r, n * block_bytes);
@@ -199,14 +210,15 @@ INLINE void run_segment(const call32 *c, size_t block_bytes, size_t first, size_
             }
             if (c->n_tokens == 1) {
                 const ds4_q32 *x = (const ds4_q32 *)(const void *)c->x + first + b;
-                _mm512_store_ps(acc[0], part_one_token(w, stride, block_bytes, x, sums->start[0] + b, n,
-                                                       c->w, ahead));
+                _mm512_store_ps(acc[0], part_one_token(w, stride, block_bytes, x,
+                                                       sums->start + b, n, c->w, ahead));
             } else {
-                const int32_t (*s)[SEGMENT_BLOCKS] = (const int32_t (*)[SEGMENT_BLOCKS])&sums->start[0][b];
-                part_tokens(acc, w, stride, block_bytes, c, first + b, n, s);
+                part_tokens(acc, w, stride, block_bytes, c, first + b, n, sums->start + b,
+                            sums->step);
             }
             for (size_t t = 0; t < c->n_tokens; t++)
-                _mm512_store_ps(total[t], _mm512_add_ps(_mm512_load_ps(total[t]), _mm512_load_ps(acc[t])));
+                _mm512_store_ps(total[t],
+                                _mm512_add_ps(_mm512_load_ps(total[t]), _mm512_load_ps(acc[t])));
         }
         for (size_t t = 0; t < c->n_tokens; t++)
             _mm512_mask_storeu_ps(y + t * c->y_stride, mask, _mm512_load_ps(total[t]));
@@ -217,8 +229,9 @@ INLINE void run(const call32 *c, size_t block_bytes, int offset)
 {
     act_sums sums;
 
-    for (size_t b = 0; b < c->n_blocks; b += SEGMENT_BLOCKS) {
-        const size_t n = c->n_blocks - b < SEGMENT_BLOCKS ? c->n_blocks - b : SEGMENT_BLOCKS;
+    sums.step = c->n_tokens <= FEW_TOKENS ? MAX_SUMS / FEW_TOKENS : MAX_SUMS / MAX_TOKENS;
+    for (size_t b = 0; b < c->n_blocks; b += sums.step) {
+        const size_t n = c->n_blocks - b < sums.step ? c->n_blocks - b : sums.step;
         sum_activations(&sums, c, b, n, offset);
         run_segment(c, block_bytes, b, n, &sums);
     }

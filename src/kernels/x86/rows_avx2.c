@@ -17,7 +17,8 @@ INLINE uint32_t max_bits(const float *x, size_t n)
 {
     __m256i max = _mm256_setzero_si256();
 
-    for (size_t i = 0; i < n; i += 8) max = _mm256_max_epu32(max, magnitude_bits(load8(x + i, n - i)));
+    for (size_t i = 0; i < n; i += 8)
+        max = _mm256_max_epu32(max, magnitude_bits(load8(x + i, n - i)));
     __m128i m = _mm_max_epu32(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1));
     m = _mm_max_epu32(m, _mm_unpackhi_epi64(m, m));
     m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 1));
@@ -80,9 +81,11 @@ INLINE __m256i e4m3_codes(__m256 v)
     const __m256i sign = _mm256_and_si256(_mm256_srli_epi32(bits, 24), _mm256_set1_epi32(0x80));
     const __m256i a = _mm256_min_epu32(magnitude_bits(v), _mm256_set1_epi32(0x43e00000));
     const __m256i even = _mm256_and_si256(_mm256_srli_epi32(a, 20), _mm256_set1_epi32(1));
-    const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(a, even), _mm256_set1_epi32(0x7ffff - 0x3c000000));
+    const __m256i rounded =
+        _mm256_add_epi32(_mm256_add_epi32(a, even), _mm256_set1_epi32(0x7ffff - 0x3c000000));
     const __m256i small = _mm256_cmpgt_epi32(_mm256_set1_epi32(0x3c800000), a);
-    const __m256i units = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_castsi256_ps(a), _mm256_set1_ps(0x1p9f)));
+    const __m256i units =
+        _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_castsi256_ps(a), _mm256_set1_ps(0x1p9f)));
     const __m256i code = _mm256_blendv_epi8(_mm256_srli_epi32(rounded, 20), units, small);
     return _mm256_or_si256(code, sign);
 }
@@ -103,8 +106,9 @@ static uint8_t pack_e4m3(uint8_t *code, const float *x, size_t n)
         const __m256i c = e4m3_codes(_mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(inv)));
         /* codes reach 255: packing as signed words first, then as unsigned bytes */
         const __m256i words = _mm256_packus_epi32(c, c), bytes = _mm256_packus_epi16(words, words);
-        _mm_storel_epi64((void *)(code + i), _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes),
-                                                                _mm256_extracti128_si256(bytes, 1)));
+        _mm_storel_epi64(
+            (void *)(code + i),
+            _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)));
     }
     for (; i < n; i++) code[i] = float_to_e4m3(x[i] * inv);
     return e;
@@ -137,7 +141,8 @@ INLINE __m256 e4m3_values(__m128i code)
     const __m128i magnitude = _mm_and_si128(wide, nan);
     const __m128i sign = _mm_slli_epi16(_mm_and_si128(wide, _mm_set1_epi16(0x80)), 8);
     const __m128i half = _mm_or_si128(_mm_slli_epi16(magnitude, 7), sign);
-    const __m128i fixed = _mm_blendv_epi8(half, _mm_set1_epi16(0x7e00), _mm_cmpeq_epi16(magnitude, nan));
+    const __m128i fixed =
+        _mm_blendv_epi8(half, _mm_set1_epi16(0x7e00), _mm_cmpeq_epi16(magnitude, nan));
     return _mm256_mul_ps(_mm256_cvtph_ps(fixed), _mm256_set1_ps(256.0f));
 }
 
@@ -153,7 +158,8 @@ static void kv_unpack(float *x, const void *row, uint32_t n_nope, uint32_t n_rot
     }
     for (; i < n_nope; i++) x[i] = e4m3_to_float(code[i]) * e8m0_to_float(scale[i / 64]);
     for (; j + 8 <= n_rot; j += 8)
-        _mm256_storeu_ps(x + n_nope + j, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(rot + 2 * j))));
+        _mm256_storeu_ps(x + n_nope + j,
+                         _mm256_cvtph_ps(_mm_loadu_si128((const void *)(rot + 2 * j))));
     for (; j < n_rot; j++) x[n_nope + j] = load_half(rot + 2 * j);
 }
 
@@ -170,7 +176,8 @@ INLINE __m256i e2m1_codes(__m256 v)
     UNROLL
     for (int i = 0; i < 7; i++) {
         const __m256 b = _mm256_set1_ps(bound[i]);
-        const __m256 above = i & 1 ? _mm256_cmp_ps(a, b, _CMP_GE_OQ) : _mm256_cmp_ps(a, b, _CMP_GT_OQ);
+        const __m256 above =
+            i & 1 ? _mm256_cmp_ps(a, b, _CMP_GE_OQ) : _mm256_cmp_ps(a, b, _CMP_GT_OQ);
         code = _mm256_sub_epi32(code, _mm256_castps_si256(above));
     }
     const __m256i sign = _mm256_srli_epi32(_mm256_castps_si256(v), 31);
@@ -190,7 +197,7 @@ static uint8_t pack_e2m1(uint8_t *code, const float *x)
     const __m256  inv = _mm256_set1_ps(e8m0_to_float((uint8_t)(254 - e)));
     for (int i = 0; i < 4; i++) {
         const __m128i c = narrow8(e2m1_codes(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inv)));
-        const __m128i joined = _mm_maddubs_epi16(c, _mm_set1_epi16(0x1001));     /* low + 16 * high */
+        const __m128i joined = _mm_maddubs_epi16(c, _mm_set1_epi16(0x1001)); /* low + 16 * high */
         const int four = _mm_cvtsi128_si32(_mm_packus_epi16(joined, joined));
         memcpy(code + 4 * i, &four, sizeof four);
     }
@@ -211,9 +218,11 @@ static void index_unpack(float *x, const void *row, uint32_t n)
     const uint8_t *code = row, *scale = code + n / 2;
 
     for (uint32_t i = 0; i < n; i += 8) {
-        const __m256i nibble = _mm256_srlv_epi32(_mm256_set1_epi32((int)load_u32(code + i / 2)), shift);
+        const __m256i nibble =
+            _mm256_srlv_epi32(_mm256_set1_epi32((int)load_u32(code + i / 2)), shift);
         const __m256i sign = _mm256_slli_epi32(_mm256_srli_epi32(nibble, 3), 31);
-        const __m256 v = _mm256_or_ps(_mm256_permutevar8x32_ps(value, nibble), _mm256_castsi256_ps(sign));
+        const __m256 v =
+            _mm256_or_ps(_mm256_permutevar8x32_ps(value, nibble), _mm256_castsi256_ps(sign));
         _mm256_storeu_ps(x + i, _mm256_mul_ps(v, _mm256_set1_ps(e8m0_to_float(scale[i / 32]))));
     }
 }

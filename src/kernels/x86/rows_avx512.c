@@ -79,7 +79,8 @@ INLINE __m128i e4m3_codes(__m512 v)
     const __m512i sign = _mm512_and_si512(_mm512_srli_epi32(bits, 24), _mm512_set1_epi32(0x80));
     const __m512i a = _mm512_min_epu32(magnitude_bits(v), _mm512_set1_epi32(0x43e00000));
     const __m512i even = _mm512_and_si512(_mm512_srli_epi32(a, 20), one);
-    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(a, even), _mm512_set1_epi32(0x7ffff - 0x3c000000));
+    const __m512i rounded =
+        _mm512_add_epi32(_mm512_add_epi32(a, even), _mm512_set1_epi32(0x7ffff - 0x3c000000));
     const __mmask16 small = _mm512_cmplt_epu32_mask(a, _mm512_set1_epi32(0x3c800000));
     const __m512 units = _mm512_mul_ps(_mm512_castsi512_ps(a), _mm512_set1_ps(0x1p9f));
     const __m512i code = _mm512_mask_cvtps_epi32(_mm512_srli_epi32(rounded, 20), small, units);
@@ -168,7 +169,8 @@ INLINE __m512i e2m1_codes(__m512 v)
     UNROLL
     for (int i = 0; i < 7; i++) {
         const __m512 b = _mm512_set1_ps(bound[i]);
-        const __mmask16 above = i & 1 ? _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ) : _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+        const __mmask16 above =
+            i & 1 ? _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ) : _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
         code = _mm512_mask_add_epi32(code, above, code, one);
     }
     const __m512i sign = _mm512_srli_epi32(_mm512_castps_si512(v), 31);

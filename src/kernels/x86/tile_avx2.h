@@ -26,8 +26,10 @@ INLINE void load_columns(__m256i v[4], const uint8_t *p, size_t stride)
         const __m256i low = _mm256_castsi128_si256(_mm_loadu_si128((const void *)q));
         a[i] = _mm256_inserti128_si256(low, _mm_loadu_si128((const void *)(q + 4 * stride)), 1);
     }
-    const __m256i lo01 = _mm256_unpacklo_epi32(a[0], a[1]), hi01 = _mm256_unpackhi_epi32(a[0], a[1]);
-    const __m256i lo23 = _mm256_unpacklo_epi32(a[2], a[3]), hi23 = _mm256_unpackhi_epi32(a[2], a[3]);
+    const __m256i lo01 = _mm256_unpacklo_epi32(a[0], a[1]),
+                  hi01 = _mm256_unpackhi_epi32(a[0], a[1]);
+    const __m256i lo23 = _mm256_unpacklo_epi32(a[2], a[3]),
+                  hi23 = _mm256_unpackhi_epi32(a[2], a[3]);
     v[0] = _mm256_unpacklo_epi64(lo01, lo23);
     v[1] = _mm256_unpackhi_epi64(lo01, lo23);
     v[2] = _mm256_unpacklo_epi64(hi01, hi23);
@@ -72,7 +74,8 @@ INLINE __m256i lane_byte_twice(__m256i v, int b)
 }
 
 /* The n_rows < 8 last rows of a part, padded with zeros to a whole tile. */
-INLINE void copy_part(uint8_t *out, const uint8_t *w, size_t stride, size_t n_rows, size_t part_bytes)
+INLINE void copy_part(uint8_t *out, const uint8_t *w, size_t stride, size_t n_rows,
+                      size_t part_bytes)
 {
     for (size_t r = 0; r < n_rows; r++) memcpy(out + r * part_bytes, w + r * stride, part_bytes);
     memset(out + n_rows * part_bytes, 0, (TILE_ROWS - n_rows) * part_bytes);

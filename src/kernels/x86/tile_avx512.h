@@ -33,8 +33,10 @@ INLINE void load_columns(__m512i v[4], const uint8_t *p, size_t stride)
         t = _mm512_inserti32x4(t, _mm_loadu_si128((const void *)(q + 8 * stride)), 2);
         a[i] = _mm512_inserti32x4(t, _mm_loadu_si128((const void *)(q + 12 * stride)), 3);
     }
-    const __m512i lo01 = _mm512_unpacklo_epi32(a[0], a[1]), hi01 = _mm512_unpackhi_epi32(a[0], a[1]);
-    const __m512i lo23 = _mm512_unpacklo_epi32(a[2], a[3]), hi23 = _mm512_unpackhi_epi32(a[2], a[3]);
+    const __m512i lo01 = _mm512_unpacklo_epi32(a[0], a[1]),
+                  hi01 = _mm512_unpackhi_epi32(a[0], a[1]);
+    const __m512i lo23 = _mm512_unpacklo_epi32(a[2], a[3]),
+                  hi23 = _mm512_unpackhi_epi32(a[2], a[3]);
     v[0] = _mm512_unpacklo_epi64(lo01, lo23);
     v[1] = _mm512_unpackhi_epi64(lo01, lo23);
     v[2] = _mm512_unpacklo_epi64(hi01, hi23);
@@ -77,7 +79,8 @@ INLINE __m512i lane_byte(__m512i v, int b)
 }
 
 /* The n_rows < 16 last rows of a part, padded with zeros to a whole tile. */
-INLINE void copy_part(uint8_t *out, const uint8_t *w, size_t stride, size_t n_rows, size_t part_bytes)
+INLINE void copy_part(uint8_t *out, const uint8_t *w, size_t stride, size_t n_rows,
+                      size_t part_bytes)
 {
     for (size_t r = 0; r < n_rows; r++) memcpy(out + r * part_bytes, w + r * stride, part_bytes);
     memset(out + n_rows * part_bytes, 0, (TILE_ROWS - n_rows) * part_bytes);

@@ -21,15 +21,19 @@ static float dot_f32(const float *a, const float *b, size_t n)
         for (; i + 64 <= end; i += 64) {
             UNROLL
             for (int j = 0; j < 8; j++)
-                sum[j] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8 * j), _mm256_loadu_ps(b + i + 8 * j), sum[j]);
+                sum[j] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8 * j),
+                                         _mm256_loadu_ps(b + i + 8 * j), sum[j]);
         }
         for (; i < end; i += 16) {
             sum[0] = _mm256_fmadd_ps(load8(a + i, end - i), load8(b + i, end - i), sum[0]);
             if (end - i > 8)
-                sum[1] = _mm256_fmadd_ps(load8(a + i + 8, end - i - 8), load8(b + i + 8, end - i - 8), sum[1]);
+                sum[1] = _mm256_fmadd_ps(load8(a + i + 8, end - i - 8),
+                                         load8(b + i + 8, end - i - 8), sum[1]);
         }
-        const __m256 low = _mm256_add_ps(_mm256_add_ps(sum[0], sum[2]), _mm256_add_ps(sum[4], sum[6]));
-        const __m256 high = _mm256_add_ps(_mm256_add_ps(sum[1], sum[3]), _mm256_add_ps(sum[5], sum[7]));
+        const __m256 low =
+            _mm256_add_ps(_mm256_add_ps(sum[0], sum[2]), _mm256_add_ps(sum[4], sum[6]));
+        const __m256 high =
+            _mm256_add_ps(_mm256_add_ps(sum[1], sum[3]), _mm256_add_ps(sum[5], sum[7]));
         total += (double)sum_lanes(low, high);
     }
     return (float)total;
@@ -42,7 +46,8 @@ static float sum_squares(const float *x, size_t n)
 
 static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
 {
-    const __m256 scale = _mm256_set1_ps((float)(1.0 / sqrt((double)dot_f32(x, x, n) / (double)n + eps)));
+    const __m256 scale =
+        _mm256_set1_ps((float)(1.0 / sqrt((double)dot_f32(x, x, n) / (double)n + eps)));
 
     for (size_t i = 0; i < n; i += 8) {
         __m256 v = _mm256_mul_ps(load8(x + i, n - i), scale);
@@ -59,7 +64,8 @@ static void axpy(float *y, float a, const float *x, size_t n)
 }
 
 /* min and max return their second operand when one is NaN, so NaN passes the clamps. */
-static void swiglu(float *y, const float *gate, const float *up, size_t n, float clamp, float weight)
+static void swiglu(float *y, const float *gate, const float *up, size_t n, float clamp,
+                   float weight)
 {
     const __m256 high = _mm256_set1_ps(clamp), low = _mm256_set1_ps(-clamp);
     const __m256 one = _mm256_set1_ps(1.0f), wv = _mm256_set1_ps(weight);
@@ -80,7 +86,8 @@ static void hc_leave(float *h_new, const float *h_old, const float *y, const flo
         for (size_t d = 0; d < n; d += 8) {
             __m256 sum = _mm256_mul_ps(_mm256_set1_ps(post[j]), load8(y + d, n - d));
             for (size_t i = 0; i < n_hc; i++)
-                sum = _mm256_fmadd_ps(_mm256_set1_ps(comb[i * n_hc + j]), load8(h_old + i * n + d, n - d), sum);
+                sum = _mm256_fmadd_ps(_mm256_set1_ps(comb[i * n_hc + j]),
+                                      load8(h_old + i * n + d, n - d), sum);
             store8(h_new + j * n + d, n - d, sum);
         }
     }

@@ -20,13 +20,13 @@ static float dot_f32(const float *a, const float *b, size_t n)
         for (; i + 64 <= end; i += 64) {
             UNROLL
             for (int j = 0; j < 4; j++)
-                sum[j] = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16 * j), _mm512_loadu_ps(b + i + 16 * j),
-                                         sum[j]);
+                sum[j] = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16 * j),
+                                         _mm512_loadu_ps(b + i + 16 * j), sum[j]);
         }
         for (; i < end; i += 16) {
             const __mmask16 mask = tail_mask(end - i);
-            sum[0] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, a + i), _mm512_maskz_loadu_ps(mask, b + i),
-                                     sum[0]);
+            sum[0] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, a + i),
+                                     _mm512_maskz_loadu_ps(mask, b + i), sum[0]);
         }
         total += (double)sum_lanes(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]),
                                                  _mm512_add_ps(sum[2], sum[3])));
@@ -41,7 +41,8 @@ static float sum_squares(const float *x, size_t n)
 
 static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
 {
-    const __m512 scale = _mm512_set1_ps((float)(1.0 / sqrt((double)dot_f32(x, x, n) / (double)n + eps)));
+    const __m512 scale =
+        _mm512_set1_ps((float)(1.0 / sqrt((double)dot_f32(x, x, n) / (double)n + eps)));
 
     for (size_t i = 0; i < n; i += 16) {
         const __mmask16 mask = tail_mask(n - i);
@@ -58,12 +59,14 @@ static void axpy(float *y, float a, const float *x, size_t n)
     for (size_t i = 0; i < n; i += 16) {
         const __mmask16 mask = tail_mask(n - i);
         const __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
-        _mm512_mask_storeu_ps(y + i, mask, _mm512_fmadd_ps(av, v, _mm512_maskz_loadu_ps(mask, y + i)));
+        _mm512_mask_storeu_ps(y + i, mask,
+                              _mm512_fmadd_ps(av, v, _mm512_maskz_loadu_ps(mask, y + i)));
     }
 }
 
 /* min and max return their second operand when one is NaN, so NaN passes the clamps. */
-static void swiglu(float *y, const float *gate, const float *up, size_t n, float clamp, float weight)
+static void swiglu(float *y, const float *gate, const float *up, size_t n, float clamp,
+                   float weight)
 {
     const __m512 high = _mm512_set1_ps(clamp), low = _mm512_set1_ps(-clamp);
     const __m512 one = _mm512_set1_ps(1.0f), wv = _mm512_set1_ps(weight);
@@ -71,7 +74,8 @@ static void swiglu(float *y, const float *gate, const float *up, size_t n, float
     for (size_t i = 0; i < n; i += 16) {
         const __mmask16 mask = tail_mask(n - i);
         const __m512 g = _mm512_min_ps(high, _mm512_maskz_loadu_ps(mask, gate + i));
-        const __m512 u = _mm512_max_ps(low, _mm512_min_ps(high, _mm512_maskz_loadu_ps(mask, up + i)));
+        const __m512 u =
+            _mm512_max_ps(low, _mm512_min_ps(high, _mm512_maskz_loadu_ps(mask, up + i)));
         const __m512 e = exp16(_mm512_sub_ps(_mm512_setzero_ps(), g));
         const __m512 silu = _mm512_div_ps(g, _mm512_add_ps(one, e));
         _mm512_mask_storeu_ps(y + i, mask, _mm512_mul_ps(_mm512_mul_ps(silu, u), wv));
@@ -132,7 +136,8 @@ static void hc_mix(float *u, const float *h, const float *pre, size_t n_hc, size
         const __mmask16 mask = tail_mask(n - d);
         __m512 sum = _mm512_setzero_ps();
         for (size_t s = 0; s < n_hc; s++)
-            sum = _mm512_fmadd_ps(_mm512_set1_ps(pre[s]), _mm512_maskz_loadu_ps(mask, h + s * n + d), sum);
+            sum = _mm512_fmadd_ps(_mm512_set1_ps(pre[s]),
+                                  _mm512_maskz_loadu_ps(mask, h + s * n + d), sum);
         _mm512_mask_storeu_ps(u + d, mask, sum);
     }
 }
@@ -147,7 +152,8 @@ static void rope(float *x, const float *c, const float *s, size_t n_rot)
         const __m512 cv = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(half, c + i / 2));
         const __m512 sv = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(half, s + i / 2));
         const __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
-        const __m512 cross = _mm512_mul_ps(_mm512_permute_ps(v, 0xb1), _mm512_permutexvar_ps(twice, sv));
+        const __m512 cross =
+            _mm512_mul_ps(_mm512_permute_ps(v, 0xb1), _mm512_permutexvar_ps(twice, sv));
         _mm512_mask_storeu_ps(x + i, mask,
                               _mm512_fmaddsub_ps(v, _mm512_permutexvar_ps(twice, cv), cross));
     }
