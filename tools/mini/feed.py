@@ -15,7 +15,7 @@ from rand import Rand
 def work(seed, args, out):
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     docs = doc_file.load(args["docs"]) if args["docs"] and os.path.exists(args["docs"]) else None
-    packer = mix.Packer(Rand(seed), mix.fast_tokenizer(args["tokenizer"]), docs, args["rows"], args["length"],
+    packer = mix.Packer(Rand(seed, tokens=mix.token_texts(args["tokenizer"]), docs=docs), mix.fast_tokenizer(args["tokenizer"]), docs, args["rows"], args["length"],
                         args.get("weights"), args.get("long_share", 0.0))
     while True:
         try:

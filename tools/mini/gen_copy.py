@@ -7,7 +7,11 @@ from gen_chat import system
 
 def material(r, size=None):
     """A piece of text or code to copy, of very different kinds."""
-    k = r.randint(0, 13)
+    k = r.randint(0, 20 if r.docs else 17 if r.tokens else 13)
+    if 14 <= k <= 17:
+        return r.soup(r.randint(4, 70)) or "x"
+    if k > 17:
+        return doc_text(r)
     if k <= 2:
         return prose.paragraph(r, 1, size or r.choice((1, 2, 3, 5)))
     if k <= 6:
@@ -26,6 +30,15 @@ def material(r, size=None):
         chars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,;:-_/()[]{}<>+*=!?#%&@'\""
         return "".join(r.choice(chars) for _ in range(r.randint(8, 50))).strip() or "x"
     return "\n\n".join(prose.paragraph(r, 1, 3) for _ in range(r.randint(1, 3)))
+
+
+def doc_text(r):
+    """The beginning of a documentation paragraph, cut at a word."""
+    p = r.choice(r.docs)
+    n = r.randint(40, 450)
+    if len(p) > n:
+        p = p[:n].rsplit(" ", 1)[0]
+    return p.strip()
 
 
 ASK_AFTER = ("Repeat this text exactly.", "Repeat the text above exactly.", "Repeat the above word for word.", "Please copy the text above exactly.",
@@ -127,7 +140,7 @@ def list_turn(r):
     n = r.randint(3, 20)
     if k == 0:
         keys = list(dict.fromkeys(r.choice((r.word, r.made_up, r.person, r.ident))() for _ in range(n)))
-        vals = [r.text_value() for _ in keys]
+        vals = [r.text_value() if not r.tokens or r.chance(.75) else r.soup(r.randint(1, 5)) or "x" for _ in keys]
         sep = r.choice((": ", " = ", " -> ", ", "))
         i = r.randrange(len(keys))
         q = r.choice((f"What is the value of {keys[i]}?", f"What belongs to {keys[i]}?", f"Look up {keys[i]}.", f"Which value does {keys[i]} have?"))

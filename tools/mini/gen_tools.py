@@ -59,10 +59,12 @@ def make_spec(r, name, kind, obj):
 
 def param_name(r):
     k = r.random()
-    if k < .6:
+    if k < (.6 if r.held else .35):
         return r.w(L.PARAM)
     if k < .75:
         return r.made_up(1, 3)
+    if k < .82:
+        return f"{r.made_up(1, 2)}{r.choice(('_', '_', '-'))}{r.made_up(1, 2)}"
     if k < .9:
         return f"{r.word()}_{r.choice(('id', 'name', 'list', 'mode', 'count', 'key', 'type', 'value'))}".lower()
     return r.w(L.NOUN)
@@ -72,10 +74,10 @@ class Tool:
     """One function: schema, and how people ask for it."""
 
     def __init__(self, r, verb=None, obj=None, nparams=None):
-        entry = verb or r.w(L.TOOL_VERB)
+        entry = verb or (r.w(L.TOOL_VERB) if r.held or r.chance(.55) else r.made_up(1, 2))
         self.entry = entry
         v, forms = entry.split(":") if ":" in entry else (entry, entry)
-        self.obj = obj or (r.w(L.TOOL_OBJECT) if r.chance(.7) else r.made_up(2, 3))
+        self.obj = obj or (r.w(L.TOOL_OBJECT) if r.chance(.7 if r.held else .45) else r.made_up(2, 3))
         self.forms = forms.split(",")
         words = [v] + ([r.choice((r.w(L.ADJ), r.made_up(1, 2)))] if r.chance(.1) else []) + [self.obj]
         if r.chance(.1):
@@ -180,20 +182,24 @@ def natural(r):
 
 
 class NaturalTool:
-    """A tool of everyday use; parameter and tool names are sometimes replaced by made-up ones."""
+    """A tool of everyday use; parameter and tool names are often replaced by made-up ones."""
 
-    def __init__(self, r, held=()):
-        pool = natural(r)
-        pick = [t for i, t in enumerate(pool) if (i % 5 == 4) == r.held]
-        self.name, self.desc, params, self.forms = r.choice(pick)
+    def __init__(self, r):
+        self.name, self.desc, params, forms = r.choice(natural(r))
+        self.forms = forms if r.held or len(forms) < 3 else forms[:-1]
         self.makers = {k: v[2] for k, v in params.items()}
-        self.rename = {k: (r.made_up(1, 3) if r.chance(.1) else k) for k in params}
+        new = (lambda: r.w(L.PARAM) if r.chance(.5) else r.made_up(1, 3))
+        self.rename = {k: (new() if r.chance(.8 if r.held else .35) else k) for k in params}
+        if len(set(self.rename.values())) < len(params):
+            self.rename = {k: k for k in params}
         self.params = {self.rename[k]: (v[0], {"type": v[0], "description": v[1]}) for k, v in params.items()}
         self.required = list(self.params)
-        if r.chance(.25):
-            self.name = r.choice((self.name + "_" + r.made_up(1, 2), r.made_up(2, 3), r.w(L.NOUN) + "_" + self.name))
-        self.obj = self.name
-        self.entry = self.name
+        self.thing = self.desc                              # stays the same under any name
+        if r.held or r.chance(.5):
+            self.name = r.choice((self.name + "_" + r.made_up(1, 2), r.made_up(2, 3), f"{r.made_up(1, 2)}_{r.made_up(1, 2)}",
+                                  r.w(L.NOUN) + "_" + self.name, r.w(L.NOUN) + r.w(L.TOOL_OBJECT).capitalize()))
+        self.obj = self.desc
+        self.entry = self.desc
 
     schema = Tool.schema
 
@@ -215,7 +221,7 @@ def toolset(r, n=None, natural_share=0.35):
             t = NaturalTool(r)
         elif tools and r.chance(.35):
             o = r.choice(tools)
-            t = Tool(r, verb=o.entry) if r.chance(.5) and ":" in o.entry else Tool(r, obj=o.obj if "_" not in o.obj else None)
+            t = Tool(r, verb=o.entry) if r.chance(.5) and ":" in o.entry else Tool(r, obj=o.obj if " " not in o.obj else None)
         else:
             t = Tool(r)
         if all(t.name != o.name and (t.obj, t.entry) != (o.obj, o.entry) for o in tools):
@@ -350,8 +356,6 @@ def no_tool(r):
                     other.name in t.name or t.name in other.name for t in tools):
                 break
         args = other.arguments(r)
-        if isinstance(other, Tool):
-            other.name = other.thing.replace(" ", "_") if False else other.name
         u = ask(r, other, args)
         turn = (u, r.choice(REFUSE), r.choice(("None of the tools fits.", "No tool can do this.")))
     elif k == 5:

@@ -162,3 +162,11 @@ def fast_tokenizer(path):
     except ImportError:
         from bpe import Tokenizer
         return Tokenizer(path).encode
+
+
+def token_texts(path):
+    """Texts of the vocabulary entries that are printable ASCII on one line."""
+    from bpe import Tokenizer
+    t = Tokenizer(path)
+    texts = (t.decode([i]) for i in range(3, t.size) if t.text[i] not in t.special)
+    return [x for x in texts if x.isascii() and x.isprintable()]

@@ -9,12 +9,24 @@ DOMAINS = "com org net io dev info eu".split()
 EXT = "txt md json csv py c h js ts html css yaml toml log pdf png jpg wav sh rs go sql xml ini cfg".split()
 
 
-class Rand(random.Random):
-    """random.Random plus the vocabulary, with `held` choosing the held-out half."""
+HELD = {w.lower() for v in vars(L).values() if isinstance(v, L.Words) for entry in v.held for w in entry.replace(":", " ").replace(",", " ").split()}
 
-    def __init__(self, seed, held=False):
+
+class Rand(random.Random):
+    """random.Random plus the vocabulary, with `held` choosing the held-out half.
+
+    `tokens` (texts of the tokenizer's entries) and `docs` (paragraphs) widen what training
+    sees: every entry of the vocabulary has to be practised in names and copied text, or the
+    model cannot copy words that are made of it.
+    """
+
+    def __init__(self, seed, held=False, tokens=None, docs=None):
         super().__init__(seed)
-        self.held = held
+        self.held, self.docs = held, docs
+        self.tokens = tokens
+        stems = {t.strip(" _-./(\"'").lower() for t in tokens or ()}
+        self.pieces = sorted(t for t in stems if t.isalpha() and 2 <= len(t) <= 9)
+        self.whole = [t for t in self.pieces if len(t) > 2 and t not in HELD]
 
     def w(self, words):
         return self.choice(words.of(self.held))
@@ -25,7 +37,22 @@ class Rand(random.Random):
     def syllable(self):
         return self.choice(ONSET) + self.choice(VOWEL) + self.choice(CODA)
 
+    def piece_word(self):
+        """A word made of vocabulary entries; held-out words only occur inside longer ones."""
+        x = self.random()
+        if x < 0.35:
+            return self.choice(self.whole)
+        if x < 0.8:
+            return self.choice(self.pieces) + self.choice(self.pieces)
+        return self.choice(self.pieces) + self.syllable()
+
+    def soup(self, n):
+        """n random vocabulary entries in a row: text that can only be copied token by token."""
+        return "".join(self.choice(self.tokens) for _ in range(n)).strip()
+
     def made_up(self, lo=2, hi=3):
+        if self.pieces and self.random() < 0.5:
+            return self.piece_word()
         return "".join(self.syllable() for _ in range(self.randint(lo, hi)))
 
     def first(self):
@@ -116,7 +143,16 @@ class Rand(random.Random):
                             self.path, self.url, self.title, self.title, self.word, self.made_up, self.short_phrase,
                             self.short_phrase, lambda: self.w(L.COLOR)))()
 
+    def doc_words(self, lo, hi):
+        """Some consecutive words of a documentation paragraph."""
+        words = self.choice(self.docs).split(" ")
+        n = self.randint(lo, hi)
+        i = self.randrange(max(1, len(words) - n))
+        return " ".join(words[i:i + n]).strip("\"'`,.;:()*")
+
     def short_phrase(self):
+        if self.docs and self.chance(0.4):
+            return self.doc_words(2, 7) or self.word()
         return " ".join(self.phrase_words(self.randint(2, 5)))
 
 

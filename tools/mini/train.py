@@ -37,6 +37,7 @@ def arguments():
     p.add_argument("--peak", type=float, default=1.0)
     p.add_argument("--save-every", type=float, default=120)
     p.add_argument("--weights", default="", help="kind=weight,... overrides of the mixture")
+    p.add_argument("--long-share", type=float, default=0.8, help="share of rows that start with a long document, if longer than 2048")
     p.add_argument("--plain", action="store_true", help="no torch.compile")
     p.add_argument("--cpu", action="store_true")
     return p.parse_args()
@@ -187,7 +188,7 @@ def run(args, trainer, clock, stages, feed_args):
             length = stages[i][0]
             rows = max(1, args.tokens // length)
             feeds[i] = Feed(args.workers, args.seed * 100 + i * 10 + rank, trainer.device, rows=rows, length=length,
-                            long_share=0.0 if length <= 2048 else 0.8, **feed_args)
+                            long_share=0.0 if length <= 2048 else args.long_share, **feed_args)
         return feeds.get(i)
     last, fresh, done, saved, t0 = None, 0, 0, time.time(), time.time()
     worst = torch.zeros((), device=trainer.device)
