@@ -97,9 +97,25 @@ static void decide_experts(const ds4_engine_options *opt, ds4_plan *p)
     p->fits = p->total <= p->budget;
 }
 
-static double gb(uint64_t n_bytes)
+typedef struct amount {
+    char text[24];
+} amount;
+
+static amount size(uint64_t n_bytes)
 {
-    return (double)n_bytes / 1e9;
+    const bool large = n_bytes >= (uint64_t)10 << 30;
+    amount     a;
+
+    snprintf(a.text, sizeof a.text, "%.1f %s", (double)n_bytes / (large ? 1 << 30 : 1 << 20), large ? "GiB" : "MiB");
+    return a;
+}
+
+/* As an option takes it. */
+static amount option_size(uint64_t n_bytes)
+{
+    amount a;
+    snprintf(a.text, sizeof a.text, "%" PRIu64 "M", n_bytes >> 20);
+    return a;
 }
 
 /* Say what would fit: first the choice that keeps the most. */
@@ -107,26 +123,23 @@ static void advise(const ds4_engine_options *opt, ds4_plan *p)
 {
     const uint64_t rest = p->dense + p->kv + p->scratch;
     const uint64_t without_kv = p->dense + p->scratch + (p->stream ? least_cache(p) : p->experts);
-    char           what[128];
+    char           what[64];
 
     if (!p->stream && rest + least_cache(p) <= p->budget) {
         snprintf(what, sizeof what, "--experts stream would fit");
     } else if (p->stream && opt->expert_cache_bytes && rest + least_cache(p) <= p->budget) {
-        snprintf(what, sizeof what, "--expert-cache %.1fG would fit", gb(p->budget - rest));
+        snprintf(what, sizeof what, "--expert-cache %s would fit", option_size(p->budget - rest).text);
     } else if (without_kv < p->budget && p->per_token_kv && p->n_ctx > 2048) {
         const uint64_t per_token = p->n_sessions * (p->per_token_kv + sizeof(int32_t));
         const uint64_t n = (p->budget - without_kv) / per_token;
         snprintf(what, sizeof what, "--ctx %" PRIu64 " would fit", n / 256 * 256);
     } else {
-        snprintf(what, sizeof what, "at least %.1f GB are needed",
-                 gb(p->dense + p->scratch + least_cache(p)));
+        snprintf(what, sizeof what, "at least %s are needed", size(p->dense + p->scratch + least_cache(p)).text);
     }
-    snprintf(p->advice, sizeof p->advice,
-             "%.1f GB are needed (weights %.1f, experts %.1f, KV for %u tokens %.1f, scratch %.1f) "
-             "and %.1f GB may be"
-             " used%s: %s",
-             gb(p->total), gb(p->dense), gb(p->stream ? p->expert_cache : p->experts), p->n_ctx,
-             gb(p->kv), gb(p->scratch), gb(p->budget), opt->mem_bytes ? " (--mem)" : "", what);
+    snprintf(p->advice, sizeof p->advice, "%s are needed (weights %s, experts %s, KV for %u tokens %s, scratch %s)"
+             " and %s may be used%s: %s", size(p->total).text, size(p->dense).text,
+             size(p->stream ? p->expert_cache : p->experts).text, p->n_ctx, size(p->kv).text, size(p->scratch).text,
+             size(p->budget).text, opt->mem_bytes ? " (--mem)" : "", what);
 }
 
 void ds4_plan_compute(const ds4_gguf *g, const ds4_kv_layout *kv, uint64_t scratch,

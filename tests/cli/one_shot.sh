@@ -7,7 +7,8 @@ answer="$ds4 -m $model -n 12 --seed 5"
 
 run $answer -p hello --nothink
 is "an answer succeeds" 0 $rc
-is "nothing on standard error" "" "$(cat "$box/stderr")"
+is "one line on standard error: the plan" 1 "$(wc -l <"$box/stderr")"
+has "it says what is in memory" "$box/stderr" "MiB in memory"
 cp "$box/stdout" "$box/first"
 run $answer -p hello --nothink
 cmp -s "$box/stdout" "$box/first"
@@ -41,6 +42,19 @@ bos=$(printf '<\357\275\234begin\342\226\201of\342\226\201sentence\357\275\234>'
 run $answer -p "${bos}hello" --raw --json
 has "--raw takes a text that begins with it as rendered" "$box/stdout" '"prompt_tokens": 6'
 
+run "$ds4" -m "$model" --plan
+is "--plan of what fits" 0 $rc
+has "--plan names the parts" "$box/stdout" "KV"
+run "$ds4" -m "$model" --plan --mem 1M
+is "--plan of what does not fit" 1 $rc
+has "--plan says what would" "$box/stdout" "are needed"
+run $answer -p hello --mem 1M
+is "a start that cannot fit is refused" 1 $rc
+has "with the numbers" "$box/stderr" "may be used (--mem)"
+run "$ds4" -m "$model" -p hello --mem 12Q
+is "a size that is none" 2 $rc
+has "is named" "$box/stderr" "invalid value for --mem: 12Q"
+
 run "$ds4" -m "$model" --dump-tokens -p 'a <think>
 b'
 is "--dump-tokens lists the ids first" 1 "$(head -n 1 "$box/stdout" | grep -cE '^\[[0-9]+(, [0-9]+)*\]$')"
@@ -49,7 +63,7 @@ has "--dump-tokens recognises special tokens" "$box/stdout" "  <think>"
 has "--dump-tokens escapes" "$box/stdout" '  \n'
 
 run $answer -p hello --dump-logprobs "$box/logprobs.json" --logprobs-top-k 3
-is "--dump-logprobs prints nothing" "0 " "$rc $(cat "$box/stdout" "$box/stderr")"
+is "--dump-logprobs prints nothing" "0 " "$rc $(cat "$box/stdout")"
 has "--dump-logprobs writes steps" "$box/logprobs.json" '{"step": 0, "selected": {"id": '
 is "--dump-logprobs has top-k entries for each step" 3 \
    "$(grep -F '"step": 0,' "$box/logprobs.json" | grep -oF '"logprob": ' | wc -l | tr -d ' ')"

@@ -24,12 +24,13 @@ typedef struct ds4_cli {
     ds4_option_u64   seed;
     ds4_option_texts stops;
     int              think;         /* a ds4_think_mode */
-    bool             raw, stats, json, inspect, dump_tokens;
+    bool             raw, stats, json, inspect, plan, dump_tokens;
     const char      *dump_logprobs; /* file to write, or NULL */
 } ds4_cli;
 
 /* All of these return an exit code after saying what went wrong. */
 int ds4_cli_inspect(const ds4_cli *cli);
+int ds4_cli_plan(const ds4_cli *cli);
 int ds4_cli_dump_tokens(const ds4_cli *cli);
 int ds4_cli_dump_logprobs(const ds4_cli *cli, ds4_model *model);
 int ds4_cli_once(const ds4_cli *cli, ds4_model *model);

@@ -64,6 +64,8 @@ static ds4_parsed parse(ds4_cli *c, int argc, char **argv)
         DS4_OPT_U32(0, "logprobs-top-k", "N", &c->logprobs_top_k, 1, 128, "how many of them [20]"),
         DS4_OPT_U32('t', "threads", "N", &c->model.n_threads, 1, 256,
                     "threads [one for each processor]"),
+        DS4_APP_MEMORY_OPTIONS(&c->model),
+        DS4_OPT_FLAG(0, "plan", &c->plan, "print what would be in memory and exit; 1 if it does not fit"),
         DS4_OPT_FLAG(0, "exact", &c->model.exact,
                      "diagnostic: leave out the roundings of the KV cache\n"
                      "that the model was trained with"),
@@ -109,6 +111,7 @@ static int run(const ds4_cli *c)
     ds4_model model = { 0 };
 
     if (c->inspect) return ds4_cli_inspect(c);
+    if (c->plan) return ds4_cli_plan(c);
     if (c->dump_tokens) return ds4_cli_dump_tokens(c);
 
     ds4_app_model want = c->model;

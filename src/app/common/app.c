@@ -70,6 +70,35 @@ int ds4_app_find(const ds4_app_model *want, ds4_str *path)
     return DS4_EXIT_OK;
 }
 
+const char *const ds4_experts_names[] = { "auto", "resident", "stream", NULL };
+
+ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char *path)
+{
+    return (ds4_engine_options){
+        .model_path = path,
+        .n_threads = want->n_threads,
+        .max_batch = want->max_batch,
+        .exact = want->exact,
+        .experts = (ds4_experts)want->experts,
+        .expert_cache_bytes = want->expert_cache_bytes,
+        .mem_bytes = want->mem_bytes,
+        .plan_ctx = want->n_ctx,
+    };
+}
+
+void ds4_app_say_plan(const char *program, const ds4_plan *p)
+{
+    const double mib = 1.0 / (1 << 20);
+
+    ds4_app_say(program,
+                "%.0f MiB in memory (weights %.0f, experts %.0f%s, KV for %u tokens %.0f, scratch %.0f) of %.0f"
+                " that may be used",
+                (double)p->total * mib, (double)p->dense * mib,
+                (double)(p->stream ? p->expert_cache : p->experts) * mib,
+                p->stream ? " as a cache, streamed from disk" : "", p->n_ctx, (double)p->kv * mib,
+                (double)p->scratch * mib, (double)p->budget * mib);
+}
+
 int ds4_app_open(const ds4_app_model *want, ds4_model *out)
 {
     ds4_str path = { 0 };
@@ -77,16 +106,14 @@ int ds4_app_open(const ds4_app_model *want, ds4_model *out)
     int     code = ds4_app_find(want, &path);
 
     if (code == DS4_EXIT_OK) {
-        const ds4_engine_options opt = { .model_path = ds4_str_text(&path),
-                                         .n_threads = want->n_threads,
-                                         .max_batch = want->max_batch,
-                                         .plan_ctx = want->n_ctx,
-                                         .exact = want->exact };
-        const ds4_status st = ds4_model_open(&opt, out, &err);
+        const ds4_engine_options opt = ds4_app_engine_options(want, ds4_str_text(&path));
+        const ds4_status         st = ds4_model_open(&opt, out, &err);
         if (st != DS4_OK) {
             ds4_app_say(want->program, "%s", err.text);
             const bool bad_file = st == DS4_E_IO || st == DS4_E_FORMAT || st == DS4_E_UNSUPPORTED;
             code = bad_file ? DS4_EXIT_WRONG : DS4_EXIT_FAILURE;
+        } else {
+            ds4_app_say_plan(want->program, ds4_engine_plan(out->engine));
         }
     }
     ds4_str_clear(&path);

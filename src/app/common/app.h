@@ -34,7 +34,27 @@ typedef struct ds4_app_model {
     uint32_t    n_threads, max_batch;
     uint32_t    n_ctx;              /* that the memory must hold; 0: the usual one */
     bool        exact;
+    int         experts;            /* a ds4_experts */
+    uint64_t    mem_bytes, expert_cache_bytes;      /* 0: as the machine allows */
 } ds4_app_model;
+
+/* Entries of an option table that decide about memory; m is a ds4_app_model *. */
+#define DS4_APP_MEMORY_OPTIONS(m)                                                              \
+    DS4_OPT_SIZE(0, "mem", "SIZE", &(m)->mem_bytes,                                            \
+                 "memory that may be used, as 12G or 900M\n[nine tenths of what is free]"),    \
+    DS4_OPT_NAME("experts", "WHERE", &(m)->experts, ds4_experts_names,                         \
+                 "routed experts: resident in memory, stream from\n"                           \
+                 "disk as tokens need them, or auto [auto]"),                                  \
+    DS4_OPT_SIZE(0, "expert-cache", "SIZE", &(m)->expert_cache_bytes,                          \
+                 "memory for streamed experts [what --mem leaves]")
+
+extern const char *const ds4_experts_names[];   /* "auto", "resident", "stream", NULL */
+
+/* The engine options that say the same; path stays the caller's. */
+ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char *path);
+
+/* The plan in one line, for the start of a program. */
+void ds4_app_say_plan(const char *program, const ds4_plan *plan);
 
 /* Find and open a model. Returns DS4_EXIT_OK, or the exit code after saying what is wrong. */
 int ds4_app_open(const ds4_app_model *want, ds4_model *out);

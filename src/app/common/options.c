@@ -39,6 +39,31 @@ static bool parse_f32(const char *text, double min, double max, float *out)
     return true;
 }
 
+bool ds4_parse_size(const char *text, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    char             *end;
+
+    if (*text < '0' || *text > '9') return false;
+    double      value = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (strspn(text, "0123456789.") != (size_t)(end - text) || (*end && (!unit || end[1]))) return false;
+    if (unit) value = ldexp(value, 10 * (int)(unit - units + 1));
+    if (!(value >= 1.0 && value < 0x1p60)) return false;
+    *out = (uint64_t)value;
+    return true;
+}
+
+static bool store_name(const ds4_option *o, const char *text)
+{
+    for (int i = 0; o->names[i]; i++) {
+        if (strcmp(o->names[i], text) != 0) continue;
+        *(int *)o->to = i;
+        return true;
+    }
+    return false;
+}
+
 static bool takes_value(const ds4_option *o)
 {
     return o->kind != DS4_OPTION_FLAG && o->kind != DS4_OPTION_CHOICE;
@@ -79,6 +104,10 @@ static bool store(const ds4_option *o, const char *text)
         to->given = parse_f32(text, o->min, o->max, &to->value);
         return to->given;
     }
+    case DS4_OPTION_SIZE:
+        return ds4_parse_size(text, o->to);
+    case DS4_OPTION_NAME:
+        return store_name(o, text);
     case DS4_OPTION_END:
         break;
     }

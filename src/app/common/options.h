@@ -20,6 +20,8 @@ typedef enum ds4_option_kind {
     DS4_OPTION_U32,             /* uint32_t *to, decimal digits only, min..max */
     DS4_OPTION_U64,             /* ds4_option_u64 *to, decimal digits only */
     DS4_OPTION_F32,             /* ds4_option_f32 *to, decimal and finite, min..max */
+    DS4_OPTION_SIZE,            /* uint64_t *to, bytes: a number, or one with K, M, G or T (powers of 1024) */
+    DS4_OPTION_NAME,            /* int *to becomes the place of the value in `names` */
 } ds4_option_kind;
 
 enum { DS4_OPTION_MAX_TEXTS = 64 };
@@ -48,6 +50,7 @@ typedef struct ds4_option {
     void           *to;
     int             choice;
     double          min, max;
+    const char *const *names;   /* ended by NULL */
 } ds4_option;
 
 /* Entries of a table; `letter` is 0 for none. */
@@ -67,6 +70,11 @@ typedef struct ds4_option {
     { DS4_OPT(DS4_OPTION_U32, letter, name, arg, to, help), .min = (least), .max = (most) }
 #define DS4_OPT_F32(letter, name, arg, to, least, most, help) \
     { DS4_OPT(DS4_OPTION_F32, letter, name, arg, to, help), .min = (least), .max = (most) }
+
+#define DS4_OPT_SIZE(letter, name, arg, to, help) \
+    { DS4_OPT(DS4_OPTION_SIZE, letter, name, arg, to, help) }
+#define DS4_OPT_NAME(name, arg, to, names_, help) \
+    { DS4_OPT(DS4_OPTION_NAME, 0, name, arg, to, help), .names = (names_) }
 
 /* A program or one of its subcommands. */
 typedef struct ds4_command {
@@ -97,5 +105,8 @@ void ds4_command_help(const ds4_command *cmd);          /* to standard output */
 
 /* A whole decimal number, digits only. Returns false for anything else. */
 bool ds4_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
+/* Bytes as "4096", "512M" or "1.5G" (powers of 1024), more than 0. */
+bool ds4_parse_size(const char *text, uint64_t *out);
 
 #endif

@@ -1,0 +1,59 @@
+/* show_plan.c - ds4 --plan: what a model takes in memory, before anything is loaded. */
+#include "app/cli/cli.h"
+
+#include <stdio.h>
+
+static void line(const char *what, uint64_t n_bytes, const char *why)
+{
+    printf("  %-18s %12.1f MiB  %s\n", what, (double)n_bytes / (1 << 20), why);
+}
+
+static void print_plan(const char *path, const ds4_plan *p)
+{
+    char sessions[64];
+
+    snprintf(sessions, sizeof sessions, "%u session%s of %u tokens, %llu bytes a token", p->n_sessions,
+             p->n_sessions == 1 ? "" : "s", p->n_ctx, (unsigned long long)p->per_token_kv);
+    printf("%s\n", path);
+    line("weights", p->dense, "read for every token");
+    if (p->stream) {
+        line("expert cache", p->expert_cache, "slots for experts read from disk");
+    } else {
+        line("experts", p->experts, "resident");
+    }
+    line("KV", p->kv, sessions);
+    line("scratch", p->scratch, "activations and working memory");
+    line("in memory", p->total, p->fits ? "fits" : "does not fit");
+    line("may be used", p->budget, "");
+    printf("On disk only\n");
+    line("embedding", p->embedding, "rows are read as tokens need them");
+    if (p->stream) line("experts", p->experts, "streamed");
+    printf("Machine\n");
+    line("memory", p->machine, "");
+    line("free", p->free, "");
+    if (!p->fits) printf("%s\n", p->advice);
+}
+
+int ds4_cli_plan(const ds4_cli *cli)
+{
+    ds4_app_model want = cli->model;
+    ds4_str       path = { 0 };
+    ds4_err       err = { .code = DS4_OK };
+    ds4_plan      plan;
+
+    int code = ds4_app_find(&want, &path);
+    if (code == DS4_EXIT_OK) {
+        if (!want.n_ctx) want.n_ctx = cli->n_ctx;
+        const ds4_engine_options opt = ds4_app_engine_options(&want, ds4_str_text(&path));
+        const ds4_status         st = ds4_plan_make(&opt, &plan, &err);
+        if (st == DS4_OK) {
+            print_plan(ds4_str_text(&path), &plan);
+            code = plan.fits ? DS4_EXIT_OK : DS4_EXIT_FAILURE;
+        } else {
+            ds4_app_say(DS4_CLI_NAME, "%s", err.text);
+            code = DS4_EXIT_WRONG;
+        }
+    }
+    ds4_str_clear(&path);
+    return code;
+}
