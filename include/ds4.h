@@ -194,7 +194,8 @@ typedef struct ds4_work {
  *
  * Returns DS4_OK; DS4_E_ARG for a bad token id, an empty or repeated entry or too many
  * tokens; DS4_E_LIMIT when a session's context is full; DS4_E_DEVICE for a number that
- * is not finite (the session must be freed).
+ * is not finite; DS4_E_IO when streamed experts cannot be read. After the last two the
+ * sessions of the step must be freed, cleared or restored.
  * Source: docs/MODEL.md section 3.                                                   */
 DS4_MUST_CHECK ds4_status ds4_engine_step(ds4_engine *e, const ds4_work *work, uint32_t n_work, ds4_err *err);
 

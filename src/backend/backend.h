@@ -16,6 +16,7 @@ typedef struct ds4_limits {
     uint32_t max_heads, max_head;   /* attention heads, values in one */
     uint32_t max_rows;              /* attention rows one token can see */
     uint32_t max_index_rows;        /* indexer rows one token can see */
+    uint32_t max_experts;           /* routed experts of a layer */
     uint32_t max_used, max_ffn;     /* experts of a token, expert width */
     uint32_t max_embd;
 } ds4_limits;

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct ds4_expert_cache;            /* see expert_cache.h */
+
 typedef struct ds4_buf ds4_buf;     /* device memory, owned by the device that made it */
 
 /* A place in device memory. */
@@ -87,7 +89,7 @@ typedef struct ds4_batch {
 typedef enum ds4_op_kind {
     DS4_OP_ANGLES, DS4_OP_EMBED, DS4_OP_PROJECT, DS4_OP_HC_ENTER, DS4_OP_HC_LEAVE, DS4_OP_NORM,
     DS4_OP_HEADS, DS4_OP_KV_ROW, DS4_OP_COMPRESS, DS4_OP_INDEX_QUERY, DS4_OP_SELECT, DS4_OP_ATTEND,
-    DS4_OP_WINDOW, DS4_OP_ROUTE, DS4_OP_EXPERTS, DS4_OP_HC_MERGE, DS4_N_OPS
+    DS4_OP_WINDOW, DS4_OP_ROUTE, DS4_OP_EXPERTS, DS4_OP_HC_MERGE, DS4_OP_PREFETCH, DS4_N_OPS
 } ds4_op_kind;
 
 /* out = cosines [n_rot/2] then sines [n_rot/2] of each token's position times freq.
@@ -218,8 +220,12 @@ typedef struct ds4_op_route {
     ds4_rows weight;                /* [n_used] */
 } ds4_op_route;
 
-/* y = sum over the chosen experts (in slot order) + the shared expert. Section 3.10. */
+/* y = sum over the chosen experts (in slot order) + the shared expert. Section 3.10.
+ * Streamed experts come from the cache: then the matrices gate, up and down have no place
+ * of their own (buf NULL). Fails with DS4_E_IO when the disk does. */
 typedef struct ds4_op_experts {
+    struct ds4_expert_cache *cache; /* NULL: resident */
+    uint32_t   layer;               /* in the cache */
     uint32_t   n_used;
     float      clamp;
     ds4_matrix gate, up, down;      /* n_mats experts */
@@ -227,6 +233,16 @@ typedef struct ds4_op_experts {
     ds4_view   expert;
     ds4_rows   weight, x, y;
 } ds4_op_experts;
+
+/* Start reading the experts that a layer will need: those of the token table, or a guess.
+ * Changes nothing but time. */
+typedef struct ds4_op_prefetch {
+    struct ds4_expert_cache *cache;
+    uint32_t layer, n_used;
+    bool     by_token;
+    ds4_view table;                 /* int32 [n_vocab][n_used], with by_token */
+    ds4_view expert;                /* int32 [n_tokens][n_used], without */
+} ds4_op_prefetch;
 
 /* The head's input for chosen rows of the batch: x[i] = rms(sum_s t[s] h[row[i]][s], norm),
  * with t from m = fn * h. Section 3.11. */
@@ -261,6 +277,7 @@ typedef struct ds4_op {
         ds4_op_route       route;
         ds4_op_experts     experts;
         ds4_op_hc_merge    hc_merge;
+        ds4_op_prefetch    prefetch;
     };
 } ds4_op;
 

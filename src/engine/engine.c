@@ -95,6 +95,13 @@ void ds4_engine_close(ds4_engine *e)
     free(e);
 }
 
+bool ds4_engine_expert_stats(ds4_engine *e, ds4_expert_stats *out)
+{
+    if (!e->model.cache) return false;
+    ds4_expert_cache_get_stats(e->model.cache, out);
+    return true;
+}
+
 const ds4_model_info *ds4_engine_info(const ds4_engine *e)
 {
     return &e->info;
@@ -133,6 +140,9 @@ static ds4_status check_work(ds4_engine *e, const ds4_work *w, ds4_err *err)
 
     if (!s || s->engine != e) return ds4_fail(err, DS4_E_ARG, "a step over a session of another engine");
     if (s->in_step == e->step) return ds4_fail(err, DS4_E_ARG, "a session appears twice in one step");
+    if (s->is_broken) {
+        return ds4_fail(err, DS4_E_ARG, "a session whose last step failed must be cleared first");
+    }
     if (w->n_tokens == 0) return ds4_fail(err, DS4_E_ARG, "a session appears in a step without tokens");
     if (w->n_tokens > s->n_ctx - s->pos) {
         return ds4_fail(err, DS4_E_LIMIT,
@@ -197,14 +207,21 @@ static ds4_status read_logits(ds4_engine *e, const ds4_batch *batch, const ds4_w
     return n ? ds4_model_logits(&e->model, batch, row, n, to, err) : DS4_OK;
 }
 
+static ds4_status run_batch(ds4_engine *e, const ds4_batch *batch, const ds4_work *work, ds4_err *err)
+{
+    DS4_TRY(ds4_model_run(&e->model, batch, &e->watch, err));
+    DS4_TRY(read_logits(e, batch, work, err));
+    return e->model.backend->sync(e->model.dev, err);
+}
+
 ds4_status ds4_engine_step(ds4_engine *e, const ds4_work *work, uint32_t n_work, ds4_err *err)
 {
     ds4_batch batch;
 
     DS4_TRY(make_batch(e, work, n_work, &batch, err));
-    DS4_TRY(ds4_model_run(&e->model, &batch, &e->watch, err));
-    DS4_TRY(read_logits(e, &batch, work, err));
-    DS4_TRY(e->model.backend->sync(e->model.dev, err));
+    const ds4_status st = run_batch(e, &batch, work, err);
+    for (uint32_t i = 0; i < n_work; i++) work[i].session->is_broken |= st != DS4_OK;
+    DS4_TRY(st);
     for (uint32_t i = 0; i < n_work; i++) {
         ds4_session *s = work[i].session;
         memcpy(s->tokens + s->pos, work[i].tokens, work[i].n_tokens * sizeof *s->tokens);

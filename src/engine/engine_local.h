@@ -25,6 +25,7 @@ struct ds4_session {
     ds4_engine    *engine;
     uint32_t       n_ctx, pos;
     uint32_t       in_step;         /* last step that named this session */
+    bool           is_broken;       /* a step failed half way: its state is undefined */
     int32_t       *tokens;          /* [n_ctx] */
     ds4_buf       *tail;
     uint32_t       n_blocks;        /* held; those of whole 256 tokens may be shared */

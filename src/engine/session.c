@@ -65,6 +65,7 @@ void ds4_session_clear(ds4_session *s)
     for (uint32_t i = 0; i < n; i++) ds4_block_drop(pool, s->block[i]);
     s->n_blocks = 0;
     s->pos = 0;
+    s->is_broken = false;
     /* A snapshot may still hold them; then the promise needs others. Should that fail, the
      * session keeps less room than it was created with. */
     if (ds4_block_pool_promise(pool, n, &ignored) != DS4_OK) {

@@ -39,6 +39,9 @@ ds4_status ds4_session_snapshot(ds4_session *s, ds4_snapshot **out, ds4_err *err
     const ds4_kv_place place = ds4_session_place(s, s->pos);
     ds4_snapshot      *p;
 
+    if (s->is_broken) {
+        return ds4_fail(err, DS4_E_ARG, "a session whose last step failed has no state to keep");
+    }
     DS4_TRY(new_snapshot(s->engine, s->tokens, s->pos, &p, err));
     const ds4_status st = ds4_kv_tail_save(&place, s->pos, p->tail, err);
     if (st != DS4_OK) {

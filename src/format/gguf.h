@@ -67,6 +67,8 @@ typedef struct ds4_gguf_tensor {
 
 uint32_t               ds4_gguf_n_tensors(const ds4_gguf *g);
 const ds4_gguf_tensor *ds4_gguf_tensor_at(const ds4_gguf *g, uint32_t i);   /* 0 <= i < n_tensors */
+/* Of its first byte, from the start of the file. */
+uint64_t               ds4_gguf_tensor_offset(const ds4_gguf *g, const ds4_gguf_tensor *t);
 const ds4_gguf_tensor *ds4_gguf_tensor_find(const ds4_gguf *g, const char *name);  /* or NULL */
 
 /* ---- metadata ----------------------------------------------------------------------- */

@@ -523,6 +523,11 @@ const ds4_gguf_tensor *ds4_gguf_tensor_at(const ds4_gguf *g, uint32_t i)
     return i < g->n_tensors ? &g->tensors[i] : NULL;
 }
 
+uint64_t ds4_gguf_tensor_offset(const ds4_gguf *g, const ds4_gguf_tensor *t)
+{
+    return (uint64_t)(t->data - g->data);
+}
+
 const ds4_gguf_kv *ds4_gguf_key_at(const ds4_gguf *g, uint32_t i)
 {
     return i < g->n_keys ? &g->kv[i] : NULL;

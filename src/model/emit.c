@@ -19,8 +19,8 @@ void ds4_emit_product(ds4_op *op, const ds4_matrix *w, ds4_rows x, ds4_rows y, b
 
 uint32_t ds4_emit_capacity(const ds4_shape *s)
 {
-    enum { EMBED_AND_HEAD = 8, LAYER = 28 };
-    return EMBED_AND_HEAD + LAYER * s->n_layers;
+    enum { EMBED_AND_HEAD = 8, LAYER = 28, GUESS = 6 };
+    return EMBED_AND_HEAD + (LAYER + GUESS) * s->n_layers;
 }
 
 void ds4_emit_enter(ds4_emitter *e, const char *name, int32_t layer, const ds4_hc_weights *hc, ds4_view norm,
@@ -81,10 +81,12 @@ void ds4_emit_layers(ds4_emitter *e)
     const ds4_step_buffers *b = e->b;
 
     emit_start(e);
+    for (uint32_t i = 0; i < e->s->n_hash; i++) ds4_emit_prefetch(e, i);
     for (uint32_t i = 0; i < e->s->n_layers; i++) {
         const ds4_layer_weights *l = &e->w->layer[i];
         const int32_t            layer = (int32_t)i;
 
+        if (i > 0) ds4_emit_prefetch(e, i);
         ds4_emit_enter(e, "attn.enter", layer, &l->hc_attn, l->attn_norm, b->h[0]);
         ds4_emit_attention(e, i);
         ds4_emit_leave(e, "attn.leave", layer, b->h[0], b->h[1]);

@@ -42,6 +42,7 @@ typedef struct ds4_emitter {
     const ds4_weights      *w;
     const ds4_step_buffers *b;
     bool                    with_index;     /* some token sees more than top_k rows */
+    ds4_expert_cache       *cache;          /* of streamed experts; NULL: resident */
     ds4_op                 *op;
     uint32_t                n, capacity;
 } ds4_emitter;
@@ -58,6 +59,8 @@ void ds4_emit_leave(ds4_emitter *e, const char *name, int32_t layer, ds4_rows h,
 
 void ds4_emit_attention(ds4_emitter *e, uint32_t layer);    /* a -> y; emit_attn.c */
 void ds4_emit_experts(ds4_emitter *e, uint32_t layer);      /* a -> y; emit_ffn.c */
+
+void ds4_emit_prefetch(ds4_emitter *e, uint32_t layer);     /* h[0] -> a guess; emit_ffn.c */
 
 /* All layers: token ids to residual streams in h[0]. */
 void ds4_emit_layers(ds4_emitter *e);

@@ -12,7 +12,8 @@ static ds4_status new_list(ds4_op_list *list, const ds4_model *m, ds4_emitter *e
     list->op = calloc(capacity, sizeof *list->op);
     if (!list->op) return ds4_fail(err, DS4_E_NOMEM, "no memory for a list of %u operations", capacity);
     *e = (ds4_emitter){
-        .s = &m->shape, .w = &m->weights, .b = &m->buffers, .op = list->op, .capacity = capacity
+        .s = &m->shape, .w = &m->weights, .b = &m->buffers, .cache = m->cache,
+                        .op = list->op, .capacity = capacity
     };
     return DS4_OK;
 }
@@ -61,7 +62,10 @@ ds4_status ds4_model_load(ds4_model *m, const ds4_engine_options *opt, ds4_err *
         return ds4_fail(err, DS4_E_NOMEM, "%s does not fit: %s", opt->model_path, m->plan.advice);
     }
     DS4_TRY(m->backend->open(&m->dev, &limits, err));
-    DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->backend, m->dev, err));
+    DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->plan.stream, m->backend, m->dev, err));
+    if (m->plan.stream) {
+        DS4_TRY(ds4_weights_cache(&m->weights, m->file, &m->shape, m->plan.expert_cache, &m->cache, err));
+    }
     DS4_TRY(ds4_step_buffers_open(&m->buffers, &m->shape, &m->kv, m->max_batch, m->backend, m->dev, err));
     return write_lists(m, err);
 }
@@ -83,6 +87,7 @@ void ds4_model_unload(ds4_model *m)
     free(m->head.op);
     if (m->dev) {
         m->backend->free(m->dev, m->buffers.buf);
+        ds4_expert_cache_close(m->cache);
         ds4_weights_close(&m->weights, m->backend, m->dev);
         m->backend->close(m->dev);
     }

@@ -22,6 +22,7 @@ typedef struct ds4_model {
     ds4_step_buffers   buffers;
     ds4_op_list        layers[2];   /* without and with the indexer's selection */
     ds4_op_list        head;        /* merge, logits */
+    ds4_expert_cache  *cache;       /* of streamed experts; NULL: resident */
     uint32_t           max_batch;
     ds4_plan           plan;
 } ds4_model;

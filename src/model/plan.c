@@ -33,7 +33,7 @@ ds4_limits ds4_plan_limits(const ds4_shape *s, uint32_t n_threads, uint32_t max_
         .max_heads = s->n_heads, .max_head = s->n_head,
         .max_rows = s->n_window + larger(s->top_k, DS4_MAX_CONTEXT / 128),
         .max_index_rows = larger(DS4_MAX_CONTEXT / 4, s->n_experts),
-        .max_used = s->n_used, .max_ffn = s->n_ffn, .max_embd = s->n_embd,
+        .max_experts = s->n_experts, .max_used = s->n_used, .max_ffn = s->n_ffn, .max_embd = s->n_embd,
     };
 }
 
@@ -80,7 +80,20 @@ static uint64_t least_cache(const ds4_plan *p)
     return p->experts / 16;
 }
 
-static void decide_experts(const ds4_engine_options *opt, ds4_plan *p)
+/* A cache of all experts: each of the three parts is widened to whole pages of the disk. */
+static uint64_t all_slots(const ds4_gguf *g, const ds4_plan *p)
+{
+    enum { WIDENING = 2 * 4096 };
+    uint64_t n = p->experts;
+
+    for (uint32_t i = 0; i < ds4_gguf_n_tensors(g); i++) {
+        const ds4_gguf_tensor *t = ds4_gguf_tensor_at(g, i);
+        if (ends_with(t->name, "_exps.weight")) n += t->dim[2] * WIDENING;
+    }
+    return n;
+}
+
+static void decide_experts(const ds4_gguf *g, const ds4_engine_options *opt, ds4_plan *p)
 {
     const uint64_t rest = p->dense + p->kv + p->scratch;
     const uint64_t left = p->budget > rest ? p->budget - rest : 0;
@@ -91,7 +104,8 @@ static void decide_experts(const ds4_engine_options *opt, ds4_plan *p)
         p->expert_cache = opt->expert_cache_bytes ? opt->expert_cache_bytes
                         : left < least_cache(p)   ? least_cache(p)
                                                   : left;
-        if (p->expert_cache > p->experts) p->expert_cache = p->experts;
+        const uint64_t most = all_slots(g, p);
+        if (p->expert_cache > most) p->expert_cache = most;
     }
     p->total = rest + (p->stream ? p->expert_cache : p->experts);
     p->fits = p->total <= p->budget;
@@ -151,6 +165,6 @@ void ds4_plan_compute(const ds4_gguf *g, const ds4_kv_layout *kv, uint64_t scrat
     out->budget = opt->mem_bytes ? opt->mem_bytes : mem.free_bytes ? mem.free_bytes / 10 * 9 : UINT64_MAX;
     add_weights(g, out);
     add_sessions(kv, opt, out);
-    decide_experts(opt, out);
+    decide_experts(g, opt, out);
     if (!out->fits) advise(opt, out);
 }

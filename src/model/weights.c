@@ -2,6 +2,7 @@
 #include "model/weights.h"
 
 #include "kernels/kernels.h"
+#include "model/dense_read.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,10 @@ typedef struct binder {
     const char        *prefix;      /* "blk.7." or "" */
     uint64_t           n_floats;    /* used of the vector buffer */
     uint64_t           max_floats;
+    bool               stream;
+    ds4_dense_copy    *copies;      /* [n_copies] with stream: what goes to memory */
+    uint32_t           n_copies;
+    uint64_t           n_dense;     /* used of the dense buffer */
     ds4_err           *err;
     ds4_status         st;
 } binder;
@@ -52,6 +57,37 @@ static ds4_view file_view(const binder *b, const ds4_gguf_tensor *t)
     return (ds4_view){ b->w->file, (uint64_t)(t->data - b->base) };
 }
 
+static uint64_t dense_bytes(const ds4_gguf_tensor *t)
+{
+    return (t->n_bytes + 63) / 64 * 64;
+}
+
+/* What every token needs: in the mapping, or in memory beside streamed experts. */
+static ds4_view dense_view(binder *b, const ds4_gguf_tensor *t)
+{
+    if (!b->stream) return file_view(b, t);
+    const ds4_view at = { b->w->dense, b->n_dense };
+    b->copies[b->n_copies++] = (ds4_dense_copy){ .offset = ds4_gguf_tensor_offset(b->g, t),
+                                                 .n_bytes = t->n_bytes, .to = at.off };
+    b->n_dense += dense_bytes(t);
+    return at;
+}
+
+static bool is_routed(ds4_slice name)
+{
+    static const char end[] = "_exps.weight";
+    const size_t      n = sizeof end - 1;
+    return name.n_bytes >= n && memcmp(name.data + name.n_bytes - n, end, n) == 0;
+}
+
+/* Streamed experts have no place but in the file; the embedding stays there. */
+static ds4_view matrix_view(binder *b, const ds4_gguf_tensor *t)
+{
+    if (b->stream && is_routed(t->name)) return (ds4_view){ NULL, ds4_gguf_tensor_offset(b->g, t) };
+    if (ds4_slice_eq(t->name, DS4_SLICE("token_embd.weight"))) return file_view(b, t);
+    return dense_view(b, t);
+}
+
 /* n_mats matrices [n_out][n_in]; experts count as active only as far as they are used. */
 static void matrices(binder *b, ds4_matrix *out, const char *name, uint64_t n_in, uint64_t n_out,
                      uint32_t n_mats)
@@ -72,7 +108,7 @@ static void matrices(binder *b, ds4_matrix *out, const char *name, uint64_t n_in
         refuse_dims(b, full, t, n_in, n_out, n_mats);
         return;
     }
-    *out = (ds4_matrix){ .at = file_view(b, t),
+    *out = (ds4_matrix){ .at = matrix_view(b, t),
                          .dtype = t->dtype,
                          .n_in = (uint32_t)n_in,
                          .n_out = (uint32_t)n_out,
@@ -162,7 +198,7 @@ static void token_table(binder *b, ds4_view *out, const char *name)
             return;
         }
     }
-    *out = file_view(b, t);
+    *out = dense_view(b, t);
 }
 
 /* ---- the inventory -------------------------------------------------------------------------- */
@@ -283,33 +319,80 @@ static ds4_status map_file(binder *b)
     return b->backend->map(b->dev, first, (uint64_t)(end - first), &b->w->file, b->err);
 }
 
-ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s,
+static void bind_all(binder *b, ds4_weights *out)
+{
+    char prefix[24];
+
+    bind_globals(b);
+    for (uint32_t i = 0; b->st == DS4_OK && i < b->s->n_layers; i++) {
+        snprintf(prefix, sizeof prefix, "blk.%u.", i);
+        b->prefix = prefix;
+        b->layer = i;
+        bind_attention(b, &out->layer[i]);
+        bind_compressors(b, &out->layer[i]);
+        bind_experts(b, &out->layer[i]);
+    }
+    out->has_mtp = ds4_gguf_tensor_find(b->g, "mtp.0.e_proj.weight") != NULL;
+}
+
+/* Room for every tensor that is neither a routed expert nor of the MTP block. */
+static ds4_status reserve_dense(binder *b)
+{
+    uint64_t       n_bytes = 0;
+    const uint32_t n = ds4_gguf_n_tensors(b->g);
+
+    for (uint32_t i = 0; i < n; i++) {
+        const ds4_gguf_tensor *t = ds4_gguf_tensor_at(b->g, i);
+        const bool             is_mtp = t->name.n_bytes > 4 && memcmp(t->name.data, "mtp.", 4) == 0;
+        if (!is_mtp && !is_routed(t->name)) n_bytes += dense_bytes(t);
+    }
+    b->copies = malloc(n * sizeof *b->copies);
+    if (!b->copies) return ds4_fail(b->err, DS4_E_NOMEM, "no memory for a list of %u tensors", n);
+    return b->backend->alloc(b->dev, n_bytes, &b->w->dense, b->err);
+}
+
+ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s, bool stream,
                             const ds4_backend *backend, ds4_dev *dev, ds4_err *err)
 {
-    binder b = { .g = g, .s = s, .backend = backend, .dev = dev, .w = out, .err = err, .st = DS4_OK };
-    char   prefix[24];
+    binder b = { .g = g, .s = s, .backend = backend, .dev = dev, .w = out, .stream = stream,
+                 .err = err, .st = DS4_OK };
 
     *out = (ds4_weights){ 0 };
     ds4_kernels_init(&b.k, 0);
     DS4_TRY(map_file(&b));
     b.max_floats = count_floats(g, s);
     DS4_TRY(backend->alloc(dev, b.max_floats * sizeof(float), &out->vectors, err));
-    bind_globals(&b);
-    for (uint32_t i = 0; b.st == DS4_OK && i < s->n_layers; i++) {
-        snprintf(prefix, sizeof prefix, "blk.%u.", i);
-        b.prefix = prefix;
-        b.layer = i;
-        bind_attention(&b, &out->layer[i]);
-        bind_compressors(&b, &out->layer[i]);
-        bind_experts(&b, &out->layer[i]);
+    if (stream) DS4_TRY(reserve_dense(&b));
+    bind_all(&b, out);
+    if (stream && b.st == DS4_OK) {
+        b.st = ds4_dense_read(ds4_gguf_path(g), b.copies, b.n_copies, backend, dev, out->dense, err);
     }
-    out->has_mtp = ds4_gguf_tensor_find(g, "mtp.0.e_proj.weight") != NULL;
+    free(b.copies);
     return b.st;
 }
 
 void ds4_weights_close(ds4_weights *w, const ds4_backend *backend, ds4_dev *dev)
 {
     backend->free(dev, w->vectors);
+    backend->free(dev, w->dense);
     backend->free(dev, w->file);
     *w = (ds4_weights){ 0 };
+}
+
+ds4_status ds4_weights_cache(const ds4_weights *w, const ds4_gguf *g, const ds4_shape *s,
+                             uint64_t n_bytes, ds4_expert_cache **out, ds4_err *err)
+{
+    ds4_expert_layer      layers[DS4_MAX_LAYERS];
+    const ds4_expert_file file = { .path = ds4_gguf_path(g), .n_layers = s->n_layers,
+                                   .n_experts = s->n_experts, .n_used = s->n_used, .layer = layers };
+
+    for (uint32_t i = 0; i < s->n_layers; i++) {
+        const ds4_layer_weights *l = &w->layer[i];
+        const ds4_matrix        *part[DS4_EXPERT_PARTS] = { &l->gate, &l->up, &l->down };
+        for (int p = 0; p < DS4_EXPERT_PARTS; p++) {
+            layers[i].part[p].offset = part[p]->at.off;
+            layers[i].part[p].n_bytes = part[p]->n_out * part[p]->row_bytes;
+        }
+    }
+    return ds4_expert_cache_open(out, &file, n_bytes, NULL, err);
 }

@@ -1,11 +1,14 @@
 /* weights.h - where every tensor of a model is, in a backend's memory.
  *
  * Matrices stay in the mapped file. Vectors are few and small: they are converted to
- * float32 in one buffer. Source: docs/MODEL.md sections 2 and 9. */
+ * float32 in one buffer. With streamed experts the other matrices are copied to memory, so
+ * that they cannot be pushed out of it; only the embedding stays in the file.
+ * Source: docs/MODEL.md sections 2 and 9. */
 #ifndef DS4_MODEL_WEIGHTS_H
 #define DS4_MODEL_WEIGHTS_H
 
 #include "backend/backend.h"
+#include "backend/expert_cache.h"
 #include "format/gguf.h"
 #include "model/shape.h"
 
@@ -29,13 +32,14 @@ typedef struct ds4_layer_weights {
     ds4_matrix     router;
     ds4_view       router_bias;             /* buf NULL in layers routed by token */
     ds4_view       token_experts;           /* int32 [n_vocab][n_used] in those layers */
-    ds4_matrix     gate, up, down;          /* n_mats = n_experts */
+    ds4_matrix     gate, up, down;          /* n_mats = n_experts; streamed: buf NULL, place in the file */
     ds4_matrix     shared_gate, shared_up, shared_down;
 } ds4_layer_weights;
 
 typedef struct ds4_weights {
     ds4_buf          *file;                 /* the whole mapping */
     ds4_buf          *vectors;
+    ds4_buf          *dense;                /* with streamed experts: copies of matrices; else NULL */
     ds4_matrix        embed, head;
     ds4_hc_weights    hc_out;
     ds4_view          out_norm;
@@ -47,11 +51,20 @@ typedef struct ds4_weights {
 
 /* Find every tensor and check its type and dimensions; g stays open as long as the weights.
  *
- *   out   cleared and filled; on failure call ds4_weights_close() all the same
+ *   out      cleared and filled; on failure call ds4_weights_close() all the same
+ *   stream   routed experts get no place in memory, see ds4_weights_cache()
  *
- * Returns DS4_OK; DS4_E_FORMAT naming file, tensor, found and expected; DS4_E_NOMEM.    */
+ * Returns DS4_OK; DS4_E_FORMAT naming file, tensor, found and expected; DS4_E_NOMEM;
+ * DS4_E_IO.                                                                             */
 DS4_MUST_CHECK ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s,
-                                           const ds4_backend *backend, ds4_dev *dev, ds4_err *err);
+                                           bool stream, const ds4_backend *backend, ds4_dev *dev,
+                                           ds4_err *err);
 void                      ds4_weights_close(ds4_weights *w, const ds4_backend *backend, ds4_dev *dev);
+
+/* Open a cache of n_bytes for the experts of weights that were opened with `stream`.
+ * Returns as ds4_expert_cache_open().                                                   */
+DS4_MUST_CHECK ds4_status ds4_weights_cache(const ds4_weights *w, const ds4_gguf *g,
+                                            const ds4_shape *s, uint64_t n_bytes,
+                                            ds4_expert_cache **out, ds4_err *err);
 
 #endif

@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { N_LAYERS = 4, N_HC = 4, N_HEADS = 4, N_HEAD = 96, N_ROT = 32, N_INDEX_HEADS = 3, N_INDEX = 64,
-       N_EXPERTS = 6, N_USED = 2, N_HASH = 2, MAX_TENSORS = 256 };
+       FEW_EXPERTS = 6, N_USED = 2, N_HASH = 2, MAX_TENSORS = 256 };
 
 static const uint32_t ratios[N_LAYERS] = { 0, 4, 128, 4 };
 
@@ -29,6 +29,11 @@ typedef struct maker {
     tensor            tensors[MAX_TENSORS];
     uint32_t          n;
 } maker;
+
+static uint32_t n_experts(const maker *m)
+{
+    return m->t->n_experts ? m->t->n_experts : FEW_EXPERTS;
+}
 
 static void must(ds4_status st, const ds4_err *err)
 {
@@ -126,16 +131,16 @@ static void experts(maker *m, int l)
 
     hyper_connection(m, l, "hc_ffn", N_HC * (2 + N_HC), 3);
     vector(m, l, "ffn_norm.weight", e, 1, 0.2f, 1.0f);
-    matrix(m, l, "ffn_gate_inp.weight", t->precise, e, N_EXPERTS, 1);
+    matrix(m, l, "ffn_gate_inp.weight", t->precise, e, n_experts(m), 1);
     if (l < N_HASH) {
         snprintf(name, sizeof name, "blk.%d.ffn_gate_tid2eid.weight", l);
         add(m, name, DS4_I32, N_USED, TINY_VOCAB, 1, 0, 0);
     } else {
-        vector(m, l, "exp_probs_b.bias", N_EXPERTS, 1, 0.2f, 0.0f);
+        vector(m, l, "exp_probs_b.bias", n_experts(m), 1, 0.2f, 0.0f);
     }
-    matrix(m, l, "ffn_gate_exps.weight", t->gate_up, e, ffn, N_EXPERTS);
-    matrix(m, l, "ffn_up_exps.weight", t->gate_up, e, ffn, N_EXPERTS);
-    matrix(m, l, "ffn_down_exps.weight", t->down, ffn, e, N_EXPERTS);
+    matrix(m, l, "ffn_gate_exps.weight", t->gate_up, e, ffn, n_experts(m));
+    matrix(m, l, "ffn_up_exps.weight", t->gate_up, e, ffn, n_experts(m));
+    matrix(m, l, "ffn_down_exps.weight", t->down, ffn, e, n_experts(m));
     matrix(m, l, "ffn_gate_shexp.weight", t->dense, e, ffn, 1);
     matrix(m, l, "ffn_up_shexp.weight", t->dense, e, ffn, 1);
     matrix(m, l, "ffn_down_shexp.weight", t->dense, ffn, e, 1);
@@ -151,7 +156,7 @@ static void put_keys(maker *m)
         { "attention.sliding_window", TINY_WINDOW }, { "attention.indexer.head_count", N_INDEX_HEADS },
         { "attention.indexer.key_length", N_INDEX }, { "attention.indexer.top_k", TINY_TOP_K },
         { "rope.dimension_count", N_ROT }, { "rope.scaling.original_context_length", 65536 },
-        { "expert_count", N_EXPERTS }, { "expert_used_count", N_USED }, { "expert_shared_count", 1 },
+        { "expert_used_count", N_USED }, { "expert_shared_count", 1 },
         { "hash_layer_count", N_HASH }, { "hyper_connection.count", N_HC },
         { "hyper_connection.sinkhorn_iterations", 5 },
     };
@@ -175,6 +180,7 @@ static void put_keys(maker *m)
         snprintf(key, sizeof key, "deepseek4.%s", ints[i].key);
         ds4_gguf_put_u32(m->w, key, ints[i].value);
     }
+    ds4_gguf_put_u32(m->w, "deepseek4.expert_count", n_experts(m));
     ds4_gguf_put_u32(m->w, "deepseek4.embedding_length", m->t->n_embd);
     ds4_gguf_put_u32(m->w, "deepseek4.attention.q_lora_rank", m->t->n_embd);
     ds4_gguf_put_u32(m->w, "deepseek4.expert_feed_forward_length", m->t->n_embd);
@@ -265,7 +271,7 @@ static void write_row(maker *m, const tensor *t, ds4_err *err)
 
     if (t->dtype == DS4_I32) {
         int32_t ids[N_USED];
-        for (int i = 0; i < N_USED; i++) ids[i] = (int32_t)(ds4_rng_next(&m->rng) % N_EXPERTS);
+        for (int i = 0; i < N_USED; i++) ids[i] = (int32_t)(ds4_rng_next(&m->rng) % n_experts(m));
         must(ds4_gguf_writer_append(m->w, ids, sizeof ids, err), err);
         return;
     }

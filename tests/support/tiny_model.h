@@ -13,6 +13,7 @@ typedef struct tiny_model {
     uint32_t gate_up, down; /* dtypes of routed experts */
     uint32_t precise;       /* dtype of router, hyper-connections, compressors, indexer, embedding */
     uint32_t n_embd;        /* 64, or 256 for types with blocks of 256 */
+    uint32_t n_experts;     /* 0: 6; two are used */
 } tiny_model;
 
 enum { TINY_VOCAB = 272, TINY_WINDOW = 16, TINY_TOP_K = 8 };

@@ -216,15 +216,17 @@ static ds4_status run_one(ds4_dev *dev, const ds4_op *op, ds4_err *err)
     case DS4_OP_ATTEND:      cpu_attend(dev, &op->attend); return DS4_OK;
     case DS4_OP_WINDOW:      cpu_window(dev, &op->window); return DS4_OK;
     case DS4_OP_ROUTE:       cpu_route(dev, &op->route); return DS4_OK;
-    case DS4_OP_EXPERTS:     cpu_experts(dev, &op->experts); return DS4_OK;
+    case DS4_OP_EXPERTS:     return cpu_experts(dev, &op->experts, err);
     case DS4_OP_HC_MERGE:    cpu_hc_merge(dev, &op->hc_merge); return DS4_OK;
+    case DS4_OP_PREFETCH:    cpu_prefetch(dev, &op->prefetch); return DS4_OK;
     case DS4_N_OPS:          break;
     }
     return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %d (%s) is unknown to the CPU backend",
                     (int)op->kind, op->name);
 }
 
-static ds4_status cpu_run_ops(ds4_dev *dev, const ds4_batch *batch, const ds4_op *ops, uint32_t n, ds4_err *err)
+static ds4_status cpu_run_ops(ds4_dev *dev, const ds4_batch *batch, const ds4_op *ops, uint32_t n,
+                              ds4_err *err)
 {
     dev->batch = batch;
     for (uint32_t i = 0; i < n; i++) DS4_TRY(run_one(dev, &ops[i], err));
@@ -239,8 +241,17 @@ static ds4_status cpu_sync(ds4_dev *dev, ds4_err *err)
 }
 
 const ds4_backend ds4_backend_cpu = {
-    .name = "cpu", .open = cpu_open, .close = cpu_close, .threads = cpu_threads, .scratch_bytes = cpu_scratch_bytes,
-    .alloc = cpu_alloc, .map = cpu_map, .free = cpu_free,
-    .write = cpu_write, .read = cpu_read, .discard = cpu_discard,
-    .run = cpu_run_ops, .sync = cpu_sync,
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .threads = cpu_threads,
+    .scratch_bytes = cpu_scratch_bytes,
+    .alloc = cpu_alloc,
+    .map = cpu_map,
+    .free = cpu_free,
+    .write = cpu_write,
+    .read = cpu_read,
+    .discard = cpu_discard,
+    .run = cpu_run_ops,
+    .sync = cpu_sync,
 };

@@ -108,7 +108,8 @@ void cpu_select(ds4_dev *dev, const ds4_op_select *op);
 void cpu_attend(ds4_dev *dev, const ds4_op_attend *op);
 void cpu_window(ds4_dev *dev, const ds4_op_window *op);
 void cpu_route(ds4_dev *dev, const ds4_op_route *op);
-void cpu_experts(ds4_dev *dev, const ds4_op_experts *op);
+void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op);
+ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err);
 
 ds4_status cpu_moe_create(ds4_dev *dev, ds4_err *err);
 void       cpu_moe_free(ds4_dev *dev);

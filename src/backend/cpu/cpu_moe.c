@@ -3,9 +3,12 @@
  * Pairs of (token, slot) are sorted by expert, so that an expert's weights are read once
  * for all its tokens; the shared expert is one more expert that every token visits. Each
  * pair's output is kept apart and a token's are added in slot order, the shared one last,
- * so a token's result does not know who else was in the batch.
+ * so a token's result does not know who else was in the batch. Streamed experts are
+ * computed in waves as they arrive, for the same reason with the same result.
  * Source: docs/MODEL.md section 3.10. */
 #include "backend/cpu/cpu_local.h"
+
+#include "backend/expert_cache.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,6 +19,7 @@ enum { GRAIN = 8 };
 /* One expert with something to do: pairs first .. first + n - 1 of the sorted order. */
 typedef struct visit {
     const ds4_matrix *gate, *up, *down;
+    const uint8_t    *at[3];        /* their weights; of a streamed expert once it is there */
     uint32_t          expert, first, n;
 } visit;
 
@@ -24,8 +28,13 @@ struct cpu_moe {
     uint32_t *pair_token;           /* [pairs] token of a sorted pair */
     uint32_t *pair_of;              /* [token][used + 1] sorted pair of a slot */
     float    *pair_weight;          /* [pairs] */
-    visit    *visits;               /* [pairs]: at most one for each pair */
+    visit    *visits;               /* [experts + 1], the shared one last */
     uint32_t  n_visits, n_pairs;
+    visit   **wave;                 /* [experts + 1] visits that are computed together */
+    uint32_t  n_wave, n_wave_pairs;
+    uint32_t *count;                /* [experts] tokens that chose an expert */
+    uint32_t *visit_of;             /* [experts] */
+    ds4_expert_ready *ready;        /* [experts] */
     uint8_t  *x, *h;                /* encoded inputs of the pairs: of gate and up, of down */
     float    *gate, *up, *out;      /* [pairs][max_ffn], the same, [pairs][max_embd] */
     uint64_t  x_bytes, h_bytes, ffn_bytes, out_bytes;
@@ -39,6 +48,10 @@ void cpu_moe_free(ds4_dev *dev)
     free(m->pair_of);
     free(m->pair_weight);
     free(m->visits);
+    free((void *)m->wave);
+    free(m->count);
+    free(m->visit_of);
+    free(m->ready);
     cpu_release(m->x, m->x_bytes);
     cpu_release(m->h, m->h_bytes);
     cpu_release(m->gate, m->ffn_bytes);
@@ -58,7 +71,11 @@ ds4_status cpu_moe_create(ds4_dev *dev, ds4_err *err)
     m->pair_token = malloc(n * sizeof *m->pair_token);
     m->pair_of = malloc(n * sizeof *m->pair_of);
     m->pair_weight = malloc(n * sizeof *m->pair_weight);
-    m->visits = malloc(n * sizeof *m->visits);
+    m->visits = malloc((l->max_experts + 1) * sizeof *m->visits);
+    m->wave = malloc((l->max_experts + 1) * sizeof *m->wave);
+    m->count = malloc(l->max_experts * sizeof *m->count);
+    m->visit_of = malloc(l->max_experts * sizeof *m->visit_of);
+    m->ready = malloc(l->max_experts * sizeof *m->ready);
     m->x_bytes = n * l->max_embd * sizeof(float);
     m->h_bytes = n * l->max_ffn * sizeof(float);
     m->ffn_bytes = n * l->max_ffn * sizeof(float);
@@ -68,10 +85,12 @@ ds4_status cpu_moe_create(ds4_dev *dev, ds4_err *err)
     m->gate = cpu_reserve(m->ffn_bytes);
     m->up = cpu_reserve(m->ffn_bytes);
     m->out = cpu_reserve(m->out_bytes);
-    if (m->pair_token && m->pair_of && m->pair_weight && m->visits && m->x && m->h && m->gate && m->up && m->out) {
+    if (m->pair_token && m->pair_of && m->pair_weight && m->visits && m->wave && m->count &&
+        m->visit_of && m->ready && m->x && m->h && m->gate && m->up && m->out) {
         return DS4_OK;
     }
-    return ds4_fail(err, DS4_E_NOMEM, "no memory for the scratch of %llu expert visits", (unsigned long long)n);
+    return ds4_fail(err, DS4_E_NOMEM, "no memory for the scratch of %llu expert visits",
+                    (unsigned long long)n);
 }
 
 /* ---- router ---------------------------------------------------------------------------------- */
@@ -124,15 +143,26 @@ void cpu_route(ds4_dev *dev, const ds4_op_route *op)
 
 /* ---- sorting by expert -------------------------------------------------------------------------- */
 
+static const uint8_t *weights_of(const ds4_matrix *w, uint32_t expert)
+{
+    return w->at.buf ? cpu_at(w->at) + (uint64_t)expert * w->n_out * w->row_bytes : NULL;
+}
+
 static void add_visit(struct cpu_moe *m, const ds4_op_experts *op, uint32_t expert, uint32_t first)
 {
-    const bool shared = expert == op->gate.n_mats;
+    const bool     shared = expert == op->gate.n_mats;
+    const uint32_t e = shared ? 0 : expert;
     if (m->n_pairs == first) return;
-    m->visits[m->n_visits++] = (visit){
+    if (!shared) m->visit_of[e] = m->n_visits;
+    visit *v = &m->visits[m->n_visits++];
+    *v = (visit){
         .gate = shared ? &op->shared_gate : &op->gate, .up = shared ? &op->shared_up : &op->up,
         .down = shared ? &op->shared_down : &op->down,
-        .expert = shared ? 0 : expert, .first = first, .n = m->n_pairs - first,
+        .expert = e, .first = first, .n = m->n_pairs - first,
     };
+    v->at[0] = weights_of(v->gate, e);
+    v->at[1] = weights_of(v->up, e);
+    v->at[2] = weights_of(v->down, e);
 }
 
 static void add_pair(struct cpu_moe *m, uint32_t n_slots, uint32_t token, uint32_t slot, float weight)
@@ -200,10 +230,9 @@ static void encode_share(void *ctx, uint32_t member, uint32_t n_members)
     }
 }
 
-static cpu_slab slab_of(const ds4_matrix *w, uint32_t expert)
+static cpu_slab slab_of(const ds4_matrix *w, const uint8_t *at)
 {
-    return (cpu_slab){ .w = cpu_at(w->at) + (uint64_t)expert * w->n_out * w->row_bytes,
-                       .dtype = w->dtype, .n_in = w->n_in, .row_bytes = w->row_bytes };
+    return (cpu_slab){ .w = at, .dtype = w->dtype, .n_in = w->n_in, .row_bytes = w->row_bytes };
 }
 
 static void gate_up_share(void *ctx, uint32_t member, uint32_t n_members)
@@ -215,10 +244,10 @@ static void gate_up_share(void *ctx, uint32_t member, uint32_t n_members)
     uint64_t              from, to;
 
     ds4_team_share(n_ffn, GRAIN, member, n_members, &from, &to);
-    for (uint32_t v = 0; v < m->n_visits; v++) {
-        const visit *a = &m->visits[v];
+    for (uint32_t v = 0; v < m->n_wave; v++) {
+        const visit *a = m->wave[v];
         for (int which = 0; which < 2; which++) {
-            cpu_slab slab = slab_of(which ? a->up : a->gate, a->expert);
+            cpu_slab slab = slab_of(which ? a->up : a->gate, a->at[which]);
             slab.x = pair_x(m, op, a->first);
             slab.x_stride = op->gate.n_in * sizeof(float);
             slab.n_tokens = a->n;
@@ -230,23 +259,29 @@ static void gate_up_share(void *ctx, uint32_t member, uint32_t n_members)
 }
 
 /* The weight goes in before the down product, so that its encoding includes it. */
-static void activate_share(void *ctx, uint32_t member, uint32_t n_members)
+static void activate_pair(const moe_job *job, uint32_t pair, ds4_act act)
 {
-    const moe_job        *job = ctx;
     const ds4_op_experts *op = job->op;
     struct cpu_moe       *m = job->dev->moe;
     const uint32_t        n_ffn = op->gate.n_out;
-    uint64_t              from, to;
+    float                *g = m->gate + (uint64_t)pair * n_ffn;
 
-    ds4_team_share(m->n_pairs, 1, member, n_members, &from, &to);
-    for (uint32_t v = 0; v < m->n_visits; v++) {
-        const visit  *a = &m->visits[v];
+    job->dev->k.swiglu(g, g, m->up + (uint64_t)pair * n_ffn, n_ffn, op->clamp, m->pair_weight[pair]);
+    cpu_encode(&job->dev->k, act, pair_h(m, op, pair), g, n_ffn);
+}
+
+static void activate_share(void *ctx, uint32_t member, uint32_t n_members)
+{
+    const moe_job  *job = ctx;
+    struct cpu_moe *m = job->dev->moe;
+    uint64_t        from, to, i_pair = 0;       /* within the wave */
+
+    ds4_team_share(m->n_wave_pairs, 1, member, n_members, &from, &to);
+    for (uint32_t v = 0; v < m->n_wave; v++) {
+        const visit  *a = m->wave[v];
         const ds4_act act = ds4_act_of(a->down->dtype);
-        for (uint32_t i = a->first; i < a->first + a->n; i++) {
-            if (i < from || i >= to) continue;
-            float *g = m->gate + (uint64_t)i * n_ffn;
-            job->dev->k.swiglu(g, g, m->up + (uint64_t)i * n_ffn, n_ffn, op->clamp, m->pair_weight[i]);
-            cpu_encode(&job->dev->k, act, pair_h(m, op, i), g, n_ffn);
+        for (uint32_t i = 0; i < a->n; i++, i_pair++) {
+            if (i_pair >= from && i_pair < to) activate_pair(job, a->first + i, act);
         }
     }
 }
@@ -256,13 +291,13 @@ static void down_share(void *ctx, uint32_t member, uint32_t n_members)
     const moe_job        *job = ctx;
     const ds4_op_experts *op = job->op;
     struct cpu_moe       *m = job->dev->moe;
-    const uint32_t        n_embd = op->down.n_out, n_slots = op->n_used + 1;
+    const uint32_t        n_embd = op->down.n_out;
     uint64_t              from, to;
 
     ds4_team_share(n_embd, GRAIN, member, n_members, &from, &to);
-    for (uint32_t v = 0; v < m->n_visits; v++) {
-        const visit *a = &m->visits[v];
-        cpu_slab     slab = slab_of(a->down, a->expert);
+    for (uint32_t v = 0; v < m->n_wave; v++) {
+        const visit *a = m->wave[v];
+        cpu_slab     slab = slab_of(a->down, a->at[2]);
         slab.x = pair_h(m, op, a->first);
         slab.x_stride = op->gate.n_out * sizeof(float);
         slab.n_tokens = a->n;
@@ -270,6 +305,17 @@ static void down_share(void *ctx, uint32_t member, uint32_t n_members)
         slab.y_stride = n_embd;
         cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
     }
+}
+
+static void sum_share(void *ctx, uint32_t member, uint32_t n_members)
+{
+    const moe_job        *job = ctx;
+    const ds4_op_experts *op = job->op;
+    const struct cpu_moe *m = job->dev->moe;
+    const uint32_t        n_embd = op->down.n_out, n_slots = op->n_used + 1;
+    uint64_t              from, to;
+
+    ds4_team_share(n_embd, GRAIN, member, n_members, &from, &to);
     for (uint32_t t = 0; t < job->dev->batch->n_tokens; t++) {
         float *y = cpu_row(op->y, t);
         for (uint64_t d = from; d < to; d++) y[d] = 0.0f;
@@ -280,13 +326,107 @@ static void down_share(void *ctx, uint32_t member, uint32_t n_members)
     }
 }
 
-void cpu_experts(ds4_dev *dev, const ds4_op_experts *op)
+static void add_to_wave(struct cpu_moe *m, visit *v)
 {
-    moe_job job = { dev, op };
+    m->wave[m->n_wave++] = v;
+    m->n_wave_pairs += v->n;
+}
 
+static void run_wave(moe_job *job)
+{
+    struct cpu_moe *m = job->dev->moe;
+
+    if (m->n_wave == 0) return;
+    ds4_team_run(job->dev->team, gate_up_share, job);
+    cpu_run(job->dev, activate_share, job, m->n_wave_pairs);
+    ds4_team_run(job->dev->team, down_share, job);
+    m->n_wave = m->n_wave_pairs = 0;
+}
+
+/* ---- streamed experts ------------------------------------------------------------------------ */
+
+static void count_experts(ds4_dev *dev, const int32_t *expert, uint32_t n_experts, uint32_t n_used)
+{
+    uint32_t *count = dev->moe->count;
+
+    memset(count, 0, n_experts * sizeof *count);
+    for (uint32_t i = 0; i < dev->batch->n_tokens * n_used; i++) count[expert[i]]++;
+}
+
+/* Compute what has arrived while the disk brings the rest. */
+static ds4_status run_arrivals(moe_job *job, ds4_err *err)
+{
+    struct cpu_moe *m = job->dev->moe;
+    uint32_t        n;
+
+    do {
+        DS4_TRY(ds4_expert_cache_next(job->op->cache, m->ready, &n, err));
+        for (uint32_t i = 0; i < n; i++) {
+            visit *v = &m->visits[m->visit_of[m->ready[i].expert]];
+            memcpy(v->at, m->ready[i].part, sizeof v->at);
+            add_to_wave(m, v);
+        }
+        run_wave(job);
+    } while (n > 0);
+    return DS4_OK;
+}
+
+/* The shared expert needs no disk: it covers the first reads. */
+static ds4_status run_streamed(moe_job *job, ds4_err *err)
+{
+    ds4_dev              *dev = job->dev;
+    const ds4_op_experts *op = job->op;
+    struct cpu_moe       *m = dev->moe;
+
+    count_experts(dev, (const int32_t *)(const void *)cpu_at(op->expert), op->gate.n_mats, op->n_used);
+    ds4_expert_cache_begin(op->cache, op->layer, m->count, dev->batch->n_tokens);
     sort_pairs(dev, op);
-    cpu_run(dev, encode_share, &job, dev->moe->n_pairs);
-    ds4_team_run(dev->team, gate_up_share, &job);
-    cpu_run(dev, activate_share, &job, dev->moe->n_pairs);
-    ds4_team_run(dev->team, down_share, &job);
+    cpu_run(dev, encode_share, job, m->n_pairs);
+    add_to_wave(m, &m->visits[m->n_visits - 1]);
+    run_wave(job);
+    const ds4_status st = run_arrivals(job, err);
+    ds4_expert_cache_end(op->cache);
+    return st;
+}
+
+void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op)
+{
+    const uint32_t  n_experts = dev->limits.max_experts;
+    const ds4_batch *batch = dev->batch;
+    uint32_t        *count = dev->moe->count;
+
+    if (!op->by_token) {
+        count_experts(dev, (const int32_t *)(const void *)cpu_at(op->expert), n_experts, op->n_used);
+    } else {
+        memset(count, 0, n_experts * sizeof *count);
+        for (uint32_t t = 0; t < batch->n_tokens; t++) {
+            const uint8_t *row = cpu_at(op->table) + (size_t)batch->token[t] * op->n_used * sizeof(int32_t);
+            for (uint32_t i = 0; i < op->n_used; i++) {
+                int32_t expert;
+                memcpy(&expert, row + i * sizeof expert, sizeof expert);
+                count[expert]++;
+            }
+        }
+    }
+    ds4_expert_cache_prefetch(op->cache, op->layer, count);
+}
+
+/* ---- the operation --------------------------------------------------------------------------- */
+
+ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err)
+{
+    moe_job         job = { dev, op };
+    struct cpu_moe *m = dev->moe;
+
+    m->n_wave = m->n_wave_pairs = 0;
+    if (op->cache) {
+        DS4_TRY(run_streamed(&job, err));
+    } else {
+        sort_pairs(dev, op);
+        cpu_run(dev, encode_share, &job, m->n_pairs);
+        for (uint32_t v = 0; v < m->n_visits; v++) add_to_wave(m, &m->visits[v]);
+        run_wave(&job);
+    }
+    ds4_team_run(dev->team, sum_share, &job);
+    return DS4_OK;
 }
