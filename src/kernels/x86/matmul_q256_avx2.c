@@ -173,23 +173,54 @@ INLINE void iq2_signs(uint32_t signs[8], __m256i *scales, const uint8_t *block)
     *scales = _mm256_add_epi32(_mm256_add_epi32(t, t), _mm256_set1_epi32(1));
 }
 
-/* The 32 values of group g, plus 64. */
-INLINE __m256i iq2_group(const uint8_t *index, uint32_t signs, const iq2_tables *tab)
+/* The magnitudes of the 32 values of group g, and -1 where they are negative. */
+INLINE __m256i iq2_group(__m256i *minus, const uint8_t *index, uint32_t signs,
+                         const iq2_tables *tab)
 {
     const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,
                                             2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-    const __m128i low = _mm_castps_si128(
-        _mm_loadh_pi(_mm_castsi128_ps(_mm_loadl_epi64((const void *)tab->grid[index[0]])),
-                     (const void *)tab->grid[index[1]]));
-    const __m128i high = _mm_castps_si128(
-        _mm_loadh_pi(_mm_castsi128_ps(_mm_loadl_epi64((const void *)tab->grid[index[2]])),
-                     (const void *)tab->grid[index[3]]));
-    const __m256i value = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+    const void   *g[4] = { tab->grid[index[0]], tab->grid[index[1]], tab->grid[index[2]],
+                           tab->grid[index[3]] };
+    const __m128  low = _mm_loadh_pi(_mm_castsi128_ps(_mm_loadl_epi64(g[0])), g[1]);
+    const __m128  high = _mm_loadh_pi(_mm_castsi128_ps(_mm_loadl_epi64(g[2])), g[3]);
     const __m256i s = _mm256_shuffle_epi8(_mm256_set1_epi32((int)signs), spread);
-    const __m256i minus = _mm256_cmpeq_epi8(_mm256_and_si256(s, bit), bit);
-    const __m256i flipped = _mm256_sub_epi8(_mm256_xor_si256(value, minus), minus);
-    return _mm256_add_epi8(flipped, _mm256_set1_epi8(64));
+
+    *minus = _mm256_cmpeq_epi8(_mm256_and_si256(s, bit), bit);
+    return _mm256_castps_si256(_mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1));
+}
+
+/* The integer sums of one block of 8 rows with one token: the signs go to the activations,
+ * pairs reach 2 * 43 * 127 = 10922. */
+INLINE __m256i iq2_one_token(const uint8_t *w, size_t stride, const ds4_q256 *x,
+                             const iq2_tables *tab)
+{
+    __m256i sum[TILE_ROWS];
+
+    for (size_t r = 0; r < TILE_ROWS; r++) {
+        const uint8_t *block = w + r * stride;
+        uint32_t signs[8], scale[8];
+        __m256i  scales, total = _mm256_setzero_si256();
+        iq2_signs(signs, &scales, block);
+        _mm256_storeu_si256((void *)scale, _mm256_or_si256(scales, _mm256_slli_epi32(scales, 16)));
+        UNROLL
+        for (int g = 0; g < 8; g++) {
+            __m256i minus;
+            const __m256i value = iq2_group(&minus, block + 2 + 8 * g, signs[g], tab);
+            const __m256i q = _mm256_loadu_si256((const void *)(x->q + 32 * g));
+            const __m256i turn = _mm256_or_si256(minus, _mm256_set1_epi8(1));
+            const __m256i pairs = _mm256_maddubs_epi16(value, _mm256_sign_epi8(q, turn));
+            const __m256i scaled = _mm256_madd_epi16(pairs, _mm256_set1_epi32((int)scale[g]));
+            total = _mm256_add_epi32(total, scaled);
+        }
+        sum[r] = total;
+    }
+    const __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]),
+                                        _mm256_hadd_epi32(sum[2], sum[3]));
+    const __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(sum[4], sum[5]),
+                                        _mm256_hadd_epi32(sum[6], sum[7]));
+    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
+                            _mm256_permute2x128_si256(a, b, 0x31));
 }
 
 static void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_tables *tab)
@@ -204,9 +235,13 @@ static void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_
         __m256i  scales;
         iq2_signs(signs, &scales, block);
         _mm256_store_si256((void *)scale[r], scales);
-        for (int g = 0; g < 8; g++)
+        for (int g = 0; g < 8; g++) {
+            __m256i minus;
+            const __m256i v8 = iq2_group(&minus, block + 2 + 8 * g, signs[g], tab);
+            const __m256i turned = _mm256_sub_epi8(_mm256_xor_si256(v8, minus), minus);
             _mm256_store_si256((void *)(value[r] + 32 * g),
-                               iq2_group(block + 2 + 8 * g, signs[g], tab));
+                               _mm256_add_epi8(turned, _mm256_set1_epi8(64)));
+        }
     }
     for (int i = 0; i < 16; i++) load_columns(t->w + 4 * i, value[0] + 16 * i, 256);
     for (int i = 0; i < 2; i++) {
@@ -280,6 +315,16 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
     }
 }
 
+/* The same for one token and IQ2_XXS, without a tile. */
+INLINE void add_iq2_token(float acc[TILE_ROWS], const uint8_t *w, size_t stride,
+                          const ds4_q256 *x, const iq2_tables *tab)
+{
+    const __m256 isum = _mm256_cvtepi32_ps(iq2_one_token(w, stride, x, tab));
+    const __m256 d = _mm256_mul_ps(low_halves(load_column4(w, stride)), _mm256_set1_ps(0.125f));
+    const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x->d));
+    _mm256_store_ps(acc, _mm256_fmadd_ps(isum, scale, _mm256_load_ps(acc)));
+}
+
 typedef struct call256 {
     float         *y;
     size_t         y_stride;
@@ -309,6 +354,10 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
                 copy_part(part, w, stride, n_rows, block_bytes);
                 w = part;
                 stride = block_bytes;
+            }
+            if (block_bytes == IQ2_XXS_BYTES && c->n_tokens == 1) {
+                add_iq2_token(acc[0], w, stride, (const ds4_q256 *)(const void *)x, tab);
+                continue;
             }
             if (block_bytes == Q2_K_BYTES) fill_q2_k(&tile, w, stride);
             else if (block_bytes == Q4_K_BYTES) fill_q4_k(&tile, w, stride);
