@@ -168,7 +168,7 @@ check-arm: setup-check
 ARM_CHECKS := $(patsubst %.c,$(OUT)/%_bare,$(wildcard tests/kernels/*_check.c))
 BARE_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(foreach d,src/base src/kernels src/kernels/ref $(ISA_$(ARCH)),$(wildcard $(d)/*.c)) \
              src/format/dtype.c src/format/iq2xxs_table.c)
-$(OUT)/tests/%_check_bare: $(OUT)/tests/%_check.o $(TEST_AUX) $(BARE_OBJ)
+$(OUT)/tests/%_check_bare: $(OUT)/tests/%_check.o $(filter $(OUT)/tests/kernels/%,$(TEST_AUX)) $(BARE_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm -lpthread $(URING)
 arm-checks: $(ARM_CHECKS)
