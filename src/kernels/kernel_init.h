@@ -12,6 +12,7 @@ void ds4_kernels_ref_vector(ds4_kernels *k);
 void ds4_kernels_ref_rows(ds4_kernels *k);
 void ds4_kernels_ref_attend(ds4_kernels *k);
 
+void ds4_kernels_avx2_decode(ds4_kernels *k);
 void ds4_kernels_avx2_q256(ds4_kernels *k);
 void ds4_kernels_avx2_q32(ds4_kernels *k);
 void ds4_kernels_avx2_float(ds4_kernels *k);

@@ -100,6 +100,7 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
     ds4_kernels_ref_attend(k);
 #if defined(__x86_64__)
     if (features & DS4_CPU_AVX2) {
+        ds4_kernels_avx2_decode(k);
         ds4_kernels_avx2_q256(k);
         ds4_kernels_avx2_q32(k);
         ds4_kernels_avx2_float(k);
