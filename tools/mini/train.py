@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 import checkpoint
 import mix
+import official
 from config import Config
 from feed import Feed
 from model import Model, Mode, Batch, Block
@@ -27,7 +28,7 @@ def arguments():
     p.add_argument("--seconds", type=float, default=60)
     p.add_argument("--stages", default="2048:0.75,16384:0.25")
     p.add_argument("--tokens", type=int, default=65536, help="tokens per step and device")
-    p.add_argument("--init")
+    p.add_argument("--init", help="folder of a training checkpoint or of an exported model")
     p.add_argument("--tokenizer", default="models/ds4-mini/tokenizer.json")
     p.add_argument("--docs", default=".mini/docs.txt.xz")
     p.add_argument("--workers", type=int, default=2)
@@ -74,8 +75,11 @@ class Trainer:
         torch.manual_seed(0)
         self.cfg = Config()
         self.model = Model(self.cfg).to(device)
-        if args.init:
-            checkpoint.load(self.model, args.init)
+        if args.init and os.path.exists(os.path.join(args.init, "config.json")):
+            self.model.load_state_dict(official.load(args.init)[1].state_dict())
+        elif args.init:
+            with torch.no_grad():
+                checkpoint.load(self.model, args.init)
         self.mode = Mode(torch.float32 if args.cpu else torch.bfloat16, index_loss=True)
         self.opt = Optimizer(self.model)
         wrap = (lambda f: f) if args.plain else (lambda f: torch.compile(f, dynamic=False))
