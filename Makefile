@@ -36,8 +36,11 @@ endif
 # Flags of packages, asked for once. Only the files that see a library need its flags.
 pkg        = $(shell $(PKG) $(1) $(2) 2>/dev/null)
 LIB_PKGS  := jansson
-PKG_LIBS  := $(call pkg,--libs,$(LIB_PKGS))
-PKG_FLAGS := $(call pkg,--cflags,$(LIB_PKGS)) $(call pkg,--cflags,cmocka)
+# The KV store's index and checksums; a system may have SQLite without a package file.
+KV_LIBS   := $(or $(call pkg,--libs,sqlite3),-lsqlite3) $(or $(call pkg,--libs,libxxhash),-lxxhash)
+PKG_LIBS  := $(call pkg,--libs,$(LIB_PKGS)) $(KV_LIBS)
+PKG_FLAGS := $(call pkg,--cflags,$(LIB_PKGS)) $(call pkg,--cflags,sqlite3) $(call pkg,--cflags,libxxhash) \
+             $(call pkg,--cflags,cmocka)
 EDIT_LIBS := $(or $(call pkg,--libs,libedit),-ledit)
 TEST_LIBS := $(call pkg,--libs,cmocka)
 # Used where this compiler can link it, so that a cross build does not take the host's.

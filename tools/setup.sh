@@ -52,6 +52,8 @@ met() {
         make)          has make ;;
         pkg-config)    has pkg-config ;;
         jansson)       has_lib jansson ;;
+        sqlite)        [ "$system" = Darwin ] || has_lib sqlite3 ;;
+        xxhash)        has_lib libxxhash ;;
         liburing)      [ "$system" != Linux ] || has_lib liburing ;;
         libedit)       [ "$system" = Darwin ] || has_lib libedit ;;
         cmocka)        has_lib cmocka ;;
@@ -66,7 +68,7 @@ met() {
 
 needs_of() {
     case $1 in
-        build) echo compiler make pkg-config jansson libedit liburing ;;
+        build) echo compiler make pkg-config jansson sqlite xxhash libedit liburing ;;
         test)  echo cmocka ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
@@ -80,6 +82,8 @@ compiler         gcc,libc6-dev          gcc,glibc-devel        gcc              
 make             make                   make                   make                   make
 pkg-config       pkg-config             pkgconf-pkg-config     pkgconf                pkgconf
 jansson          libjansson-dev         jansson-devel          jansson                jansson
+sqlite           libsqlite3-dev         sqlite-devel           sqlite                 -
+xxhash           libxxhash-dev          xxhash-devel           xxhash                 xxhash
 libedit          libedit-dev            libedit-devel          libedit                -
 liburing         liburing-dev           liburing-devel         liburing               -
 cmocka           libcmocka-dev          libcmocka-devel        cmocka                 cmocka

@@ -1,0 +1,500 @@
+/* store.c - see store.h: opening, keeping a position, care.
+ *
+ * A position is kept in three steps, so that a crash at any moment loses nothing that was
+ * there and leaves nothing half: room is made and reserved (a transaction); the files are
+ * written and synced under temporary names; in a second transaction they get their names,
+ * the folder is synced, and the rows are added. */
+#include "service/store_local.h"
+
+#include "base/log.h"
+#include "text/bpe.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* The disk is not filled to its last byte, whatever the budget says. */
+#define DISK_RESERVE (UINT64_C(64) << 20)
+
+enum { INDEX_BYTES_PER_TOKEN = 16 };    /* tokens, texts and names in the index, with room */
+
+/* ---- opening ---------------------------------------------------------------------------------- */
+
+static ds4_status open_index(ds4_store *s, const char *path, ds4_err *err)
+{
+    /* SQLite would make it readable for others. */
+    const int fd = openat(s->fd, "index.sqlite", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+                          0600);
+    if (fd < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
+    close(fd);
+    return ds4_index_open(&s->index, path, err);
+}
+
+static ds4_status sweep(ds4_store *s, ds4_err *err)
+{
+    DS4_TRY(ds4_index_begin(s->index, err));
+    ds4_status st = DS4_OK;
+    if (s->engine) {
+        const ds4_model_info *info = ds4_engine_info(s->engine);
+        st = ds4_index_model_id(s->index, &s->root, info->name, info->path, &s->model, err);
+    }
+    if (st == DS4_OK) st = store_sweep(s, err);
+    if (st == DS4_OK) st = ds4_index_commit(s->index, err);
+    if (st != DS4_OK) ds4_index_rollback(s->index);
+    return st;
+}
+
+/* A damaged index is put aside and made anew: the files say everything but how often they
+ * were used. */
+static ds4_status open_tree(ds4_store *s, ds4_err *err)
+{
+    const size_t n = strlen(s->dir) + sizeof "/index.sqlite";
+    char        *path = malloc(n);
+    ds4_err      why = { 0 };
+
+    if (!path) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to open it", s->dir);
+    snprintf(path, n, "%s/index.sqlite", s->dir);
+    ds4_status st = open_index(s, path, &why);
+    if (st == DS4_OK) st = sweep(s, &why);
+    if (st == DS4_E_FORMAT) {
+        ds4_log(DS4_LOG_WARN, "kv", "%s; it is set aside and made anew", why.text);
+        ds4_index_close(s->index);
+        s->index = NULL;
+        if (renameat(s->fd, "index.sqlite", s->fd, "index.sqlite.bad") != 0
+            || (unlinkat(s->fd, "index.sqlite-journal", 0) != 0 && errno != ENOENT)) {
+            st = ds4_fail(&why, DS4_E_IO, "%s: %s", path, strerror(errno));
+        } else {
+            st = open_index(s, path, &why);
+            if (st == DS4_OK) st = sweep(s, &why);
+        }
+    }
+    free(path);
+    if (st != DS4_OK && err) *err = why;
+    return st;
+}
+
+static ds4_status open_parts(ds4_store *s, const ds4_store_options *opt, ds4_err *err)
+{
+    DS4_TRY(store_dir_open(s->dir, &s->fd, err));
+    if (s->engine) {
+        DS4_TRY(store_identify(s->engine, &s->owner.identity, err));
+        s->owner.form = ds4_engine_state_form(s->engine);
+        s->root = ds4_kv_root(&s->owner);
+    }
+    DS4_TRY(open_tree(s, err));
+    if (!opt->engine) return DS4_OK;
+    const ds4_status st = ds4_store_prune(s, s->max_bytes, err);
+    return st == DS4_E_LIMIT ? DS4_OK : st;         /* somebody else's pins */
+}
+
+ds4_status ds4_store_open(ds4_store **out, const ds4_store_options *opt, ds4_err *err)
+{
+    ds4_store *s = calloc(1, sizeof *s);
+
+    if (!s) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to open it", opt->dir);
+    s->fd = s->writer_fd = -1;
+    s->engine = opt->engine;
+    s->max_bytes = opt->max_bytes ? opt->max_bytes : DS4_STORE_BYTES;
+    s->min_tokens = opt->min_tokens ? opt->min_tokens : DS4_STORE_MIN_TOKENS;
+    s->dir = malloc(strlen(opt->dir) + 1);
+    ds4_status st = s->dir ? DS4_OK : ds4_fail(err, DS4_E_NOMEM, "no memory for a folder's name");
+    if (s->dir) strcpy(s->dir, opt->dir);
+    if (st == DS4_OK) st = open_parts(s, opt, err);
+    if (st != DS4_OK) {
+        ds4_store_close(s);
+        return st;
+    }
+    *out = s;
+    return DS4_OK;
+}
+
+/* A writer that ends in order takes its lock and its row with it. */
+static void end_writer(ds4_store *s)
+{
+    char    name[STORE_NAME];
+    ds4_err err;
+
+    if (!s->writer[0]) return;
+    if (ds4_index_begin(s->index, &err) == DS4_OK) {
+        if (ds4_index_forget_writer(s->index, s->writer, &err) != DS4_OK
+            || ds4_index_commit(s->index, &err) != DS4_OK) {
+            ds4_index_rollback(s->index);
+        }
+    }
+    snprintf(name, sizeof name, "writer-%s.lock", s->writer);
+    unlinkat(s->fd, name, 0);
+    close(s->writer_fd);
+}
+
+void ds4_store_close(ds4_store *s)
+{
+    if (!s) return;
+    if (s->index) end_writer(s);
+    ds4_index_close(s->index);
+    if (s->fd >= 0) close(s->fd);
+    free(s->dir);
+    free(s);
+}
+
+bool ds4_store_writes(const ds4_store *s)
+{
+    return s->engine && !s->gave_up;
+}
+
+uint64_t ds4_store_budget(const ds4_store *s)
+{
+    return s->max_bytes;
+}
+
+ds4_index *ds4_store_index(ds4_store *s)
+{
+    return s->index;
+}
+
+/* ---- keeping ------------------------------------------------------------------------------------ */
+
+/* What is to be written for one position. */
+typedef struct job {
+    ds4_store          *s;
+    const ds4_snapshot *p;
+    ds4_tail_kind       kind;
+    const int32_t      *tokens, *after;
+    uint32_t            pos, n_after, block_tokens, n_blocks;
+    ds4_kv_key         *keys;           /* see store_keys() */
+    ds4_kv_key          tail_key;
+    uint32_t            n_have;         /* leading blocks that are there */
+    int64_t             last;           /* row of the last of them; 0: none */
+    int64_t             tail;           /* row of the tail; 0: none */
+    uint64_t            need;           /* bytes of the files to write */
+    char              (*temp)[STORE_NAME];  /* [n_blocks + 1] names, "" where none was written */
+    uint8_t            *bytes;          /* room for the largest file */
+} job;
+
+typedef struct row {
+    int64_t  id, parent;
+    uint64_t size;
+} row;
+
+static bool take_block_row(void *ctx, const ds4_index_block *b)
+{
+    *(row *)ctx = (row){ b->id, b->parent, b->size };
+    return false;
+}
+
+static bool take_tail_row(void *ctx, const ds4_index_tail *t)
+{
+    *(row *)ctx = (row){ t->id, t->block, t->size };
+    return false;
+}
+
+static uint64_t block_file_bytes(const job *j)
+{
+    return ds4_kv_file_bytes(j->block_tokens, j->s->owner.form.block_bytes);
+}
+
+static uint64_t tail_file_bytes(const job *j)
+{
+    uint64_t n_bytes;
+
+    (void)ds4_snapshot_tail(j->p, &n_bytes);
+    return ds4_kv_file_bytes(j->pos % j->block_tokens, n_bytes);
+}
+
+/* See what is there already. */
+static ds4_status look(job *j, ds4_err *err)
+{
+    row tail = { 0 };
+
+    j->last = 0;
+    j->need = 0;
+    for (j->n_have = 0; j->n_have < j->n_blocks; j->n_have++) {
+        row r = { 0 };
+        DS4_TRY(ds4_index_block_by_key(j->s->index, &j->keys[j->n_have + 1], take_block_row, &r, err));
+        if (r.id == 0 || r.parent != j->last) break;
+        /* Blocks behind one whose file was lost may still be there. */
+        if (r.size == 0) j->need += block_file_bytes(j);
+        j->last = r.id;
+    }
+    j->need += (j->n_blocks - j->n_have) * block_file_bytes(j);
+    DS4_TRY(ds4_index_tail_by_key(j->s->index, &j->tail_key, take_tail_row, &tail, err));
+    j->tail = tail.id;
+    if (tail.id == 0) j->need += tail_file_bytes(j);
+    return DS4_OK;
+}
+
+static ds4_status check_disk(const job *j, ds4_err *err)
+{
+    struct statvfs info;
+
+    if (fstatvfs(j->s->fd, &info) != 0) return DS4_OK;
+    const uint64_t free_bytes = (uint64_t)info.f_bavail * info.f_frsize;
+    if (free_bytes >= j->need && free_bytes - j->need >= DISK_RESERVE) return DS4_OK;
+    return ds4_fail(err, DS4_E_IO, "%s: %llu MB are free on its disk and %llu MB would be written",
+                    j->s->dir, (unsigned long long)(free_bytes >> 20), (unsigned long long)(j->need >> 20));
+}
+
+/* The first transaction. */
+static ds4_status reserve(job *j, ds4_err *err)
+{
+    ds4_store     *s = j->s;
+    const uint64_t rows = (uint64_t)(j->n_blocks - j->n_have + 1) * j->block_tokens * INDEX_BYTES_PER_TOKEN;
+
+    DS4_TRY(ds4_index_begin(s->index, err));
+    ds4_status st = store_make_room(s, j->need + rows, s->max_bytes, j->last, err);
+    if (st == DS4_OK) st = check_disk(j, err);
+    if (st == DS4_OK) st = store_be_writer(s, err);
+    if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, j->need + rows, err);
+    if (st == DS4_OK) st = ds4_index_commit(s->index, err);
+    if (st != DS4_OK) ds4_index_rollback(s->index);
+    return st;
+}
+
+static ds4_kv_file head_of(const job *j, ds4_kv_kind kind, uint32_t pos, uint64_t n_bytes)
+{
+    const uint32_t n = j->block_tokens, before = kind == DS4_KV_BLOCK ? pos / n - 1 : pos / n;
+
+    return (ds4_kv_file){
+        .kind = kind, .owner = j->s->owner, .pos = pos, .n_tokens = kind == DS4_KV_BLOCK ? n : pos % n,
+        .parent = j->keys[before], .key = kind == DS4_KV_BLOCK ? j->keys[before + 1] : j->tail_key,
+        .n_bytes = n_bytes,
+    };
+}
+
+static ds4_status write_block(job *j, uint32_t i, ds4_err *err)
+{
+    const uint32_t    n = j->block_tokens;
+    const ds4_kv_file f = head_of(j, DS4_KV_BLOCK, (i + 1) * n, j->s->owner.form.block_bytes);
+
+    DS4_TRY(ds4_snapshot_block(j->p, i, j->bytes + ds4_kv_file_content(n), err));
+    ds4_kv_file_seal(&f, j->tokens + (size_t)i * n, j->bytes);
+    return store_write_temp(j->s, j->bytes, block_file_bytes(j), j->temp[i], err);
+}
+
+static ds4_status write_tail(job *j, ds4_err *err)
+{
+    const uint32_t in_block = j->pos % j->block_tokens;
+    uint64_t       n_bytes;
+    const uint8_t *tail = ds4_snapshot_tail(j->p, &n_bytes);
+    const ds4_kv_file f = head_of(j, DS4_KV_TAIL, j->pos, n_bytes);
+
+    memcpy(j->bytes + ds4_kv_file_content(in_block), tail, (size_t)n_bytes);
+    ds4_kv_file_seal(&f, j->tokens + j->pos - in_block, j->bytes);
+    return store_write_temp(j->s, j->bytes, tail_file_bytes(j), j->temp[j->n_blocks], err);
+}
+
+static ds4_status write_files(job *j, ds4_err *err)
+{
+    for (uint32_t i = 0; i < j->n_blocks; i++) {
+        row r = { 0 };
+        if (i < j->n_have) {
+            DS4_TRY(ds4_index_block_by_key(j->s->index, &j->keys[i + 1], take_block_row, &r, err));
+        }
+        if (r.size == 0) DS4_TRY(write_block(j, i, err));
+    }
+    return j->tail ? DS4_OK : write_tail(j, err);
+}
+
+static ds4_slice text_of(const job *j, const int32_t *tokens, uint32_t n, ds4_str *text)
+{
+    ds4_str_truncate(text, 0);
+    ds4_vocab_decode(ds4_engine_vocab(j->s->engine), tokens, n, 0, text);
+    return (ds4_slice){ ds4_str_text(text), text->n_bytes };
+}
+
+static ds4_slice token_bytes(const int32_t *tokens, uint32_t n, ds4_str *bytes)
+{
+    ds4_str_truncate(bytes, 0);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t t = (uint32_t)tokens[i];
+        const uint8_t  b[4] = { (uint8_t)t, (uint8_t)(t >> 8), (uint8_t)(t >> 16), (uint8_t)(t >> 24) };
+        ds4_str_add(bytes, b, sizeof b);
+    }
+    return (ds4_slice){ ds4_str_text(bytes), bytes->n_bytes };
+}
+
+static void drop_temp(job *j, uint32_t i)
+{
+    if (j->temp[i][0]) unlinkat(j->s->fd, j->temp[i], 0);
+    j->temp[i][0] = '\0';
+}
+
+/* Give the files their names, then let the folder and the rows follow. */
+static ds4_status name_files(job *j, ds4_err *err)
+{
+    char name[STORE_NAME];
+
+    for (uint32_t i = 0; i <= j->n_blocks; i++) {
+        if (!j->temp[i][0]) continue;
+        store_name(i < j->n_blocks ? DS4_KV_BLOCK : DS4_KV_TAIL,
+                   i < j->n_blocks ? &j->keys[i + 1] : &j->tail_key, name);
+        DS4_TRY(store_rename(j->s, j->temp[i], name, err));
+        j->temp[i][0] = '\0';
+    }
+    return store_sync(j->s, err);
+}
+
+/* Blocks without a file of this process's writing must be there: *missing says if not. */
+static ds4_status add_rows(job *j, bool *missing, ds4_str *bytes, ds4_str *text, ds4_err *err)
+{
+    ds4_store *s = j->s;
+    int64_t    parent = 0;
+
+    for (uint32_t i = 0; i < j->n_blocks; i++) {
+        const int32_t        *tokens = j->tokens + (size_t)i * j->block_tokens;
+        const ds4_index_block b = {
+            .model = s->model, .parent = parent, .key = j->keys[i + 1],
+            .pos = (i + 1) * j->block_tokens, .size = block_file_bytes(j),
+            .tokens = token_bytes(tokens, j->block_tokens, bytes),
+            .text = text_of(j, tokens, j->block_tokens, text),
+        };
+        row r = { 0 };
+        DS4_TRY(ds4_index_block_by_key(s->index, &b.key, take_block_row, &r, err));
+        *missing = r.size == 0 && !j->temp[i][0];
+        if (*missing) return DS4_OK;
+        if (r.size == 0) DS4_TRY(ds4_index_add_block(s->index, &b, &r.id, err));
+        else drop_temp(j, i);           /* another process was faster */
+        parent = r.id;
+    }
+    const uint32_t       in_block = j->pos % j->block_tokens;
+    const int32_t       *rest = j->tokens + j->pos - in_block;
+    const ds4_index_tail t = {
+        .model = s->model, .block = parent, .key = j->tail_key, .kind = j->kind, .pos = j->pos,
+        .size = tail_file_bytes(j), .tokens = token_bytes(rest, in_block, bytes),
+        .text = text_of(j, rest, in_block, text),
+    };
+    row r = { 0 };
+    DS4_TRY(ds4_index_tail_by_key(s->index, &j->tail_key, take_tail_row, &r, err));
+    *missing = r.id == 0 && !j->temp[j->n_blocks][0];
+    j->tail = r.id;
+    if (r.id) drop_temp(j, j->n_blocks);
+    return *missing || r.id ? DS4_OK : ds4_index_add_tail(s->index, &t, &j->tail, err);
+}
+
+static ds4_status add_ending(job *j, ds4_str *bytes, ds4_str *text, ds4_err *err)
+{
+    if (j->n_after == 0) return DS4_OK;
+    const ds4_index_ending e = { .tail = j->tail, .tokens = token_bytes(j->after, j->n_after, bytes),
+                                 .text = text_of(j, j->after, j->n_after, text) };
+    if (bytes->failed || text->failed) return ds4_fail(err, DS4_E_NOMEM, "no memory to store a turn");
+    return ds4_index_add_ending(j->s->index, &e, err);
+}
+
+/* The second transaction. */
+static ds4_status finish(job *j, bool *missing, ds4_err *err)
+{
+    ds4_store *s = j->s;
+    ds4_str    bytes = { 0 }, text = { 0 };
+    ds4_status st = ds4_index_begin(s->index, err);
+
+    if (st == DS4_OK) st = add_rows(j, missing, &bytes, &text, err);
+    if (st == DS4_OK && !*missing && (bytes.failed || text.failed)) {
+        st = ds4_fail(err, DS4_E_NOMEM, "no memory to store a conversation");
+    }
+    if (st == DS4_OK && !*missing) {
+        st = name_files(j, err);
+        if (st == DS4_OK) st = add_ending(j, &bytes, &text, err);
+        if (st == DS4_OK) st = ds4_index_touch_tail(s->index, j->tail, false, err);
+        if (st == DS4_OK) st = store_thin_out(s, j->tail, j->tokens, err);
+        if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, 0, err);
+        if (st == DS4_OK) st = ds4_index_commit(s->index, err);
+    }
+    if (st != DS4_OK || *missing) ds4_index_rollback(s->index);
+    ds4_str_clear(&bytes);
+    ds4_str_clear(&text);
+    return st;
+}
+
+/* Nothing but the ending or the time of use is new. */
+static ds4_status note_use(job *j, ds4_err *err)
+{
+    ds4_str    bytes = { 0 }, text = { 0 };
+    ds4_status st = ds4_index_begin(j->s->index, err);
+
+    if (st == DS4_OK) st = add_ending(j, &bytes, &text, err);
+    if (st == DS4_OK) st = ds4_index_touch_tail(j->s->index, j->tail, false, err);
+    if (st == DS4_OK) st = ds4_index_commit(j->s->index, err);
+    if (st != DS4_OK) ds4_index_rollback(j->s->index);
+    ds4_str_clear(&bytes);
+    ds4_str_clear(&text);
+    return st;
+}
+
+/* What is reserved must not count on when nothing came of it. */
+static void unreserve(job *j)
+{
+    ds4_store *s = j->s;
+    ds4_err    err;
+
+    if (!s->writer[0] || ds4_index_begin(s->index, &err) != DS4_OK) return;
+    if (ds4_index_reserve(s->index, s->writer, 0, &err) != DS4_OK
+        || ds4_index_commit(s->index, &err) != DS4_OK) {
+        ds4_index_rollback(s->index);
+    }
+}
+
+static ds4_status carry_out(job *j, ds4_err *err)
+{
+    /* Another process may evict what was counted on; then everything is looked at again. */
+    for (int tries = 0; tries < 3; tries++) {
+        bool missing = false;
+        DS4_TRY(look(j, err));
+        if (j->need == 0) return note_use(j, err);
+        ds4_status st = reserve(j, err);
+        if (st == DS4_OK) st = write_files(j, err);
+        if (st == DS4_OK) st = finish(j, &missing, err);
+        for (uint32_t i = 0; i <= j->n_blocks; i++) drop_temp(j, i);
+        if (st != DS4_OK || missing) unreserve(j);
+        if (st != DS4_OK || !missing) return st;
+    }
+    ds4_log(DS4_LOG_DEBUG, "kv", "not stored: others are evicting tokens=%u", j->pos);
+    return DS4_OK;
+}
+
+ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds4_tail_kind kind, const int32_t *after,
+                          uint32_t n_after, ds4_err *err)
+{
+    ds4_err    mine;
+    ds4_err   *why = err ? err : &mine;
+    job        j = { .s = s, .p = p, .kind = kind, .tokens = ds4_snapshot_tokens(p), .after = after,
+                     .pos = ds4_snapshot_pos(p), .n_after = n_after,
+                     .block_tokens = s->owner.form.block_tokens };
+
+    if (!ds4_store_writes(s) || j.pos < s->min_tokens) return DS4_OK;
+    j.n_blocks = ds4_snapshot_n_blocks(p);
+    assert(j.n_blocks == j.pos / j.block_tokens);
+    const uint32_t in_block = j.pos % j.block_tokens;
+    const uint64_t block = block_file_bytes(&j), tail = tail_file_bytes(&j);
+    j.keys = store_keys(s, j.tokens, j.n_blocks);
+    j.temp = calloc(j.n_blocks + 1ull, sizeof *j.temp);
+    j.bytes = malloc((size_t)(block > tail ? block : tail));
+    ds4_status st = DS4_OK;
+    if (!j.keys || !j.temp || !j.bytes) {
+        st = ds4_fail(why, DS4_E_NOMEM, "no memory to store %u tokens", j.pos);
+    } else {
+        j.tail_key = ds4_kv_name(DS4_KV_TAIL, &j.keys[j.n_blocks], j.tokens + j.pos - in_block, in_block);
+        st = carry_out(&j, why);
+        if (st == DS4_E_IO || st == DS4_E_FORMAT) st = store_give_up(s, DS4_E_IO, why);
+    }
+    free(j.keys);
+    free(j.temp);
+    free(j.bytes);
+    return st;
+}
+
+/* ---- care ------------------------------------------------------------------------------------------ */
+
+ds4_status ds4_store_prune(ds4_store *s, uint64_t n_bytes, ds4_err *err)
+{
+    DS4_TRY(ds4_index_begin(s->index, err));
+    ds4_status st = store_make_room(s, 0, n_bytes, 0, err);
+    if (st == DS4_OK) return ds4_index_commit(s->index, err);
+    /* What went is gone, also when it was not enough. */
+    ds4_err ignored;
+    if (st != DS4_E_LIMIT || ds4_index_commit(s->index, &ignored) != DS4_OK) ds4_index_rollback(s->index);
+    return st;
+}

@@ -1,0 +1,93 @@
+/* store_local.h - between the parts of the KV store. */
+#ifndef DS4_SERVICE_STORE_LOCAL_H
+#define DS4_SERVICE_STORE_LOCAL_H
+
+#include "service/store.h"
+
+enum { STORE_NAME = 64, STORE_WRITER = 17 };    /* bytes of a file name; of a writer's name */
+
+struct ds4_store {
+    char        *dir;                   /* as it was named, for messages and SQLite */
+    int          fd;                    /* of the folder */
+    ds4_index   *index;
+    uint64_t     max_bytes;
+    uint32_t     min_tokens;
+    bool         gave_up;               /* writing has failed */
+    bool         said_damaged;
+    ds4_engine  *engine;                /* NULL: none */
+    ds4_kv_owner owner;                 /* of this engine's state */
+    ds4_kv_key   root;
+    int64_t      model;
+    char         writer[STORE_WRITER];  /* "" until the first file is written */
+    int          writer_fd;             /* its lock */
+    uint32_t     n_temp;                /* numbers temporary files */
+};
+
+/* ---- store_dir.c: files --------------------------------------------------------------------- */
+
+DS4_MUST_CHECK ds4_status store_dir_open(const char *dir, int *fd, ds4_err *err);
+
+void store_name(ds4_kv_kind kind, const ds4_kv_key *key, char name[STORE_NAME]);
+bool store_name_read(const char *name, ds4_kv_kind *kind, ds4_kv_key *key);
+
+/* Read a whole file of the folder; the caller frees *bytes. fd -1: it is opened.
+ * Returns DS4_OK; DS4_E_IO; DS4_E_FORMAT when it is no regular file or too large. */
+DS4_MUST_CHECK ds4_status store_read(const ds4_store *s, const char *name, int fd, uint8_t **bytes,
+                                     uint64_t *n_bytes, ds4_err *err);
+
+/* Write and sync a new temporary file; name receives its name. */
+DS4_MUST_CHECK ds4_status store_write_temp(ds4_store *s, const uint8_t *bytes, uint64_t n_bytes,
+                                           char name[STORE_NAME], ds4_err *err);
+DS4_MUST_CHECK ds4_status store_rename(ds4_store *s, const char *from, const char *to, ds4_err *err);
+DS4_MUST_CHECK ds4_status store_sync(ds4_store *s, ds4_err *err);     /* of the folder */
+
+/* Remove a file unless somebody has it pinned. Returns true when it is gone. */
+bool store_remove(ds4_store *s, const char *name);
+
+/* Open a file and hold it against removal; -1 when it is not there. */
+int store_pin(const ds4_store *s, const char *name);
+
+/* Rename a file to NAME.bad and note it. Inside a transaction. Logged once. */
+DS4_MUST_CHECK ds4_status store_set_aside(ds4_store *s, const char *name, const char *why, ds4_err *err);
+
+/* Writing has failed for good: log it and stop. Passes st on. */
+ds4_status store_give_up(ds4_store *s, ds4_status st, const ds4_err *err);
+
+/* ---- store_model.c ---------------------------------------------------------------------------- */
+
+/* A hash of the model file's directory, its size and samples of its weights. */
+DS4_MUST_CHECK ds4_status store_identify(const ds4_engine *e, ds4_kv_key *out, ds4_err *err);
+
+/* ---- store_sweep.c ---------------------------------------------------------------------------- */
+
+/* Bring folder and index together; inside a transaction. Files that are whole and fit are
+ * taken into the index, those of dead writers go, rows without a file become losses. */
+DS4_MUST_CHECK ds4_status store_sweep(ds4_store *s, ds4_err *err);
+
+/* A name and a locked file for this process's writing; inside a transaction. */
+DS4_MUST_CHECK ds4_status store_be_writer(ds4_store *s, ds4_err *err);
+
+/* A file has gone or went bad: its row becomes a loss or goes. Inside a transaction. */
+DS4_MUST_CHECK ds4_status store_lose(ds4_store *s, ds4_kv_kind kind, const ds4_kv_key *key, ds4_err *err);
+
+/* ---- store_evict.c ---------------------------------------------------------------------------- */
+
+/* Make room for `need` bytes within max_bytes; inside a transaction. Blocks from keep_block up
+ * to their root stay (0: none). Returns DS4_OK; DS4_E_LIMIT. */
+DS4_MUST_CHECK ds4_status store_make_room(ds4_store *s, uint64_t need, uint64_t max_bytes,
+                                          int64_t keep_block, ds4_err *err);
+
+/* Of the tails on the way to this one, leave as many as its length may carry; inside a
+ * transaction.
+ *
+ *   tokens   [tail's pos] of the whole way                                               */
+DS4_MUST_CHECK ds4_status store_thin_out(ds4_store *s, int64_t tail, const int32_t *tokens, ds4_err *err);
+
+/* ---- store_find.c -------------------------------------------------------------------------------- */
+
+/* Names of the blocks of a token sequence: keys[0] is the root, keys[i] block i-1. The
+ * caller frees it; NULL without memory. */
+ds4_kv_key *store_keys(const ds4_store *s, const int32_t *tokens, uint32_t n_blocks);
+bool        store_same_tokens(ds4_slice stored, const int32_t *tokens, uint32_t n_tokens);
+
+#endif
