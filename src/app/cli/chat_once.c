@@ -93,7 +93,7 @@ static int answer(const ds4_cli *cli, const ds4_model *model, ds4_conversation *
     const bool cancelled = ds4_conversation_result(c)->finish == DS4_FINISH_CANCELLED;
     int        code = cancelled ? DS4_EXIT_INTERRUPTED : DS4_EXIT_OK;
     if (cli->json && print_json(cli, model, c) != DS4_EXIT_OK) code = DS4_EXIT_FAILURE;
-    if (cli->stats) ds4_cli_print_stats(c);
+    if (cli->stats) ds4_cli_print_stats(c, model);
     return code;
 }
 

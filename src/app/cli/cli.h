@@ -57,6 +57,6 @@ void ds4_cli_turn(const ds4_cli *cli, const ds4_model *model, ds4_slice *stops, 
 void ds4_cli_set_think(ds4_turn *turn, ds4_think_mode mode);
 
 /* The summary that --stats prints on standard error. */
-void ds4_cli_print_stats(const ds4_conversation *c);
+void ds4_cli_print_stats(const ds4_conversation *c, const ds4_model *model);
 
 #endif

@@ -85,7 +85,7 @@ static double per_second(uint32_t n, uint64_t ns)
     return ns > 0 ? n * 1e9 / (double)ns : 0;
 }
 
-void ds4_cli_print_stats(const ds4_conversation *c)
+void ds4_cli_print_stats(const ds4_conversation *c, const ds4_model *model)
 {
     const ds4_turn_stats   *s = ds4_conversation_stats(c);
     const ds4_reply_result *r = ds4_conversation_result(c);
@@ -98,4 +98,5 @@ void ds4_cli_print_stats(const ds4_conversation *c)
         per_second(s->n_generated, s->generate_ns), s->n_prompt, s->n_cached, s->n_generated,
         r->n_reasoning_tokens, (double)s->first_token_ns / 1e9, ds4_conversation_pos(c),
         ds4_conversation_capacity(c));
+    ds4_app_say_experts(DS4_CLI_NAME, model->engine);
 }

@@ -61,7 +61,7 @@ static void send_message(repl *r, ds4_slice text)
             ds4_app_say(DS4_CLI_NAME, "the message was taken back; /ctx N makes more room");
         }
     } else if (r->cli->stats) {
-        ds4_cli_print_stats(r->talk);
+        ds4_cli_print_stats(r->talk, r->model);
     }
     if (stopped && !r->terminal) {
         r->over = true;

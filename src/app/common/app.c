@@ -99,6 +99,24 @@ void ds4_app_say_plan(const char *program, const ds4_plan *p)
                 (double)p->scratch * mib, (double)p->budget * mib);
 }
 
+void ds4_app_say_experts(const char *program, ds4_engine *engine)
+{
+    ds4_expert_stats s;
+
+    if (!ds4_engine_expert_stats(engine, &s)) return;
+    const double needed = (double)(s.n_hits + s.n_prefetched + s.n_misses);
+    const double percent = needed > 0 ? 100.0 / needed : 0.0;
+    ds4_app_say(program,
+                "experts: %.1f %% were in memory, %.1f %% read ahead, %.1f %% waited for;"
+                " cache %.2f GB, %u of %u experts; read %.2f GB at %.2f GB/s (%s%s), %.2f GB of it"
+                " needed",
+                (double)s.n_hits * percent, (double)s.n_prefetched * percent,
+                (double)s.n_misses * percent, (double)s.cache_bytes / 1e9, s.n_slots, s.n_experts,
+                (double)s.bytes_read / 1e9,
+                s.busy_ns ? (double)s.bytes_read / (double)s.busy_ns : 0.0, s.method,
+                s.is_direct ? ", direct" : "", (double)s.bytes_needed / 1e9);
+}
+
 int ds4_app_open(const ds4_app_model *want, ds4_model *out)
 {
     ds4_str path = { 0 };

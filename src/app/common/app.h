@@ -56,6 +56,9 @@ ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char 
 /* The plan in one line, for the start of a program. */
 void ds4_app_say_plan(const char *program, const ds4_plan *plan);
 
+/* What streamed experts did so far, in one line; nothing when they are resident. */
+void ds4_app_say_experts(const char *program, ds4_engine *engine);
+
 /* Find and open a model. Returns DS4_EXIT_OK, or the exit code after saying what is wrong. */
 int ds4_app_open(const ds4_app_model *want, ds4_model *out);
 

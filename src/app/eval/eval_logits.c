@@ -188,6 +188,7 @@ static int run(job *j)
         const int code = ds4_app_open(&j->model, &model);
         if (code != DS4_EXIT_OK) return code;
         st = write_logits(j, model.engine, &err);
+        ds4_app_say_experts(DS4_EVAL_NAME, model.engine);
     }
     ds4_model_close(&model);
     return st == DS4_OK ? DS4_EXIT_OK : ds4_app_failed(DS4_EVAL_NAME, &err);
@@ -208,6 +209,7 @@ int ds4_eval_logits(const char *argv0, int argc, char **argv)
         DS4_OPT_TEXT(0, "probe", "LIST", &j.probe_text, "the positions for --streams, as 0,1,3"),
         DS4_OPT_U32('t', "threads", "N", &j.model.n_threads, 1, 256,
                     "threads [one for each processor]"),
+        DS4_APP_MEMORY_OPTIONS(&j.model),
         DS4_OPT_FLAG(0, "exact", &j.model.exact,
                      "leave out the trained-in roundings of the KV cache"),
         { .kind = DS4_OPTION_END },

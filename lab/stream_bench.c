@@ -1,0 +1,180 @@
+/* stream_bench.c - speed of streamed experts beside what the disk allows at the same time.
+ *
+ *   make && cc -std=c11 -O2 -D_GNU_SOURCE -Iinclude -Isrc lab/stream_bench.c build/libds4.a \
+ *      -luring -lm -lpthread -o build/stream_bench
+ *   build/stream_bench FILE CACHE_MB [PREFILL [ROUNDS [WARMUP]]]
+ *
+ * Prefills random tokens, decodes WARMUP random tokens that do not count, then ROUNDS times:
+ * reads random experts for half a second, decodes 8 tokens. A disk that others use too
+ * changes from second to second, so each round is compared with its own measurement.
+ * CACHE_MB 0: resident. */
+#include "base/aio.h"
+#include "base/clock.h"
+#include "ds4.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+enum { TOKENS = 8, PART = 2359296, N_READS = 48, MAX_ROUNDS = 200 };
+
+static uint64_t seed = 88172645463325252u;
+static uint64_t next_random(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    return seed ^= seed << 17;
+}
+
+static void must(ds4_status st, const ds4_err *err)
+{
+    if (st == DS4_OK) return;
+    fprintf(stderr, "%s\n", err->text);
+    exit(1);
+}
+
+/* GB/s of random reads of a third of an expert, all in flight at once. */
+static double probe_disk(const char *path, double seconds)
+{
+    static ds4_aio_read reads[N_READS];
+    static uint8_t     *buffer;
+    ds4_aio            *aio;
+    ds4_err             err;
+    struct stat         info;
+    uint64_t            seen = 0, n_bytes = 0;
+
+    if (!buffer) buffer = aligned_alloc(4096, (size_t)N_READS * PART);
+    if (!buffer || stat(path, &info) != 0) exit(1);
+    must(ds4_aio_open(&aio, path, NULL, &err), &err);
+    const uint64_t start = ds4_now_ns(), end = start + (uint64_t)(seconds * 1e9);
+    for (int i = 0; i < N_READS; i++) reads[i] = (ds4_aio_read){ .state = DS4_AIO_IDLE };
+    while (ds4_now_ns() < end) {
+        for (int i = 0; i < N_READS; i++) {
+            const ds4_aio_state state = ds4_aio_state_of(aio, &reads[i]);
+            if (state == DS4_AIO_QUEUED) continue;
+            if (state == DS4_AIO_DONE) n_bytes += PART;
+            reads[i].offset = next_random() % (((uint64_t)info.st_size - PART) / 4096) * 4096;
+            reads[i].n_bytes = PART;
+            reads[i].buffer = buffer + (size_t)i * PART;
+            ds4_aio_submit(aio, &reads[i], true);
+        }
+        seen = ds4_aio_wait(aio, seen);
+    }
+    const double took = (double)(ds4_now_ns() - start) / 1e9;
+    ds4_aio_close(aio);
+    return (double)n_bytes / took / 1e9;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(double *x, uint32_t n)
+{
+    qsort(x, n, sizeof *x, by_value);
+    return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
+}
+
+static void report(const char *what, uint32_t n, double seconds, const ds4_expert_stats *a,
+                   const ds4_expert_stats *b)
+{
+    const double needed = (double)(b->bytes_needed - a->bytes_needed);
+    const double read = (double)(b->bytes_read - a->bytes_read);
+    const double hits = (double)(b->n_hits - a->n_hits), all = hits
+                      + (double)(b->n_prefetched - a->n_prefetched + b->n_misses - a->n_misses);
+
+    printf("%s: %u tokens, %.2f tokens/s; hits %.1f %%, read ahead %.1f %%, missed %.1f %%, wrong"
+           " guesses %.1f %%; a token: %.1f MB needed, %.1f MB read; disk busy %.1f %%, waited"
+           " %.1f %%\n",
+           what, n, n / seconds, 100 * hits / all,
+           100 * (double)(b->n_prefetched - a->n_prefetched) / all,
+           100 * (double)(b->n_misses - a->n_misses) / all,
+           100 * (double)(b->n_wasted - a->n_wasted) / all, needed / n / 1e6, read / n / 1e6,
+           (double)(b->busy_ns - a->busy_ns) / seconds / 1e7,
+           (double)(b->wait_ns - a->wait_ns) / seconds / 1e7);
+    fflush(stdout);
+}
+
+typedef struct bench {
+    ds4_engine  *e;
+    ds4_session *s;
+    float       *logits;
+    uint32_t     n_vocab;
+} bench;
+
+static double decode(bench *b, uint32_t n)
+{
+    const uint64_t start = ds4_now_ns();
+    ds4_err        err;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const int32_t  t = (int32_t)(next_random() % b->n_vocab);
+        const ds4_work work = { .session = b->s, .tokens = &t, .n_tokens = 1, .logits = b->logits };
+        must(ds4_engine_step(b->e, &work, 1, &err), &err);
+    }
+    return (double)(ds4_now_ns() - start) / 1e9;
+}
+
+static void prefill(bench *b, uint32_t n)
+{
+    int32_t          *tokens = malloc(n * sizeof *tokens);
+    ds4_expert_stats  before = { 0 }, after = { 0 };
+    ds4_err           err;
+    const ds4_prefill p = { .tokens = tokens, .n_tokens = n, .logits = b->logits };
+
+    for (uint32_t i = 0; i < n; i++) tokens[i] = (int32_t)(next_random() % b->n_vocab);
+    ds4_engine_expert_stats(b->e, &before);
+    const uint64_t start = ds4_now_ns();
+    must(ds4_session_prefill(b->s, &p, &err), &err);
+    ds4_engine_expert_stats(b->e, &after);
+    report("prefill", n, (double)(ds4_now_ns() - start) / 1e9, &before, &after);
+    free(tokens);
+}
+
+int main(int argc, char **argv)
+{
+    const uint32_t n_prefill = argc > 3 ? (uint32_t)atoi(argv[3]) : 32;
+    const uint32_t n_rounds = argc > 4 ? (uint32_t)atoi(argv[4]) : 8;
+    const uint32_t n_warmup = argc > 5 ? (uint32_t)atoi(argv[5]) : 32;
+    ds4_engine_options opt = { .n_threads = 2, .max_batch = 256, .mem_bytes = 100ull << 30 };
+    ds4_expert_stats   first = { 0 }, a = { 0 }, z = { 0 };
+    static double      share[MAX_ROUNDS], speed[MAX_ROUNDS], disk[MAX_ROUNDS];
+    double             total = 0.0;
+    bench              b = { 0 };
+    ds4_err            err;
+
+    if (argc < 3 || n_rounds < 1 || n_rounds > MAX_ROUNDS) return 2;
+    opt.model_path = argv[1];
+    opt.expert_cache_bytes = strtoull(argv[2], NULL, 10) * 1000000;
+    opt.experts = opt.expert_cache_bytes ? DS4_EXPERTS_STREAM : DS4_EXPERTS_RESIDENT;
+    const uint64_t start = ds4_now_ns();
+    must(ds4_engine_open(&b.e, &opt, &err), &err);
+    must(ds4_session_create(b.e, 4096, &b.s, &err), &err);
+    b.n_vocab = ds4_engine_info(b.e)->n_vocab;
+    b.logits = malloc(b.n_vocab * sizeof *b.logits);
+    const double opened = (double)(ds4_now_ns() - start) / 1e9;
+
+    if (n_prefill) prefill(&b, n_prefill);
+    decode(&b, n_warmup);
+    ds4_engine_expert_stats(b.e, &first);
+    for (uint32_t r = 0; r < n_rounds; r++) {
+        disk[r] = opt.expert_cache_bytes ? probe_disk(argv[1], 0.5) : 0.0;
+        ds4_engine_expert_stats(b.e, &a);
+        const double seconds = decode(&b, TOKENS);
+        ds4_engine_expert_stats(b.e, &z);
+        total += seconds;
+        speed[r] = TOKENS / seconds;
+        share[r] = (double)(z.bytes_needed - a.bytes_needed) / seconds / 1e9 / (disk[r] + 1e-9);
+    }
+    report("decode", n_rounds * TOKENS, total, &first, &z);
+    printf("cache %.2f GB, %u of %u experts, opened in %.1f s; medians of %u rounds: %.2f tokens/s, disk"
+           " %.2f GB/s, %.0f %% of what it allows\n",
+           (double)z.cache_bytes / 1e9, z.n_slots, z.n_experts, opened, n_rounds, median(speed, n_rounds),
+           median(disk, n_rounds), 100 * median(share, n_rounds));
+    ds4_session_free(b.s);
+    ds4_engine_close(b.e);
+    free(b.logits);
+    return 0;
+}
