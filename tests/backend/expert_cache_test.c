@@ -14,7 +14,7 @@ enum { N_LAYERS = 6, N_EXPERTS = 40, N_USED = 4 };
 
 /* Odd sizes and offsets; the last two layers are larger. */
 static ds4_expert_layer layers[N_LAYERS];
-static char             path[64];
+static char             path[256];
 static uint64_t         file_bytes;
 
 static uint8_t byte_at(uint64_t offset)
@@ -41,7 +41,7 @@ static int write_file(void **state)
             file_bytes += N_EXPERTS * layers[l].part[p].n_bytes;
         }
     }
-    snprintf(path, sizeof path, "/tmp/ds4_expert_cache_%ld.bin", (long)getpid());
+    test_temp_path(path, "expert_cache.bin");
     write_content();
     return 0;
 }

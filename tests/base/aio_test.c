@@ -10,7 +10,7 @@
 
 enum { FILE_BYTES = 3000001, N_READS = 40 };
 
-static char     path[64];
+static char     path[256];
 static uint8_t *content;
 
 static int write_file(void **state)
@@ -21,7 +21,7 @@ static int write_file(void **state)
     content = malloc(FILE_BYTES);
     ds4_rng_seed(&rng, 3);
     for (int i = 0; i < FILE_BYTES; i++) content[i] = (uint8_t)ds4_rng_next(&rng);
-    snprintf(path, sizeof path, "/tmp/ds4_aio_test_%ld.bin", (long)getpid());
+    test_temp_path(path, "aio.bin");
     const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (fd < 0 || write(fd, content, FILE_BYTES) != FILE_BYTES) return -1;
     return close(fd);
@@ -218,9 +218,9 @@ static void test_refusals_name_the_file(void **state)
     ds4_err  err = { 0 };
 
     (void)state;
-    assert_int_equal(ds4_aio_open(&aio, "/tmp/ds4 no such file", NULL, &err), DS4_E_IO);
-    assert_non_null(strstr(err.text, "/tmp/ds4 no such file: "));
-    assert_int_equal(ds4_aio_open(&aio, "/tmp", NULL, &err), DS4_E_IO);
+    assert_int_equal(ds4_aio_open(&aio, "tests/no such file", NULL, &err), DS4_E_IO);
+    assert_non_null(strstr(err.text, "tests/no such file: "));
+    assert_int_equal(ds4_aio_open(&aio, "tests", NULL, &err), DS4_E_IO);
     assert_null(aio);
     ds4_aio_close(NULL);
 }

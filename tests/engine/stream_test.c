@@ -11,7 +11,7 @@
 
 enum { N_TOKENS = 160, N_CTX = 512, N_EXPERTS = 24, N_LAYERS = 4, N_USED = 2 };
 
-static char     model_path[64];
+static char     model_path[256];
 static int32_t  text[3][N_TOKENS];
 static float   *expected[3];        /* [N_TOKENS][TINY_VOCAB] with resident experts */
 static uint64_t all_bytes;          /* of a cache that holds every expert */
@@ -56,7 +56,7 @@ static int prepare(void **state)
     ds4_rng rng;
 
     (void)state;
-    snprintf(model_path, sizeof model_path, "/tmp/ds4_stream_test_%ld.gguf", (long)getpid());
+    test_temp_path(model_path, "stream.gguf");
     write_file();
     ds4_rng_seed(&rng, 12);
     ds4_engine *e = open_engine(DS4_EXPERTS_RESIDENT, 0, N_TOKENS);
