@@ -88,6 +88,17 @@ void ds4_block_share(ds4_kv_block *b)
     b->refs++;
 }
 
+void ds4_block_enter(ds4_block_pool *p, ds4_kv_block *b)
+{
+    if (b->n_sessions++ == 0) p->n_live++;
+}
+
+void ds4_block_leave(ds4_block_pool *p, ds4_kv_block *b)
+{
+    assert(b->n_sessions > 0);
+    if (--b->n_sessions == 0) p->n_live--;
+}
+
 void ds4_block_drop(ds4_block_pool *p, ds4_kv_block *b)
 {
     assert(b->refs > 0);

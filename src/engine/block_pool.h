@@ -13,6 +13,7 @@
 typedef struct ds4_kv_block {
     ds4_block            at;
     uint32_t             refs;
+    uint32_t             n_sessions;    /* of the holders */
     struct ds4_kv_block *next;      /* while free */
 } ds4_kv_block;
 
@@ -23,6 +24,7 @@ typedef struct ds4_block_pool {
     struct slab       *slabs;
     ds4_kv_block      *free;
     uint32_t           n_total, n_in_use, n_promised;
+    uint32_t           n_live;              /* in use by at least one session */
 } ds4_block_pool;
 
 void ds4_block_pool_init(ds4_block_pool *p, const ds4_backend *backend, ds4_dev *dev,
@@ -37,5 +39,9 @@ void                      ds4_block_pool_unpromise(ds4_block_pool *p, uint32_t n
 ds4_kv_block *ds4_block_take(ds4_block_pool *p);                /* one of the promised; refs 1 */
 void          ds4_block_share(ds4_kv_block *b);                 /* one more holder */
 void          ds4_block_drop(ds4_block_pool *p, ds4_kv_block *b);   /* one holder less */
+
+/* The holder is a session, from now on or until now: only for counting. */
+void ds4_block_enter(ds4_block_pool *p, ds4_kv_block *b);
+void ds4_block_leave(ds4_block_pool *p, ds4_kv_block *b);
 
 #endif

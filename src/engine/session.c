@@ -39,13 +39,24 @@ ds4_status ds4_session_create(ds4_engine *e, uint32_t n_ctx, ds4_session **out, 
     return DS4_OK;
 }
 
+static void drop_blocks(ds4_session *s)
+{
+    ds4_block_pool *pool = &s->engine->blocks;
+
+    for (uint32_t i = 0; i < s->n_blocks; i++) {
+        ds4_block_leave(pool, s->block[i]);
+        ds4_block_drop(pool, s->block[i]);
+    }
+    s->n_blocks = 0;
+}
+
 void ds4_session_free(ds4_session *s)
 {
     if (!s) return;
     const ds4_model *m = &s->engine->model;
     const uint32_t   n_more = ds4_kv_blocks(s->n_ctx) - s->n_blocks;
 
-    for (uint32_t i = 0; i < s->n_blocks; i++) ds4_block_drop(&s->engine->blocks, s->block[i]);
+    drop_blocks(s);
     ds4_block_pool_unpromise(&s->engine->blocks, n_more);
     m->backend->free(m->dev, s->tail);
     free(s->at);
@@ -62,8 +73,7 @@ void ds4_session_clear(ds4_session *s)
     const uint32_t   n = s->n_blocks;
     ds4_block_pool  *pool = &s->engine->blocks;
 
-    for (uint32_t i = 0; i < n; i++) ds4_block_drop(pool, s->block[i]);
-    s->n_blocks = 0;
+    drop_blocks(s);
     s->pos = 0;
     s->is_broken = false;
     /* A snapshot may still hold them; then the promise needs others. Should that fail, the
@@ -80,6 +90,7 @@ void ds4_session_grow(ds4_session *s, uint32_t n_tokens)
 
     for (; s->n_blocks < n; s->n_blocks++) {
         s->block[s->n_blocks] = ds4_block_take(&s->engine->blocks);
+        ds4_block_enter(&s->engine->blocks, s->block[s->n_blocks]);
         s->at[s->n_blocks] = s->block[s->n_blocks]->at;
     }
 }

@@ -83,6 +83,7 @@ ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *e
     ds4_session_clear(s);
     for (uint32_t i = 0; i < p->n_blocks; i++) {
         ds4_block_share(p->block[i]);
+        ds4_block_enter(&s->engine->blocks, p->block[i]);
         s->block[i] = p->block[i];
         s->at[i] = p->block[i]->at;
     }
@@ -112,6 +113,17 @@ ds4_state_form ds4_engine_state_form(const ds4_engine *e)
 uint64_t ds4_engine_tail_bytes(const ds4_engine *e, uint32_t pos)
 {
     return ds4_kv_tail_bytes(&e->model.kv, pos);
+}
+
+uint64_t ds4_engine_kept_bytes(const ds4_engine *e)
+{
+    const ds4_block_pool *pool = &e->blocks;
+    return (pool->n_in_use - pool->n_live) * (pool->cold_bytes + pool->warm_bytes);
+}
+
+uint64_t ds4_snapshot_bytes(const ds4_snapshot *p)
+{
+    return p->tail_bytes + (p->pos + 1ull) * sizeof *p->tokens;
 }
 
 uint32_t ds4_snapshot_n_blocks(const ds4_snapshot *p)
