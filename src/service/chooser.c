@@ -9,16 +9,16 @@
 
 struct ds4_chooser {
     ds4_chooser_options opt;
-    bool       thinking;
-    uint32_t   n_thinking;      /* tokens of reasoning so far */
-    ds4_tokens opening;         /* of the answer */
-    ds4_tokens forced;          /* [i_forced ..) come next */
-    uint32_t   i_forced;
-    bool       answered;        /* the opening is under way or there was none */
-    bool       recorded;
-    ds4_event  record;
-    ds4_tokens script;          /* prescribed tokens; see ds4_chooser_prescribe() */
-    uint32_t   i_script;
+    bool                thinking;
+    uint32_t            n_thinking; /* tokens of reasoning so far */
+    ds4_tokens          opening;    /* of the answer */
+    ds4_tokens          forced;     /* [i_forced ..) come next */
+    uint32_t            i_forced;
+    bool                answered; /* the opening is under way or there was none */
+    bool                recorded;
+    ds4_event           record;
+    ds4_tokens          script; /* prescribed tokens; see ds4_chooser_prescribe() */
+    uint32_t            i_script;
 };
 
 static ds4_status encode_trusted(const ds4_vocab *v, const char *text, size_t n_bytes,
@@ -34,8 +34,8 @@ ds4_status ds4_chooser_create(const ds4_chooser_options *opt, ds4_chooser **out,
     if (!c) return ds4_fail(err, DS4_E_NOMEM, "no memory for choosing tokens");
     c->opt = *opt;
     c->thinking = opt->thinking;
-    const ds4_status st = encode_trusted(opt->vocab, opt->opening.data, opt->opening.n_bytes,
-                                         &c->opening, err);
+    const ds4_status st =
+        encode_trusted(opt->vocab, opt->opening.data, opt->opening.n_bytes, &c->opening, err);
     if (st != DS4_OK) {
         ds4_chooser_free(c);
         return st;
@@ -83,7 +83,7 @@ void ds4_chooser_prescribe(ds4_chooser *c, const int32_t *ids, uint32_t n_ids)
 #endif
 }
 
-/* ---- likelihoods -------------------------------------------------------------------------- */
+/* ---- likelihoods ---------------------------------------------------------------------------- */
 
 /* Put a candidate into the list of the most likely, ties by lower id. */
 static void rank(ds4_event *r, uint32_t most, int32_t id, float logit)
@@ -100,8 +100,8 @@ static void rank(ds4_event *r, uint32_t most, int32_t id, float logit)
 /* The logarithm of the softmax at temperature 1, whatever the sampling. */
 static void record(ds4_chooser *c, const float *logits, int32_t id)
 {
-    const uint32_t n = ds4_vocab_size(c->opt.vocab) < c->opt.n_vocab
-                           ? ds4_vocab_size(c->opt.vocab) : c->opt.n_vocab;
+    const uint32_t n = ds4_vocab_size(c->opt.vocab) < c->opt.n_vocab ? ds4_vocab_size(c->opt.vocab)
+                                                                     : c->opt.n_vocab;
     ds4_event     *r = &c->record;
     float          top = -INFINITY;
     double         sum = 0;
@@ -118,7 +118,7 @@ static void record(ds4_chooser *c, const float *logits, int32_t id)
     c->recorded = true;
 }
 
-/* ---- choosing ------------------------------------------------------------------------------ */
+/* ---- choosing ------------------------------------------------------------------------------- */
 
 static int32_t next_forced(ds4_chooser *c)
 {

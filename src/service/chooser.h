@@ -1,6 +1,7 @@
 /* chooser.h - which token comes next, when it is not the model's choice alone.
  *
- * Between a reply and its sampler: tokens that are forced, a limit on reasoning, and the likelihoods that a request asked for. */
+ * Between a reply and its sampler: tokens that are forced, a limit on reasoning, and the
+ * likelihoods that a request asked for. */
 #ifndef DS4_SERVICE_CHOOSER_H
 #define DS4_SERVICE_CHOOSER_H
 

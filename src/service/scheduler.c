@@ -21,7 +21,7 @@ void ds4_scheduler_note(const ds4_scheduler *s, const char *subject, const char 
     s->opt.note(s->opt.note_ctx, subject, text);
 }
 
-/* ---- the worker -------------------------------------------------------------------------------- */
+/* ---- the worker ----------------------------------------------------------------------------- */
 
 static uint32_t n_running_of(const ds4_scheduler *s, const char *client)
 {
@@ -58,21 +58,34 @@ static ds4_job *next_job(ds4_scheduler *s)
     return job;
 }
 
+/* For the statistics; called by the worker with the lock held. */
+static void describe_slots(ds4_scheduler *s)
+{
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) {
+        const ds4_slot *slot = &s->slot[i];
+        ds4_slot_stats *out = &s->stats.slot[i];
+        out->reading = slot->state == DS4_SLOT_PREFILL;
+        out->answering = slot->state == DS4_SLOT_DECODE;
+        out->n_tokens = ds4_session_pos(slot->session);
+        if (!slot->job) continue;
+        out->n_prompt = slot->job->stats.n_prompt;
+        out->n_cached = slot->job->stats.n_cached;
+        out->n_generated = ds4_reply_get(slot->job->reply)->n_tokens;
+    }
+}
+
 static void *work(void *arg)
 {
     ds4_scheduler *s = arg;
 
     for (;;) {
         pthread_mutex_lock(&s->lock);
+        describe_slots(s);
         while (!s->stop && s->n_running == 0 && s->n_waiting == 0) {
             pthread_cond_wait(&s->wake, &s->lock);
         }
         const bool stop = s->stop && s->n_running == 0;
         ds4_job   *job = s->stop ? NULL : next_job(s);
-        for (uint32_t i = 0; i < s->opt.n_slots; i++) {
-            s->stats.slot[i].busy = s->slot[i].state != DS4_SLOT_IDLE;
-            s->stats.slot[i].n_tokens = ds4_session_pos(s->slot[i].session);
-        }
         pthread_mutex_unlock(&s->lock);
         if (stop) return NULL;
         if (job) {
@@ -108,7 +121,7 @@ void ds4_job_over(ds4_scheduler *s, ds4_slot *slot, ds4_job *job)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* ---- jobs --------------------------------------------------------------------------------------- */
+/* ---- jobs ----------------------------------------------------------------------------------- */
 
 static void free_job(ds4_job *job)
 {
@@ -134,12 +147,21 @@ static ds4_status make_job(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job *
     ds4_status st = ds4_chooser_create(&choose, &job->chooser, err);
     if (st == DS4_OK) {
         const ds4_reply_options how = {
-            .vocab = s->vocab, .n_vocab = s->n_vocab, .sampling = spec->sampling,
-            .rng = &job->rng, .max_tokens = spec->max_tokens, .thinking = choose.thinking,
-            .plain = spec->plain, .stops = spec->stops, .n_stops = spec->n_stops,
-            .tools = spec->tools, .n_tools = spec->n_tools,
-            .piece = ds4_slot_piece, .piece_ctx = job,
-            .choose = ds4_chooser_choose, .choose_ctx = job->chooser,
+            .vocab = s->vocab,
+            .n_vocab = s->n_vocab,
+            .sampling = spec->sampling,
+            .rng = &job->rng,
+            .max_tokens = spec->max_tokens,
+            .thinking = choose.thinking,
+            .plain = spec->plain,
+            .stops = spec->stops,
+            .n_stops = spec->n_stops,
+            .tools = spec->tools,
+            .n_tools = spec->n_tools,
+            .piece = ds4_slot_piece,
+            .piece_ctx = job,
+            .choose = ds4_chooser_choose,
+            .choose_ctx = job->chooser,
         };
         st = ds4_reply_create(&how, &job->reply, err);
         ds4_chooser_prescribe(job->chooser, spec->script, spec->n_script);
@@ -160,14 +182,17 @@ ds4_status ds4_scheduler_submit(ds4_scheduler *s, const ds4_job_spec *spec, ds4_
 
     if (spec->tokens->n == 0) return ds4_fail(err, DS4_E_ARG, "the prompt is empty");
     if (spec->tokens->n >= s->opt.n_ctx) {
-        return ds4_fail(err, DS4_E_LIMIT, "the prompt has %u tokens, and the context of %u tokens "
-                        "must also hold the answer", spec->tokens->n, s->opt.n_ctx);
+        return ds4_fail(err, DS4_E_LIMIT,
+                        "the prompt has %u tokens, and the context of %u tokens "
+                        "must also hold the answer",
+                        spec->tokens->n, s->opt.n_ctx);
     }
     DS4_TRY(make_job(s, spec, &job, err));
     pthread_mutex_lock(&s->lock);
     if (s->drain || s->stop) {
         st = ds4_fail(err, DS4_E_CANCELLED, "the program is shutting down");
-    } else if (s->n_waiting >= s->opt.max_waiting && s->n_running + s->n_waiting >= s->opt.n_slots) {
+    } else if (s->n_waiting >= s->opt.max_waiting &&
+               s->n_running + s->n_waiting >= s->opt.n_slots) {
         s->stats.n_refused++;
         st = ds4_fail(err, DS4_E_LIMIT, "%u requests are waiting already", s->n_waiting);
     } else {
@@ -234,7 +259,7 @@ const ds4_err *ds4_job_error(const ds4_job *job)
     return &job->err;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static ds4_status make_slots(ds4_scheduler *s, ds4_err *err)
 {
@@ -268,8 +293,7 @@ static ds4_status start(ds4_scheduler *s, ds4_err *err)
     return DS4_OK;
 }
 
-ds4_status ds4_scheduler_create(const ds4_scheduler_options *opt, ds4_scheduler **out,
-                                ds4_err *err)
+ds4_status ds4_scheduler_create(const ds4_scheduler_options *opt, ds4_scheduler **out, ds4_err *err)
 {
     const uint32_t batch = ds4_engine_max_batch(opt->engine);
 
@@ -283,7 +307,8 @@ ds4_status ds4_scheduler_create(const ds4_scheduler_options *opt, ds4_scheduler 
     if (s->opt.step_ms == 0) s->opt.step_ms = 150;
     s->vocab = ds4_engine_vocab(opt->engine);
     s->n_vocab = ds4_engine_info(opt->engine)->n_vocab;
-    s->stats = (ds4_scheduler_stats){ .n_slots = opt->n_slots, .n_ctx = opt->n_ctx,
+    s->stats = (ds4_scheduler_stats){ .n_slots = opt->n_slots,
+                                      .n_ctx = opt->n_ctx,
                                       .max_waiting = opt->max_waiting };
     const ds4_status st = start(s, err);
     if (st != DS4_OK) {
@@ -341,11 +366,26 @@ bool ds4_scheduler_idle(ds4_scheduler *s, uint32_t wait_ms)
     return idle;
 }
 
+static double speed_of(const ds4_speed *speed)
+{
+    const uint64_t now = ds4_now_ns() / 1000000000u;
+    uint64_t       n = 0, oldest = now;
+
+    for (uint32_t i = 0; i < DS4_SPEED_SECONDS; i++) {
+        if (speed->n[i] == 0 || now - speed->second[i] >= DS4_SPEED_SECONDS) continue;
+        n += speed->n[i];
+        if (speed->second[i] < oldest) oldest = speed->second[i];
+    }
+    return (double)n / (double)(now - oldest + 1);
+}
+
 void ds4_scheduler_stats_get(ds4_scheduler *s, ds4_scheduler_stats *out)
 {
     pthread_mutex_lock(&s->lock);
     *out = s->stats;
     out->n_running = s->n_running;
     out->n_waiting = s->n_waiting;
+    out->prefill_speed = speed_of(&s->prefill_speed);
+    out->decode_speed = speed_of(&s->decode_speed);
     pthread_mutex_unlock(&s->lock);
 }

@@ -90,8 +90,9 @@ bool ds4_scheduler_idle(ds4_scheduler *s, uint32_t wait_ms);
 enum { DS4_MAX_SLOTS = 256 };
 
 typedef struct ds4_slot_stats {
-    bool     busy;
+    bool     reading, answering;        /* neither: idle */
     uint32_t n_tokens;          /* in its session */
+    uint32_t n_prompt, n_cached, n_generated;   /* of its job, or of the last one */
 } ds4_slot_stats;
 
 typedef struct ds4_scheduler_stats {
@@ -100,6 +101,7 @@ typedef struct ds4_scheduler_stats {
     uint64_t n_prompt_tokens, n_cached_tokens, n_prefilled_tokens, n_generated_tokens;
     uint64_t prefill_ns, decode_ns;             /* time of steps, shared by their tokens */
     uint64_t n_steps;
+    double   prefill_speed, decode_speed;       /* tokens per second, lately; 0: nothing ran */
     ds4_slot_stats slot[DS4_MAX_SLOTS];         /* [n_slots] */
 } ds4_scheduler_stats;
 

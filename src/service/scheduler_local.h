@@ -47,6 +47,14 @@ typedef struct ds4_slot {
     uint64_t       used;        /* counts jobs; 0: never */
 } ds4_slot;
 
+/* Tokens over the last seconds, in a ring of whole seconds. */
+enum { DS4_SPEED_SECONDS = 5 };
+
+typedef struct ds4_speed {
+    uint64_t n[DS4_SPEED_SECONDS];
+    uint64_t second[DS4_SPEED_SECONDS];         /* of the clock, that n was counted in */
+} ds4_speed;
+
 struct ds4_scheduler {
     ds4_scheduler_options opt;
     const ds4_vocab      *vocab;
@@ -66,6 +74,7 @@ struct ds4_scheduler {
     ds4_job              *line;         /* oldest first */
     uint32_t              n_waiting, n_running;
     bool                  stop, drain;
+    ds4_speed             prefill_speed, decode_speed;
     ds4_scheduler_stats   stats;
 };
 

@@ -9,11 +9,11 @@
 #include <string.h>
 
 typedef struct resume {
-    ds4_slot           *slot;           /* NULL: none fits */
-    const ds4_snapshot *place;          /* NULL: the session as it is */
-    ds4_slot           *owner;          /* of the place */
+    ds4_slot           *slot;  /* NULL: none fits */
+    const ds4_snapshot *place; /* NULL: the session as it is */
+    ds4_slot           *owner; /* of the place */
     uint32_t            n_kept;
-    size_t              n_bytes;        /* of the text that they cover */
+    size_t              n_bytes; /* of the text that they cover */
 } resume;
 
 /* An idle session that is a beginning of the text, with something left to evaluate or
@@ -26,7 +26,8 @@ static void look_at_session(const ds4_scheduler *s, const ds4_job_spec *spec, ds
 
     if (slot->state != DS4_SLOT_IDLE || pos <= best->n_kept) return;
     if (ds4_segments_match(s->vocab, spec->text, ds4_session_tokens(slot->session), pos,
-                           &n_bytes) != pos) return;
+                           &n_bytes) != pos)
+        return;
     const bool whole = n_bytes == ds4_segments_text(spec->text).n_bytes;
     if (whole && slot->logits_pos != pos) return;
     *best = (resume){ .slot = slot, .n_kept = pos, .n_bytes = n_bytes };
@@ -40,8 +41,9 @@ static void look_at_places(const ds4_scheduler *s, const ds4_job_spec *spec, ds4
         ds4_rewind_find(&slot->rewind, s->vocab, spec->text, s->opt.n_ctx, &n_bytes);
 
     if (!place || ds4_snapshot_pos(place) <= best->n_kept) return;
-    *best = (resume){ .place = place, .owner = slot, .n_kept = ds4_snapshot_pos(place),
-                      .n_bytes = n_bytes };
+    *best = (resume){
+        .place = place, .owner = slot, .n_kept = ds4_snapshot_pos(place), .n_bytes = n_bytes
+    };
 }
 
 /* The idle slot whose loss costs least: an unused one, else the one unused for longest. */
@@ -62,7 +64,8 @@ static ds4_slot *cheapest(ds4_scheduler *s)
 static ds4_slot *target_of(ds4_scheduler *s, const resume *r)
 {
     if (r->owner && r->owner->state == DS4_SLOT_IDLE &&
-        r->n_kept >= ds4_session_pos(r->owner->session) / 2) return r->owner;
+        r->n_kept >= ds4_session_pos(r->owner->session) / 2)
+        return r->owner;
     return cheapest(s);
 }
 
@@ -102,11 +105,10 @@ static void explain(ds4_scheduler *s, const ds4_job_spec *spec, uint32_t n_kept)
         held = ds4_session_pos(session);
         i_slot = i;
     }
-    if (best < n_kept + 64 || best == held) return;     /* nothing worth a line was lost */
-    ds4_scheduler_note(s, "cache",
-                       "miss slot=%u held=%u common=%u kept=%u differs_at_byte=%llu turn=%u",
-                       i_slot, held, best, n_kept, (unsigned long long)best_bytes,
-                       turn_at(spec->text, best_bytes));
+    if (best < n_kept + 64 || best == held) return; /* nothing worth a line was lost */
+    ds4_scheduler_note(
+        s, "cache", "miss slot=%u held=%u common=%u kept=%u differs_at_byte=%llu turn=%u", i_slot,
+        held, best, n_kept, (unsigned long long)best_bytes, turn_at(spec->text, best_bytes));
 }
 
 /* ---- bringing a session there --------------------------------------------------------------- */
@@ -135,15 +137,14 @@ static ds4_status go_there(ds4_scheduler *s, ds4_slot *slot, const resume *r, ds
         ds4_session_clear(slot->session);
         ds4_rewind_clear(&slot->rewind);
     } else {
-        ds4_rewind_keep(&slot->rewind, slot->session);  /* the end of the turn before */
+        ds4_rewind_keep(&slot->rewind, slot->session); /* the end of the turn before */
         return DS4_OK;
     }
     slot->logits_pos = 0;
     return DS4_OK;
 }
 
-ds4_status ds4_slot_resume(ds4_scheduler *s, const ds4_job_spec *spec, ds4_slot **out,
-                           ds4_err *err)
+ds4_status ds4_slot_resume(ds4_scheduler *s, const ds4_job_spec *spec, ds4_slot **out, ds4_err *err)
 {
     resume best = { .slot = NULL };
 
@@ -153,12 +154,14 @@ ds4_status ds4_slot_resume(ds4_scheduler *s, const ds4_job_spec *spec, ds4_slot 
 
     ds4_slot *slot = best.slot ? best.slot : target_of(s, &best);
     *out = slot;
-    const int32_t *held = best.place ? ds4_snapshot_tokens(best.place)
-                                     : ds4_session_tokens(slot->session);
+    const int32_t *held =
+        best.place ? ds4_snapshot_tokens(best.place) : ds4_session_tokens(slot->session);
     DS4_TRY(encode_rest(s, spec, held, &best, &slot->rest, err));
     if (best.n_kept + slot->rest.n >= s->opt.n_ctx) {
-        return ds4_fail(err, DS4_E_LIMIT, "the prompt has %u tokens, and the context of %u tokens "
-                        "must also hold the answer", best.n_kept + slot->rest.n, s->opt.n_ctx);
+        return ds4_fail(err, DS4_E_LIMIT,
+                        "the prompt has %u tokens, and the context of %u tokens "
+                        "must also hold the answer",
+                        best.n_kept + slot->rest.n, s->opt.n_ctx);
     }
     return go_there(s, slot, &best, err);
 }

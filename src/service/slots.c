@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_PLACE_TOKENS = 128 };      /* least that is worth a place at the end of the system text */
+enum { FIRST_PLACE_TOKENS = 128 }; /* least that is worth a place at the end of the system text */
 
 void ds4_slot_clear(ds4_slot *slot)
 {
@@ -26,7 +26,9 @@ static void put(const ds4_job *job, ds4_event event)
 
 void ds4_slot_piece(void *ctx, const ds4_piece *piece)
 {
-    put(ctx, (ds4_event){ .kind = DS4_EVENT_PIECE, .piece = piece->kind, .i_call = piece->i_call,
+    put(ctx, (ds4_event){ .kind = DS4_EVENT_PIECE,
+                          .piece = piece->kind,
+                          .i_call = piece->i_call,
                           .text = piece->text });
 }
 
@@ -37,7 +39,7 @@ static void fail_job(ds4_scheduler *s, ds4_slot *slot, ds4_job *job, const ds4_e
     ds4_job_over(s, slot, job);
 }
 
-/* ---- answering ------------------------------------------------------------------------------- */
+/* ---- answering ------------------------------------------------------------------------------ */
 
 /* End a reply from outside and let its job go. */
 static void end_reply(ds4_scheduler *s, ds4_slot *slot, ds4_finish why)
@@ -104,7 +106,8 @@ static void sample(ds4_scheduler *s, ds4_slot *slot)
     }
     if (ds4_chooser_recorded(job->chooser, &recorded) &&
         ds4_reply_get(job->reply)->state == DS4_DSML_CONTENT &&
-        !ds4_vocab_is_special(s->vocab, recorded.token.id)) put(job, recorded);
+        !ds4_vocab_is_special(s->vocab, recorded.token.id))
+        put(job, recorded);
     if (slot->token < 0) {
         ds4_job_over(s, slot, job);
     } else if (loops(s, slot, slot->token)) {
@@ -114,7 +117,7 @@ static void sample(ds4_scheduler *s, ds4_slot *slot)
     }
 }
 
-/* ---- beginning ------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------ */
 
 /* Where reading pauses to keep a place that other prompts may share: the end of what
  * precedes the first turn, else the token before the last. */
@@ -161,12 +164,13 @@ void ds4_slot_begin(ds4_scheduler *s, ds4_job *job)
     slot->used = ++s->n_taken;
     job->stats.n_cached = ds4_session_pos(slot->session);
     job->stats.n_prompt = job->stats.n_cached + slot->rest.n;
-    put(job, (ds4_event){ .kind = DS4_EVENT_STARTED, .n_prompt = job->stats.n_prompt,
+    put(job, (ds4_event){ .kind = DS4_EVENT_STARTED,
+                          .n_prompt = job->stats.n_prompt,
                           .n_cached = job->stats.n_cached });
     begin_reading(s, slot);
 }
 
-/* ---- the step ---------------------------------------------------------------------------------- */
+/* ---- the step ------------------------------------------------------------------------------- */
 
 /* Prompt tokens that one step may read. Beside answers that are being given it is as many
  * as take about step_ms. */
@@ -207,8 +211,8 @@ static uint32_t collect(ds4_scheduler *s)
         ds4_slot *slot = &s->slot[i];
         if (slot->state == DS4_SLOT_PREFILL) n_reading++;
         if (slot->state != DS4_SLOT_DECODE) continue;
-        add_work(s, &n, slot, (ds4_work){ .tokens = &slot->token, .n_tokens = 1,
-                                          .logits = slot->logits });
+        add_work(s, &n, slot,
+                 (ds4_work){ .tokens = &slot->token, .n_tokens = 1, .logits = slot->logits });
     }
     uint32_t room = reading_room(s, n);
     s->turn = (s->turn + 1) % s->opt.n_slots;
@@ -218,9 +222,10 @@ static uint32_t collect(ds4_scheduler *s)
         const uint32_t share = room / n_reading ? room / n_reading : 1;
         const uint32_t take = chunk_of(slot, share);
         const bool     last = slot->n_read + take == slot->rest.n;
-        add_work(s, &n, slot, (ds4_work){ .tokens = slot->rest.ids + slot->n_read,
-                                          .n_tokens = take,
-                                          .logits = last ? slot->logits : NULL });
+        add_work(s, &n, slot,
+                 (ds4_work){ .tokens = slot->rest.ids + slot->n_read,
+                             .n_tokens = take,
+                             .logits = last ? slot->logits : NULL });
         room -= take;
         n_reading--;
     }
@@ -243,7 +248,8 @@ static void advance(ds4_scheduler *s, ds4_slot *slot, const ds4_work *work)
             ds4_rewind_keep(&slot->rewind, slot->session);
             slot->cut = slot->rest.n - 1;
         }
-        put(job, (ds4_event){ .kind = DS4_EVENT_PROGRESS, .n_prompt = job->stats.n_prompt,
+        put(job, (ds4_event){ .kind = DS4_EVENT_PROGRESS,
+                              .n_prompt = job->stats.n_prompt,
                               .n_done = job->stats.n_cached + slot->n_read });
         if (job->cancelled) end_reply(s, slot, DS4_FINISH_CANCELLED);
         return;
@@ -285,6 +291,16 @@ static void one_by_one(ds4_scheduler *s, uint32_t n)
     }
 }
 
+static void count_speed(ds4_speed *speed, uint64_t now_ns, uint32_t n)
+{
+    const uint64_t second = now_ns / 1000000000u;
+    const uint32_t i = (uint32_t)(second % DS4_SPEED_SECONDS);
+
+    if (speed->second[i] != second) speed->n[i] = 0;
+    speed->second[i] = second;
+    speed->n[i] += n;
+}
+
 static void account(ds4_scheduler *s, uint32_t n, uint64_t took_ns)
 {
     uint32_t n_reading = 0, n_decoding = 0;
@@ -301,6 +317,8 @@ static void account(ds4_scheduler *s, uint32_t n, uint64_t took_ns)
     s->stats.n_prefilled_tokens += n_reading;
     s->stats.prefill_ns += (uint64_t)(each * n_reading);
     s->stats.decode_ns += (uint64_t)(each * n_decoding);
+    count_speed(&s->prefill_speed, ds4_now_ns(), n_reading);
+    count_speed(&s->decode_speed, ds4_now_ns(), n_decoding);
     pthread_mutex_unlock(&s->lock);
 }
 

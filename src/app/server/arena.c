@@ -1,0 +1,66 @@
+/* arena.c - see arena.h. */
+#include "app/server/arena.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ds4_arena_block {
+    ds4_arena_block *next;
+    size_t           used, capacity;
+    _Alignas(16) char data[];
+};
+
+enum { BLOCK_BYTES = 8 << 10 };
+
+void *ds4_arena_alloc(ds4_arena *a, size_t n, size_t each)
+{
+    if (each && n > (SIZE_MAX / 2) / each) {
+        a->failed = true;
+        return NULL;
+    }
+    const size_t     bytes = (n * each + 15) / 16 * 16;
+    ds4_arena_block *b = a->blocks;
+
+    if (!b || bytes > b->capacity - b->used) {
+        const size_t capacity = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+        b = malloc(sizeof *b + capacity);
+        if (!b) {
+            a->failed = true;
+            return NULL;
+        }
+        *b = (ds4_arena_block){ .next = a->blocks, .capacity = capacity };
+        a->blocks = b;
+    }
+    void *p = b->data + b->used;
+    b->used += bytes;
+    memset(p, 0, bytes);
+    return p;
+}
+
+ds4_slice ds4_arena_copy(ds4_arena *a, ds4_slice s)
+{
+    char *p = ds4_arena_alloc(a, s.n_bytes + 1, 1);
+
+    if (!p) return (ds4_slice){ "", 0 };
+    if (s.n_bytes) memcpy(p, s.data, s.n_bytes);
+    return (ds4_slice){ p, s.n_bytes };
+}
+
+ds4_slice ds4_arena_take(ds4_arena *a, ds4_str *s)
+{
+    a->failed |= s->failed;
+    const ds4_slice copy = ds4_arena_copy(a, (ds4_slice){ ds4_str_text(s), s->n_bytes });
+    ds4_str_clear(s);
+    return copy;
+}
+
+void ds4_arena_clear(ds4_arena *a)
+{
+    while (a->blocks) {
+        ds4_arena_block *next = a->blocks->next;
+        free(a->blocks);
+        a->blocks = next;
+    }
+    a->failed = false;
+}

@@ -1,0 +1,300 @@
+/* chat_request.c - requests to /v1/chat/completions and /v1/completions. */
+#include "app/server/request.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_CHOICES = 16, MAX_TOP_LOGPROBS = 20 };
+
+static const char *const text_types[] = { "text", "input_text", "output_text", "refusal", NULL };
+
+/* ---- messages ------------------------------------------------------------------------------- */
+
+static ds4_status read_call(ds4_request *rq, ds4_slice json, const char *where, ds4_call *out,
+                            ds4_err *err)
+{
+    ds4_fields call, function;
+    ds4_slice  value;
+    bool       given;
+
+    DS4_TRY(ds4_fields_open(&call, &rq->arena, json, where, err));
+    DS4_TRY(ds4_fields_text(&call, "id", &out->id, &rq->refusal, err));
+    DS4_TRY(ds4_fields_object(&call, "function", &function, &given, &rq->refusal, err));
+    if (!given) function = call;
+    DS4_TRY(ds4_fields_text(&function, "name", &out->name, &rq->refusal, err));
+    if (out->name.n_bytes == 0) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, function.where, "name", "is missing");
+    }
+    out->arguments = DS4_SLICE("{}");
+    if (!ds4_fields_get(&function, "arguments", &value)) return DS4_OK;
+    if (ds4_pyjson_kind(value) != DS4_JSON_STRING) {
+        out->arguments = value;
+        return DS4_OK;
+    }
+    DS4_TRY(ds4_fields_text(&function, "arguments", &out->arguments, &rq->refusal, err));
+    if (out->arguments.n_bytes == 0) out->arguments = DS4_SLICE("{}");
+    return DS4_OK;
+}
+
+static ds4_status read_calls(ds4_request *rq, const ds4_fields *f, ds4_message *m, ds4_err *err)
+{
+    ds4_slice       list, one;
+    ds4_pyjson_iter it;
+    uint32_t        n = 0;
+    char            where[96];
+
+    if (!ds4_fields_get(f, "tool_calls", &list)) return DS4_OK;
+    if (ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, "tool_calls",
+                          "must be a list");
+    }
+    DS4_TRY(ds4_pyjson_open(&it, list, err));
+    ds4_pyjson_iter count = it;
+    while (ds4_pyjson_next(&count, NULL, &one)) n++;
+    ds4_call *calls = ds4_arena_alloc(&rq->arena, n + 1, sizeof *calls);
+    if (!calls) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    m->calls = calls;
+    while (m->n_calls < n && ds4_pyjson_next(&it, NULL, &one)) {
+        snprintf(where, sizeof where, "%.60stool_calls[%u].", f->where, m->n_calls);
+        DS4_TRY(read_call(rq, one, where, &calls[m->n_calls++], err));
+    }
+    return DS4_OK;
+}
+
+static ds4_status read_message(ds4_request *rq, ds4_slice json, const char *where, ds4_err *err)
+{
+    ds4_fields f;
+    ds4_slice  role = { 0 }, content;
+    ds4_role   kind = DS4_ROLE_USER;
+    char       at[80];
+
+    if (ds4_pyjson_kind(json) != DS4_JSON_OBJECT) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "", "must be an object");
+    }
+    DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
+    DS4_TRY(ds4_fields_text(&f, "role", &role, &rq->refusal, err));
+    if (ds4_slice_is(role, "function")) role = DS4_SLICE("tool");
+    if (!ds4_role_from_name(role, &kind)) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "role",
+                          "must be system, developer, user, assistant or tool");
+    }
+    ds4_message *m = ds4_request_message(rq, kind);
+    if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    snprintf(at, sizeof at, "%.60scontent", where);
+    if (ds4_fields_get(&f, "content", &content)) {
+        DS4_TRY(ds4_read_text(rq, content, at, text_types, "\n\n", &m->content, err));
+    }
+    DS4_TRY(ds4_fields_text(&f, "tool_call_id", &m->call_id, &rq->refusal, err));
+    if (kind != DS4_ROLE_ASSISTANT) return DS4_OK;
+    if (ds4_fields_get(&f, "reasoning", &content) && ds4_pyjson_kind(content) == DS4_JSON_STRING) {
+        DS4_TRY(ds4_fields_text(&f, "reasoning", &m->reasoning, &rq->refusal, err));
+    }
+    DS4_TRY(ds4_fields_text(&f, "reasoning_content", &m->reasoning, &rq->refusal, err));
+    rq->chat.prefix_last = false;
+    DS4_TRY(ds4_fields_bool(&f, "prefix", &rq->chat.prefix_last, &rq->refusal, err));
+    return read_calls(rq, &f, m, err);
+}
+
+static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_slice       list, one;
+    ds4_pyjson_iter it;
+    char            where[32];
+
+    if (!ds4_fields_get(f, "messages", &list)) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "is missing");
+    }
+    if (ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must be a list");
+    }
+    DS4_TRY(ds4_pyjson_open(&it, list, err));
+    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) {
+        snprintf(where, sizeof where, "messages[%u].", i);
+        DS4_TRY(read_message(rq, one, where, err));
+    }
+    if (rq->n_messages == 0) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must not be empty");
+    }
+    if (rq->chat.prefix_last && rq->messages[rq->n_messages - 1].role != DS4_ROLE_ASSISTANT) {
+        rq->chat.prefix_last = false;
+    }
+    return DS4_OK;
+}
+
+/* ---- tools ---------------------------------------------------------------------------------- */
+
+static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, ds4_err *err)
+{
+    ds4_fields f, function;
+    ds4_tool   tool = { 0 };
+    ds4_slice  type = DS4_SLICE("function"), description = { 0 }, parameters = { 0 };
+    bool       nested;
+    char       what[96];
+
+    DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
+    DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
+    if (!ds4_slice_is(type, "function")) {
+        snprintf(what, sizeof what, "is '%.40s', only function is supported", type.data);
+        return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, where, "type", what);
+    }
+    DS4_TRY(ds4_fields_object(&f, "function", &function, &nested, &rq->refusal, err));
+    if (!nested) function = f;
+    DS4_TRY(ds4_fields_text(&function, "name", &tool.name, &rq->refusal, err));
+    DS4_TRY(ds4_fields_text(&function, "description", &description, &rq->refusal, err));
+    if (tool.name.n_bytes == 0) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, function.where, "name", "is missing");
+    }
+    if (ds4_fields_get(&function, "parameters", &parameters) &&
+        ds4_pyjson_kind(parameters) != DS4_JSON_OBJECT) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, function.where, "parameters",
+                          "must be an object");
+    }
+    if (ds4_pyjson_kind(parameters) == DS4_JSON_NULL) parameters = (ds4_slice){ 0 };
+    return ds4_request_tool(rq, &tool, description, parameters, err);
+}
+
+static ds4_status read_tools(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_slice       list, one;
+    ds4_pyjson_iter it;
+    char            where[32];
+
+    if (!ds4_fields_get(f, "tools", &list)) return DS4_OK;
+    if (ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tools", "must be a list");
+    }
+    DS4_TRY(ds4_pyjson_open(&it, list, err));
+    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) {
+        snprintf(where, sizeof where, "tools[%u].", i);
+        DS4_TRY(read_tool(rq, one, where, err));
+    }
+    return DS4_OK;
+}
+
+static ds4_status read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_slice  value;
+    ds4_fields choice, function;
+    bool       given;
+
+    if (!ds4_fields_get(f, "tool_choice", &value)) return DS4_OK;
+    if (ds4_json_text_is(value, "auto")) return DS4_OK;
+    if (ds4_json_text_is(value, "none")) {
+        rq->tool_choice = DS4_TOOLS_NONE;
+    } else if (ds4_json_text_is(value, "required") || ds4_json_text_is(value, "any")) {
+        rq->tool_choice = DS4_TOOLS_REQUIRED;
+    } else if (ds4_pyjson_kind(value) == DS4_JSON_OBJECT) {
+        DS4_TRY(ds4_fields_object(f, "tool_choice", &choice, &given, &rq->refusal, err));
+        DS4_TRY(ds4_fields_object(&choice, "function", &function, &given, &rq->refusal, err));
+        if (!given) function = choice;
+        DS4_TRY(ds4_fields_text(&function, "name", &rq->tool_name, &rq->refusal, err));
+        rq->tool_choice = DS4_TOOLS_NAMED;
+    } else {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tool_choice",
+                          "must be auto, none, required or a function");
+    }
+    return DS4_OK;
+}
+
+/* ---- the request ---------------------------------------------------------------------------- */
+
+static ds4_status read_stream_options(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_fields options;
+    bool       given;
+
+    DS4_TRY(ds4_fields_object(f, "stream_options", &options, &given, &rq->refusal, err));
+    if (!given) return DS4_OK;
+    return ds4_fields_bool(&options, "include_usage", &rq->include_usage, &rq->refusal, err);
+}
+
+ds4_status ds4_read_chat(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    static const ds4_neutral refused[] = {
+        { "functions", NULL },       { "function_call", NULL },      { "audio", NULL },
+        { "logit_bias", "{}" },      { "web_search_options", NULL }, { "frequency_penalty", "0" },
+        { "presence_penalty", "0" }, { "repetition_penalty", "1" },  { NULL, NULL },
+    };
+    ds4_slice value;
+    bool      parallel = true;
+
+    /* Some clients send the other API's body here. */
+    if (!ds4_fields_get(f, "messages", &value) && ds4_fields_get(f, "input", &value)) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, "", "input",
+                          "belongs to /v1/responses; this endpoint takes 'messages'");
+    }
+    DS4_TRY(ds4_refuse_others(rq, f, refused, err));
+    DS4_TRY(read_message_list(rq, f, err));
+    DS4_TRY(read_tools(rq, f, err));
+    DS4_TRY(read_tool_choice(rq, f, err));
+    DS4_TRY(ds4_fields_bool(f, "parallel_tool_calls", &parallel, &rq->refusal, err));
+    rq->single_call = !parallel;
+    DS4_TRY(ds4_fields_u32(f, "max_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal, err));
+    DS4_TRY(ds4_fields_u32(f, "max_completion_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal,
+                           err));
+    DS4_TRY(ds4_fields_u32(f, "n", 1, MAX_CHOICES, &rq->n, &rq->refusal, err));
+    DS4_TRY(ds4_fields_u32(f, "thinking_budget", 0, INT32_MAX, &rq->thinking_budget, &rq->refusal,
+                           err));
+    DS4_TRY(ds4_fields_bool(f, "logprobs", &rq->logprobs, &rq->refusal, err));
+    DS4_TRY(ds4_fields_u32(f, "top_logprobs", 0, MAX_TOP_LOGPROBS, &rq->n_top, &rq->refusal, err));
+    DS4_TRY(ds4_read_stops(rq, f, "stop", err));
+    DS4_TRY(read_stream_options(rq, f, err));
+    if (ds4_fields_get(f, "response_format", &value)) {
+        DS4_TRY(ds4_read_format(rq, value, "response_format.", err));
+    }
+    return DS4_OK;
+}
+
+/* The number of alternatives; chat sends true and false here. */
+static ds4_status read_old_logprobs(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_slice value;
+
+    if (!ds4_fields_get(f, "logprobs", &value)) return DS4_OK;
+    rq->logprobs = ds4_pyjson_kind(value) != DS4_JSON_FALSE;
+    if (ds4_pyjson_kind(value) != DS4_JSON_NUMBER) return DS4_OK;
+    return ds4_fields_u32(f, "logprobs", 0, MAX_TOP_LOGPROBS, &rq->n_top, &rq->refusal, err);
+}
+
+ds4_status ds4_read_completions(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    static const ds4_neutral refused[] = {
+        { "best_of", "1" },          { "logit_bias", "{}" },        { "frequency_penalty", "0" },
+        { "presence_penalty", "0" }, { "repetition_penalty", "1" }, { NULL, NULL },
+    };
+    ds4_slice       value, first, second;
+    ds4_pyjson_iter it;
+
+    rq->raw = true;
+    rq->chat.thinking = false;
+    DS4_TRY(ds4_refuse_others(rq, f, refused, err));
+    if (!ds4_fields_get(f, "prompt", &value)) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "prompt", "is missing");
+    }
+    if (ds4_pyjson_kind(value) == DS4_JSON_ARRAY) {
+        DS4_TRY(ds4_pyjson_open(&it, value, err));
+        const bool one = ds4_pyjson_next(&it, NULL, &first) && !ds4_pyjson_next(&it, NULL, &second);
+        if (!one || ds4_pyjson_kind(first) != DS4_JSON_STRING) {
+            return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, "", "prompt",
+                              "must be one text; several prompts and token ids are not supported");
+        }
+        value = first;
+    }
+    if (ds4_pyjson_kind(value) != DS4_JSON_STRING) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "prompt", "must be a string");
+    }
+    DS4_TRY(ds4_read_text(rq, value, "prompt", text_types, "", &rq->prompt, err));
+    rq->has_suffix = ds4_fields_get(f, "suffix", &value);
+    DS4_TRY(ds4_fields_text(f, "suffix", &rq->suffix, &rq->refusal, err));
+    rq->has_suffix = rq->suffix.n_bytes > 0;
+    DS4_TRY(ds4_fields_bool(f, "echo", &rq->echo, &rq->refusal, err));
+    if (rq->echo && rq->has_suffix) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, "", "echo",
+                          "is not supported together with 'suffix'");
+    }
+    DS4_TRY(ds4_fields_u32(f, "max_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal, err));
+    DS4_TRY(ds4_fields_u32(f, "n", 1, MAX_CHOICES, &rq->n, &rq->refusal, err));
+    DS4_TRY(read_old_logprobs(rq, f, err));
+    DS4_TRY(ds4_read_stops(rq, f, "stop", err));
+    return read_stream_options(rq, f, err);
+}

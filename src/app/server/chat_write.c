@@ -1,0 +1,358 @@
+/* chat_write.c - answers of /v1/chat/completions and /v1/completions. */
+#include "app/server/answer.h"
+
+#include "text/utf8.h"
+
+#include <string.h>
+
+static void add_usage(const ds4_answer *a, ds4_str *out)
+{
+    const ds4_usage u = ds4_answer_usage(a);
+
+    ds4_str_addf(out,
+                 "{\"prompt_tokens\":%u,\"completion_tokens\":%u,\"total_tokens\":%u,"
+                 "\"prompt_tokens_details\":{\"cached_tokens\":%u},"
+                 "\"completion_tokens_details\":{\"reasoning_tokens\":%u},"
+                 "\"prompt_cache_hit_tokens\":%u,\"prompt_cache_miss_tokens\":%u}",
+                 u.n_prompt, u.n_generated, u.n_prompt + u.n_generated, u.n_cached, u.n_reasoning,
+                 u.n_cached, u.n_prompt - u.n_cached);
+}
+
+static void add_envelope(const ds4_answer *a, const char *object, ds4_str *out)
+{
+    ds4_str_addf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%ld,\"model\":", a->id, object,
+                 a->created);
+    ds4_add_json(out, ds4_model_echo(a));
+    ds4_str_addf(out, ",\"system_fingerprint\":\"ds4-%s\"", DS4_VERSION);
+}
+
+static const char *finish_of(const ds4_choice *c)
+{
+    const ds4_finish finish = ds4_answer_finish(c);
+    return finish == DS4_FINISH_CANCELLED ? "stop" : ds4_finish_name(finish);
+}
+
+/* ---- logprobs ------------------------------------------------------------------------------- */
+
+static void add_token_text(const ds4_answer *a, int32_t id, ds4_str *out)
+{
+    const ds4_slice bytes = ds4_vocab_token_bytes(a->server->vocab, id);
+    ds4_str         text = { 0 };
+
+    ds4_utf8_repair(bytes.data, bytes.n_bytes, &text);
+    ds4_add_json(out, (ds4_slice){ ds4_str_text(&text), text.n_bytes });
+    ds4_str_clear(&text);
+}
+
+static void add_token_prob(const ds4_answer *a, ds4_token_prob t, ds4_str *out)
+{
+    const ds4_slice bytes = ds4_vocab_token_bytes(a->server->vocab, t.id);
+
+    ds4_str_add_text(out, "{\"token\":");
+    add_token_text(a, t.id, out);
+    ds4_str_addf(out, ",\"logprob\":%.6f,\"bytes\":[", (double)t.logprob);
+    for (size_t i = 0; i < bytes.n_bytes; i++) {
+        ds4_str_addf(out, "%s%u", i ? "," : "", (unsigned char)bytes.data[i]);
+    }
+    ds4_str_add_text(out, "]");
+}
+
+static void add_token(ds4_answer *a, ds4_choice *c, const ds4_event *e)
+{
+    ds4_str *out = &c->logprobs;
+
+    if (out->n_bytes) ds4_str_add_char(out, ',');
+    add_token_prob(a, e->token, out);
+    ds4_str_add_text(out, ",\"top_logprobs\":[");
+    for (uint32_t i = 0; i < e->n_top; i++) {
+        if (i) ds4_str_add_char(out, ',');
+        add_token_prob(a, e->top[i], out);
+        ds4_str_add_char(out, '}');
+    }
+    ds4_str_add_text(out, "]}");
+}
+
+static void add_logprobs(const ds4_answer *a, const ds4_str *entries, ds4_str *out)
+{
+    if (!a->request.logprobs) {
+        ds4_str_add_text(out, ",\"logprobs\":null");
+        return;
+    }
+    ds4_str_addf(out, ",\"logprobs\":{\"content\":[%s],\"refusal\":null}", ds4_str_text(entries));
+}
+
+/* ---- chat, streamed ------------------------------------------------------------------------- */
+
+/* One event; `delta` is the text of an object, `finish` a JSON value. */
+static void send_chunk(ds4_answer *a, ds4_choice *c, const char *delta, const char *finish)
+{
+    ds4_str *out = &a->out;
+
+    ds4_str_add_text(out, "data: ");
+    add_envelope(a, "chat.completion.chunk", out);
+    ds4_str_addf(out, ",\"choices\":[{\"index\":%u,\"delta\":%s", c->index, delta);
+    add_logprobs(a, &c->logprobs, out);
+    ds4_str_truncate(&c->logprobs, 0);
+    ds4_str_addf(out, ",\"finish_reason\":%s}]%s}\n\n", finish,
+                 a->request.include_usage ? ",\"usage\":null" : "");
+}
+
+static void chat_begin(ds4_answer *a)
+{
+    for (uint32_t i = 0; i < a->n_choices; i++) {
+        send_chunk(a, &a->choice[i], "{\"role\":\"assistant\",\"content\":\"\"}", "null");
+    }
+}
+
+static void add_call_delta(ds4_answer *a, ds4_choice *c, const ds4_event *e, ds4_str *delta)
+{
+    if (e->piece == DS4_PIECE_CALL) {
+        const ds4_written_call *call = ds4_answer_call(a, c, e->i_call, e->text);
+        ds4_str_addf(delta,
+                     "{\"tool_calls\":[{\"index\":%u,\"id\":\"%s\",\"type\":\"function\","
+                     "\"function\":{\"name\":",
+                     e->i_call, call->id);
+        ds4_add_json(delta, e->text);
+        ds4_str_add_text(delta, ",\"arguments\":\"\"}}]}");
+        return;
+    }
+    ds4_str_addf(delta, "{\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":", e->i_call);
+    ds4_add_json(delta, e->text);
+    ds4_str_add_text(delta, "}}]}");
+}
+
+static void chat_piece(ds4_answer *a, ds4_choice *c, const ds4_event *e)
+{
+    ds4_str delta = { 0 };
+
+    if (e->kind == DS4_EVENT_TOKEN) {
+        add_token(a, c, e);
+        return;
+    }
+    switch (e->piece) {
+    case DS4_PIECE_THINKING:
+    case DS4_PIECE_CONTENT:
+        ds4_str_addf(&delta,
+                     "{\"%s\":", e->piece == DS4_PIECE_CONTENT ? "content" : "reasoning_content");
+        ds4_add_json(&delta, e->text);
+        ds4_str_add_char(&delta, '}');
+        break;
+    case DS4_PIECE_CALL:
+    case DS4_PIECE_ARGUMENTS: add_call_delta(a, c, e, &delta); break;
+    case DS4_PIECE_CALL_DROPPED: return;
+    }
+    send_chunk(a, c, ds4_str_text(&delta), "null");
+    ds4_str_clear(&delta);
+}
+
+static void send_comment(ds4_answer *a)
+{
+    ds4_str_add_text(&a->out, ": keep-alive\n\n");
+}
+
+static void chat_ended(ds4_answer *a, ds4_choice *c)
+{
+    char finish[32];
+
+    snprintf(finish, sizeof finish, "\"%s\"", finish_of(c));
+    send_chunk(a, c, "{}", finish);
+}
+
+static void chat_close(ds4_answer *a)
+{
+    if (a->request.include_usage) {
+        ds4_str_add_text(&a->out, "data: ");
+        add_envelope(a, "chat.completion.chunk", &a->out);
+        ds4_str_add_text(&a->out, ",\"choices\":[],\"usage\":");
+        add_usage(a, &a->out);
+        ds4_str_add_text(&a->out, "}\n\n");
+    }
+    ds4_str_add_text(&a->out, "data: [DONE]\n\n");
+}
+
+static void broken(ds4_answer *a, const ds4_problem *p)
+{
+    ds4_str_add_text(&a->out, "data: ");
+    ds4_problem_json(DS4_API_CHAT, p, &a->out);
+    ds4_str_add_text(&a->out, "\n\ndata: [DONE]\n\n");
+}
+
+/* ---- chat, whole ---------------------------------------------------------------------------- */
+
+static void add_message(ds4_answer *a, ds4_choice *c, ds4_str *out)
+{
+    const ds4_reply_result *r = ds4_job_result(c->job);
+
+    ds4_str_add_text(out, "{\"role\":\"assistant\",\"content\":");
+    if (r->content.n_bytes == 0 && r->n_calls > 0) {
+        ds4_str_add_text(out, "null");
+    } else {
+        ds4_add_json(out, r->content);
+    }
+    if (r->reasoning.n_bytes) {
+        ds4_str_add_text(out, ",\"reasoning_content\":");
+        ds4_add_json(out, r->reasoning);
+    }
+    for (uint32_t i = 0; i < r->n_calls; i++) {
+        const ds4_written_call *call = ds4_answer_call(a, c, i, r->calls[i].name);
+        ds4_str_addf(out, "%s{\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":",
+                     i ? "," : ",\"tool_calls\":[", call->id);
+        ds4_add_json(out, r->calls[i].name);
+        ds4_str_add_text(out, ",\"arguments\":");
+        ds4_add_json(out, r->calls[i].arguments);
+        ds4_str_add_text(out, "}}");
+    }
+    if (r->n_calls) ds4_str_add_char(out, ']');
+    ds4_str_add_text(out, ",\"refusal\":null}");
+}
+
+static void chat_whole(ds4_answer *a)
+{
+    ds4_str *out = &a->out;
+
+    add_envelope(a, "chat.completion", out);
+    ds4_str_add_text(out, ",\"choices\":[");
+    for (uint32_t i = 0; i < a->n_choices; i++) {
+        ds4_choice *c = &a->choice[i];
+        ds4_str_addf(out, "%s{\"index\":%u,\"message\":", i ? "," : "", c->index);
+        add_message(a, c, out);
+        add_logprobs(a, &c->logprobs, out);
+        ds4_str_addf(out, ",\"finish_reason\":\"%s\"}", finish_of(c));
+    }
+    ds4_str_add_text(out, "],\"usage\":");
+    add_usage(a, out);
+    ds4_str_add_char(out, '}');
+}
+
+const ds4_writer ds4_chat_writer = { .begin = chat_begin,
+                                     .piece = chat_piece,
+                                     .alive = send_comment,
+                                     .ended = chat_ended,
+                                     .close = chat_close,
+                                     .broken = broken,
+                                     .whole = chat_whole };
+
+/* ---- completions ---------------------------------------------------------------------------- */
+
+/* The older form of likelihoods: parallel lists. Offsets count from the answer's first byte. */
+static void old_token(ds4_answer *a, ds4_choice *c, const ds4_event *e)
+{
+    ds4_str *out = &c->logprobs;
+
+    if (out->n_bytes) ds4_str_add_char(out, '\n');
+    add_token_text(a, e->token.id, out);
+    ds4_str_addf(out, "\t%.6f\t{", (double)e->token.logprob);
+    for (uint32_t i = 0; i < e->n_top; i++) {
+        if (i) ds4_str_add_char(out, ',');
+        add_token_text(a, e->top[i].id, out);
+        ds4_str_addf(out, ":%.6f", (double)e->top[i].logprob);
+    }
+    ds4_str_add_char(out, '}');
+}
+
+/* Turn the noted lines into lists. JSON strings hold no bare tab or newline. */
+static void add_old_logprobs(const ds4_answer *a, ds4_str *noted, ds4_str *out)
+{
+    static const char *const names[] = { "tokens", "token_logprobs", "top_logprobs" };
+
+    if (!a->request.logprobs) {
+        ds4_str_add_text(out, ",\"logprobs\":null");
+        return;
+    }
+    for (int column = 0; column < 3; column++) {
+        ds4_str_addf(out, "%s\"%s\":[", column ? "]," : ",\"logprobs\":{", names[column]);
+        const char *line = ds4_str_text(noted);
+        for (bool first = true; *line; first = false) {
+            const char  *cell = line;
+            const size_t n_line = strcspn(line, "\n");
+            for (int i = 0; i < column; i++) cell += strcspn(cell, "\t") + 1;
+            if (!first) ds4_str_add_char(out, ',');
+            ds4_str_add(out, cell, strcspn(cell, "\t\n"));
+            line += n_line + (line[n_line] == '\n');
+        }
+    }
+    ds4_str_add_text(out, "]}");
+    ds4_str_truncate(noted, 0);
+}
+
+static void send_text(ds4_answer *a, ds4_choice *c, ds4_slice text, const char *finish)
+{
+    ds4_str *out = &a->out;
+
+    ds4_str_add_text(out, "data: ");
+    add_envelope(a, "text_completion", out);
+    ds4_str_add_text(out, ",\"choices\":[{\"text\":");
+    ds4_add_json(out, text);
+    ds4_str_addf(out, ",\"index\":%u", c->index);
+    add_old_logprobs(a, &c->logprobs, out);
+    ds4_str_addf(out, ",\"finish_reason\":%s}]%s}\n\n", finish,
+                 a->request.include_usage ? ",\"usage\":null" : "");
+}
+
+static void text_begin(ds4_answer *a)
+{
+    for (uint32_t i = 0; a->request.echo && i < a->n_choices; i++) {
+        send_text(a, &a->choice[i], a->request.prompt, "null");
+    }
+}
+
+static void text_piece(ds4_answer *a, ds4_choice *c, const ds4_event *e)
+{
+    if (e->kind == DS4_EVENT_TOKEN) {
+        old_token(a, c, e);
+    } else if (e->piece == DS4_PIECE_CONTENT) {
+        send_text(a, c, e->text, "null");
+    }
+}
+
+static void text_ended(ds4_answer *a, ds4_choice *c)
+{
+    char finish[32];
+
+    snprintf(finish, sizeof finish, "\"%s\"", finish_of(c));
+    send_text(a, c, (ds4_slice){ "", 0 }, finish);
+}
+
+static void text_close(ds4_answer *a)
+{
+    if (a->request.include_usage) {
+        ds4_str_add_text(&a->out, "data: ");
+        add_envelope(a, "text_completion", &a->out);
+        ds4_str_add_text(&a->out, ",\"choices\":[],\"usage\":");
+        add_usage(a, &a->out);
+        ds4_str_add_text(&a->out, "}\n\n");
+    }
+    ds4_str_add_text(&a->out, "data: [DONE]\n\n");
+}
+
+static void text_whole(ds4_answer *a)
+{
+    ds4_str *out = &a->out;
+
+    add_envelope(a, "text_completion", out);
+    ds4_str_add_text(out, ",\"choices\":[");
+    for (uint32_t i = 0; i < a->n_choices; i++) {
+        ds4_choice     *c = &a->choice[i];
+        ds4_str         text = { 0 };
+        const ds4_slice said = ds4_job_result(c->job)->content;
+        if (a->request.echo) ds4_str_add(&text, a->request.prompt.data, a->request.prompt.n_bytes);
+        ds4_str_add(&text, said.data, said.n_bytes);
+        ds4_str_addf(out, "%s{\"text\":", i ? "," : "");
+        ds4_add_json(out, (ds4_slice){ ds4_str_text(&text), text.n_bytes });
+        ds4_str_clear(&text);
+        ds4_str_addf(out, ",\"index\":%u", c->index);
+        add_old_logprobs(a, &c->logprobs, out);
+        ds4_str_addf(out, ",\"finish_reason\":\"%s\"}", finish_of(c));
+    }
+    ds4_str_add_text(out, "],\"usage\":");
+    add_usage(a, out);
+    ds4_str_add_char(out, '}');
+}
+
+const ds4_writer ds4_completions_writer = { .begin = text_begin,
+                                            .piece = text_piece,
+                                            .alive = send_comment,
+                                            .ended = text_ended,
+                                            .close = text_close,
+                                            .broken = broken,
+                                            .whole = text_whole };

@@ -1,0 +1,561 @@
+/* generate.c - from a request to the answer: render, put in line, listen, write down. */
+#include "app/server/answer.h"
+
+#include "app/server/recall.h"
+#include "app/server/script.h"
+#include "base/clock.h"
+#include "text/markers.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { LISTEN_MS = 100 }; /* between two looks at whether the client is still there */
+
+static const uint64_t alive_ns = 5000000000; /* longest silence of a stream */
+
+/* ---- for writers ---------------------------------------------------------------------------- */
+
+void ds4_add_json(ds4_str *out, ds4_slice text)
+{
+    ds4_pyjson_add_string(out, text);
+}
+
+ds4_slice ds4_model_echo(const ds4_answer *a)
+{
+    if (a->request.model.n_bytes) return a->request.model;
+    return (ds4_slice){ a->server->opt.model_id, strlen(a->server->opt.model_id) };
+}
+
+const ds4_tool *ds4_answer_tool(const ds4_answer *a, ds4_slice name)
+{
+    for (uint32_t i = 0; i < a->request.n_tools; i++) {
+        if (ds4_slice_eq(a->request.tools[i].name, name)) return &a->request.tools[i];
+    }
+    return NULL;
+}
+
+const ds4_written_call *ds4_answer_call(ds4_answer *a, ds4_choice *c, uint32_t i, ds4_slice name)
+{
+    const char *prefix = a->request.api == DS4_API_MESSAGES ? "toolu_" : "call_";
+
+    while (c->n_calls <= i) {
+        if (c->n_calls == c->cap_calls) {
+            const uint32_t    capacity = c->cap_calls ? 2 * c->cap_calls : 8;
+            ds4_written_call *grown = ds4_arena_alloc(&a->request.arena, capacity, sizeof *grown);
+            if (!grown) {
+                static const ds4_written_call none = { .id = "call_0" };
+                return &none;
+            }
+            if (c->n_calls) memcpy(grown, c->calls, c->n_calls * sizeof *grown);
+            c->calls = grown;
+            c->cap_calls = capacity;
+        }
+        ds4_written_call *call = &c->calls[c->n_calls++];
+        ds4_random_id(prefix, 32, call->id, sizeof call->id);
+        call->name = ds4_arena_copy(&a->request.arena, name);
+    }
+    return &c->calls[i];
+}
+
+ds4_finish ds4_answer_finish(const ds4_choice *c)
+{
+    return ds4_job_result(c->job)->finish;
+}
+
+ds4_usage ds4_answer_usage(const ds4_answer *a)
+{
+    ds4_usage u = { 0 };
+
+    for (uint32_t i = 0; i < a->n_choices; i++) {
+        const ds4_choice *c = &a->choice[i];
+        if (i == 0) u.n_prompt = c->n_prompt;
+        if (i == 0) u.n_cached = c->n_cached;
+        if (!c->job) continue;
+        u.n_generated += ds4_job_result(c->job)->n_tokens;
+        u.n_reasoning += ds4_job_result(c->job)->n_reasoning_tokens;
+    }
+    return u;
+}
+
+/* ---- life of an answer ---------------------------------------------------------------------- */
+
+static void free_answer(void *ctx)
+{
+    ds4_answer *a = ctx;
+
+    for (uint32_t i = 0; i < a->n_choices; i++) {
+        ds4_choice *c = &a->choice[i];
+        ds4_job_free(c->job);
+        ds4_str_clear(&c->text);
+        ds4_str_clear(&c->items);
+        ds4_str_clear(&c->logprobs);
+    }
+    ds4_channel_free(a->channel);
+    ds4_tokens_clear(&a->tokens);
+    ds4_tokens_clear(&a->script);
+    ds4_segments_clear(&a->text);
+    ds4_str_clear(&a->out);
+    ds4_request_clear(&a->request);
+    free(a);
+}
+
+static const char *api_name(ds4_api api)
+{
+    static const char *const names[] = { "chat", "completion", "messages", "responses", "other" };
+    return names[api];
+}
+
+static void log_answer(const ds4_answer *a)
+{
+    const ds4_usage         u = ds4_answer_usage(a);
+    const ds4_choice       *c = &a->choice[0];
+    const ds4_reply_result *r = c->job ? ds4_job_result(c->job) : NULL;
+    const ds4_job_stats    *st = c->job ? ds4_job_stats_get(c->job) : NULL;
+
+    if (!r || !c->over) return;
+    const double seconds = (double)st->generate_ns / 1e9;
+    ds4_server_say(
+        api_name(a->request.api),
+        "id=%s prompt=%u cached=%u generated=%u reasoning=%u calls=%u finish=%s%s "
+        "wait_ms=%.0f prefill_ms=%.0f generate_ms=%.0f tokens_per_second=%.1f oddities=%#x",
+        a->id, u.n_prompt, u.n_cached, u.n_generated, u.n_reasoning, r->n_calls,
+        r->finish == DS4_FINISH_LOOP ? "loop" : ds4_finish_name(r->finish),
+        a->request.stream ? " stream" : "", (double)st->wait_ns / 1e6, (double)st->prefill_ns / 1e6,
+        (double)st->generate_ns / 1e6, seconds > 0 ? st->n_generated / seconds : 0, r->oddities);
+}
+
+/* ---- what was sampled before ---------------------------------------------------------------- */
+
+static bool is_blank(ds4_slice s)
+{
+    for (size_t i = 0; i < s.n_bytes; i++) {
+        if (!strchr(" \t\r\n", s.data[i])) return false;
+    }
+    return true;
+}
+
+/* Assistant turns become what the model sampled, where they are known. Reasoning that a
+ * client sends back changed is its own business and stays. */
+static void replay_turns(ds4_answer *a)
+{
+    ds4_request *rq = &a->request;
+    uint64_t     key = 0;
+
+    for (uint32_t i = 0; i < rq->n_messages; i++) {
+        ds4_message *m = &rq->messages[i];
+        ds4_message  known = { 0 };
+        void        *block = NULL;
+        key = ds4_replay_key(key, m);
+        if (m->role != DS4_ROLE_ASSISTANT) continue;
+        if (rq->chat.prefix_last && i + 1 == rq->n_messages) continue;
+        if (!ds4_replay_find(a->server->replay, key, m, &known, &block)) continue;
+        if (is_blank(m->reasoning)) m->reasoning = ds4_arena_copy(&rq->arena, known.reasoning);
+        m->content = ds4_arena_copy(&rq->arena, known.content);
+        m->raw_calls = ds4_arena_copy(&rq->arena, known.raw_calls);
+        free(block);
+        atomic_fetch_add(&a->server->n_replayed, 1);
+    }
+    a->key = key;
+}
+
+static void remember_turn(ds4_answer *a, ds4_choice *c)
+{
+    const ds4_reply_result *r = ds4_job_result(c->job);
+    ds4_call *calls = ds4_arena_alloc(&a->request.arena, r->n_calls + 1, sizeof *calls);
+
+    if (a->request.raw || !calls || r->finish == DS4_FINISH_STOP) return;
+    for (uint32_t i = 0; i < r->n_calls; i++) {
+        const ds4_written_call *call = ds4_answer_call(a, c, i, r->calls[i].name);
+        calls[i] = (ds4_call){ .id = { call->id, strlen(call->id) },
+                               .name = r->calls[i].name,
+                               .arguments = r->calls[i].arguments };
+    }
+    const ds4_message m = { .role = DS4_ROLE_ASSISTANT,
+                            .content = r->content,
+                            .reasoning = r->reasoning,
+                            .raw_calls = r->raw_calls,
+                            .calls = calls,
+                            .n_calls = r->n_calls };
+    ds4_replay_keep(a->server->replay, ds4_replay_key(a->key, &m), &m);
+}
+
+/* ---- listening ------------------------------------------------------------------------------ */
+
+static ds4_status submit(ds4_answer *a, uint32_t i, ds4_err *err)
+{
+    const ds4_request *rq = &a->request;
+    const uint32_t     room = a->server->opt.n_ctx;
+    const uint32_t     limit = rq->max_tokens ? rq->max_tokens : a->server->opt.max_tokens;
+    const ds4_job_spec spec = {
+        .text = &a->text,
+        .tokens = &a->tokens,
+        .sampling = rq->sampling,
+        .seed = a->seed + i,
+        .max_tokens = limit < room ? limit : room,
+        .plain = rq->raw,
+        .stops = rq->stops,
+        .n_stops = rq->n_stops,
+        .tools = rq->tool_json,
+        .n_tools = rq->n_tools,
+        .single_call = rq->single_call,
+        .choose = { .thinking_budget = rq->thinking_budget,
+                    .opening = a->opening,
+                    .logprobs = rq->logprobs,
+                    .n_top = rq->n_top },
+        .script = a->script.ids,
+        .n_script = a->script.n,
+        .client = a->client,
+        .out = a->channel,
+        .tag = i,
+    };
+    return ds4_scheduler_submit(a->server->scheduler, &spec, &a->choice[i].job, err);
+}
+
+static void fail_answer(ds4_answer *a, const ds4_problem *p)
+{
+    if (a->failed) return;
+    a->failed = a->closed = true;
+    if (a->request.stream) a->writer->broken(a, p);
+}
+
+static void job_ended(ds4_answer *a, ds4_choice *c)
+{
+    const ds4_err *err = ds4_job_error(c->job);
+
+    c->over = true;
+    a->n_over++;
+    if (err->code != DS4_OK) {
+        fail_answer(
+            a, &(ds4_problem){ .status = ds4_http_status_of(err->code), .message = err->text });
+        return;
+    }
+    remember_turn(a, c);
+    if ((a->request.stream || a->writer->collects) && a->writer->ended) a->writer->ended(a, c);
+    ds4_server_trace(a->server, a->id, "reasoning", ds4_job_result(c->job)->reasoning);
+    ds4_server_trace(a->server, a->id, "content", ds4_job_result(c->job)->content);
+    ds4_server_trace(a->server, a->id, "calls", ds4_job_result(c->job)->raw_calls);
+    if (a->n_over < a->n_choices || a->failed) return;
+    a->closed = true;
+    if (a->request.stream && a->writer->close) a->writer->close(a);
+}
+
+/* The other choices follow when the first has read the prompt: they begin where it was. */
+static void submit_others(ds4_answer *a)
+{
+    ds4_err err = { .code = DS4_OK };
+
+    while (a->n_submitted < a->n_choices && !a->failed) {
+        if (submit(a, a->n_submitted, &err) != DS4_OK) {
+            fail_answer(a, &(ds4_problem){
+                               .status = 429, .message = err.text, .code = "rate_limit_exceeded" });
+        }
+        a->n_submitted++;
+    }
+}
+
+static void take_event(ds4_answer *a, const ds4_event *e)
+{
+    ds4_choice *c = &a->choice[e->tag];
+
+    if (a->failed) return;
+    switch (e->kind) {
+    case DS4_EVENT_STARTED:
+        c->started = true;
+        c->n_prompt = e->n_prompt;
+        c->n_cached = e->n_cached;
+        if (a->request.stream && a->writer->started) a->writer->started(a, c);
+        break;
+    case DS4_EVENT_PIECE:
+    case DS4_EVENT_TOKEN:
+        if (a->first_ns == 0) a->first_ns = ds4_now_ns();
+        if (a->request.stream || a->writer->collects || e->kind == DS4_EVENT_TOKEN) {
+            a->writer->piece(a, c, e);
+        }
+        submit_others(a);
+        break;
+    case DS4_EVENT_END:
+        submit_others(a);
+        job_ended(a, c);
+        break;
+    case DS4_EVENT_PROGRESS: break;
+    }
+}
+
+/* Take what has happened, waiting for something if nothing has. False when the client has
+ * gone. */
+static bool listen_once(ds4_answer *a)
+{
+    ds4_event *e = ds4_channel_get(a->channel, LISTEN_MS);
+
+    if (!e) {
+        if (ds4_channel_broken(a->channel)) {
+            fail_answer(a, &(ds4_problem){ .status = 500, .message = "memory is exhausted" });
+        }
+        return !ds4_http_gone(a->call);
+    }
+    do {
+        take_event(a, e);
+        free(e);
+    } while (!a->closed && (e = ds4_channel_get(a->channel, 0)));
+    return true;
+}
+
+/* ---- a stream ------------------------------------------------------------------------------- */
+
+static long read_stream(void *ctx, char *out, size_t max)
+{
+    ds4_answer *a = ctx;
+
+    while (a->n_sent == a->out.n_bytes) {
+        if (a->closed) {
+            log_answer(a);
+            return a->out.failed ? -1 : 0;
+        }
+        ds4_str_truncate(&a->out, 0);
+        a->n_sent = 0;
+        if (!listen_once(a)) {
+            ds4_server_say(api_name(a->request.api), "id=%s the client has gone", a->id);
+            return -1;
+        }
+        const uint64_t now = ds4_now_ns();
+        if (a->out.n_bytes == 0 && now - a->last_ns >= alive_ns) a->writer->alive(a);
+        if (a->out.n_bytes > 0) a->last_ns = now;
+    }
+    const size_t left = a->out.n_bytes - a->n_sent;
+    const size_t n = left < max ? left : max;
+    memcpy(out, a->out.data + a->n_sent, n);
+    a->n_sent += n;
+    return (long)n;
+}
+
+static void answer_stream(ds4_answer *a, ds4_http_answer *http)
+{
+    a->last_ns = ds4_now_ns();
+    if (a->writer->begin) a->writer->begin(a);
+    http->type = "text/event-stream; charset=utf-8";
+    ds4_http_add_header(http, "Cache-Control", "no-cache");
+    ds4_http_add_header(http, "X-Accel-Buffering", "no");
+    http->read = read_stream;
+    http->free = free_answer;
+    http->ctx = a;
+}
+
+/* ---- a whole answer ------------------------------------------------------------------------- */
+
+static void answer_whole(ds4_answer *a, ds4_http_answer *http)
+{
+    while (!a->closed) {
+        if (listen_once(a)) continue;
+        ds4_server_say(api_name(a->request.api), "id=%s the client has gone", a->id);
+        http->status = 0;
+        return;
+    }
+    log_answer(a);
+    if (a->failed) {
+        const ds4_err *err = ds4_job_error(a->choice[0].job);
+        ds4_refuse_with(
+            a->request.api,
+            &(ds4_problem){ .status = 500, .message = err->code ? err->text : "failed" }, http);
+        return;
+    }
+    a->writer->whole(a);
+    http->body = a->out;
+    a->out = (ds4_str){ 0 };
+}
+
+/* ---- beginning ------------------------------------------------------------------------------ */
+
+static const ds4_writer *writer_of(ds4_api api)
+{
+    switch (api) {
+    case DS4_API_CHAT: return &ds4_chat_writer;
+    case DS4_API_COMPLETIONS: return &ds4_completions_writer;
+    case DS4_API_MESSAGES: return &ds4_messages_writer;
+    case DS4_API_RESPONSES: return &ds4_responses_writer;
+    case DS4_API_OTHER: break;
+    }
+    return &ds4_chat_writer;
+}
+
+/* What an answer must begin with so that it is a call. Names come from the request and
+ * stand in trusted text: only plain ones may be forced. */
+static ds4_status make_opening(ds4_answer *a, ds4_err *err)
+{
+    ds4_request *rq = &a->request;
+    ds4_str      text = { 0 };
+
+    if (rq->tool_choice != DS4_TOOLS_REQUIRED && rq->tool_choice != DS4_TOOLS_NAMED) return DS4_OK;
+    ds4_str_add_text(&text, "\n\n<" DS4_MARK_DSML "tool_calls>\n<" DS4_MARK_DSML "invoke name=\"");
+    const bool named = rq->tool_choice == DS4_TOOLS_NAMED || rq->n_tools == 1;
+    if (named) {
+        const ds4_slice name = rq->n_tools == 1 ? rq->tools[0].name : rq->tool_name;
+        for (size_t i = 0; i < name.n_bytes; i++) {
+            const char c = name.data[i];
+            const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                               (c >= '0' && c <= '9') || strchr("_-.:/", c);
+            if (plain && c) continue;
+            ds4_str_clear(&text);
+            return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tool_choice",
+                              "needs a tool name of letters, digits and _-.:/");
+        }
+        ds4_str_add(&text, name.data, name.n_bytes);
+        ds4_str_add_text(&text, "\">\n");
+    }
+    a->opening = ds4_arena_take(&rq->arena, &text);
+    return DS4_OK;
+}
+
+static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
+{
+    ds4_server                *s = a->server;
+    const ds4_request_defaults defaults = { .protocol = s->model.protocol,
+                                            .sampling = ds4_model_sampling(&s->model) };
+
+    DS4_TRY(ds4_request_read(&a->request, body, &defaults, ds4_recall_find, s->recall, err));
+    if (a->request.json_object || a->request.schema.n_bytes) {
+        return ds4_refuse(&a->request.refusal, err, DS4_E_UNSUPPORTED, "", "response_format",
+                          "is not supported by this server");
+    }
+    DS4_TRY(make_opening(a, err));
+    if (!a->request.raw) replay_turns(a);
+    DS4_TRY(ds4_request_render(&a->request, &a->text, err));
+    DS4_TRY(ds4_segments_encode(s->vocab, &a->text, &a->tokens, err));
+    if (s->script) {
+        DS4_TRY(
+            ds4_script_tokens(s->script, s->vocab, ds4_segments_text(&a->text), &a->script, err));
+    }
+    a->n_choices = a->request.n;
+    a->seed = a->request.seed_given ? a->request.seed : ds4_now_ns() ^ (uint64_t)(uintptr_t)a;
+    return DS4_OK;
+}
+
+static void refuse(ds4_answer *a, const ds4_err *err, ds4_http_answer *http)
+{
+    const ds4_problem p = { .status = ds4_http_status_of(err->code),
+                            .message = err->text,
+                            .param = a->request.refusal.param };
+    ds4_refuse_with(a->request.api, &p, http);
+}
+
+/* A prompt that does not fit, in the words that clients look for. */
+static bool refuse_long(ds4_answer *a, ds4_http_answer *http)
+{
+    static const char *const params[] = { "messages", "prompt", "messages", "input", "" };
+    const uint32_t           n_ctx = a->server->opt.n_ctx;
+
+    if (a->tokens.n < n_ctx) return false;
+    ds4_refuse_with(a->request.api,
+                    &(ds4_problem){ .status = 400,
+                                    .param = params[a->request.api],
+                                    .code = "context_length_exceeded",
+                                    .n_prompt = a->tokens.n,
+                                    .n_ctx = n_ctx },
+                    http);
+    return true;
+}
+
+static void describe_client(ds4_answer *a, const ds4_http_request *rq)
+{
+    static const char *const names[] = { "X-Claude-Code-Session-Id", "session-id", "x-session-id",
+                                         "x-session-affinity" };
+    const char              *session = NULL;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names && !session; i++) {
+        session = ds4_http_header(rq, names[i]);
+    }
+    snprintf(a->client, sizeof a->client, "%s %.48s", rq->client, session ? session : "");
+}
+
+static void begin(ds4_answer *a, ds4_http_answer *http)
+{
+    static const char *const prefixes[] = { "chatcmpl-", "cmpl-", "msg_", "resp_", "" };
+    ds4_err                  err = { .code = DS4_OK };
+
+    ds4_random_id(prefixes[a->request.api], 32, a->id, sizeof a->id);
+    ds4_http_add_header(http, a->request.api == DS4_API_MESSAGES ? "request-id" : "x-request-id",
+                        a->id);
+    a->created = (long)time(NULL);
+    for (uint32_t i = 0; i < a->n_choices; i++) {
+        a->choice[i].answer = a;
+        a->choice[i].index = i;
+    }
+    ds4_server_trace(a->server, a->id, "prompt", ds4_segments_text(&a->text));
+    ds4_status st = ds4_channel_create(&a->channel, &err);
+    if (st == DS4_OK) st = submit(a, 0, &err);
+    if (st == DS4_E_LIMIT || st == DS4_E_CANCELLED) {
+        ds4_http_add_header(http, "Retry-After", "5");
+        const ds4_problem p = { .status = st == DS4_E_LIMIT ? 429 : 503,
+                                .message = err.text,
+                                .code = st == DS4_E_LIMIT ? "rate_limit_exceeded" : NULL };
+        ds4_refuse_with(a->request.api, &p, http);
+    } else if (st != DS4_OK) {
+        refuse(a, &err, http);
+    } else {
+        a->n_submitted = 1;
+        if (a->request.stream) {
+            answer_stream(a, http);
+            return;
+        }
+        answer_whole(a, http);
+    }
+    free_answer(a);
+}
+
+static ds4_answer *new_answer(ds4_server *s, ds4_api api, const ds4_http_request *rq,
+                              ds4_http_answer *http)
+{
+    ds4_answer *a = calloc(1, sizeof *a);
+
+    if (!a) {
+        ds4_refuse_with(api, &(ds4_problem){ .status = 500, .message = "memory is exhausted" },
+                        http);
+        return NULL;
+    }
+    a->server = s;
+    a->request.api = api;
+    a->writer = writer_of(api);
+    a->call = rq->call;
+    a->begin_ns = ds4_now_ns();
+    describe_client(a, rq);
+    return a;
+}
+
+void ds4_generate(ds4_server *s, ds4_api api, const ds4_http_request *rq, ds4_http_answer *http)
+{
+    ds4_err     err = { .code = DS4_OK };
+    ds4_answer *a = new_answer(s, api, rq, http);
+
+    if (!a) return;
+    if (atomic_load(&s->draining)) {
+        ds4_http_add_header(http, "Retry-After", "5");
+        ds4_refuse_with(
+            api, &(ds4_problem){ .status = 503, .message = "the server is shutting down" }, http);
+        free_answer(a);
+        return;
+    }
+    ds4_server_trace(s, rq->path, "request", rq->body);
+    if (prepare(a, rq->body, &err) != DS4_OK) {
+        refuse(a, &err, http);
+    } else if (!refuse_long(a, http)) {
+        begin(a, http);
+        return;
+    }
+    a->n_choices = 0;
+    free_answer(a);
+}
+
+void ds4_count_tokens(ds4_server *s, const ds4_http_request *rq, ds4_http_answer *http)
+{
+    ds4_err     err = { .code = DS4_OK };
+    ds4_answer *a = new_answer(s, DS4_API_MESSAGES, rq, http);
+
+    if (!a) return;
+    if (prepare(a, rq->body, &err) != DS4_OK) {
+        refuse(a, &err, http);
+    } else {
+        ds4_str_addf(&http->body, "{\"input_tokens\":%u}", a->tokens.n);
+    }
+    a->n_choices = 0;
+    free_answer(a);
+}

@@ -1,0 +1,312 @@
+/* messages_request.c - requests to /v1/messages and /v1/messages/count_tokens. */
+#include "app/server/request.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const text_types[] = { "text", NULL };
+
+/* Claude Code puts a line in front of its system text that changes with every request. */
+static bool is_volatile(ds4_slice text)
+{
+    const ds4_slice mark = DS4_SLICE("x-anthropic-");
+    return text.n_bytes >= mark.n_bytes && !memcmp(text.data, mark.data, mark.n_bytes);
+}
+
+/* ---- system --------------------------------------------------------------------------------- */
+
+static ds4_status read_system(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_slice       value, one, text;
+    ds4_pyjson_iter it;
+    ds4_str         all = { 0 };
+    ds4_status      st = DS4_OK;
+    char            where[32];
+
+    if (!ds4_fields_get(f, "system", &value)) return DS4_OK;
+    if (ds4_pyjson_kind(value) == DS4_JSON_ARRAY) {
+        st = ds4_pyjson_open(&it, value, err);
+        for (uint32_t i = 0; st == DS4_OK && ds4_pyjson_next(&it, NULL, &one); i++) {
+            ds4_str list = { 0 };
+            ds4_str_addf(&list, "[%.*s]", (int)one.n_bytes, one.data);
+            snprintf(where, sizeof where, "system[%u].", i);
+            st = ds4_read_text(rq, ds4_arena_take(&rq->arena, &list), where, text_types, "", &text,
+                               err);
+            if (st != DS4_OK || is_volatile(text) || text.n_bytes == 0) continue;
+            if (all.n_bytes) ds4_str_add_char(&all, '\n');
+            ds4_str_add(&all, text.data, text.n_bytes);
+        }
+    } else {
+        st = ds4_read_text(rq, value, "system", text_types, "\n", &text, err);
+        if (st == DS4_OK) ds4_str_add(&all, text.data, text.n_bytes);
+    }
+    const ds4_slice whole = ds4_arena_take(&rq->arena, &all);
+    if (st != DS4_OK || whole.n_bytes == 0) return st;
+    ds4_message *m = ds4_request_message(rq, DS4_ROLE_SYSTEM);
+    if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    m->content = whole;
+    return DS4_OK;
+}
+
+/* ---- blocks --------------------------------------------------------------------------------- */
+
+/* The blocks of one message become one assistant message, or tool results and user text in
+ * their order. */
+typedef struct blocks {
+    ds4_request *rq;
+    ds4_role     role;
+    uint32_t     i_message; /* of the open message, plus one; 0: none is open */
+    ds4_call    *calls;     /* [n_blocks] room for those of an assistant */
+} blocks;
+
+static ds4_message *open_message(blocks *b)
+{
+    if (b->i_message == 0) {
+        if (!ds4_request_message(b->rq, b->role)) return NULL;
+        b->i_message = b->rq->n_messages;
+    }
+    return &b->rq->messages[b->i_message - 1];
+}
+
+static void append_text(ds4_request *rq, ds4_slice *to, ds4_slice text, const char *between)
+{
+    ds4_str both = { 0 };
+
+    if (to->n_bytes == 0) {
+        *to = text;
+        return;
+    }
+    if (text.n_bytes == 0) return;
+    ds4_str_add(&both, to->data, to->n_bytes);
+    ds4_str_add_text(&both, between);
+    ds4_str_add(&both, text.data, text.n_bytes);
+    *to = ds4_arena_take(&rq->arena, &both);
+}
+
+static ds4_status read_tool_use(blocks *b, const ds4_fields *f, ds4_err *err)
+{
+    ds4_request *rq = b->rq;
+    ds4_message *m = open_message(b);
+
+    if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    ds4_call *call = &b->calls[m->n_calls];
+    DS4_TRY(ds4_fields_text(f, "id", &call->id, &rq->refusal, err));
+    DS4_TRY(ds4_fields_text(f, "name", &call->name, &rq->refusal, err));
+    if (call->name.n_bytes == 0) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, "name", "is missing");
+    }
+    if (!ds4_fields_get(f, "input", &call->arguments)) call->arguments = DS4_SLICE("{}");
+    m->calls = b->calls;
+    m->n_calls++;
+    return DS4_OK;
+}
+
+static ds4_status read_tool_result(blocks *b, const ds4_fields *f, ds4_err *err)
+{
+    ds4_request *rq = b->rq;
+    ds4_slice    content;
+    char         where[80];
+
+    b->i_message = 0;
+    ds4_message *m = ds4_request_message(rq, DS4_ROLE_TOOL);
+    if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    DS4_TRY(ds4_fields_text(f, "tool_use_id", &m->call_id, &rq->refusal, err));
+    if (!ds4_fields_get(f, "content", &content)) return DS4_OK;
+    snprintf(where, sizeof where, "%.60scontent", f->where);
+    return ds4_read_text(rq, content, where, text_types, "\n\n", &m->content, err);
+}
+
+static ds4_status read_block(blocks *b, ds4_slice json, const char *where, ds4_err *err)
+{
+    ds4_request *rq = b->rq;
+    ds4_fields   f;
+    ds4_slice    type = { 0 }, text = { 0 };
+    char         what[128];
+    const bool   assistant = b->role == DS4_ROLE_ASSISTANT;
+
+    DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
+    DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
+    if (ds4_slice_is(type, "text")) {
+        DS4_TRY(ds4_fields_text(&f, "text", &text, &rq->refusal, err));
+        ds4_message *m = open_message(b);
+        if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+        append_text(rq, &m->content, text, assistant ? "" : "\n\n");
+        return DS4_OK;
+    }
+    if (assistant && ds4_slice_is(type, "thinking")) {
+        DS4_TRY(ds4_fields_text(&f, "thinking", &text, &rq->refusal, err));
+        ds4_message *m = open_message(b);
+        if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+        append_text(rq, &m->reasoning, text, "");
+        return DS4_OK;
+    }
+    if (assistant && ds4_slice_is(type, "redacted_thinking")) return DS4_OK;
+    if (assistant && ds4_slice_is(type, "tool_use")) return read_tool_use(b, &f, err);
+    if (!assistant && ds4_slice_is(type, "tool_result")) return read_tool_result(b, &f, err);
+    snprintf(what, sizeof what, "is '%.60s', which is not supported here",
+             type.data ? type.data : "");
+    return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, where, "type", what);
+}
+
+static ds4_status read_content(ds4_request *rq, ds4_slice content, ds4_role role, const char *where,
+                               ds4_err *err)
+{
+    blocks          b = { .rq = rq, .role = role };
+    ds4_pyjson_iter it;
+    ds4_slice       one;
+    uint32_t        n = 0;
+    char            at[96];
+
+    if (ds4_pyjson_kind(content) != DS4_JSON_ARRAY) {
+        ds4_message *m = open_message(&b);
+        if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+        return ds4_read_text(rq, content, where, text_types, "\n\n", &m->content, err);
+    }
+    DS4_TRY(ds4_pyjson_open(&it, content, err));
+    ds4_pyjson_iter count = it;
+    while (ds4_pyjson_next(&count, NULL, &one)) n++;
+    b.calls = ds4_arena_alloc(&rq->arena, n + 1, sizeof *b.calls);
+    if (!b.calls) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) {
+        snprintf(at, sizeof at, "%.60s[%u].", where, i);
+        DS4_TRY(read_block(&b, one, at, err));
+    }
+    if (n == 0 && !open_message(&b)) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    return DS4_OK;
+}
+
+static ds4_status read_message(ds4_request *rq, ds4_slice json, uint32_t i, ds4_err *err)
+{
+    ds4_fields f;
+    ds4_slice  role = { 0 }, content = DS4_SLICE("\"\"");
+    ds4_role   kind = DS4_ROLE_USER;
+    char       where[64];
+
+    snprintf(where, sizeof where, "messages[%u].", i);
+    if (ds4_pyjson_kind(json) != DS4_JSON_OBJECT) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "", "must be an object");
+    }
+    DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
+    DS4_TRY(ds4_fields_text(&f, "role", &role, &rq->refusal, err));
+    if (!ds4_role_from_name(role, &kind) ||
+        (kind != DS4_ROLE_USER && kind != DS4_ROLE_ASSISTANT && kind != DS4_ROLE_SYSTEM)) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "role",
+                          "must be user, assistant or system");
+    }
+    ds4_fields_get(&f, "content", &content);
+    snprintf(where, sizeof where, "messages[%u].content", i);
+    return read_content(rq, content, kind, where, err);
+}
+
+static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_slice       list, one;
+    ds4_pyjson_iter it;
+    uint32_t        i = 0;
+
+    if (!ds4_fields_get(f, "messages", &list) || ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages",
+                          "is missing or not a list");
+    }
+    DS4_TRY(ds4_pyjson_open(&it, list, err));
+    for (; ds4_pyjson_next(&it, NULL, &one); i++) DS4_TRY(read_message(rq, one, i, err));
+    if (i == 0) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must not be empty");
+    }
+    rq->chat.prefix_last = rq->messages[rq->n_messages - 1].role == DS4_ROLE_ASSISTANT;
+    return DS4_OK;
+}
+
+/* ---- tools ---------------------------------------------------------------------------------- */
+
+/* Tools that the service itself would run carry a type and no schema: they are left out. */
+static ds4_status read_tool(ds4_request *rq, ds4_slice json, uint32_t i, ds4_err *err)
+{
+    ds4_fields f;
+    ds4_tool   tool = { 0 };
+    ds4_slice  type = { 0 }, description = { 0 }, schema = { 0 };
+    char       where[32];
+
+    snprintf(where, sizeof where, "tools[%u].", i);
+    DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
+    DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
+    DS4_TRY(ds4_fields_text(&f, "name", &tool.name, &rq->refusal, err));
+    DS4_TRY(ds4_fields_text(&f, "description", &description, &rq->refusal, err));
+    const bool has_schema = ds4_fields_get(&f, "input_schema", &schema);
+    if (!has_schema && type.n_bytes && !ds4_slice_is(type, "custom")) return DS4_OK;
+    if (tool.name.n_bytes == 0) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "name", "is missing");
+    }
+    if (has_schema && ds4_pyjson_kind(schema) != DS4_JSON_OBJECT) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "input_schema",
+                          "must be an object");
+    }
+    return ds4_request_tool(rq, &tool, description, has_schema ? schema : (ds4_slice){ 0 }, err);
+}
+
+static ds4_status read_tools(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_slice       list, one;
+    ds4_pyjson_iter it;
+
+    if (!ds4_fields_get(f, "tools", &list)) return DS4_OK;
+    if (ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tools", "must be a list");
+    }
+    DS4_TRY(ds4_pyjson_open(&it, list, err));
+    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) DS4_TRY(read_tool(rq, one, i, err));
+    return DS4_OK;
+}
+
+static ds4_status read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_fields choice;
+    ds4_slice  type = { 0 };
+    bool       given;
+
+    DS4_TRY(ds4_fields_object(f, "tool_choice", &choice, &given, &rq->refusal, err));
+    if (!given) return DS4_OK;
+    DS4_TRY(ds4_fields_text(&choice, "type", &type, &rq->refusal, err));
+    DS4_TRY(
+        ds4_fields_bool(&choice, "disable_parallel_tool_use", &rq->single_call, &rq->refusal, err));
+    DS4_TRY(ds4_fields_text(&choice, "name", &rq->tool_name, &rq->refusal, err));
+    if (ds4_slice_is(type, "auto")) {
+        rq->tool_choice = DS4_TOOLS_AUTO;
+    } else if (ds4_slice_is(type, "none")) {
+        rq->tool_choice = DS4_TOOLS_NONE;
+    } else if (ds4_slice_is(type, "any")) {
+        rq->tool_choice = DS4_TOOLS_REQUIRED;
+    } else if (ds4_slice_is(type, "tool")) {
+        rq->tool_choice = DS4_TOOLS_NAMED;
+    } else {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, choice.where, "type",
+                          "must be auto, any, tool or none");
+    }
+    return DS4_OK;
+}
+
+ds4_status ds4_read_messages(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    static const ds4_neutral refused[] = {
+        { "container", NULL },
+        { "mcp_servers", "[]" },
+        { NULL, NULL },
+    };
+    ds4_fields config;
+    ds4_slice  format;
+    bool       given;
+
+    DS4_TRY(ds4_refuse_others(rq, f, refused, err));
+    DS4_TRY(read_system(rq, f, err));
+    DS4_TRY(read_message_list(rq, f, err));
+    DS4_TRY(read_tools(rq, f, err));
+    DS4_TRY(read_tool_choice(rq, f, err));
+    DS4_TRY(ds4_fields_object(f, "output_config", &config, &given, &rq->refusal, err));
+    if (given && ds4_fields_get(&config, "format", &format)) {
+        DS4_TRY(ds4_read_format(rq, format, "output_config.format.", err));
+    } else if (ds4_fields_get(f, "output_format", &format)) {
+        DS4_TRY(ds4_read_format(rq, format, "output_format.", err));
+    }
+    DS4_TRY(ds4_fields_u32(f, "max_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal, err));
+    return ds4_read_stops(rq, f, "stop_sequences", err);
+}

@@ -1,0 +1,286 @@
+/* pages.c - models, health, numbers, tokens, and the web page's files. */
+#include "app/server/server.h"
+
+#include "app/server/web_assets.h"
+#include "base/clock.h"
+#include "base/sysmem.h"
+
+#include <string.h>
+#include <time.h>
+
+static ds4_slice text_of(const char *text)
+{
+    return (ds4_slice){ text, strlen(text) };
+}
+
+/* ---- models --------------------------------------------------------------------------------- */
+
+static void add_model(const ds4_server *s, const char *id, ds4_str *out)
+{
+    const ds4_model_info *info = ds4_engine_info(s->model.engine);
+    const uint32_t most = s->opt.max_tokens < s->opt.n_ctx ? s->opt.max_tokens : s->opt.n_ctx;
+    struct tm      tm;
+    char           created[32];
+    const time_t   start = (time_t)s->start_time;
+
+    gmtime_r(&start, &tm);
+    strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    ds4_str_add_text(out, "{\"id\":");
+    ds4_pyjson_add_string(out, text_of(id));
+    ds4_str_addf(out,
+                 ",\"object\":\"model\",\"type\":\"model\",\"created\":%ld,\"created_at\":\"%s\","
+                 "\"owned_by\":\"ds4\",\"name\":",
+                 s->start_time, created);
+    ds4_pyjson_add_string(out, text_of(info->name[0] ? info->name : id));
+    ds4_str_add_text(out, ",\"display_name\":");
+    ds4_pyjson_add_string(out, text_of(info->name[0] ? info->name : id));
+    ds4_str_addf(
+        out,
+        ",\"context_length\":%u,\"max_model_len\":%u,\"top_provider\":{"
+        "\"context_length\":%u,\"max_completion_tokens\":%u,\"is_moderated\":false},"
+        "\"supported_parameters\":[\"tools\",\"tool_choice\",\"max_tokens\",\"temperature\","
+        "\"top_p\",\"top_k\",\"min_p\",\"stop\",\"seed\",\"stream\",\"logprobs\","
+        "\"reasoning_effort\"]}",
+        s->opt.n_ctx, s->opt.n_ctx, s->opt.n_ctx, most);
+}
+
+/* Any name is served, so any name is known. */
+void ds4_page_models(ds4_server *s, const char *id, ds4_http_answer *a)
+{
+    const char *own = s->opt.model_id;
+
+    if (id) {
+        add_model(s, id, &a->body);
+        return;
+    }
+    ds4_str_add_text(&a->body, "{\"object\":\"list\",\"data\":[");
+    add_model(s, own, &a->body);
+    ds4_str_add_text(&a->body, "],\"models\":[],\"has_more\":false,\"first_id\":");
+    ds4_pyjson_add_string(&a->body, text_of(own));
+    ds4_str_add_text(&a->body, ",\"last_id\":");
+    ds4_pyjson_add_string(&a->body, text_of(own));
+    ds4_str_add_char(&a->body, '}');
+}
+
+void ds4_page_health(ds4_server *s, ds4_http_answer *a)
+{
+    const bool draining = atomic_load(&s->draining);
+
+    a->status = draining ? 503 : 200;
+    ds4_str_addf(&a->body, "{\"status\":\"%s\"}", draining ? "shutting down" : "ok");
+}
+
+/* ---- numbers -------------------------------------------------------------------------------- */
+
+static void add_metric(ds4_str *out, const char *name, const char *kind, const char *help,
+                       double value)
+{
+    ds4_str_addf(out, "# HELP ds4_%s %s\n# TYPE ds4_%s %s\nds4_%s %.15g\n", name, help, name, kind,
+                 name, value);
+}
+
+static void add_counts(ds4_server *s, ds4_str *out)
+{
+    static const char *const apis[] = { "chat", "completions", "messages", "responses", "other" };
+
+    ds4_str_add_text(out, "# HELP ds4_requests_total Requests answered\n"
+                          "# TYPE ds4_requests_total counter\n");
+    for (int i = 0; i <= DS4_API_OTHER; i++) {
+        ds4_str_addf(out, "ds4_requests_total{api=\"%s\"} %llu\n", apis[i],
+                     (unsigned long long)atomic_load(&s->n_requests[i]));
+    }
+    ds4_str_add_text(out, "# HELP ds4_responses_total Answers by status\n"
+                          "# TYPE ds4_responses_total counter\n");
+    for (int i = 2; i < DS4_N_STATUS_CLASSES; i++) {
+        ds4_str_addf(out, "ds4_responses_total{status=\"%dxx\"} %llu\n", i,
+                     (unsigned long long)atomic_load(&s->n_statuses[i]));
+    }
+}
+
+void ds4_page_metrics(ds4_server *s, ds4_http_answer *a)
+{
+    ds4_scheduler_stats n;
+    ds4_str            *out = &a->body;
+
+    ds4_scheduler_stats_get(s->scheduler, &n);
+    a->type = "text/plain; version=0.0.4; charset=utf-8";
+    add_counts(s, out);
+    const struct {
+        const char *name, *kind, *help;
+        double      value;
+    } list[] = {
+        { "jobs_running", "gauge", "Answers being given", n.n_running },
+        { "jobs_waiting", "gauge", "Requests in line", n.n_waiting },
+        { "slots", "gauge", "Sessions", n.n_slots },
+        { "context_tokens", "gauge", "Tokens of context of each session", n.n_ctx },
+        { "jobs_total", "counter", "Requests taken", (double)n.n_jobs },
+        { "jobs_refused_total", "counter", "Requests refused because the line was full",
+          (double)n.n_refused },
+        { "jobs_cancelled_total", "counter", "Requests whose client left", (double)n.n_cancelled },
+        { "jobs_failed_total", "counter", "Requests that failed", (double)n.n_failed },
+        { "loops_total", "counter", "Endless repetitions that were stopped", (double)n.n_loops },
+        { "prompt_tokens_total", "counter", "Tokens of prompts", (double)n.n_prompt_tokens },
+        { "cached_tokens_total", "counter", "Tokens of prompts that a session held already",
+          (double)n.n_cached_tokens },
+        { "prefilled_tokens_total", "counter", "Tokens of prompts that were evaluated",
+          (double)n.n_prefilled_tokens },
+        { "generated_tokens_total", "counter", "Tokens sampled", (double)n.n_generated_tokens },
+        { "prefill_seconds_total", "counter", "Time spent on prompts", (double)n.prefill_ns / 1e9 },
+        { "decode_seconds_total", "counter", "Time spent on answers", (double)n.decode_ns / 1e9 },
+        { "steps_total", "counter", "Steps of the engine", (double)n.n_steps },
+        { "replayed_turns_total", "counter", "Turns recognised and given back as sampled",
+          (double)atomic_load(&s->n_replayed) },
+        { "connections_total", "counter", "Connections",
+          s->http ? (double)ds4_http_connections(s->http) : 0 },
+        { "memory_bytes", "gauge", "Memory in use by this process", (double)ds4_sysmem_used() },
+        { "uptime_seconds", "gauge", "Time since the start",
+          (double)(ds4_now_ns() - s->start_ns) / 1e9 },
+    };
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        add_metric(out, list[i].name, list[i].kind, list[i].help, list[i].value);
+    }
+}
+
+static void add_slots(const ds4_scheduler_stats *n, ds4_str *out)
+{
+    ds4_str_add_text(out, ",\"slots\":[");
+    for (uint32_t i = 0; i < n->n_slots; i++) {
+        const ds4_slot_stats *slot = &n->slot[i];
+        ds4_str_addf(out,
+                     "%s{\"id\":%u,\"state\":\"%s\",\"pos\":%u,\"context\":%u,\"prompt\":%u,"
+                     "\"generated\":%u,\"cached\":%u}",
+                     i ? "," : "", i,
+                     slot->reading     ? "prefill"
+                     : slot->answering ? "decode"
+                                       : "idle",
+                     slot->n_tokens, n->n_ctx, slot->n_prompt, slot->n_generated, slot->n_cached);
+    }
+    ds4_str_add_char(out, ']');
+}
+
+typedef unsigned long long count;
+
+static void add_memory(const ds4_server *s, const ds4_scheduler_stats *n, ds4_str *out)
+{
+    const ds4_plan *plan = ds4_engine_plan(s->model.engine);
+    uint64_t        n_held = 0;
+
+    for (uint32_t i = 0; i < n->n_slots; i++) n_held += n->slot[i].n_tokens;
+    ds4_str_addf(out,
+                 ",\"memory\":{\"kv_bytes\":%llu,\"kv_max_bytes\":%llu,\"process_bytes\":%llu,"
+                 "\"machine_bytes\":%llu}",
+                 (count)(n_held * plan->per_token_kv),
+                 (count)(plan->per_token_kv * n->n_ctx * n->n_slots), (count)ds4_sysmem_used(),
+                 (count)ds4_sysmem_get().total_bytes);
+}
+
+/* What the dashboard plots; see web/README.md. */
+void ds4_page_stats(ds4_server *s, ds4_http_answer *a)
+{
+    const ds4_model_info *info = ds4_engine_info(s->model.engine);
+    ds4_scheduler_stats   n;
+    ds4_str              *out = &a->body;
+    uint32_t              held = 0, reading = 0, answering = 0;
+
+    ds4_scheduler_stats_get(s->scheduler, &n);
+    for (uint32_t i = 0; i < n.n_slots; i++) {
+        held += n.slot[i].n_tokens > 0;
+        reading += n.slot[i].reading;
+        answering += n.slot[i].answering;
+    }
+    ds4_str_addf(out, "{\"version\":\"%s\",\"uptime_s\":%.3f,\"model\":{\"id\":", DS4_VERSION,
+                 (double)(ds4_now_ns() - s->start_ns) / 1e9);
+    ds4_pyjson_add_string(out, text_of(s->opt.model_id));
+    ds4_str_add_text(out, ",\"name\":");
+    ds4_pyjson_add_string(out, text_of(info->name));
+    ds4_str_addf(out, ",\"context\":%u,\"file_bytes\":%llu,\"backend\":\"cpu\",\"threads\":%u}",
+                 n.n_ctx, (count)info->file_bytes, ds4_engine_threads(s->model.engine));
+    ds4_str_addf(
+        out, ",\"sessions\":{\"max\":%u,\"held\":%u,\"prefill\":%u,\"decode\":%u,\"queued\":%u}",
+        n.n_slots, held, reading, answering, n.n_waiting);
+    ds4_str_addf(
+        out, ",\"tokens\":{\"prompt\":%llu,\"cached\":%llu,\"prefilled\":%llu,\"generated\":%llu}",
+        (count)n.n_prompt_tokens, (count)n.n_cached_tokens, (count)n.n_prefilled_tokens,
+        (count)n.n_generated_tokens);
+    ds4_str_addf(
+        out, ",\"requests\":{\"total\":%llu,\"failed\":%llu,\"cancelled\":%llu,\"rejected\":%llu}",
+        (count)n.n_jobs, (count)n.n_failed, (count)n.n_cancelled, (count)n.n_refused);
+    ds4_str_addf(out, ",\"speed\":{\"prefill_tps\":%.3f,\"decode_tps\":%.3f}", n.prefill_speed,
+                 n.decode_speed);
+    add_memory(s, &n, out);
+    add_slots(&n, out);
+    ds4_str_add_char(out, '}');
+}
+
+/* ---- tokens --------------------------------------------------------------------------------- */
+
+static void add_tokens(const ds4_server *s, const ds4_tokens *t, ds4_str *out)
+{
+    ds4_str_addf(out, "{\"count\":%u,\"tokens\":[", t->n);
+    for (uint32_t i = 0; i < t->n; i++) ds4_str_addf(out, "%s%d", i ? "," : "", t->ids[i]);
+    ds4_str_add_text(out, "],\"pieces\":[");
+    for (uint32_t i = 0; i < t->n; i++) {
+        if (i) ds4_str_add_char(out, ',');
+        ds4_pyjson_add_string(out, ds4_vocab_token_bytes(s->vocab, t->ids[i]));
+    }
+    ds4_str_add_text(out, "]}");
+}
+
+/* {"content": TEXT} as plain text, or a body of /v1/chat/completions as it would be
+ * rendered. */
+void ds4_page_tokenize(ds4_server *s, const ds4_http_request *rq, ds4_http_answer *a)
+{
+    const ds4_request_defaults defaults = { .protocol = s->model.protocol,
+                                            .sampling = { .top_p = 1 } };
+    ds4_request                request = { .api = DS4_API_CHAT };
+    ds4_segments               text = { 0 };
+    ds4_tokens                 tokens = { 0 };
+    ds4_err                    err = { .code = DS4_OK };
+    ds4_slice                  value;
+    ds4_str                    content = { 0 };
+    ds4_status                 st = DS4_OK;
+
+    if (ds4_pyjson_get(rq->body, "content", &value) && ds4_pyjson_kind(value) == DS4_JSON_STRING) {
+        st = ds4_pyjson_decode_string(value, &content, &err);
+        ds4_segments_foreign(&text, (ds4_slice){ ds4_str_text(&content), content.n_bytes });
+    } else {
+        st = ds4_request_read(&request, rq->body, &defaults, NULL, NULL, &err);
+        if (st == DS4_OK) st = ds4_request_render(&request, &text, &err);
+    }
+    if (st == DS4_OK) st = ds4_segments_encode(s->vocab, &text, &tokens, &err);
+    if (st == DS4_OK) {
+        add_tokens(s, &tokens, &a->body);
+    } else {
+        ds4_refuse_with(DS4_API_OTHER,
+                        &(ds4_problem){ .status = ds4_http_status_of(st),
+                                        .message = err.text,
+                                        .param = request.refusal.param },
+                        a);
+    }
+    ds4_tokens_clear(&tokens);
+    ds4_segments_clear(&text);
+    ds4_str_clear(&content);
+    ds4_request_clear(&request);
+}
+
+/* ---- the web page --------------------------------------------------------------------------- */
+
+void ds4_page_asset(const ds4_http_request *rq, const char *path, ds4_http_answer *a)
+{
+    const ds4_web_asset *asset = ds4_web_asset_find(path);
+    const char          *known = ds4_http_header(rq, "If-None-Match");
+
+    if (!asset) return;
+    a->type = asset->type;
+    ds4_http_add_header(a, "ETag", asset->etag);
+    ds4_http_add_header(a, "Cache-Control", DS4_WEB_CACHE);
+    ds4_http_add_header(a, "Content-Security-Policy", DS4_WEB_CSP);
+    ds4_http_add_header(a, "X-Content-Type-Options", DS4_WEB_NOSNIFF);
+    ds4_http_add_header(a, "Referrer-Policy", DS4_WEB_REFERRER);
+    if (known && strstr(known, asset->etag)) {
+        a->status = 304;
+        return;
+    }
+    a->fixed = (const char *)asset->bytes;
+    a->n_fixed = asset->n_bytes;
+}

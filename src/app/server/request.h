@@ -1,0 +1,139 @@
+/* request.h - what a client wants, whichever API it used to say so.
+ *
+ * The four request readers fill in the same structure; everything behind them is common. */
+#ifndef DS4_APP_SERVER_REQUEST_H
+#define DS4_APP_SERVER_REQUEST_H
+
+#include "app/server/fields.h"
+#include "service/reply.h"
+
+typedef enum ds4_api {
+    DS4_API_CHAT,               /* /v1/chat/completions */
+    DS4_API_COMPLETIONS,        /* /v1/completions */
+    DS4_API_MESSAGES,           /* /v1/messages */
+    DS4_API_RESPONSES,          /* /v1/responses */
+    DS4_API_OTHER,              /* everything else: errors as OpenAI has them */
+} ds4_api;
+
+typedef enum ds4_tool_choice {
+    DS4_TOOLS_AUTO,
+    DS4_TOOLS_NONE,
+    DS4_TOOLS_REQUIRED,
+    DS4_TOOLS_NAMED,            /* ds4_request.tool_name */
+} ds4_tool_choice;
+
+/* How a tool was declared, for the form its calls are answered in. */
+typedef struct ds4_tool {
+    ds4_slice name;             /* as the model sees it */
+    ds4_slice own_name, space;  /* inside a namespace: its name there, and that of the namespace */
+    bool      custom;           /* takes free text: the model gives it as the parameter "input" */
+} ds4_tool;
+
+typedef struct ds4_request {
+    ds4_api           api;
+    ds4_arena         arena;    /* of everything below */
+    ds4_refusal       refusal;
+    ds4_slice         model;    /* echoed; "" when not given */
+
+    ds4_message      *messages; /* [n_messages] */
+    uint32_t          n_messages, cap_messages;
+    ds4_chat_options  chat;     /* its tools: JSON text of function objects */
+    ds4_tool         *tools;    /* [n_tools] */
+    ds4_slice        *tool_json;        /* [n_tools] */
+    uint32_t          n_tools, cap_tools;
+    ds4_tool_choice   tool_choice;
+    ds4_slice         tool_name;
+    bool              single_call;
+    bool              thinking_said;    /* the request itself switched thinking on or off */
+    uint32_t          thinking_budget;  /* tokens; 0: no limit */
+
+    bool              raw;      /* /v1/completions: prompt, and suffix if given */
+    ds4_slice         prompt, suffix;
+    bool              has_suffix, echo;
+
+    ds4_sampling      sampling;
+    bool              seed_given;
+    uint64_t          seed;
+    uint32_t          n;        /* choices */
+    uint32_t          max_tokens;       /* 0: the server's limit */
+    ds4_slice        *stops;    /* [n_stops] */
+    uint32_t          n_stops;
+    bool              logprobs;
+    uint32_t          n_top;
+    bool              stream, include_usage;
+    bool              json_object;      /* the answer must be a JSON object */
+    ds4_slice         schema;   /* the answer must fit it; "" when there is none */
+
+    /* /v1/responses only */
+    ds4_slice         previous_id;
+    bool              summary;  /* reasoning is wanted as a summary */
+    bool              store;
+    ds4_slice         items;    /* JSON text of the input items, without the brackets */
+    ds4_slice         echo_fields;      /* members that the response object repeats, JSON text */
+} ds4_request;
+
+/* What a server puts in where a request says nothing. */
+typedef struct ds4_request_defaults {
+    ds4_protocol protocol;
+    ds4_sampling sampling;
+} ds4_request_defaults;
+
+/* Finds the items of an earlier response; false when it is not known. */
+typedef bool ds4_recall_fn(void *ctx, ds4_slice id, ds4_arena *arena, ds4_slice *items);
+
+/* Read a request body. On failure rq->refusal names the member at fault, if there is one.
+ *
+ *   rq   zeroed but for its api; cleared by ds4_request_clear() in any case
+ *
+ * Returns DS4_OK; DS4_E_FORMAT, DS4_E_UNSUPPORTED, DS4_E_LIMIT; DS4_E_NOMEM.            */
+DS4_MUST_CHECK ds4_status ds4_request_read(ds4_request *rq, ds4_slice body,
+                                           const ds4_request_defaults *defaults,
+                                           ds4_recall_fn *recall, void *recall_ctx, ds4_err *err);
+void                      ds4_request_clear(ds4_request *rq);
+
+/* Append the prompt. Returns as ds4_chat_render(). */
+DS4_MUST_CHECK ds4_status ds4_request_render(const ds4_request *rq, ds4_segments *out,
+                                             ds4_err *err);
+
+/* ---- for the readers ----------------------------------------------------------------------- */
+
+/* A new zeroed message at the end; NULL when memory is short. */
+ds4_message *ds4_request_message(ds4_request *rq, ds4_role role);
+
+/* Add a tool: the function object that the model sees is made anew, so that it does not
+ * change with what clients put beside it. description and parameters may be "". */
+DS4_MUST_CHECK ds4_status ds4_request_tool(ds4_request *rq, const ds4_tool *tool,
+                                           ds4_slice description, ds4_slice parameters,
+                                           ds4_err *err);
+
+/* Temperature, top_p, top_k, min_p, seed, stream, the thinking switches. */
+DS4_MUST_CHECK ds4_status ds4_read_common(ds4_request *rq, const ds4_fields *f, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_read_stops(ds4_request *rq, const ds4_fields *f, const char *name,
+                                         ds4_err *err);
+
+/* Text that may be a list of parts with the texts of the given types; others are refused
+ * by name. Parts are joined by `between`. */
+DS4_MUST_CHECK ds4_status ds4_read_text(ds4_request *rq, ds4_slice json, const char *where,
+                                        const char *const *types, const char *between,
+                                        ds4_slice *out, ds4_err *err);
+
+DS4_MUST_CHECK ds4_status ds4_read_chat(ds4_request *rq, const ds4_fields *f, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_read_completions(ds4_request *rq, const ds4_fields *f, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_read_messages(ds4_request *rq, const ds4_fields *f, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_read_responses(ds4_request *rq, const ds4_fields *f,
+                                             ds4_recall_fn *recall, void *recall_ctx, ds4_err *err);
+
+/* Refuse members that are given with another value than the one that means nothing. */
+typedef struct ds4_neutral {
+    const char *name;
+    const char *value;          /* JSON text that is let through; NULL: only null or absent */
+} ds4_neutral;
+DS4_MUST_CHECK ds4_status ds4_refuse_others(ds4_request *rq, const ds4_fields *f,
+                                            const ds4_neutral *list, ds4_err *err);
+
+/* The shape of an answer: {"type":"json_object"} or a schema, as response_format (nested)
+ * and text.format (flat) write it. */
+DS4_MUST_CHECK ds4_status ds4_read_format(ds4_request *rq, ds4_slice json, const char *where,
+                                          ds4_err *err);
+
+#endif

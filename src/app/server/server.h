@@ -1,0 +1,101 @@
+/* server.h - the running server: what all its parts share. */
+#ifndef DS4_APP_SERVER_SERVER_H
+#define DS4_APP_SERVER_SERVER_H
+
+#include "app/server/http.h"
+#include "app/server/request.h"
+#include "service/model_open.h"
+#include "service/turn_replay.h"
+#include "service/scheduler.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#define DS4_SERVER_NAME "ds4-server"
+
+typedef struct ds4_recall ds4_recall;           /* see recall.h */
+typedef struct ds4_script ds4_script;           /* see script.h */
+
+/* As the command line gives it. */
+typedef struct ds4_server_options {
+    const char *host;
+    uint32_t    port, n_ctx, n_parallel, max_queue, max_tokens, max_connections, loop_tokens;
+    const char *api_key;        /* NULL: none is asked for */
+    const char *const *origins; /* [n_origins] that a browser page may come from */
+    uint32_t    n_origins;
+    const char *trace_path, *script_path;
+    const char *model_id;       /* what /v1/models calls it */
+} ds4_server_options;
+
+enum { DS4_N_STATUS_CLASSES = 6 };
+
+typedef struct ds4_server {
+    ds4_server_options opt;
+    ds4_model          model;
+    const ds4_vocab   *vocab;
+    ds4_scheduler     *scheduler;
+    ds4_replay        *replay;
+    ds4_recall        *recall;
+    ds4_script        *script;  /* NULL in ordinary builds */
+    ds4_http          *http;
+    FILE              *trace;   /* NULL: none; lines are whole, under trace_lock */
+    pthread_mutex_t    trace_lock;
+    uint64_t           start_ns;
+    long               start_time;      /* seconds since 1970 */
+    atomic_bool        draining;
+    atomic_ullong      n_requests[DS4_API_OTHER + 1];
+    atomic_ullong      n_statuses[DS4_N_STATUS_CLASSES];
+    atomic_ullong      n_replayed;      /* turns given back as they were sampled */
+} ds4_server;
+
+/* ---- route.c ---------------------------------------------------------------------------------- */
+
+bool ds4_route_check(void *server, const ds4_http_request *rq, ds4_http_answer *a);
+void ds4_route_handle(void *server, const ds4_http_request *rq, ds4_http_answer *a);
+void ds4_route_too_large(void *server, const ds4_http_request *rq, ds4_http_answer *a);
+
+/* ---- refuse.c ----------------------------------------------------------------------------------- */
+
+/* The API whose shapes a path speaks. */
+ds4_api ds4_api_of(const char *path);
+
+typedef struct ds4_problem {
+    int         status;         /* HTTP */
+    const char *message;
+    const char *param;          /* "" or NULL: none */
+    const char *code;           /* of OpenAI's errors; NULL: none */
+    uint32_t    n_prompt, n_ctx;        /* of a prompt that is too long; 0: another problem */
+} ds4_problem;
+
+/* An error in the shape of its API, as a whole answer or as the JSON alone. */
+void ds4_refuse_with(ds4_api api, const ds4_problem *p, ds4_http_answer *a);
+void ds4_problem_json(ds4_api api, const ds4_problem *p, ds4_str *out);
+int  ds4_http_status_of(ds4_status st);
+
+/* ---- pages.c: everything that asks nothing of the model ------------------------------------------ */
+
+void ds4_page_models(ds4_server *s, const char *id, ds4_http_answer *a);    /* id NULL: the list */
+void ds4_page_health(ds4_server *s, ds4_http_answer *a);
+void ds4_page_metrics(ds4_server *s, ds4_http_answer *a);
+void ds4_page_stats(ds4_server *s, ds4_http_answer *a);
+void ds4_page_tokenize(ds4_server *s, const ds4_http_request *rq, ds4_http_answer *a);
+void ds4_page_asset(const ds4_http_request *rq, const char *path, ds4_http_answer *a);
+
+/* ---- generate.c --------------------------------------------------------------------------------- */
+
+void ds4_generate(ds4_server *s, ds4_api api, const ds4_http_request *rq, ds4_http_answer *a);
+void ds4_count_tokens(ds4_server *s, const ds4_http_request *rq, ds4_http_answer *a);
+
+/* ---- say.c ---------------------------------------------------------------------------------------- */
+
+/* One line on standard error: time, subject, key=value. */
+void ds4_server_say(const char *subject, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void ds4_server_note(void *server, const char *subject, const char *text);  /* a ds4_note_fn */
+
+/* A block in the trace file, if there is one. */
+void ds4_server_trace(ds4_server *s, const char *id, const char *what, ds4_slice text);
+
+void ds4_random_id(const char *prefix, uint32_t n_hex, char *out, size_t n_bytes);
+
+#endif
