@@ -31,7 +31,9 @@ uint64_t ds4_sysmem_used(void)
     mach_task_basic_info_data_t info;
     mach_msg_type_number_t      count = MACH_TASK_BASIC_INFO_COUNT;
 
-    if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, (task_info_t)&info, &count) != KERN_SUCCESS) return 0;
+    if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, (task_info_t)&info, &count) !=
+        KERN_SUCCESS)
+        return 0;
     return info.resident_size;
 }
 

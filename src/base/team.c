@@ -162,7 +162,8 @@ void ds4_team_run(ds4_team *team, ds4_team_fn *fn, void *ctx)
     }
 }
 
-void ds4_team_share(uint64_t n, uint64_t grain, uint32_t share, uint32_t n_shares, uint64_t *from, uint64_t *to)
+void ds4_team_share(uint64_t n, uint64_t grain, uint32_t share, uint32_t n_shares, uint64_t *from,
+                    uint64_t *to)
 {
     const uint64_t n_grains = (n + grain - 1) / grain;
     const uint64_t first = n_grains * share / n_shares * grain;

@@ -120,7 +120,8 @@ static amount size(uint64_t n_bytes)
     const bool large = n_bytes >= (uint64_t)10 << 30;
     amount     a;
 
-    snprintf(a.text, sizeof a.text, "%.1f %s", (double)n_bytes / (large ? 1 << 30 : 1 << 20), large ? "GiB" : "MiB");
+    snprintf(a.text, sizeof a.text, "%.1f %s", (double)n_bytes / (large ? 1 << 30 : 1 << 20),
+             large ? "GiB" : "MiB");
     return a;
 }
 
@@ -148,12 +149,15 @@ static void advise(const ds4_engine_options *opt, ds4_plan *p)
         const uint64_t n = (p->budget - without_kv) / per_token;
         snprintf(what, sizeof what, "--ctx %" PRIu64 " would fit", n / 256 * 256);
     } else {
-        snprintf(what, sizeof what, "at least %s are needed", size(p->dense + p->scratch + least_cache(p)).text);
+        snprintf(what, sizeof what, "at least %s are needed",
+                 size(p->dense + p->scratch + least_cache(p)).text);
     }
-    snprintf(p->advice, sizeof p->advice, "%s are needed (weights %s, experts %s, KV for %u tokens %s, scratch %s)"
-             " and %s may be used%s: %s", size(p->total).text, size(p->dense).text,
-             size(p->stream ? p->expert_cache : p->experts).text, p->n_ctx, size(p->kv).text, size(p->scratch).text,
-             size(p->budget).text, opt->mem_bytes ? " (--mem)" : "", what);
+    snprintf(p->advice, sizeof p->advice,
+             "%s are needed (weights %s, experts %s, KV for %u tokens %s, scratch %s)"
+             " and %s may be used%s: %s",
+             size(p->total).text, size(p->dense).text,
+             size(p->stream ? p->expert_cache : p->experts).text, p->n_ctx, size(p->kv).text,
+             size(p->scratch).text, size(p->budget).text, opt->mem_bytes ? " (--mem)" : "", what);
 }
 
 void ds4_plan_compute(const ds4_gguf *g, const ds4_kv_layout *kv, uint64_t scratch,

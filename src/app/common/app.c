@@ -91,7 +91,8 @@ void ds4_app_say_plan(const char *program, const ds4_plan *p)
     const double mib = 1.0 / (1 << 20);
 
     ds4_app_say(program,
-                "%.0f MiB in memory (weights %.0f, experts %.0f%s, KV for %u tokens %.0f, scratch %.0f) of %.0f"
+                "%.0f MiB in memory (weights %.0f, experts %.0f%s, KV for %u tokens %.0f, scratch "
+                "%.0f) of %.0f"
                 " that may be used",
                 (double)p->total * mib, (double)p->dense * mib,
                 (double)(p->stream ? p->expert_cache : p->experts) * mib,

@@ -94,18 +94,19 @@ static int run_convert(int argc, char **argv)
     convert_options   o = { .progress = show_progress, .note = show_note, .n_threads = ds4_cpu_count() };
     convert_result    done;
     ds4_err           err = { .code = DS4_OK };
-    const ds4_option options[] = {
-        { DS4_OPTION_TEXT, 0, "from", "DIR",
-          "folder with config.json, tokenizer.json and\nsafetensors files", &o.from, 0, 0, 0 },
-        { DS4_OPTION_TEXT, 'o', "out", "FILE", "model file to write", &o.out, 0, 0, 0 },
-        { DS4_OPTION_TEXT, 0, "experts", "TYPE",
-          "routed experts: mxfp4 (lossless from FP4), q2, q4, q8, bf16", &experts, 0, 0, 0 },
-        { DS4_OPTION_TEXT, 0, "dense", "TYPE", "all other matrices: q8 (attention, shared experts and head;\nembedding, compressors, indexer F16; default), q8-all (those\ntoo), bf16, f16, f32",
-          &dense, 0, 0, 0 },
-        { DS4_OPTION_TEXT, 0, "name", "TEXT", "name of the model (default: the folder's)", &o.name, 0,
-          0, 0 },
-        { DS4_OPTION_U32, 't', "threads", "N", "threads (default: all processors)", &o.n_threads, 0, 1,
-          MAX_THREADS },
+    const ds4_option  options[] = {
+        DS4_OPT_TEXT(0, "from", "DIR", &o.from,
+                     "folder with config.json, tokenizer.json and\nsafetensors files"),
+        DS4_OPT_TEXT('o', "out", "FILE", &o.out, "model file to write"),
+        DS4_OPT_TEXT(0, "experts", "TYPE", &experts,
+                     "routed experts: mxfp4 (lossless from FP4), q2, q4,\nq8, bf16"),
+        DS4_OPT_TEXT(0, "dense", "TYPE", &dense,
+                     "all other matrices: q8 (attention, shared experts and\n"
+                     "head; embedding, compressors, indexer F16; default),\n"
+                     "q8-all (those too), bf16, f16, f32"),
+        DS4_OPT_TEXT(0, "name", "TEXT", &o.name, "name of the model (default: the folder's)"),
+        DS4_OPT_U32('t', "threads", "N", &o.n_threads, 1, MAX_THREADS,
+                    "threads (default: all processors)"),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {
@@ -161,8 +162,8 @@ static int run_vocab(int argc, char **argv)
     const char       *tokenizer = NULL, *out = NULL;
     ds4_err           err = { .code = DS4_OK };
     const ds4_option  options[] = {
-        { DS4_OPTION_TEXT, 0, "tokenizer", "FILE", "a tokenizer.json", &tokenizer, 0, 0, 0 },
-        { DS4_OPTION_TEXT, 'o', "out", "FILE", "file to write", &out, 0, 0, 0 },
+        DS4_OPT_TEXT(0, "tokenizer", "FILE", &tokenizer, "a tokenizer.json"),
+        DS4_OPT_TEXT('o', "out", "FILE", &out, "file to write"),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {
