@@ -70,7 +70,9 @@ export function iconButton(name, label, onclick, spec = "button.icon-button") {
 // Fills <span data-icon="name"> of the page's own HTML.
 export function fillIcons(root = document) {
     for (const place of root.querySelectorAll("[data-icon]")) {
-        place.replaceWith(icon(place.dataset.icon));
+        const node = icon(place.dataset.icon);
+        if (place.dataset.class) node.classList.add(place.dataset.class);
+        place.replaceWith(node);
     }
 }
 

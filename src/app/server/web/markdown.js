@@ -178,6 +178,18 @@ const PUNCTUATION = /[!-\/:-@[-`{-~\u2010-\u2027\u3001-\u3003\uff01-\uff0f]/;
 const ADDRESS = /https?:\/\/[^\s<>"'`\\]+/y;
 const TARGET = /\(\s*(?:<([^<>\n]*)>|([^\s()<>]*(?:\([^\s()<>]*\)[^\s()<>]*)*))(?:\s+(?:"[^"]*"|'[^']*'))?\s*\)/y;
 
+const SIGNS = {
+    dots: "…", ldots: "…", cdots: "⋯", times: "×", cdot: "·", div: "÷", pm: "±", le: "≤", leq: "≤", ge: "≥",
+    geq: "≥", ne: "≠", neq: "≠", approx: "≈", equiv: "≡", in: "∈", notin: "∉", subset: "⊂", cup: "∪", cap: "∩",
+    to: "→", rightarrow: "→", Rightarrow: "⇒", implies: "⇒", iff: "⇔", forall: "∀", exists: "∃", infty: "∞",
+    sum: "∑", prod: "∏", int: "∫", partial: "∂", nabla: "∇", sqrt: "√", alpha: "α", beta: "β", gamma: "γ",
+    delta: "δ", epsilon: "ε", theta: "θ", lambda: "λ", mu: "μ", pi: "π", rho: "ρ", sigma: "σ", tau: "τ",
+    phi: "φ", omega: "ω", Delta: "Δ", Sigma: "Σ", Omega: "Ω", quad: " ", ",": " ", log: "log", ln: "ln",
+};
+
+const signs = (text) => text.replace(/\\([A-Za-z]+|,)/g, (all, name) =>
+    Object.hasOwn(SIGNS, name) ? SIGNS[name] : all);
+
 function link(address, children) {
     const node = el("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" });
     for (const child of children) {
@@ -281,11 +293,11 @@ class Inline {
         return true;
     }
 
-    // \( ... \) is left as it is written: there is nothing here that typesets it.
+    // \( ... \) is not typeset; only its commonest signs are.
     formula() {
         const end = this.text.indexOf("\\)", this.at + 2);
         if (end < 0 || end - this.at > 2000) return false;
-        this.put(el("span.math", null, this.text.slice(this.at + 2, end).trim()));
+        this.put(el("span.math", null, signs(this.text.slice(this.at + 2, end).trim())));
         this.at = end + 2;
         return true;
     }
@@ -433,7 +445,7 @@ function blockNode(block, depth) {
     if (depth > DEPTH) return el("p", null, block.source);
     switch (block.type) {
     case "code":    return codeBlock(block.text, block.language);
-    case "math":    return el("pre.math", { tabindex: "0" }, block.text);
+    case "math":    return el("pre.math", { tabindex: "0" }, signs(block.text));
     case "heading": return el(`h${Math.min(block.level + 2, 6)}.h${block.level}`, null, inline(block.text));
     case "rule":    return el("hr");
     case "quote":   return el("blockquote", null, readBlocks(block.lines).map((b) => blockNode(b, depth + 1)));
