@@ -2,7 +2,6 @@
 #include "service/conversation.h"
 
 #include "base/clock.h"
-#include "service/rewind.h"
 
 #include <stdlib.h>
 
@@ -11,7 +10,9 @@ struct ds4_conversation {
     ds4_session   *session;
     ds4_protocol   protocol;
     ds4_history    history;
-    ds4_rewind     rewind;
+    ds4_resume    *resume;
+    bool           owns_resume;
+    ds4_way        way;             /* of the last prompt */
     float         *logits; /* [n_vocab] of the session's last token, if logits_pos is its length */
     uint32_t       logits_pos;      /* 0: none */
     ds4_reply     *reply;           /* the last one; NULL before */
@@ -29,9 +30,12 @@ ds4_status ds4_conversation_create(ds4_engine *e, uint32_t n_ctx, ds4_protocol p
     c->engine = e;
     c->protocol = protocol;
     c->logits = malloc((size_t)ds4_engine_info(e)->n_vocab * sizeof *c->logits);
-    const ds4_status st =
+    const ds4_resume_options in_memory = { .engine = e };
+    ds4_status               st =
         c->logits ? ds4_session_create(e, n_ctx, &c->session, err)
                   : ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of a conversation");
+    if (st == DS4_OK) st = ds4_resume_create(&in_memory, &c->resume, err);
+    c->owns_resume = st == DS4_OK;
     if (st != DS4_OK) {
         ds4_conversation_free(c);
         return st;
@@ -45,10 +49,19 @@ void ds4_conversation_free(ds4_conversation *c)
     if (!c) return;
     ds4_reply_free(c->reply);
     ds4_history_clear(&c->history);
-    ds4_rewind_clear(&c->rewind);
+    ds4_way_clear(&c->way);
     ds4_session_free(c->session);
+    if (c->owns_resume) ds4_resume_free(c->resume);
     free(c->logits);
     free(c);
+}
+
+void ds4_conversation_use(ds4_conversation *c, ds4_resume *resume)
+{
+    ds4_way_clear(&c->way);
+    if (c->owns_resume) ds4_resume_free(c->resume);
+    c->resume = resume;
+    c->owns_resume = false;
 }
 
 ds4_status ds4_conversation_resize(ds4_conversation *c, uint32_t n_ctx, ds4_err *err)
@@ -56,7 +69,7 @@ ds4_status ds4_conversation_resize(ds4_conversation *c, uint32_t n_ctx, ds4_err 
     ds4_session *session = NULL;
 
     DS4_TRY(ds4_session_create(c->engine, n_ctx, &session, err));
-    ds4_rewind_keep(&c->rewind, c->session);
+    ds4_kept_add(ds4_resume_kept(c->resume), c->session, DS4_KEPT_TURN);
     ds4_session_free(c->session);
     c->session = session;
     c->logits_pos = 0;
@@ -81,7 +94,7 @@ ds4_history *ds4_conversation_history(ds4_conversation *c)
 void ds4_conversation_clear(ds4_conversation *c)
 {
     ds4_history_truncate(&c->history, 0);
-    ds4_rewind_clear(&c->rewind);
+    if (c->owns_resume) ds4_kept_clear(ds4_resume_kept(c->resume));
     ds4_session_clear(c->session);
     c->logits_pos = 0;
 }
@@ -98,27 +111,33 @@ const ds4_turn_stats *ds4_conversation_stats(const ds4_conversation *c)
 
 /* ---- the prompt ------------------------------------------------------------------------ */
 
-/* How a text is to be brought into the session. */
-typedef struct plan {
-    const ds4_snapshot *back;       /* go back here first; NULL: stay */
-    bool                anew;       /* begin with an empty session */
-    uint32_t            n_kept;     /* tokens that are there then */
-    ds4_tokens          rest;       /* tokens to evaluate; none: the logits are there too */
-} plan;
-
-/* Adds the tokens that are already there to what the caller is told of the progress. */
-typedef struct progress_shift {
-    const ds4_turn *turn;
-    uint32_t        n_kept, n_total;
-} progress_shift;
-
-static void shifted_progress(void *ctx, uint32_t n_done, uint32_t n_total)
+/* Make the session hold exactly this text, with the logits of its last token. */
+static ds4_status hold(ds4_conversation *c, const ds4_segments *text, const ds4_turn *turn,
+                       ds4_err *err)
 {
-    const progress_shift *shift = ctx;
+    ds4_way          *way = &c->way;
+    const bool        has_logits = c->logits_pos > 0 && c->logits_pos == ds4_session_pos(c->session);
+    const ds4_prefill prefill = { .logits = c->logits, .cancel = turn->cancel,
+                                  .progress = turn->progress, .progress_ctx = turn->ctx };
+    const uint64_t    begin = ds4_now_ns();
 
-    (void)n_total;
-    shift->turn->progress(shift->turn->ctx, shift->n_kept + n_done, shift->n_total);
+    ds4_way_clear(way);
+    DS4_TRY(ds4_way_begin(c->resume, way, text, NULL, &c->session, 1, err));
+    DS4_TRY(ds4_way_bring(c->resume, way, c->session, has_logits, err));
+    c->stats.n_prompt = way->tokens.n;
+    c->stats.n_cached = way->n_held;
+    c->stats.resume_ns = ds4_now_ns() - begin;
+    if (way->n_held == way->tokens.n) return DS4_OK;
+
+    const uint64_t evaluating = ds4_now_ns();
+    c->logits_pos = 0;
+    const ds4_status st = ds4_way_prefill(c->resume, way, c->session, &prefill, err);
+    c->stats.prefill_ns = ds4_now_ns() - evaluating;
+    if (st == DS4_OK) c->logits_pos = ds4_session_pos(c->session);
+    return st;
 }
+
+/* ---- the answer ------------------------------------------------------------------------ */
 
 static ds4_status step(ds4_conversation *c, int32_t token, ds4_err *err)
 {
@@ -129,96 +148,9 @@ static ds4_status step(ds4_conversation *c, int32_t token, ds4_err *err)
     c->logits_pos = 0;
     DS4_TRY(ds4_engine_step(c->engine, &work, 1, err));
     c->logits_pos = ds4_session_pos(c->session);
+    ds4_resume_sampled(c->resume, c->session);
     return DS4_OK;
 }
-
-/* The last token of a prompt opens the reasoning or the answer, and the next prompt may
- * show this turn with the other one: the place before it is kept. */
-static ds4_status evaluate(ds4_conversation *c, const plan *p, const ds4_turn *turn, ds4_err *err)
-{
-    const uint32_t    n = p->rest.n;
-    progress_shift    shift = { turn, p->n_kept, p->n_kept + n };
-    const ds4_prefill prefill = { .tokens = p->rest.ids,
-                                  .n_tokens = n - 1,
-                                  .cancel = turn->cancel,
-                                  .progress = turn->progress ? shifted_progress : NULL,
-                                  .progress_ctx = &shift };
-
-    c->logits_pos = 0;
-    if (n > 1) DS4_TRY(ds4_session_prefill(c->session, &prefill, err));
-    ds4_rewind_keep(&c->rewind, c->session);
-    DS4_TRY(step(c, p->rest.ids[n - 1], err));
-    if (turn->progress) shifted_progress(&shift, n, n);
-    return DS4_OK;
-}
-
-/* Stay, if the session is a beginning of the text; or go back to a place that is a longer
- * one; or begin anew. */
-static ds4_status make_plan(const ds4_conversation *c, const ds4_segments *text, plan *p,
-                            ds4_err *err)
-{
-    const ds4_vocab    *vocab = ds4_engine_vocab(c->engine);
-    const uint32_t      pos = ds4_session_pos(c->session);
-    size_t              here = 0, there = 0;
-    const bool          fits =
-        ds4_segments_match(vocab, text, ds4_session_tokens(c->session), pos, &here) == pos;
-    const ds4_snapshot *back =
-        ds4_rewind_find(&c->rewind, vocab, text, ds4_session_capacity(c->session), &there);
-
-    if (fits && (!back || ds4_snapshot_pos(back) <= pos)) {
-        p->n_kept = pos;
-        DS4_TRY(ds4_segments_encode_from(vocab, text, here, &p->rest, err));
-        if (p->rest.n > 0 || (pos > 0 && c->logits_pos == pos)) return DS4_OK;
-    }
-    p->back = back;
-    p->anew = !back;
-    p->n_kept = back ? ds4_snapshot_pos(back) : 0;
-    return ds4_segments_encode_from(vocab, text, there, &p->rest, err);
-}
-
-static ds4_status carry_out(ds4_conversation *c, const plan *p, const ds4_turn *turn, ds4_err *err)
-{
-    const uint64_t begin = ds4_now_ns();
-
-    c->stats.n_prompt = p->n_kept + p->rest.n;
-    c->stats.n_cached = p->n_kept;
-    if (p->back) {
-        DS4_TRY(ds4_session_restore(c->session, p->back, err));
-    } else if (p->anew) {
-        ds4_session_clear(c->session);
-        ds4_rewind_clear(&c->rewind);
-    } else {
-        ds4_rewind_keep(&c->rewind, c->session);        /* the end of the turn before */
-    }
-    if (p->rest.n == 0) return DS4_OK;
-    const ds4_status st = evaluate(c, p, turn, err);
-    c->stats.prefill_ns = ds4_now_ns() - begin;
-    return st;
-}
-
-/* Make the session hold exactly this text, with the logits of its last token. */
-static ds4_status hold(ds4_conversation *c, const ds4_segments *text, const ds4_turn *turn,
-                       ds4_err *err)
-{
-    const uint32_t capacity = ds4_session_capacity(c->session);
-    plan           p = { .back = NULL };
-    ds4_status     st = make_plan(c, text, &p, err);
-
-    if (st == DS4_OK && p.n_kept + p.rest.n == 0) {
-        st = ds4_fail(err, DS4_E_ARG, "the prompt is empty");
-    } else if (st == DS4_OK && (p.rest.n >= capacity || p.n_kept >= capacity - p.rest.n)) {
-        st = ds4_fail(err, DS4_E_LIMIT,
-                      "the prompt has %llu tokens, and the context of %u tokens must also hold "
-                      "the answer",
-                      (unsigned long long)p.n_kept + p.rest.n, capacity);
-    } else if (st == DS4_OK) {
-        st = carry_out(c, &p, turn, err);
-    }
-    ds4_tokens_clear(&p.rest);
-    return st;
-}
-
-/* ---- the answer ------------------------------------------------------------------------ */
 
 static ds4_status generate(ds4_conversation *c, const ds4_turn *turn, uint64_t begin, ds4_err *err)
 {
@@ -261,6 +193,7 @@ static ds4_status answer(ds4_conversation *c, const ds4_segments *text, bool pla
     const ds4_status st = generate(c, turn, begin, err);
     c->stats.generate_ns = ds4_now_ns() - generating;
     c->stats.n_generated = ds4_reply_get(c->reply)->n_tokens;
+    if (st == DS4_OK) ds4_resume_turn_over(c->resume, &c->way, c->session);
     return st;
 }
 

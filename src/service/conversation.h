@@ -4,9 +4,8 @@
  * Before each reply the whole history is rendered, compared with the tokens in the
  * session, and only what is new is evaluated. Sampled tokens stay as they were sampled.
  * When the rendering no longer begins with what the session holds (reasoning that is
- * dropped, another mode), the session goes back to the last place it shares with it,
- * usually the end of the prompt before; without one it begins anew. The result is the same
- * each way.
+ * dropped, another mode, an edited message), the session goes back to the longest position
+ * that is known, in memory or on disk: see resume.h. The result is the same each way.
  *
  * Blocks; one thread at a time. Nothing is printed. */
 #ifndef DS4_SERVICE_CONVERSATION_H
@@ -14,6 +13,7 @@
 
 #include "service/history.h"
 #include "service/reply.h"
+#include "service/resume.h"
 
 typedef struct ds4_conversation ds4_conversation;
 
@@ -36,6 +36,7 @@ typedef struct ds4_turn_stats {
     uint32_t n_prompt;              /* tokens of the rendered prompt */
     uint32_t n_cached;              /* of these: already in the session */
     uint32_t n_generated;           /* sampled, without the token that ends the turn */
+    uint64_t resume_ns;             /* to find and to load what was cached */
     uint64_t prefill_ns, generate_ns;
     uint64_t first_token_ns; /* from the call to the first sampled token; 0 when there was none */
 } ds4_turn_stats;
@@ -48,6 +49,10 @@ DS4_MUST_CHECK ds4_status ds4_conversation_create(ds4_engine *e, uint32_t n_ctx,
                                                   ds4_protocol protocol, ds4_conversation **out,
                                                   ds4_err *err);
 void                      ds4_conversation_free(ds4_conversation *c);   /* NULL is fine */
+
+/* Positions are kept there from now on instead of in this conversation's own memory; lent
+ * for its life, and it may be shared by conversations on one engine. */
+void ds4_conversation_use(ds4_conversation *c, ds4_resume *resume);
 
 /* Exchange the session for one of another size. The history stays, and so does what was
  * evaluated, if it fits. On failure nothing has changed.                             */

@@ -1,0 +1,107 @@
+/* resume.h - what is known of a prompt is not computed again: positions in memory and on
+ * disk, behind one door.
+ *
+ * For a prompt a caller asks for its tokens (ds4_way_begin), has the session brought to
+ * the longest beginning of it that the session itself, memory or the store has
+ * (ds4_way_bring), and evaluates the rest, stopping where a position is worth keeping
+ * (ds4_way_next, ds4_way_reached). While it answers it reports each token, and the end of
+ * the turn. The logits that follow are those of a run that knew nothing.
+ *
+ * Positions are kept at the end of system prompt and tools, before the last token of
+ * each prompt, at the end of each turn, and every DS4_WAY_STEP tokens of a long prompt. On disk
+ * they lie at multiples of DS4_EVEN, where a tail is smallest; the few tokens from there to
+ * the end of the turn are stored as numbers and evaluated again.
+ *
+ * Belongs to the thread that owns the engine. */
+#ifndef DS4_SERVICE_RESUME_H
+#define DS4_SERVICE_RESUME_H
+
+#include "service/kept.h"
+#include "service/store.h"
+#include "service/wording.h"
+
+enum {
+    DS4_EVEN = 128,
+    DS4_WAY_STEP = 4096,                /* positions on a long way, in memory */
+    DS4_WAY_STORE = 16384,              /* on disk */
+    DS4_ANCHOR_MIN = 128,               /* least system prompt that is worth a position */
+};
+#define DS4_RESUME_MEM_BYTES (UINT64_C(512) << 20)
+
+typedef struct ds4_resume ds4_resume;
+
+typedef struct ds4_resume_options {
+    ds4_engine *engine;         /* lent */
+    uint64_t    mem_bytes;      /* of kept positions; 0: DS4_RESUME_MEM_BYTES */
+    const char *dir;            /* of the store; NULL: none */
+    uint64_t    dir_bytes;      /* see ds4_store_options */
+    uint32_t    min_tokens;     /* the same */
+} ds4_resume_options;
+
+/* Returns DS4_OK; as ds4_store_open(); DS4_E_NOMEM. */
+DS4_MUST_CHECK ds4_status ds4_resume_create(const ds4_resume_options *opt, ds4_resume **out,
+                                            ds4_err *err);
+void                      ds4_resume_free(ds4_resume *r);       /* NULL is fine */
+ds4_kept                 *ds4_resume_kept(ds4_resume *r);
+ds4_store                *ds4_resume_store(ds4_resume *r);      /* NULL: none */
+
+/* ---- a prompt on its way into a session ------------------------------------------------------ */
+
+/* Zeroed is empty. */
+typedef struct ds4_way {
+    ds4_tokens tokens;          /* the whole prompt */
+    uint32_t   n_held;          /* of these in the session when evaluation begins */
+    uint32_t   anchor, turn;    /* positions worth keeping; 0: none */
+    ds4_stored pin;             /* where it was resumed on disk */
+} ds4_way;
+
+/* Choose the tokens of a text, as they were evaluated where that is known.
+ *
+ *   plain      its encoding, or NULL
+ *   session    [n_sessions] whose tokens are known too
+ *
+ * Returns DS4_OK; DS4_E_ARG for an empty text; as ds4_segments_encode(); DS4_E_NOMEM.
+ * Failures of the store are logged and do not matter.                                   */
+DS4_MUST_CHECK ds4_status ds4_way_begin(ds4_resume *r, ds4_way *way, const ds4_segments *text,
+                                        const ds4_tokens *plain, ds4_session *const *session,
+                                        uint32_t n_sessions, ds4_err *err);
+
+/* Tokens of the way that a session holds as it is: its position if that is a beginning of
+ * the way with something left to evaluate, else 0. has_logits: those of its last token are
+ * there, so that nothing need be left. */
+uint32_t ds4_way_held(const ds4_way *way, const ds4_session *s, bool has_logits);
+
+/* Bring a session to the longest known beginning of the way; way->n_held says how long it
+ * is. A conversation that the session leaves is kept in memory.
+ *
+ * Returns DS4_OK, also when there was none (the session is empty); DS4_E_LIMIT when the
+ * context is too small for the way (the session is unchanged); DS4_E_DEVICE.            */
+DS4_MUST_CHECK ds4_status ds4_way_bring(ds4_resume *r, ds4_way *way, ds4_session *s, bool has_logits,
+                                        ds4_err *err);
+
+/* Where evaluation should pause next, behind pos: tokens of the way, at most all. */
+uint32_t ds4_way_next(const ds4_way *way, uint32_t pos);
+
+/* The session has evaluated the way to its position: keep it if it is worth it. */
+void ds4_way_reached(ds4_resume *r, const ds4_way *way, ds4_session *s);
+
+/* Evaluation was stopped: what was done stays, also on disk. */
+void ds4_way_stopped(ds4_resume *r, const ds4_way *way, ds4_session *s);
+
+void ds4_way_clear(ds4_way *way);
+
+/* Evaluate the rest of a way, with all the pauses. prefill->tokens and n_tokens are not
+ * looked at; logits must be given; progress counts the whole way. Returns as
+ * ds4_session_prefill().                                                                */
+DS4_MUST_CHECK ds4_status ds4_way_prefill(ds4_resume *r, const ds4_way *way, ds4_session *s,
+                                          const ds4_prefill *prefill, ds4_err *err);
+
+/* ---- an answer --------------------------------------------------------------------------------- */
+
+/* The session holds one more token of the answer. */
+void ds4_resume_sampled(ds4_resume *r, ds4_session *s);
+
+/* The turn is over. */
+void ds4_resume_turn_over(ds4_resume *r, ds4_way *way, ds4_session *s);
+
+#endif
