@@ -120,7 +120,7 @@ SCRIPTED     := $(OUT)/ds4-server-scripted
 SCRIPTED_SRC := $(wildcard src/app/server/*.c) src/service/chooser.c
 $(OUT)/scripted/%.o: %.c
 	@mkdir -p $(@D)
-	$(call say,CC,$< (scripted))
+	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) -DDS4_SCRIPTED_SAMPLING $(CFLAGS) -MMD -MP -c -o $@ $<
 $(SCRIPTED): $(SCRIPTED_SRC:%.c=$(OUT)/scripted/%.o) $(WEB_OBJ) $(COMMON_OBJ) $(LIB)
 	$(call say,LINK,$@)
@@ -155,7 +155,7 @@ setup-fuzz:
 .PHONY: test test-built
 test: setup
 	$(Q)$(MAKE) test-built
-test-built: all $(TEST_BIN) $(REPLAY)
+test-built: all $(SCRIPTED) $(TEST_BIN) $(REPLAY)
 	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
 
 # The tree's own rules, then every test again under the address and undefined-behaviour

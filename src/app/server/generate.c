@@ -286,19 +286,20 @@ static void take_event(ds4_answer *a, const ds4_event *e)
  * gone. */
 static bool listen_once(ds4_answer *a)
 {
-    ds4_event *e = ds4_channel_get(a->channel, LISTEN_MS);
+    ds4_event     *e = ds4_channel_get(a->channel, LISTEN_MS);
+    const uint64_t now = ds4_now_ns();
 
-    if (!e) {
-        if (ds4_channel_broken(a->channel)) {
-            fail_answer(a, &(ds4_problem){ .status = 500, .message = "memory is exhausted" });
-        }
-        return !ds4_http_gone(a->call);
+    if (!e && ds4_channel_broken(a->channel)) {
+        fail_answer(a, &(ds4_problem){ .status = 500, .message = "memory is exhausted" });
     }
-    do {
+    while (e) {
         take_event(a, e);
         free(e);
-    } while (!a->closed && (e = ds4_channel_get(a->channel, 0)));
-    return true;
+        e = a->closed ? NULL : ds4_channel_get(a->channel, 0);
+    }
+    if (now - a->looked_ns < LISTEN_MS * 1000000ull) return true;
+    a->looked_ns = now;
+    return !ds4_http_gone(a->call);
 }
 
 /* ---- a stream ------------------------------------------------------------------------------- */

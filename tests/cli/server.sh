@@ -1,0 +1,187 @@
+#!/bin/sh
+# server.sh - ds4-server as clients meet it: every endpoint, every kind of refusal, leaving
+# early, keys, hosts and origins, and the end.
+. tests/cli/tap.inc
+if ! command -v curl >/dev/null; then
+    skip "the server" "no curl here"
+    finish
+fi
+. tests/cli/server.inc
+
+hello='{"messages":[{"role":"user","content":"hello"}],"max_tokens":8,"temperature":0'
+
+# ---- the command line ---------------------------------------------------------------------
+run "$server_program" -m "$model" --host 0.0.0.0 --port 0
+is "an address for everybody needs a key" 2 $rc
+has "and says so" "$box/stderr" "add --api-key"
+run "$server_program" -m "$model" --api-key ""
+is "an empty key is refused" 2 $rc
+run "$server_program" --port 99999
+is "a port out of range is refused" 2 $rc
+
+start_server --parallel 2
+
+# ---- answers ------------------------------------------------------------------------------
+ask /health
+is "health" '200 {"status":"ok"}' "$status $(cat "$box/stdout")"
+ask /v1/models
+has "models tell the context" "$box/stdout" '"context_length":4096'
+ask /v1/models/anything
+is "any model name is known" 200 "$status"
+ask / -I
+is "HEAD of the page" 200 "$status"
+ask /dashboard
+is "the dashboard" 200 "$status"
+
+post /v1/chat/completions "$hello,\"seed\":null,\"unknown\":1}"
+is "chat" 200 "$status"
+for member in '"object":"chat.completion"' '"role":"assistant"' '"finish_reason":"' '"prompt_tokens":' '"cached_tokens":0'; do
+    has "chat has $member" "$box/stdout" "$member"
+done
+has "chat names its request" "$box/headers" "x-request-id: chatcmpl-"
+cp "$box/stdout" "$box/first"
+post /v1/chat/completions "$hello}"
+text() { sed 's/.*"message":\(.*\),"logprobs".*/\1/' "$1"; }
+is "the same request has the same answer" "$(text "$box/first")" "$(text "$box/stdout")"
+is "and is a cache hit" 1 "$(grep -c '"cached_tokens":[1-9]' "$box/stdout")"
+
+post /v1/chat/completions "$hello,\"stream\":true,\"stream_options\":{\"include_usage\":true}}" -N
+is "a stream is an event stream" 1 "$(grep -ci '^content-type: text/event-stream' "$box/headers")"
+has "it begins with the role" "$box/stdout" '"delta":{"role":"assistant"'
+has "it ends with the usage" "$box/stdout" '"choices":[],"usage":{"prompt_tokens"'
+is "and with [DONE]" 'data: [DONE]' "$(grep . "$box/stdout" | tail -n 1)"
+post /v1/chat/completions "$hello,\"thinking\":false,\"logprobs\":true,\"top_logprobs\":2}"
+has "likelihoods" "$box/stdout" '"top_logprobs":[{"token":'
+post /v1/chat/completions "$hello,\"n\":3,\"temperature\":1,\"seed\":9}"
+is "three choices" 1 "$(grep -c '"index":2' "$box/stdout")"
+
+post /v1/completions '{"prompt":"a b c","max_tokens":4,"echo":true}'
+has "completions, echoed" "$box/stdout" '"text":"a b c'
+post /v1/completions '{"prompt":"a","suffix":"c","max_tokens":4,"stream":true}'
+has "fill in the middle, streamed" "$box/stdout" '"object":"text_completion"'
+post '/v1/messages?beta=true' '{"model":"m","max_tokens":8,"messages":[{"role":"user","content":"hello"}]}'
+has "messages" "$box/stdout" '"type":"message","role":"assistant","model":"m"'
+count=$(sed 's/.*"input_tokens":\([0-9]*\).*/\1/' "$box/stdout")
+post /v1/messages/count_tokens '{"model":"m","messages":[{"role":"user","content":"hello"}]}'
+is "count_tokens counts the same" "{\"input_tokens\":$count}" "$(cat "$box/stdout")"
+post /v1/messages '{"model":"m","max_tokens":8,"stream":true,"thinking":{"type":"enabled"},"messages":[{"role":"user","content":"hello"}]}'
+is "its stream begins with message_start" "event: message_start" "$(head -n 1 "$box/stdout")"
+has "and ends with message_stop" "$box/stdout" 'data: {"type":"message_stop"}'
+post /v1/responses '{"model":"m","input":"hello","max_output_tokens":8}'
+has "responses" "$box/stdout" '"object":"response"'
+id=$(sed 's/{"id":"\([^"]*\)".*/\1/' "$box/stdout")
+post /v1/responses "{\"model\":\"m\",\"input\":\"and now?\",\"max_output_tokens\":8,\"previous_response_id\":\"$id\"}"
+is "responses go on from an earlier one" 1 "$(grep -c '"cached_tokens":[1-9]' "$box/stdout")"
+post /v1/responses '{"model":"m","input":[{"role":"user","content":"hello"}],"max_output_tokens":8,"stream":true}'
+has "its stream begins" "$box/stdout" 'event: response.created'
+is "and ends" 1 "$(grep -c '^event: response.\(completed\|incomplete\)' "$box/stdout")"
+post /tokenize '{"content":"hello <think>"}'
+has "tokenize" "$box/stdout" '"pieces":['
+ask /v1/ds4/stats
+has "numbers for the dashboard" "$box/stdout" '"slots":[{"id":0'
+
+# ---- stop strings -------------------------------------------------------------------------
+post /v1/completions '{"prompt":"a b c","max_tokens":30,"temperature":0}'
+whole=$(sed 's/.*"text":"\([^"\\]*\).*/\1/' "$box/stdout")
+stop=$(printf '%s' "$whole" | cut -c6-8)
+post /v1/completions "{\"prompt\":\"a b c\",\"max_tokens\":30,\"temperature\":0,\"stop\":[\"$stop\"]}"
+has "a stop string ends the answer" "$box/stdout" '"finish_reason":"stop"'
+is "and is not in it" "" "$(sed 's/.*"text":"\([^"]*\)".*/\1/' "$box/stdout" | grep -F -e "$stop")"
+
+# ---- refusals -------------------------------------------------------------------------------
+refused() {                             # refused NAME STATUS TEXT
+    is "$1: status" "$2" "$status"
+    has "$1: text" "$box/stdout" "$3"
+}
+post /v1/chat/completions '{"messages":'
+refused "bad JSON" 400 '"type":"invalid_request_error"'
+post /v1/messages '{"messages":'
+refused "bad JSON, Anthropic" 400 '{"type":"error","error":{"type":"invalid_request_error"'
+post /v1/chat/completions '{"messages":[]}'
+refused "no messages" 400 '"param":"messages"'
+post /v1/chat/completions "$hello,\"logit_bias\":{\"1\":5}}"
+refused "a field that is not supported" 400 "'logit_bias' is not supported"
+post /v1/chat/completions "$hello,\"frequency_penalty\":0.0,\"logit_bias\":{},\"user\":\"me\"}"
+is "fields that mean nothing are let through" 200 "$status"
+post /v1/chat/completions '{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}]}'
+refused "an image" 400 "only text input is supported"
+post /v1/chat/completions "$hello,\"tool_choice\":\"required\"}"
+refused "a tool without tools" 400 '"param":"tool_choice"'
+ask /v1/embeddings -d '{}'
+refused "an unknown endpoint" 404 "unknown endpoint"
+ask /v1/chat/completions
+refused "a wrong method" 405 "takes POST only"
+ask /v1/models -H 'Host: evil.example'
+refused "a foreign host" 403 "Host is not served"
+ask /v1/models -H 'Origin: http://evil.example'
+refused "a foreign origin" 403 "Origin is not allowed"
+ask /v1/models -X OPTIONS
+is "OPTIONS" 204 "$status"
+awk 'BEGIN { printf "{\"messages\":[{\"role\":\"user\",\"content\":\""; for (i = 0; i < 6000; i++) printf "word "; print "\"}]}" }' >"$box/long.json"
+post /v1/chat/completions "@$box/long.json"
+refused "a prompt that is too long" 400 "This model's maximum context length is 4096 tokens"
+has "with its code" "$box/stdout" '"code":"context_length_exceeded"'
+post /v1/messages "@$box/long.json"
+refused "the same, Anthropic" 400 'prompt is too long: '
+head -c 34000000 /dev/zero | tr '\0' ' ' >"$box/huge"
+post /v1/chat/completions "@$box/huge"
+refused "too large a body" 413 'larger than this server takes'
+post /v1/messages "@$box/huge" -H 'Transfer-Encoding: chunked'
+refused "the same in chunks" 413 '"type":"request_too_large"'
+awk 'BEGIN { printf "{\"messages\":"; for (i = 0; i < 100000; i++) printf "["; }' >"$box/deep"
+post /v1/chat/completions "@$box/deep"
+is "deep nesting" 400 "$status"
+post /v1/chat/completions "$hello}" -H 'Transfer-Encoding: chunked' -H 'Expect: 100-continue'
+is "a body in chunks" 200 "$status"
+
+stop_server
+is "SIGTERM ends it with success" 0 "$rc"
+grep -q 'hello\|count"' "$box/log"
+is "no prompt is in the log" 1 $?
+
+# ---- a key, origins, a trace ----------------------------------------------------------------
+start_server --api-key sesame --cors-origin http://good.example --trace "$box/trace"
+ask /v1/models
+refused "no key" 401 '"code":"invalid_api_key"'
+post /v1/messages "$hello}" -H 'x-api-key: wrong'
+refused "a wrong key, Anthropic" 401 '"type":"authentication_error"'
+ask /v1/models -H 'Authorization: Bearer sesame' -H 'Host: far.example'
+is "the key as a bearer token, any host" 200 "$status"
+ask /v1/models -H 'x-api-key: sesame' -H 'Origin: http://good.example'
+is "the key as x-api-key, a named origin" 200 "$status"
+has "the origin is answered" "$box/headers" "Access-Control-Allow-Origin: http://good.example"
+post /v1/chat/completions "$hello}" -H 'x-api-key: sesame'
+has "the trace has the prompt" "$box/trace" "hello"
+stop_server
+
+# ---- leaving early ----------------------------------------------------------------------------
+server_program=$out/ds4-server-scripted
+awk 'BEGIN { printf "\""; for (i = 0; i < 9000; i++) printf "%d ", i; print "\"" }' >"$box/script"
+start_server --parallel 1 --max-queue 1 -c 60000 --script "$box/script"
+long='{"messages":[{"role":"user","content":"count"}],"thinking":false'
+curl -sN --max-time 60 -d "$long,\"stream\":true}" "$url/v1/chat/completions" >"$box/left" 2>&1 &
+client=$!
+wait_for_metric jobs_running 1 50
+report $? "a long answer runs"
+curl -s --max-time 60 -d "$long}" "$url/v1/chat/completions" >/dev/null 2>&1 &
+waiting=$!
+wait_for_metric jobs_waiting 1 50
+report $? "another waits"
+post /v1/chat/completions "$long}"
+refused "a full line" 429 '"type":"rate_limit_error"'
+has "it says when to come again" "$box/headers" "Retry-After:"
+kill -9 $waiting
+wait_for_metric jobs_waiting 0 10
+report $? "a client that waited can leave"
+kill -9 $client
+wait_for_metric jobs_running 0 10
+report $? "an answer ends within a second when its client leaves"
+curl -s --max-time 60 -d "$long}" "$url/v1/chat/completions" >/dev/null 2>&1 &
+client=$!
+wait_for_metric jobs_running 1 50
+kill -9 $client
+wait_for_metric jobs_running 0 10
+report $? "the same without a stream"
+stop_server
+
+finish
