@@ -143,7 +143,7 @@ export class AnswerView {
     showNumbers() {
         const s = this.message.stats, parts = [];
 
-        if (s?.generated) parts.push(`${count(s.generated)} tokens`);
+        if (s?.generated) parts.push(s.generated === 1 ? "1 token" : `${count(s.generated)} tokens`);
         if (s?.speed) parts.push(`${s.speed < 10 ? s.speed.toFixed(1) : Math.round(s.speed)} tokens/s`);
         if (s?.firstMs) parts.push(`first after ${seconds(s.firstMs)}`);
         this.numbers.textContent = parts.join(" · ");
