@@ -252,6 +252,14 @@ static ds4_status remove_aside(ds4_store *s, uint64_t enough, uint64_t *freed, d
     return DS4_OK;
 }
 
+static bool any_pinned(const tree *t)
+{
+    for (uint32_t i = 0; i < t->n_tails; i++) {
+        if (!t->tail[i].gone) return true;
+    }
+    return false;
+}
+
 static ds4_status free_bytes(ds4_store *s, tree *t, uint64_t enough, int64_t keep_block, ds4_err *err)
 {
     uint64_t freed = 0;
@@ -266,8 +274,8 @@ static ds4_status free_bytes(ds4_store *s, tree *t, uint64_t enough, int64_t kee
     while (freed < enough) {
         leaf *x = cheapest(t);
         if (!x) {
-            return ds4_fail(err, DS4_E_LIMIT, "%s: the budget of %llu MiB is too small, or what is in"
-                            " it is in use", s->dir, (unsigned long long)(s->max_bytes >> 20));
+            return ds4_fail(err, DS4_E_LIMIT, "%s: %s", s->dir,
+                            any_pinned(t) ? "what it keeps is in use" : "its budget is too small");
         }
         DS4_TRY(remove_tail(s, t, x, &freed, err));
     }

@@ -100,18 +100,22 @@ static int answer(const ds4_cli *cli, const ds4_model *model, ds4_conversation *
 int ds4_cli_once(const ds4_cli *cli, ds4_model *model)
 {
     ds4_conversation *c = NULL;
+    ds4_resume       *resume = NULL;
     ds4_str           prompt = { 0 };
     ds4_err           err = { .code = DS4_OK };
     int               code = ds4_cli_prompt(cli, cli->raw, &prompt);
 
+    if (code == DS4_EXIT_OK) code = ds4_app_kv_open(DS4_CLI_NAME, &cli->kv, model->engine, &resume);
     if (code == DS4_EXIT_OK && ds4_conversation_create(model->engine, ds4_cli_ctx(cli, model),
                                                        model->protocol, &c, &err) != DS4_OK) {
         code = ds4_app_failed(DS4_CLI_NAME, &err);
     }
     if (code == DS4_EXIT_OK) {
+        ds4_conversation_use(c, resume);
         code = answer(cli, model, c, (ds4_slice){ ds4_str_text(&prompt), prompt.n_bytes });
     }
     ds4_conversation_free(c);
+    ds4_resume_free(resume);
     ds4_str_clear(&prompt);
     return code;
 }

@@ -3,6 +3,7 @@
 #define DS4_APP_CLI_CLI_H
 
 #include "app/common/app.h"
+#include "app/common/kv_options.h"
 #include "app/common/options.h"
 #include "service/conversation.h"
 
@@ -17,6 +18,7 @@ typedef enum ds4_think_mode { DS4_THINK, DS4_THINK_MAX, DS4_THINK_OFF } ds4_thin
 
 typedef struct ds4_cli {
     ds4_app_model    model;
+    ds4_app_kv       kv;
     const char      *prompt, *prompt_file, *system;
     uint32_t         n_ctx; /* 0: DS4_CLI_CTX, or what the model was made for if that is less */
     uint32_t         max_tokens, top_k, logprobs_top_k;
@@ -35,6 +37,7 @@ int ds4_cli_dump_tokens(const ds4_cli *cli);
 int ds4_cli_dump_logprobs(const ds4_cli *cli, ds4_model *model);
 int ds4_cli_once(const ds4_cli *cli, ds4_model *model);
 int ds4_cli_repl(const ds4_cli *cli, ds4_model *model);
+int ds4_cli_kv(int argc, char **argv);          /* argv[0] is "kv" */
 
 /* ---- shared by them -------------------------------------------------------------------- */
 

@@ -16,6 +16,8 @@ static const char after[] =
     "output is a file or a pipe it gets the answer alone, without the reasoning; --json has\n"
     "both. Everything else goes to standard error.\n"
     "\n"
+    "'ds4 kv --help' says how to look after conversations kept on disk.\n"
+    "\n"
     "Exit codes: 0 done, 1 failed, 2 wrong command line or bad model file, 130 interrupted.";
 
 static ds4_parsed parse(ds4_cli *c, int argc, char **argv)
@@ -65,6 +67,7 @@ static ds4_parsed parse(ds4_cli *c, int argc, char **argv)
         DS4_OPT_U32('t', "threads", "N", &c->model.n_threads, 1, 256,
                     "threads [one for each processor]"),
         DS4_APP_MEMORY_OPTIONS(&c->model),
+        DS4_APP_KV_OPTIONS(&c->kv),
         DS4_OPT_FLAG(0, "plan", &c->plan, "print what would be in memory and exit; 1 if it does not fit"),
         DS4_OPT_FLAG(0, "exact", &c->model.exact,
                      "diagnostic: leave out the roundings of the KV cache\n"
@@ -141,6 +144,11 @@ int main(int argc, char **argv)
         .think = DS4_THINK,
     };
 
+    if (argc > 1 && strcmp(argv[1], "kv") == 0) {
+        ds4_app_log(DS4_CLI_NAME);
+        const int code = ds4_cli_kv(argc - 1, argv + 1);
+        return ds4_app_flush(DS4_CLI_NAME) ? code : DS4_EXIT_FAILURE;
+    }
     const ds4_parsed parsed = parse(&cli, argc, argv);
     if (parsed == DS4_PARSED_DONE) {
         return ds4_app_flush(DS4_CLI_NAME) ? DS4_EXIT_OK : DS4_EXIT_FAILURE;

@@ -13,6 +13,7 @@ typedef struct repl {
     const ds4_cli    *cli;
     ds4_model        *model;
     ds4_conversation *talk;
+    ds4_resume       *resume;
     ds4_turn          turn;
     ds4_slice         stops[DS4_OPTION_MAX_TEXTS];
     ds4_rng           rng;
@@ -203,6 +204,7 @@ static ds4_status begin(repl *r, ds4_err *err)
 
     DS4_TRY(ds4_conversation_create(r->model->engine, ds4_cli_ctx(r->cli, r->model),
                                     r->model->protocol, &r->talk, err));
+    ds4_conversation_use(r->talk, r->resume);
     if (!*system) return DS4_OK;
     return ds4_history_add_text(ds4_conversation_history(r->talk), DS4_ROLE_SYSTEM,
                                 (ds4_slice){ system, strlen(system) }, err);
@@ -225,6 +227,8 @@ int ds4_cli_repl(const ds4_cli *cli, ds4_model *model)
     ds4_err        err = { .code = DS4_OK };
     ds4_line_edit *edit = NULL;
 
+    r.code = ds4_app_kv_open(DS4_CLI_NAME, &cli->kv, model->engine, &r.resume);
+    if (r.code != DS4_EXIT_OK) return r.code;
     if (begin(&r, &err) != DS4_OK) {
         r.code = ds4_app_failed(DS4_CLI_NAME, &err);
     } else if (!(edit = open_editor())) {
@@ -246,5 +250,6 @@ int ds4_cli_repl(const ds4_cli *cli, ds4_model *model)
     }
     ds4_line_edit_close(edit);
     ds4_conversation_free(r.talk);
+    ds4_resume_free(r.resume);
     return r.code;
 }
