@@ -1,7 +1,10 @@
 """Evaluation cases: cases.py OUT_DIR writes cases.jsonl and filler.txt.
 
-Everything comes from the held-out halves of the word lists, held-out phrasings and a seed of
-its own. make() also gives a reference answer per case, which only speeds up evaluate.py.
+Names, objects, parameters and values come from the held-out parts of the word lists or are made
+up; phrasings of chat and questions about the model are held out too; the verbs of tool requests
+are not. Values and texts are of the usual kinds (people, places, dates, codes, files, prose,
+code, tables), without the letter salad of training. make() also gives a reference answer per
+case, which only speeds up evaluate.py.
 """
 import json
 import os
@@ -18,7 +21,7 @@ from rand import Rand
 SEED = 990_001
 COUNT = {"chat": 30, "self": 30, "math": 50, "tool": 60, "parallel": 50, "result": 50, "notool": 50, "recall2k": 40,
          "recall8k": 40, "recall32k": 40, "repeat": 50, "edit": 50}
-HOURS = {"recall2k": 2048, "recall8k": 8192, "recall32k": 32768}
+CONTEXT_TOKENS = {"recall2k": 2048, "recall8k": 8192, "recall32k": 32768}
 CHAT = ((gen_chat.hello, ("Hello", "Hi", "Good", "Nice")), (gen_chat.how_are_you, ("fine", "well")), (gen_chat.thanks, ("welcome", "pleasure", "Glad", "glad")),
         (gen_chat.bye, ("oodbye", "take care", "See you", "nice day")), (gen_chat.feelings, ("glad", "happy", "nice", "sorry")),
         (gen_chat.hard_turn, ("sorry", "Sorry")), (gen_chat.ask_topic, ("small model", "happy to talk")))
@@ -120,7 +123,7 @@ def recall_case(r, kind, filler):
     while s.replace(v, "")[:-2] in filler or v in filler:
         s, q, v = gen_recall.fact(r)
     msgs = gen_chat.system(r) + gen_chat.turns_to_messages([(q, s, f"The text says: {s}")])
-    context = {"tokens": HOURS[kind], "depth": round(r.uniform(0.02, 0.98), 3), "offset": r.randrange(len(filler)), "fact": s}
+    context = {"tokens": CONTEXT_TOKENS[kind], "depth": round(r.uniform(0.02, 0.98), 3), "offset": r.randrange(len(filler)), "fact": s}
     return msgs, None, {"contains": [v]}, context
 
 
@@ -132,6 +135,7 @@ def make():
     out = []
     for kind, count in COUNT.items():
         r = Rand(f"{SEED} {kind}", held=True)
+        r.usual = True
         for i in range(count):
             made = makers[kind](r, i) if kind in makers else recall_case(r, kind, filler)
             msgs, tools, want = made[:3]

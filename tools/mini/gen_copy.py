@@ -1,13 +1,14 @@
 """Repeating text and code exactly, and with one named change."""
 import re
-import lexicon as L
 import prose
 from gen_chat import system
 
 
 def material(r, size=None):
     """A piece of text or code to copy, of very different kinds."""
-    k = r.randint(0, 20 if r.docs else 17 if r.tokens else 13)
+    k = r.choice((0, 1, 2, 3, 4, 5, 6, 7, 8, 18)) if r.usual else r.randint(0, 20 if r.docs else 17 if r.tokens else 13)
+    if k == 18 and not r.docs:
+        k = 2
     if 14 <= k <= 17:
         return r.soup(r.randint(4, 70)) or "x"
     if k > 17:

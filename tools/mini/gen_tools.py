@@ -6,6 +6,7 @@ from gen_chat import system, chat_turn, self_turn, hard_turn
 from gen_math import problem, answer
 from rand import a, cap, plural
 
+USUAL_TYPES = ("string", "string", "string", "string", "integer", "integer", "number", "boolean", "array", "enum")
 TYPES = ("string", "string", "string", "string", "integer", "integer", "number", "boolean", "array", "enum", "object")
 
 
@@ -59,7 +60,7 @@ def make_spec(r, name, kind, obj):
 
 def param_name(r):
     k = r.random()
-    if k < (.6 if r.held else .35):
+    if k < .35:
         return r.w(L.PARAM)
     if k < .75:
         return r.made_up(1, 3)
@@ -74,22 +75,23 @@ class Tool:
     """One function: schema, and how people ask for it."""
 
     def __init__(self, r, verb=None, obj=None, nparams=None):
-        entry = verb or (r.w(L.TOOL_VERB) if r.held or r.chance(.55) else r.made_up(1, 2))
+        known = L.TOOL_VERB.train + L.TOOL_VERB.held if r.held else L.TOOL_VERB.train
+        entry = verb or (r.choice(known) if r.held or r.chance(.55) else r.made_up(1, 2))
         self.entry = entry
         v, forms = entry.split(":") if ":" in entry else (entry, entry)
-        self.obj = obj or (r.w(L.TOOL_OBJECT) if r.chance(.7 if r.held else .45) else r.made_up(2, 3))
+        self.obj = obj or (r.w(L.TOOL_OBJECT) if r.chance(.45) else r.made_up(2, 3))
         self.forms = forms.split(",")
         words = [v] + ([r.choice((r.w(L.ADJ), r.made_up(1, 2)))] if r.chance(.1) else []) + [self.obj]
         if r.chance(.1):
             words = [self.obj, v]
         self.adj = words[1] if len(words) == 3 else None
         self.name = styled(r, words) + (str(r.randint(2, 9)) if r.chance(.03) else "")
-        n = r.choice((0, 1, 1, 2, 2, 2, 3, 3, 4, 5)) if nparams is None else nparams
+        n = r.choice((0, 1, 1, 2, 2, 2, 3, 3) if r.usual else (0, 1, 1, 2, 2, 2, 3, 3, 4, 5)) if nparams is None else nparams
         self.params = {}
         for _ in range(n):
             p = param_name(r)
             if p not in self.params and p != self.obj:
-                kind = r.choice(TYPES)
+                kind = r.choice(USUAL_TYPES if r.usual else TYPES)
                 self.params[p] = (kind, make_spec(r, p, kind, self.obj))
         names = list(self.params)
         self.required = [p for p in names if r.chance(.75)]
@@ -156,7 +158,7 @@ def natural(r):
          ("Run {command}", "Run the command `{command}`.", "Please execute: {command}", "Execute `{command}` in the shell.", "Run this in the terminal: {command}")),
         ("read_file", "Read a file", {"path": ("string", "Path of the file", r.path)},
          ("Read {path}", "Show me the file {path}.", "What is in {path}?", "Open {path} and show me the content.", "Please read the file {path}.")),
-        ("list_files", "List the files of a directory", {"path": ("string", "Directory", lambda: r.choice(("src", "/tmp", r.word() + "/", ".")))},
+        ("list_files", "List the files of a directory", {"path": ("string", "Directory", lambda: r.choice(("src", "/tmp", r.word() + "/", "docs")))},
          ("Which files are in {path}?", "List the files in {path}.", "Show me the content of the directory {path}.")),
         ("write_file", "Write text to a file", {"path": ("string", "Path", r.filename), "content": ("string", "Text to write", r.short_phrase)},
          ("Write \"{content}\" to {path}.", "Create a file {path} with the content \"{content}\".", "Put the text \"{content}\" into {path}.")),

@@ -23,6 +23,7 @@ class Rand(random.Random):
     def __init__(self, seed, held=False, tokens=None, docs=None):
         super().__init__(seed)
         self.held, self.docs = held, docs
+        self.usual = False      # True: only values and texts as people use them, no letter salad
         self.tokens = tokens
         stems = {t.strip(" _-./(\"'").lower() for t in tokens or ()}
         self.pieces = sorted(t for t in stems if t.isalpha() and 2 <= len(t) <= 9)
@@ -69,7 +70,7 @@ class Rand(random.Random):
 
     def word(self):
         """Some word: from the lists, or made up."""
-        r = self.random()
+        r = self.random() * (0.65 if self.usual else 1.0)
         if r < 0.4:
             return self.w(L.NOUN)
         if r < 0.55:
@@ -139,6 +140,9 @@ class Rand(random.Random):
 
     def text_value(self):
         """A string such as people put into tool arguments."""
+        if self.usual:
+            return self.choice((self.person, self.city, self.ident, self.date, self.clock, self.email, self.filename, self.title,
+                                self.word, self.short_phrase, self.short_phrase))()
         return self.choice((self.person, self.city, self.ident, self.date, self.clock, self.email, self.filename,
                             self.path, self.url, self.title, self.title, self.word, self.made_up, self.short_phrase,
                             self.short_phrase, lambda: self.w(L.COLOR)))()
