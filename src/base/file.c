@@ -42,6 +42,15 @@ void ds4_map_close(ds4_map *map)
     *map = (ds4_map){ NULL, 0 };
 }
 
+void ds4_map_expect_random(const void *data, uint64_t n_bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t from = ((uintptr_t)data + page - 1) / page * page;
+    const uintptr_t to = ((uintptr_t)data + n_bytes) / page * page;
+
+    if (from < to) posix_madvise((void *)from, to - from, POSIX_MADV_RANDOM);
+}
+
 ds4_status ds4_file_read(const char *path, size_t max_bytes, ds4_str *out, ds4_err *err)
 {
     const bool is_stdin = strcmp(path, "-") == 0;

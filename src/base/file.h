@@ -17,6 +17,10 @@ typedef struct ds4_map {
 DS4_MUST_CHECK ds4_status ds4_map_open(ds4_map *out, const char *path, ds4_err *err);
 void                      ds4_map_close(ds4_map *map);          /* a zeroed map is fine */
 
+/* Part of a mapping of which only scattered rows will be read: the system then does not
+ * fetch its neighbours with each. */
+void ds4_map_expect_random(const void *data, uint64_t n_bytes);
+
 /* Read a whole file or stream of at most max_bytes into *out (appended).
  * path "-" is standard input. Returns DS4_OK; DS4_E_IO; DS4_E_LIMIT; DS4_E_NOMEM.      */
 DS4_MUST_CHECK ds4_status ds4_file_read(const char *path, size_t max_bytes, ds4_str *out, ds4_err *err);

@@ -1,6 +1,7 @@
 /* weights.c - see weights.h. */
 #include "model/weights.h"
 
+#include "base/file.h"
 #include "kernels/kernels.h"
 #include "model/dense_read.h"
 
@@ -278,6 +279,8 @@ static void bind_globals(binder *b)
 
     b->prefix = "";
     matrix(b, &w->embed, "token_embd.weight", s->n_embd, s->n_vocab);
+    const ds4_gguf_tensor *table = ds4_gguf_tensor_find(b->g, "token_embd.weight");
+    if (table) ds4_map_expect_random(table->data, table->n_bytes);
     matrix(b, &w->head, "output.weight", s->n_embd, s->n_vocab);
     vector(b, &w->out_norm, "output_norm.weight", s->n_embd);
     matrix(b, &w->hc_out.fn, "output_hc_fn.weight", (uint64_t)s->n_hc * s->n_embd, s->n_hc);
