@@ -19,13 +19,18 @@
 /* Up to this length a conversation may keep SHORT_TAILS tails on its way; longer ones as
  * many as TAIL_BYTES_PER_TOKEN allow. With 3,514.25 bytes of rows for a token of V4 Flash,
  * tails of 3.6 MB and 15 bytes for tokens, texts and names everything stays below 3,600. */
+enum { HALF = 128 };                    /* tails lie at its multiples, as a rule */
+
 enum { SHORT_WAY = 65536, SHORT_TAILS = 4, TAIL_BYTES_PER_TOKEN = 62 };
 
 typedef struct node {
     int64_t    id;
     uint32_t   up;                      /* index of the block before + 1; 0: none */
     uint32_t   n_children, n_tails;     /* tails at it and behind it */
-    uint32_t   n_ways;                  /* children with tails behind them */
+    uint32_t   child, sibling;          /* lists of blocks: index + 1; 0: the end */
+    uint32_t   tail;                    /* tails at it, the same */
+    int32_t    next[2];                 /* its first token, and that after HALF tokens */
+    ds4_kv_key half;                    /* hash of its first HALF tokens */
     uint64_t   size;
     ds4_kv_key key;
     bool       keep, gone;
@@ -35,11 +40,13 @@ typedef struct leaf {
     int64_t       id, model;
     uint32_t      at;                   /* index of its block + 1; 0: none */
     uint32_t      pos;
+    uint32_t      beside;               /* list of tails at one block: index + 1; 0: the end */
     ds4_kv_key    key;
     ds4_tail_kind kind;
     uint64_t      size, hits;
     int64_t       used;
-    uint32_t      n_behind, n_ways;
+    uint32_t      n_behind;             /* longer tails behind it */
+    bool          forks;                /* several ways lead on from it */
     uint8_t      *tokens;               /* those after its block; owned */
     uint32_t      token_bytes;
     bool          gone, pinned;
@@ -49,6 +56,7 @@ typedef struct tree {
     node    *block;
     leaf    *tail;
     uint32_t n_blocks, n_tails, block_capacity, tail_capacity;
+    uint32_t short_tail;                /* list of those that have no block */
     bool     failed;
 } tree;
 
@@ -88,9 +96,15 @@ static bool add_node(void *ctx, const ds4_index_block *b)
         return false;
     }
     t->block = items;
-    t->block[t->n_blocks] = (node){ .id = b->id, .up = find_block(t, b->parent), .size = b->size,
-                                    .key = b->key };
+    node *n = &t->block[t->n_blocks];
+    *n = (node){ .id = b->id, .up = find_block(t, b->parent), .size = b->size, .key = b->key };
     t->n_blocks++;
+    if (b->tokens.n_bytes > 4 * HALF) {
+        const uint8_t *tokens = (const uint8_t *)b->tokens.data;
+        n->next[0] = ds4_kv_token(tokens, 0);
+        n->next[1] = ds4_kv_token(tokens, HALF);
+        n->half = ds4_kv_hash(tokens, 4 * HALF);
+    }
     return true;
 }
 
@@ -122,32 +136,64 @@ static void free_tree(tree *t)
     free(t->block);
 }
 
-/* Count what lies behind each block, then behind each tail. */
+/* The token that a longer tail at the same block goes on with behind x; -1: it does not
+ * follow x. */
+static int32_t next_beside(const leaf *x, const leaf *other)
+{
+    if (other->model != x->model || other->pos <= x->pos) return -1;
+    if (memcmp(other->tokens, x->tokens, x->token_bytes) != 0) return -1;
+    return ds4_kv_token(other->tokens, x->token_bytes / 4);
+}
+
+/* The same for a block that follows x's. */
+static int32_t next_block(const leaf *x, const ds4_kv_key *half, const node *b)
+{
+    if (b->n_tails == 0) return -1;
+    if (x->token_bytes == 0) return b->next[0];
+    return x->token_bytes == 4 * HALF && ds4_kv_key_eq(half, &b->half) ? b->next[1] : -1;
+}
+
+/* How many ways lead on from a tail: more than one token may follow. */
+static void count_ways(const tree *t, leaf *x)
+{
+    const ds4_kv_key half = ds4_kv_hash(x->tokens, x->token_bytes);
+    int32_t          first = -1;
+
+    for (uint32_t i = x->at ? t->block[x->at - 1].tail : t->short_tail; i; i = t->tail[i - 1].beside) {
+        const int32_t next = next_beside(x, &t->tail[i - 1]);
+        if (next < 0) continue;
+        x->n_behind++;
+        x->forks |= first >= 0 && next != first;
+        first = next;
+    }
+    for (uint32_t i = x->at ? t->block[x->at - 1].child : 0; i; i = t->block[i - 1].sibling) {
+        const int32_t next = next_block(x, &half, &t->block[i - 1]);
+        if (next < 0) continue;
+        x->n_behind += t->block[i - 1].n_tails;
+        x->forks |= first >= 0 && next != first;
+        first = next;
+    }
+}
+
 static void count(tree *t)
 {
     for (uint32_t i = 0; i < t->n_tails; i++) {
-        if (t->tail[i].at) t->block[t->tail[i].at - 1].n_tails++;
+        leaf     *x = &t->tail[i];
+        uint32_t *list = x->at ? &t->block[x->at - 1].tail : &t->short_tail;
+        if (x->at) t->block[x->at - 1].n_tails++;
+        x->beside = *list;
+        *list = i + 1;
     }
     for (uint32_t i = t->n_blocks; i-- > 0;) {
-        const node *b = &t->block[i];
+        node *b = &t->block[i];
         if (!b->up) continue;
         node *up = &t->block[b->up - 1];
         up->n_children++;
         up->n_tails += b->n_tails;
-        up->n_ways += b->n_tails > 0;
+        b->sibling = up->child;
+        up->child = i + 1;
     }
-    for (uint32_t i = 0; i < t->n_tails; i++) {
-        leaf    *x = &t->tail[i];
-        uint32_t beside = 0;
-        if (!x->at) continue;           /* shorter than a block: what follows is not counted */
-        for (uint32_t j = 0; j < t->n_tails; j++) {
-            beside += t->tail[j].at == x->at && t->tail[j].pos > x->pos;
-        }
-        uint32_t at_it = 0;
-        for (uint32_t j = 0; j < t->n_tails; j++) at_it += t->tail[j].at == x->at;
-        x->n_behind = t->block[x->at - 1].n_tails - at_it + beside;
-        x->n_ways = t->block[x->at - 1].n_ways + beside;
-    }
+    for (uint32_t i = 0; i < t->n_tails; i++) count_ways(t, &t->tail[i]);
 }
 
 static ds4_status read_tree(ds4_store *s, tree *t, ds4_err *err)
@@ -198,7 +244,7 @@ static ds4_status remove_tail(ds4_store *s, tree *t, leaf *x, uint64_t *freed, d
 
 static double worth(const leaf *x)
 {
-    const double less = x->n_behind > 0 && x->n_ways < 2 ? SUPERSEDED_MS : 0;
+    const double less = x->n_behind > 0 && !x->forks ? SUPERSEDED_MS : 0;
     return (double)x->used + HIT_MS * log2(1.0 + (double)x->hits) - less;
 }
 
@@ -209,7 +255,7 @@ static leaf *cheapest(tree *t)
     for (int forks = 0; forks < 2 && !best; forks++) {
         for (uint32_t i = 0; i < t->n_tails; i++) {
             leaf *x = &t->tail[i];
-            if (x->gone || x->pinned || (x->n_ways > 1) != (forks == 1)) continue;
+            if (x->gone || x->pinned || x->forks != (forks == 1)) continue;
             if (!best || worth(x) < worth(best)) best = x;
         }
     }
@@ -311,7 +357,7 @@ static bool on_way(const leaf *x, const int32_t *tokens)
 /* A beginning that others share, or that has served before, is not this way's to give up. */
 static bool is_shared(const leaf *x)
 {
-    return x->n_ways > 1 || (x->kind == DS4_TAIL_ANCHOR && x->hits > 0);
+    return x->forks || (x->kind == DS4_TAIL_ANCHOR && x->hits > 0);
 }
 
 /* Places on the way first, then older turns, the end of the system prompt last. */

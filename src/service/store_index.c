@@ -52,7 +52,8 @@ static const char *const sql[N_STATEMENTS] = {
     [BLOCK_BY_KEY] = BLOCK_COLUMNS " WHERE key = ?",
     [BLOCK_ADD] = "INSERT INTO block(model, parent, key, pos, size, tokens, text)"
                   " VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET size = excluded.size,"
-                  " text = excluded.text RETURNING id",
+                  " pos = excluded.pos, tokens = excluded.tokens, text = excluded.text"
+                  " RETURNING id",
     [BLOCK_LOSE] = "UPDATE block SET size = 0 WHERE id = ?",
     [BLOCK_DROP] = "DELETE FROM block WHERE id = ?",
     [TAILS] = TAIL_COLUMNS " ORDER BY id",

@@ -46,7 +46,8 @@ static bool add_tail(void *ctx, const ds4_index_tail *t)
     return add(ctx, &what);
 }
 
-static ds4_status check(ds4_store *s, const item *x, const char *name, ds4_err *why)
+/* *bad_row: the file is good, and what the index says of it is not. */
+static ds4_status check(ds4_store *s, const item *x, const char *name, bool *bad_row, ds4_err *why)
 {
     uint8_t    *bytes = NULL;
     uint64_t    n_bytes = 0;
@@ -56,20 +57,26 @@ static ds4_status check(ds4_store *s, const item *x, const char *name, ds4_err *
     if (st == DS4_OK) st = ds4_kv_file_parse(name, bytes, n_bytes, &f, why);
     if (st == DS4_OK) {
         const ds4_kv_key tokens = ds4_kv_hash(f.tokens, 4ull * f.n_tokens);
-        if (f.kind != x->kind || f.pos != x->pos || !ds4_kv_key_eq(&f.key, &x->key)
-            || !ds4_kv_key_eq(&tokens, &x->tokens)) {
+        *bad_row = f.pos != x->pos || !ds4_kv_key_eq(&tokens, &x->tokens);
+        if (f.kind != x->kind || !ds4_kv_key_eq(&f.key, &x->key)) {
+            *bad_row = false;
             st = ds4_fail(why, DS4_E_FORMAT, "%s/%s: holds something else", s->dir, name);
+        } else if (*bad_row) {
+            st = ds4_fail(why, DS4_E_FORMAT, "%s/%s: the index had it wrong", s->dir, name);
         }
     }
     free(bytes);
     return st;
 }
 
-static ds4_status put_away(ds4_store *s, const item *x, const char *name, const char *why, ds4_err *err)
+/* A bad file is set aside; a good one gets a new row. */
+static ds4_status put_away(ds4_store *s, const item *x, const char *name, bool bad_row, const char *why,
+                           ds4_err *err)
 {
     DS4_TRY(ds4_index_begin(s->index, err));
-    ds4_status st = store_set_aside(s, name, why, err);
+    ds4_status st = bad_row ? DS4_OK : store_set_aside(s, name, why, err);
     if (st == DS4_OK) st = store_lose(s, x->kind, &x->key, err);
+    if (st == DS4_OK && bad_row) st = store_sweep(s, err);
     if (st == DS4_OK) st = ds4_index_commit(s->index, err);
     if (st != DS4_OK) ds4_index_rollback(s->index);
     return st;
@@ -83,11 +90,12 @@ static ds4_status check_all(ds4_store *s, const items *l, ds4_store_verify_fn *f
         char        name[STORE_NAME];
         ds4_err     why = { 0 };
         store_name(x->kind, &x->key, name);
-        const ds4_status st = check(s, x, name, &why);
+        bool             bad_row = false;
+        const ds4_status st = check(s, x, name, &bad_row, &why);
         if (st == DS4_E_IO && faccessat(s->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) != 0) continue;
         if (st == DS4_E_NOMEM) return ds4_fail(err, st, "%s", why.text);
         fn(ctx, name, st == DS4_OK ? NULL : why.text);
-        if (st != DS4_OK) DS4_TRY(put_away(s, x, name, why.text, err));
+        if (st != DS4_OK) DS4_TRY(put_away(s, x, name, bad_row, why.text, err));
     }
     return DS4_OK;
 }

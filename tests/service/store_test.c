@@ -5,12 +5,10 @@
 
 #include "base/log.h"
 #include "base/rng.h"
-#include "service/store.h"
-#include "support/kv_walk.h"
+#include "support/kv_dir.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static kv_texts texts;
 static char     dir[256];
@@ -36,65 +34,6 @@ static void check(ds4_status st, const ds4_err *err)
     if (st != DS4_OK) fail_msg("%s", err->text);
 }
 
-/* Call fn for each file of the folder. */
-static void each_file(void (*fn)(const char *path, const char *name, void *ctx), void *ctx)
-{
-    DIR *d = opendir(dir);
-
-    if (!d) return;
-    for (struct dirent *e; (e = readdir(d));) {
-        char path[600];
-        if (e->d_name[0] == '.') continue;
-        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-        fn(path, e->d_name, ctx);
-    }
-    closedir(d);
-}
-
-static void remove_file(const char *path, const char *name, void *ctx)
-{
-    (void)name;
-    (void)ctx;
-    unlink(path);
-}
-
-static void fresh_dir(void)
-{
-    test_temp_path(dir, "kv");
-    each_file(remove_file, NULL);
-    rmdir(dir);
-}
-
-static void remove_dir(void)
-{
-    each_file(remove_file, NULL);
-    assert_int_equal(0, rmdir(dir));
-}
-
-static ds4_store *open_store(ds4_engine *e, uint64_t max_bytes)
-{
-    const ds4_store_options opt = { .dir = dir, .engine = e, .max_bytes = max_bytes, .min_tokens = 1 };
-    ds4_store              *s;
-    ds4_err                 err = { 0 };
-
-    check(ds4_store_open(&s, &opt, &err), &err);
-    return s;
-}
-
-static void count_bytes(const char *path, const char *name, void *ctx)
-{
-    struct stat info;
-    (void)name;
-    if (stat(path, &info) == 0) *(uint64_t *)ctx += (uint64_t)info.st_size;
-}
-
-static uint64_t dir_bytes(void)
-{
-    uint64_t n = 0;
-    each_file(count_bytes, &n);
-    return n;
-}
-
 static void save(ds4_store *s, ds4_session *session, uint32_t n_after, const int32_t *after)
 {
     ds4_snapshot *p;
@@ -104,35 +43,6 @@ static void save(ds4_store *s, ds4_session *session, uint32_t n_after, const int
     const ds4_status st = ds4_store_save(s, p, DS4_TAIL_TURN, after, n_after, &err);
     if (st != DS4_E_LIMIT) check(st, &err);
     ds4_snapshot_free(p);
-}
-
-/* Bring a session to the longest stored beginning of a text. Returns its length. */
-static uint32_t restore(ds4_store *s, ds4_session *session, int which, uint32_t max_pos,
-                        const ds4_snapshot *base)
-{
-    ds4_err err = { 0 };
-
-    for (int tries = 0; tries < 100; tries++) {
-        ds4_stored    found;
-        ds4_snapshot *p = NULL;
-        check(ds4_store_find(s, texts.text[which], KV_TOKENS, max_pos, &found, &err), &err);
-        const uint32_t   pos = found.pos;
-        const ds4_status st = pos ? ds4_store_load(s, &found, texts.text[which], base, &p, &err) : DS4_OK;
-        ds4_store_unpin(&found);
-        if (pos == 0) return 0;
-        if (st != DS4_OK) {
-            assert_true(st == DS4_E_FORMAT || st == DS4_E_IO);
-            continue;
-        }
-        assert_true(pos <= max_pos);
-        check(ds4_session_restore(session, p, &err), &err);
-        assert_int_equal(pos, ds4_session_pos(session));
-        assert_memory_equal(ds4_session_tokens(session), texts.text[which], pos * sizeof(int32_t));
-        ds4_snapshot_free(p);
-        return pos;
-    }
-    fail_msg("a stored position fails again and again");
-    return 0;
 }
 
 /* ---- walks ---------------------------------------------------------------------------------- */
@@ -160,7 +70,7 @@ static void begin(walker *w)
     ds4_err err = { 0 };
 
     w->engine = kv_open(&texts);
-    w->store = open_store(w->engine, w->max_bytes);
+    w->store = kv_store_open(dir, w->engine, w->max_bytes);
     for (uint32_t i = 0; i < N_SESSIONS; i++) {
         check(ds4_session_create(w->engine, KV_CTX, &w->s[i], &err), &err);
         w->which[i] = (int)pick(w, KV_TEXTS);
@@ -181,8 +91,7 @@ static void come_back(walker *w, uint32_t i)
 
     if (pick(w, 2)) check(ds4_session_snapshot(w->s[pick(w, N_SESSIONS)], &base, &err), &err);
     w->which[i] = (int)pick(w, KV_TEXTS);
-    const uint32_t pos = restore(w->store, w->s[i], w->which[i], 1 + pick(w, KV_TOKENS), base);
-    if (pos == 0) ds4_session_clear(w->s[i]);
+    const uint32_t pos = kv_restore(&texts, w->store, w->s[i], w->which[i], 1 + pick(w, KV_TOKENS), base);
     w->n_restored += pos > 0;
     w->which[i] = kv_other(&texts, &w->rng, w->which[i], pos);
     ds4_snapshot_free(base);
@@ -192,7 +101,7 @@ static void walk(uint64_t seed, uint32_t n_moves, uint64_t max_bytes)
 {
     walker w = { .max_bytes = max_bytes };
 
-    fresh_dir();
+    kv_dir_name(dir, "kv");
     ds4_rng_seed(&w.rng, seed);
     w.logits = malloc(sizeof(float) * KV_BATCH * texts.n_vocab);
     begin(&w);
@@ -215,12 +124,12 @@ static void walk(uint64_t seed, uint32_t n_moves, uint64_t max_bytes)
             ds4_session_clear(s);
         }
         assert_true(ds4_store_writes(w.store));
-        assert_true(dir_bytes() <= max_bytes);
+        assert_true(kv_dir_bytes(dir) <= max_bytes);
     }
     assert_true(w.n_restored > n_moves / 40);
     end(&w);
     free(w.logits);
-    remove_dir();
+    kv_dir_remove(dir);
 }
 
 static void test_came_back_equals_never_left(void **state)
@@ -232,8 +141,191 @@ static void test_came_back_equals_never_left(void **state)
     for (int seed = 1; seed <= n; seed++) walk((uint64_t)seed, 150, seed % 2 ? UINT64_C(1) << 30 : 3 << 20);
 }
 
+/* ---- sharing and budget ---------------------------------------------------------------------- */
+
+static ds4_status save_position(ds4_store *s, ds4_engine *e, int which, uint32_t pos, ds4_tail_kind kind)
+{
+    ds4_err          err = { 0 };
+    ds4_snapshot    *p = kv_position(&texts, e, which, pos);
+    const ds4_status st = ds4_store_save(s, p, kind, NULL, 0, &err);
+
+    ds4_snapshot_free(p);
+    return st;
+}
+
+/* Another end adds a tail and its own blocks, the same position nothing. */
+static void test_a_fork_adds_only_its_own(void **state)
+{
+    (void)state;
+    kv_dir_name(dir, "kv");
+    ds4_engine *e = kv_open(&texts);
+    ds4_store  *s = kv_store_open(dir, e, 0);
+    assert_int_equal(DS4_OK, save_position(s, e, 0, 1024, DS4_TAIL_TURN));
+    assert_int_equal(4, kv_dir_count(dir, ".block"));
+    assert_int_equal(DS4_OK, save_position(s, e, 0, 1024, DS4_TAIL_TURN));
+    assert_int_equal(1, kv_dir_count(dir, ".tail"));
+    assert_int_equal(DS4_OK, save_position(s, e, 2, 1024, DS4_TAIL_TURN));      /* parts at 512 */
+    assert_int_equal(6, kv_dir_count(dir, ".block"));
+    assert_int_equal(2, kv_dir_count(dir, ".tail"));
+    assert_int_equal(1024, kv_probe(&texts, s, e, 0, KV_TOKENS));
+    assert_int_equal(1024, kv_probe(&texts, s, e, 2, KV_TOKENS));
+    ds4_store_close(s);
+    ds4_engine_close(e);
+    kv_dir_remove(dir);
+}
+
+/* A conversation leaves few tails behind it, but the place where others begin stays. */
+static void test_tails_are_thinned_out(void **state)
+{
+    (void)state;
+    kv_dir_name(dir, "kv");
+    ds4_engine *e = kv_open(&texts);
+    ds4_store  *s = kv_store_open(dir, e, 0);
+    assert_int_equal(DS4_OK, save_position(s, e, 0, 256, DS4_TAIL_ANCHOR));
+    for (uint32_t pos = 384; pos <= 1024; pos += 128) {
+        assert_int_equal(DS4_OK, save_position(s, e, 0, pos, DS4_TAIL_TURN));
+    }
+    assert_int_equal(4, kv_dir_count(dir, ".tail"));
+    assert_int_equal(256, kv_probe(&texts, s, e, 0, 511));
+    assert_int_equal(1024, kv_probe(&texts, s, e, 0, KV_TOKENS));
+    ds4_store_close(s);
+    ds4_engine_close(e);
+    kv_dir_remove(dir);
+}
+
+/* What was used last stays; what is pinned stays longer. */
+static void test_the_budget_holds(void **state)
+{
+    ds4_stored pin;
+    ds4_err    err = { 0 };
+
+    (void)state;
+    kv_dir_name(dir, "kv");
+    ds4_engine *e = kv_open(&texts);
+    ds4_store  *s = kv_store_open(dir, e, 0);
+    assert_int_equal(DS4_OK, save_position(s, e, 0, 1000, DS4_TAIL_TURN));
+    const uint64_t one = kv_dir_bytes(dir);
+    ds4_store_close(s);
+
+    const uint64_t most = one + (300 << 10);
+    s = kv_store_open(dir, e, most);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 1; i < KV_TEXTS; i++) {
+            usleep(2000);               /* times of use are in milliseconds */
+            assert_int_equal(DS4_OK, save_position(s, e, i, 1000, DS4_TAIL_TURN));
+            assert_true(kv_dir_bytes(dir) <= most);
+            assert_int_equal(1000, kv_probe(&texts, s, e, i, KV_TOKENS));
+        }
+    }
+    assert_int_equal(DS4_OK, ds4_store_find(s, texts.text[3], KV_TOKENS, KV_TOKENS, &pin, &err));
+    assert_int_equal(1000, pin.pos);
+    assert_int_equal(DS4_E_LIMIT, ds4_store_prune(s, 0, &err));
+    assert_int_equal(1000, kv_probe(&texts, s, e, 3, KV_TOKENS));
+    ds4_store_unpin(&pin);
+    const ds4_status st = ds4_store_prune(s, 0, &err);
+    assert_true(st == DS4_OK || st == DS4_E_LIMIT);         /* the index remains */
+    assert_int_equal(0, kv_dir_count(dir, ".tail") + kv_dir_count(dir, ".block"));
+    assert_true(ds4_store_writes(s));
+    ds4_store_close(s);
+    ds4_engine_close(e);
+    kv_dir_remove(dir);
+}
+
+/* ---- several at once ---------------------------------------------------------------------------- */
+
+/* One of several processes: saves and comes back, in a folder too small for all. */
+static void be_one_of_many(uint64_t seed)
+{
+    ds4_rng     rng;
+    ds4_err     err = { 0 };
+    ds4_engine *e = kv_open(&texts);
+    ds4_store  *s = kv_store_open(dir, e, 3 << 20);
+
+    ds4_rng_seed(&rng, seed);
+    for (int i = 0; i < 12; i++) {
+        const int        which = (int)(ds4_rng_next(&rng) % KV_TEXTS);
+        const uint32_t   pos = 1 + (uint32_t)(ds4_rng_next(&rng) % 1000);
+        const ds4_status st = save_position(s, e, which, pos, DS4_TAIL_TURN);
+        if (st != DS4_OK && st != DS4_E_LIMIT) _exit(2);
+        kv_probe(&texts, s, e, (int)(ds4_rng_next(&rng) % KV_TEXTS), KV_TOKENS);
+    }
+    const bool writes = ds4_store_writes(s);
+    ds4_store_close(s);
+    if (ds4_engine_info(e)->n_layers == 0 || err.code != DS4_OK) _exit(3);
+    _exit(writes ? 0 : 4);
+}
+
+static void count_verdict(void *ctx, const char *name, const char *wrong)
+{
+    (void)name;
+    if (wrong) print_message("# %s\n", wrong);
+    *(uint32_t *)ctx += wrong != NULL;
+}
+
+static void test_processes_share_a_folder(void **state)
+{
+    enum { N = 4 };
+    pid_t    child[N];
+    uint32_t n_bad = 0;
+    ds4_err  err = { 0 };
+
+    (void)state;
+    kv_dir_name(dir, "kv");
+    for (int i = 0; i < N; i++) {
+        child[i] = fork();
+        if (child[i] == 0) be_one_of_many((uint64_t)i + 1);
+    }
+    for (int i = 0; i < N; i++) {
+        int status = -1;
+        assert_int_equal(child[i], waitpid(child[i], &status, 0));
+        assert_int_equal(0, status);
+    }
+    ds4_engine *e = kv_open(&texts);
+    ds4_store  *s = kv_store_open(dir, e, 3 << 20);
+    for (int i = 0; i < KV_TEXTS; i++) kv_probe(&texts, s, e, i, KV_TOKENS);
+    assert_int_equal(DS4_OK, ds4_store_verify(s, count_verdict, &n_bad, &err));
+    assert_int_equal(0, n_bad);
+    assert_int_equal(0, kv_dir_count(dir, ".bad") + kv_dir_count(dir, ".lock"));
+    assert_true(kv_dir_bytes(dir) <= 3 << 20);
+    ds4_store_close(s);
+    ds4_engine_close(e);
+    kv_dir_remove(dir);
+}
+
+/* ---- folders -------------------------------------------------------------------------------------- */
+
+static void test_unsafe_folders_are_refused(void **state)
+{
+    ds4_store              *s = NULL;
+    ds4_err                 err = { 0 };
+    const ds4_store_options opt = { .dir = dir };
+
+    (void)state;
+    kv_dir_name(dir, "kv");
+    assert_int_equal(0, mkdir(dir, 0700));
+    assert_int_equal(0, chmod(dir, 0777));
+    assert_int_equal(DS4_E_IO, ds4_store_open(&s, &opt, &err));
+    assert_non_null(strstr(err.text, "others may write"));
+    assert_int_equal(0, chmod(dir, 0700));
+    if (geteuid() == 0 && chown(dir, 12345, 12345) == 0) {
+        assert_int_equal(DS4_E_IO, ds4_store_open(&s, &opt, &err));
+        assert_non_null(strstr(err.text, "12345"));
+        assert_int_equal(0, chown(dir, 0, 0));
+    }
+    kv_dir_remove(dir);
+    FILE *file = fopen(dir, "w");
+    fclose(file);
+    assert_int_equal(DS4_E_IO, ds4_store_open(&s, &opt, &err));
+    unlink(dir);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_came_back_equals_never_left),
+    cmocka_unit_test(test_a_fork_adds_only_its_own),
+    cmocka_unit_test(test_tails_are_thinned_out),
+    cmocka_unit_test(test_the_budget_holds),
+    cmocka_unit_test(test_processes_share_a_folder),
+    cmocka_unit_test(test_unsafe_folders_are_refused),
 };
 
 int main(void)

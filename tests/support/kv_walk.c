@@ -15,7 +15,8 @@ static void check(ds4_status st, const ds4_err *err)
 
 static void evaluate(kv_texts *t, int which)
 {
-    const ds4_engine_options opt = { .model_path = t->model_path, .n_threads = 1, .max_batch = KV_TOKENS };
+    const ds4_engine_options opt = { .model_path = t->model_path, .n_threads = 1,
+                                     .max_batch = KV_TOKENS };
     ds4_engine              *e;
     ds4_session             *s;
     ds4_err                  err = { 0 };
@@ -48,7 +49,9 @@ void kv_texts_make(kv_texts *t, const char *model_path)
     ds4_rng_seed(&rng, 1);
     for (int i = 0; i < KV_TEXTS; i++) {
         memcpy(t->text[i], t->text[0], parts_at[i] * sizeof(int32_t));
-        for (uint32_t j = parts_at[i]; j < KV_TOKENS; j++) t->text[i][j] = (int32_t)(ds4_rng_next(&rng) % 256);
+        for (uint32_t j = parts_at[i]; j < KV_TOKENS; j++) {
+            t->text[i][j] = (int32_t)(ds4_rng_next(&rng) % 256);
+        }
         evaluate(t, i);
     }
 }
@@ -61,7 +64,8 @@ void kv_texts_free(kv_texts *t)
 
 ds4_engine *kv_open(const kv_texts *t)
 {
-    const ds4_engine_options opt = { .model_path = t->model_path, .n_threads = 1, .max_batch = KV_BATCH };
+    const ds4_engine_options opt = { .model_path = t->model_path, .n_threads = 1,
+                                     .max_batch = KV_BATCH };
     ds4_engine              *e;
     ds4_err                  err = { 0 };
 
@@ -71,7 +75,8 @@ ds4_engine *kv_open(const kv_texts *t)
 
 uint32_t kv_step(ds4_rng *rng, uint32_t pos)
 {
-    static const uint32_t edges[] = { 3, 4, 5, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025 };
+    static const uint32_t edges[] = { 3,   4,   5,   127, 128,  129,  255, 256,
+                                      257, 511, 512, 513, 1023, 1024, 1025 };
     const uint32_t        most = ds4_rng_next(rng) % 2 ? KV_BATCH : 6;
     uint32_t              to = pos + 1 + (uint32_t)(ds4_rng_next(rng) % most);
 
