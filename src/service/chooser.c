@@ -19,6 +19,8 @@ struct ds4_chooser {
     ds4_event           record;
     ds4_tokens          script; /* prescribed tokens; see ds4_chooser_prescribe() */
     uint32_t            i_script;
+    ds4_grammar_walk   *walk;   /* NULL: none, or it has been satisfied */
+    float              *masked; /* [n_vocab] logits without what does not fit */
 };
 
 static ds4_status encode_trusted(const ds4_vocab *v, const char *text, size_t n_bytes,
@@ -34,8 +36,13 @@ ds4_status ds4_chooser_create(const ds4_chooser_options *opt, ds4_chooser **out,
     if (!c) return ds4_fail(err, DS4_E_NOMEM, "no memory for choosing tokens");
     c->opt = *opt;
     c->thinking = opt->thinking;
-    const ds4_status st =
+    ds4_status st =
         encode_trusted(opt->vocab, opt->opening.data, opt->opening.n_bytes, &c->opening, err);
+    if (st == DS4_OK && opt->grammar) {
+        st = ds4_grammar_walk_create(opt->grammar, &c->walk, err);
+        c->masked = malloc((size_t)opt->n_vocab * sizeof *c->masked);
+        if (st == DS4_OK && !c->masked) st = ds4_fail(err, DS4_E_NOMEM, "no memory for logits");
+    }
     if (st != DS4_OK) {
         ds4_chooser_free(c);
         return st;
@@ -50,6 +57,8 @@ void ds4_chooser_free(ds4_chooser *c)
     ds4_tokens_clear(&c->opening);
     ds4_tokens_clear(&c->forced);
     ds4_tokens_clear(&c->script);
+    ds4_grammar_walk_free(c->walk);
+    free(c->masked);
     free(c);
 }
 
@@ -132,6 +141,66 @@ static int32_t next_forced(ds4_chooser *c)
     return c->opening.ids[0];
 }
 
+/* ---- the grammar ------------------------------------------------------------------------------ */
+
+enum { MAX_REFUSALS = 24 };
+
+static bool is_marker(const ds4_chooser *c, int32_t id)
+{
+    return id == ds4_vocab_specials(c->opt.vocab)->dsml;
+}
+
+static bool fits(ds4_chooser *c, int32_t id)
+{
+    const ds4_slice bytes = ds4_vocab_token_bytes(c->opt.vocab, id);
+
+    if (ds4_vocab_is_end(c->opt.vocab, id)) return ds4_grammar_may_end(c->walk);
+    if (is_marker(c, id)) return ds4_grammar_fits(c->walk, (ds4_slice){ "", 0 }, true);
+    if (ds4_vocab_is_special(c->opt.vocab, id) || bytes.n_bytes == 0) return false;
+    return ds4_grammar_fits(c->walk, bytes, false);
+}
+
+/* Draw until a token fits, without those that did not: the same as drawing from those that
+ * fit, and mostly the first one does. After some refusals the whole vocabulary is looked at. */
+static int32_t choose_fitting(ds4_chooser *c, const float *logits, const ds4_sampling *how,
+                              ds4_rng *rng, ds4_candidate *scratch)
+{
+    const float never = -1e30f;
+    int32_t     id = ds4_sample(logits, c->opt.n_vocab, how, rng, scratch);
+
+    if (id < 0 || fits(c, id)) return id;
+    memcpy(c->masked, logits, c->opt.n_vocab * sizeof *logits);
+    for (uint32_t i = 0; i < MAX_REFUSALS; i++) {
+        c->masked[id] = never;
+        id = ds4_sample(c->masked, c->opt.n_vocab, how, rng, scratch);
+        if (id < 0 || fits(c, id)) return id;
+    }
+    for (uint32_t i = 0; i < c->opt.n_vocab; i++) {
+        if (c->masked[i] > never && !fits(c, (int32_t)i)) c->masked[i] = never;
+    }
+    id = ds4_sample(c->masked, c->opt.n_vocab, how, rng, scratch);
+    if (id >= 0 && !fits(c, id)) return ds4_vocab_specials(c->opt.vocab)->eos;
+    return id;
+}
+
+/* A satisfied grammar ends the answer or has no more to say. */
+static int32_t choose_by_grammar(ds4_chooser *c, const float *logits, const ds4_sampling *how,
+                                 ds4_rng *rng, ds4_candidate *scratch)
+{
+    if (ds4_grammar_must_end(c->walk)) {
+        if (c->opt.grammar_ends) return ds4_vocab_specials(c->opt.vocab)->eos;
+        ds4_grammar_walk_free(c->walk);
+        c->walk = NULL;
+        return ds4_sample(logits, c->opt.n_vocab, how, rng, scratch);
+    }
+    const int32_t id = choose_fitting(c, logits, how, rng, scratch);
+    if (id < 0 || ds4_vocab_is_end(c->opt.vocab, id)) return id;
+    const bool      marker = is_marker(c, id);
+    const ds4_slice bytes = ds4_vocab_token_bytes(c->opt.vocab, id);
+    if (!ds4_grammar_take(c->walk, marker ? (ds4_slice){ "", 0 } : bytes, marker)) return -1;
+    return id;
+}
+
 /* Reasoning that is too long, or that ends the turn where an answer is due, is closed. */
 static int32_t close_thinking(const ds4_chooser *c, int32_t id)
 {
@@ -139,7 +208,7 @@ static int32_t close_thinking(const ds4_chooser *c, int32_t id)
 
     if (!c->thinking || close < 0) return id;
     if (c->opt.thinking_budget && c->n_thinking >= c->opt.thinking_budget) return close;
-    if (c->opening.n > 0 && ds4_vocab_is_end(c->opt.vocab, id)) return close;
+    if ((c->opening.n > 0 || c->walk) && ds4_vocab_is_end(c->opt.vocab, id)) return close;
     return id;
 }
 
@@ -151,7 +220,11 @@ int32_t ds4_chooser_choose(void *chooser, const float *logits, const ds4_samplin
 
     c->recorded = false;
     if (id < 0 && c->i_script < c->script.n) id = c->script.ids[c->i_script++];
-    if (id < 0) id = ds4_sample(logits, c->opt.n_vocab, how, rng, scratch);
+    if (id < 0 && c->walk && !c->thinking) {
+        id = choose_by_grammar(c, logits, how, rng, scratch);
+    } else if (id < 0) {
+        id = ds4_sample(logits, c->opt.n_vocab, how, rng, scratch);
+    }
     if (id < 0) return id;
     id = close_thinking(c, id);
     if (c->opt.logprobs) record(c, logits, id);

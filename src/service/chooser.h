@@ -1,11 +1,12 @@
 /* chooser.h - which token comes next, when it is not the model's choice alone.
  *
- * Between a reply and its sampler: tokens that are forced, a limit on reasoning, and the
- * likelihoods that a request asked for. */
+ * Between a reply and its sampler: tokens that are forced, a grammar that the answer must
+ * follow, a limit on reasoning, and the likelihoods that a request asked for. */
 #ifndef DS4_SERVICE_CHOOSER_H
 #define DS4_SERVICE_CHOOSER_H
 
 #include "service/channel.h"
+#include "text/grammar.h"
 
 typedef struct ds4_chooser_options {
     const ds4_vocab   *vocab;
@@ -13,6 +14,8 @@ typedef struct ds4_chooser_options {
     bool               thinking;        /* the prompt ended inside reasoning */
     uint32_t           thinking_budget; /* tokens of reasoning, then it is closed; 0: no limit */
     ds4_slice          opening;         /* what the answer must begin with; trusted text */
+    const ds4_grammar *grammar;         /* what follows the opening; NULL: anything; borrowed */
+    bool               grammar_ends;    /* the answer is over with it; else anything may follow */
     bool               logprobs;        /* record likelihoods */
     uint32_t           n_top;           /* 0..DS4_MAX_LOGPROBS alternatives with each */
 } ds4_chooser_options;

@@ -65,6 +65,8 @@ struct ds4_answer {
     ds4_segments        text;
     ds4_tokens          tokens, script;
     ds4_slice           opening;
+    ds4_grammar        *grammar;        /* of the answer, or of a tool's name; NULL: free */
+    bool                grammar_ends;
     ds4_channel        *channel;
     ds4_choice          choice[16];
     uint32_t            n_choices, n_over, n_submitted;

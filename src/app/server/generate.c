@@ -95,6 +95,7 @@ static void free_answer(void *ctx)
     ds4_tokens_clear(&a->tokens);
     ds4_tokens_clear(&a->script);
     ds4_segments_clear(&a->text);
+    ds4_grammar_free(a->grammar);
     ds4_str_clear(&a->out);
     ds4_request_clear(&a->request);
     free(a);
@@ -201,6 +202,8 @@ static ds4_status submit(ds4_answer *a, uint32_t i, ds4_err *err)
         .single_call = rq->single_call,
         .choose = { .thinking_budget = rq->thinking_budget,
                     .opening = a->opening,
+                    .grammar = a->grammar,
+                    .grammar_ends = a->grammar_ends,
                     .logprobs = rq->logprobs,
                     .n_top = rq->n_top },
         .script = a->script.ids,
@@ -407,6 +410,49 @@ static ds4_status make_opening(ds4_answer *a, ds4_err *err)
     return DS4_OK;
 }
 
+/* A forced call whose tool is not said: the name must be one of theirs. */
+static ds4_status make_name_grammar(ds4_answer *a, ds4_err *err)
+{
+    ds4_request *rq = &a->request;
+    ds4_slice   *names = ds4_arena_alloc(&rq->arena, rq->n_tools, sizeof *names);
+
+    if (!names) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    for (uint32_t i = 0; i < rq->n_tools; i++) {
+        ds4_str text = { 0 };
+        ds4_str_add(&text, rq->tools[i].name.data, rq->tools[i].name.n_bytes);
+        ds4_str_add_text(&text, "\">\n");
+        names[i] = ds4_arena_take(&rq->arena, &text);
+    }
+    return ds4_grammar_one_of(names, rq->n_tools, &a->grammar, err);
+}
+
+/* The form of the answer. With tools, a call may be made instead. */
+static ds4_status make_grammar(ds4_answer *a, ds4_err *err)
+{
+    ds4_request *rq = &a->request;
+    ds4_status   st = DS4_OK;
+
+    if (a->opening.n_bytes) {
+        if (rq->tool_choice == DS4_TOOLS_NAMED || rq->n_tools == 1) return DS4_OK;
+        return make_name_grammar(a, err);
+    }
+    if (rq->schema.n_bytes) {
+        st = ds4_grammar_from_schema(rq->schema, &a->grammar, err);
+        if (st != DS4_OK) {
+            snprintf(rq->refusal.param, sizeof rq->refusal.param, "%s",
+                     rq->api == DS4_API_RESPONSES ? "text.format.schema"
+                                                  : "response_format.json_schema.schema");
+        }
+    } else if (rq->json_object) {
+        st = ds4_grammar_any_object(&a->grammar, err);
+    } else {
+        return DS4_OK;
+    }
+    a->grammar_ends = true;
+    if (st == DS4_OK && rq->n_tools) st = ds4_grammar_or_calls(a->grammar, err);
+    return st;
+}
+
 static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
 {
     ds4_server                *s = a->server;
@@ -414,11 +460,8 @@ static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
                                             .sampling = ds4_model_sampling(&s->model) };
 
     DS4_TRY(ds4_request_read(&a->request, body, &defaults, ds4_recall_find, s->recall, err));
-    if (a->request.json_object || a->request.schema.n_bytes) {
-        return ds4_refuse(&a->request.refusal, err, DS4_E_UNSUPPORTED, "", "response_format",
-                          "is not supported by this server");
-    }
     DS4_TRY(make_opening(a, err));
+    DS4_TRY(make_grammar(a, err));
     if (!a->request.raw) replay_turns(a);
     DS4_TRY(ds4_request_render(&a->request, &a->text, err));
     DS4_TRY(ds4_segments_encode(s->vocab, &a->text, &a->tokens, err));

@@ -1,0 +1,207 @@
+/* grammar_test.c - what a schema lets through byte by byte, and what it stops. */
+#include "testing.h"
+
+#include "text/grammar.h"
+#include "text/pyjson.h"
+
+/* The bytes of text that fit one after the other; -1 when all fit but it may not end. */
+static long fitting(const ds4_grammar *g, const char *text)
+{
+    ds4_grammar_walk *w = NULL;
+    const size_t      n = strlen(text);
+    size_t            i = 0;
+
+    assert_int_equal(ds4_grammar_walk_create(g, &w, NULL), DS4_OK);
+    while (i < n) {
+        const ds4_slice byte = { text + i, 1 };
+        const bool      fits = ds4_grammar_fits(w, byte, false);
+        assert_int_equal(ds4_grammar_take(w, byte, false), fits);
+        if (!fits) break;
+        i++;
+    }
+    const long result = i == n && !ds4_grammar_may_end(w) ? -1 : (long)i;
+    ds4_grammar_walk_free(w);
+    /* The same at once. */
+    assert_int_equal(ds4_grammar_walk_create(g, &w, NULL), DS4_OK);
+    assert_int_equal(ds4_grammar_take(w, (ds4_slice){ text, n }, false), i == n);
+    ds4_grammar_walk_free(w);
+    return result;
+}
+
+static ds4_grammar *compile(const char *schema)
+{
+    ds4_grammar *g = NULL;
+    ds4_err      err = { .code = DS4_OK };
+
+    if (ds4_grammar_from_schema((ds4_slice){ schema, strlen(schema) }, &g, &err) != DS4_OK) {
+        fail_msg("%s: %s", schema, err.text);
+    }
+    return g;
+}
+
+static void accepts(const char *schema, const char *const *good, const char *const *bad)
+{
+    ds4_grammar *g = compile(schema);
+
+    for (; *good; good++) {
+        if (fitting(g, *good) != (long)strlen(*good)) fail_msg("%s refuses %s", schema, *good);
+    }
+    for (; *bad; bad++) {
+        if (fitting(g, *bad) == (long)strlen(*bad)) fail_msg("%s lets %s through", schema, *bad);
+    }
+    ds4_grammar_free(g);
+}
+
+#define LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static void test_plain_types(void **state)
+{
+    (void)state;
+    accepts("{\"type\":\"string\"}",
+            LIST("\"\"", "\"a\\n\\u00e9\"", "\"\xc3\xa9\xf0\x9f\x98\x80\"", "\"\\\"\""),
+            LIST("a", "\"", "\"a", "\"\n\"", "\"\\x\"", "\"\xff\"", "\"\xc3\"", "\"\\ud800\"",
+                 "\"a\" "));
+    accepts("{\"type\":\"integer\"}", LIST("0", "-1", "12", "900"),
+            LIST("-", "01", "1.5", "1e3", "+1", "", "111111111111111111111111111"));
+    accepts("{\"type\":\"integer\",\"minimum\":0}", LIST("0", "7"), LIST("-1", "-0"));
+    accepts("{\"type\":\"integer\",\"minimum\":1}", LIST("1", "10"), LIST("0", "-1"));
+    accepts("{\"type\":\"integer\",\"exclusiveMinimum\":0,\"maximum\":9007199254740991}", LIST("3"),
+            LIST("0"));
+    accepts("{\"type\":\"number\"}", LIST("0", "-0.5", "1e9", "2.5E-3"),
+            LIST(".5", "1.", "1e", "NaN"));
+    accepts("{\"type\":\"boolean\"}", LIST("true", "false"), LIST("tru", "True", "null"));
+    accepts("{\"type\":[\"string\",\"null\"]}", LIST("null", "\"x\""), LIST("1"));
+    accepts("{\"type\":\"number\",\"nullable\":true}", LIST("null", "4"), LIST("\"\""));
+    accepts("{\"enum\":[\"red\",1,null,{\"a\":1}]}", LIST("\"red\"", "1", "null", "{\"a\": 1}"),
+            LIST("\"blue\"", "2", "\"re\""));
+    accepts("{\"const\":\"x\\ny\"}", LIST("\"x\\ny\""), LIST("\"x\""));
+    accepts("{\"type\":\"string\",\"minLength\":2,\"maxLength\":3}",
+            LIST("\"ab\"", "\"a\xc3\xa9z\""), LIST("\"a\"", "\"abcd\""));
+    accepts("{}", LIST("1", "[]", "{\"a\":[1, {}]}", "\"s\""), LIST("x", "[1,]", "{,}"));
+}
+
+static void test_objects(void **state)
+{
+    (void)state;
+    accepts("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":"
+            "\"string\"},"
+            "\"c\":{\"type\":\"boolean\"}},\"required\":[\"b\"],\"additionalProperties\":false}",
+            LIST("{\"b\":\"x\"}", "{\"a\": 1, \"b\": \"x\", \"c\": true}",
+                 "{\"b\":\"\",\"c\":false}", "{\n  \"a\": 1,\n  \"b\": \"x\"\n}"),
+            LIST("{}", "{\"a\":1}", "{\"b\":\"x\",\"a\":1}", "{\"b\":\"x\",\"d\":1}",
+                 "{\"b\":\"x\",}", "{,\"b\":\"x\"}", "{\"b\":\"x\"\"c\":true}", "{\"a\":1,}"));
+    accepts(
+        "{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{}},\"additionalProperties\":false}",
+        LIST("{}", "{\"a\":1}", "{\"b\":[1,2]}", "{\"a\":1,\"b\":2}"),
+        LIST("{\"b\":1,\"a\":1}", "{\"c\":1}"));
+    accepts("{\"type\":\"object\",\"additionalProperties\":{\"type\":\"integer\"}}",
+            LIST("{}", "{\"x\":1}", "{\"x\":1, \"y\":2}"), LIST("{\"x\":\"y\"}"));
+    accepts("{\"type\":\"object\"}", LIST("{}", "{\"x\":[]}"), LIST("[]"));
+    accepts("{\"properties\":{\"a\":{\"type\":\"null\"}},\"required\":[\"a\",\"z\"]}",
+            LIST("{\"a\":null,\"z\":1}"), LIST("{\"a\":null}"));
+}
+
+static void test_arrays_and_references(void **state)
+{
+    (void)state;
+    accepts("{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"minItems\":1,\"maxItems\":3}",
+            LIST("[1]", "[1, 2, 3]", "[1,2]"), LIST("[]", "[1,2,3,4]", "[\"a\"]", "[1 2]"));
+    accepts("{\"type\":\"array\"}", LIST("[]", "[1,\"a\",{}]"), LIST("[,]", "{}"));
+    accepts("{\"type\":\"array\",\"prefixItems\":[{\"type\":\"integer\"},{\"type\":\"string\"}],"
+            "\"items\":false}",
+            LIST("[1,\"a\"]"), LIST("[1]", "[\"a\",1]", "[1,\"a\",2]"));
+    accepts(
+        "{\"$ref\":\"#/$defs/"
+        "n\",\"$defs\":{\"n\":{\"type\":\"object\",\"properties\":{\"v\":{\"type\":\"integer\"},"
+        "\"next\":{\"anyOf\":[{\"$ref\":\"#/$defs/"
+        "n\"},{\"type\":\"null\"}]}},\"required\":[\"v\",\"next\"]}}}",
+        LIST("{\"v\":1,\"next\":null}",
+             "{\"v\":1,\"next\":{\"v\":2,\"next\":{\"v\":3,\"next\":null}}}"),
+        LIST("{\"v\":1}", "{\"v\":1,\"next\":{}}"));
+}
+
+static void test_many_optional_members(void **state)
+{
+    ds4_str      schema = { 0 };
+    ds4_grammar *g;
+
+    (void)state;
+    ds4_str_add_text(&schema, "{\"type\":\"object\",\"properties\":{");
+    for (int i = 0; i < 120; i++)
+        ds4_str_addf(&schema, "%s\"member%d\":{\"type\":\"integer\"}", i ? "," : "", i);
+    ds4_str_add_text(&schema, "}}");
+    g = compile(ds4_str_text(&schema));
+    assert_int_equal(fitting(g, "{\"member7\": 1, \"member119\": 2}"), 30);
+    assert_true(fitting(g, "{\"member7\": 1, \"member6\": 2}") < 28);
+    ds4_grammar_free(g);
+    ds4_str_clear(&schema);
+}
+
+static void test_refusals_name_the_keyword(void **state)
+{
+    static const char *const list[][2] = {
+        { "{\"type\":\"string\",\"pattern\":\"a*\"}", "\"pattern\"" },
+        { "{\"type\":\"number\",\"minimum\":3}", "\"minimum\"" },
+        { "{\"type\":\"integer\",\"maximum\":3}", "\"maximum\"" },
+        { "{\"not\":{}}", "\"not\"" },
+        { "{\"type\":\"array\",\"uniqueItems\":true}", "\"uniqueItems\"" },
+        { "{\"type\":\"thing\"}", "\"thing\"" },
+        { "{\"$ref\":\"#/$defs/none\"}", "not there" },
+        { "{\"$ref\":\"#\"}", "no value" },
+        { "{\"type\":\"string\",\"minLength\":100000}", "minLength" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        ds4_grammar *g = NULL;
+        ds4_err      err = { .code = DS4_OK };
+        assert_int_not_equal(
+            ds4_grammar_from_schema((ds4_slice){ list[i][0], strlen(list[i][0]) }, &g, &err),
+            DS4_OK);
+        if (!strstr(err.text, list[i][1])) fail_msg("%s: %s", list[i][0], err.text);
+    }
+}
+
+static void test_calls_beside_a_schema(void **state)
+{
+    ds4_grammar      *g = compile("{\"type\":\"integer\"}");
+    ds4_grammar_walk *w = NULL;
+
+    (void)state;
+    assert_int_equal(ds4_grammar_or_calls(g, NULL), DS4_OK);
+    assert_int_equal(fitting(g, "12"), 2);
+    assert_int_equal(ds4_grammar_walk_create(g, &w, NULL), DS4_OK);
+    assert_true(ds4_grammar_take(w, DS4_SLICE("\n\n<"), false));
+    assert_false(ds4_grammar_fits(w, DS4_SLICE("t"), false));
+    assert_true(ds4_grammar_take(w, DS4_SLICE(""), true));
+    assert_true(ds4_grammar_take(w, DS4_SLICE("tool_calls>\n<"), false));
+    assert_true(ds4_grammar_take(w, DS4_SLICE(""), true));
+    ds4_grammar_walk_free(w);
+    ds4_grammar_free(g);
+}
+
+static void test_one_of(void **state)
+{
+    const ds4_slice texts[] = { DS4_SLICE("read\">"), DS4_SLICE("reader\">"), DS4_SLICE("w\">") };
+    ds4_grammar    *g = NULL;
+
+    (void)state;
+    assert_int_equal(ds4_grammar_one_of(texts, 3, &g, NULL), DS4_OK);
+    assert_int_equal(fitting(g, "read\">"), 6);
+    assert_int_equal(fitting(g, "reader\">"), 8);
+    assert_int_equal(fitting(g, "reads"), 4);
+    assert_int_equal(fitting(g, "read"), -1);
+    ds4_grammar_free(g);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_plain_types),
+    cmocka_unit_test(test_objects),
+    cmocka_unit_test(test_arrays_and_references),
+    cmocka_unit_test(test_many_optional_members),
+    cmocka_unit_test(test_refusals_name_the_keyword),
+    cmocka_unit_test(test_calls_beside_a_schema),
+    cmocka_unit_test(test_one_of),
+};
+
+TEST_MAIN(tests)
