@@ -158,6 +158,11 @@ test: setup
 test-built: all $(SCRIPTED) $(TEST_BIN) $(REPLAY)
 	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
 
+# The pages of the server in a real browser; skipped where there is no Chromium.
+.PHONY: test-web
+test-web: $(OUT)/ds4-server
+	$(Q)OUT=$(OUT) LOG=$(OUT)/test_web.log sh tests/run.sh tests/web/run.sh
+
 # The tree's own rules, then every test again under the address and undefined-behaviour
 # sanitizers.
 .PHONY: check check-tree check-san
@@ -209,6 +214,7 @@ help:
 	@echo "make            build all programs (after make setup)"
 	@echo "make demo       install what is missing, build, and talk to the bundled model"
 	@echo "make test       install what is missing, build and run the tests"
+	@echo "make test-web   the server's pages in Chromium (needs node and npm)"
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
 	@echo "make check-arm  the Arm kernels alone"
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (60) each; needs clang"

@@ -69,3 +69,10 @@ export function finish() {
     console.log(`1..${n}`);
     process.exitCode = failed ? 1 : 0;
 }
+
+// The end of one file of tests: of the whole program, unless all.mjs runs them all.
+export function end() {
+    if (process.env.DS4_WEB_ALL) return;
+    finish();
+    process.exit();
+}

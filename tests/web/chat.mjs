@@ -1,7 +1,7 @@
 // chat.mjs - the chat page against the scripted server.
 
 import { Mock } from "./mock.mjs";
-import { openBrowser, steps, ok, is, finish } from "./browser.mjs";
+import { openBrowser, steps, ok, is, end } from "./browser.mjs";
 
 const ANSWER = ".message.assistant";
 
@@ -321,4 +321,4 @@ async function keyboard() {
 await steps([["streaming", streaming], ["stop and retry", stopAndRetry], ["tools", tools], ["hostile", hostile],
              ["failures", failures], ["conversations", conversations], ["keys", keys], ["phone", phone],
              ["keyboard", keyboard]]);
-finish();
+end();

@@ -1,7 +1,7 @@
 // dashboard.mjs - the dashboard against the scripted server.
 
 import { Mock } from "./mock.mjs";
-import { openBrowser, steps, ok, is, finish } from "./browser.mjs";
+import { openBrowser, steps, ok, is, end } from "./browser.mjs";
 
 async function open(options = {}, mockOptions = {}) {
     const mock = await new Mock(mockOptions).listen();
@@ -74,4 +74,4 @@ async function phone() {
 }
 
 await steps([["live", live], ["little", little], ["phone", phone]]);
-finish();
+end();

@@ -315,7 +315,8 @@ function finish(run) {
     const m = run.message;
 
     m.stats.generated ||= run.chunks;
-    if (run.chunks > 1 && run.lastAt > run.firstAt) {
+    // Shorter than that, it is the network's speed.
+    if (run.chunks > 1 && run.lastAt - run.firstAt > 200) {
         m.stats.speed = (m.stats.generated - 1) * 1000 / (run.lastAt - run.firstAt);
     }
     if (m.reasoning && !m.thinkMs && run.firstAt) m.thinkMs = run.lastAt - run.firstAt;

@@ -92,8 +92,16 @@ function makeCard(card) {
               el("p.now", null, card.value, card.unitNode), card.moreNode, card.canvas);
 }
 
-function showCards(range) {
+// As much of the wanted time as there are samples for, in steps, so that a page just opened
+// is no empty field.
+function shownRange(wanted, now) {
+    const age = samples.length ? now - samples[0].time : 0;
+    return [30, 60, 120, 300, 600, 1800, 3600].find((range) => range >= age || range >= wanted);
+}
+
+function showCards() {
     const sample = samples.at(-1), now = Date.now() / 1000;
+    const range = shownRange(Number(byId("range").value), now);
 
     for (const card of CARDS) {
         if (sample) {
@@ -210,7 +218,7 @@ async function run() {
     for (;;) {
         const begun = performance.now();
         await ask();
-        showCards(Number(byId("range").value));
+        showCards();
         await new Promise((resolve) => setTimeout(resolve, Math.max(100, PERIOD - (performance.now() - begun))));
     }
 }
@@ -218,5 +226,5 @@ async function run() {
 fillIcons();
 byId("cards").append(...CARDS.map(makeCard));
 byId("theme").addEventListener("click", () => window.ds4Theme.toggle());
-byId("range").addEventListener("change", (event) => showCards(Number(event.target.value)));
+byId("range").addEventListener("change", showCards);
 run();

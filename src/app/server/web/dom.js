@@ -122,6 +122,7 @@ export function bytes(n) {
 
 export function seconds(ms) {
     const s = ms / 1000;
+    if (s < 0.1) return `${Math.max(1, Math.round(ms))} ms`;
     if (s < 10) return `${s.toFixed(1)} s`;
     if (s < 60) return `${Math.round(s)} s`;
     return `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;

@@ -15,12 +15,12 @@ function scale(most, parts, least) {
 }
 
 function ago(s) {
-    if (s === 0) return "now";
-    return s < 120 && s % 60 ? `${s} s ago` : s < 3600 ? `${Math.round(s / 60)} min ago` : "1 h ago";
+    if (s < 1) return "now";
+    return s < 100 ? `${Math.round(s)} s ago` : s < 3600 ? `${Math.round(s / 6) / 10} min ago` : "1 h ago";
 }
 
 export class Plot {
-    // series: [{ colour: "--plot-1", of: (sample) => number or null, fill }]
+    // series: [{ colour: "--plot-1", of: (sample) => number or null, fill }]; colours as #rrggbb
     // limit: (sample) => a height drawn as a dashed line, or null
     // format: a number as the axis shows it; least: the smallest top of the axis
     constructor(canvas, { series, format, least = 1, limit = null, top = 0, step = false }) {
@@ -39,7 +39,7 @@ export class Plot {
         });
         new ResizeObserver(() => this.draw()).observe(canvas);
         document.addEventListener("ds4-theme", () => requestAnimationFrame(() => this.draw()));
-        this.left = 46;
+        this.left = 56;
         plots.add(this);
     }
 
@@ -143,12 +143,10 @@ export class Plot {
             const wash = g.createLinearGradient(0, 0, 0, bottom);
             g.lineTo(points.at(-1)[0], bottom);
             g.lineTo(points[0][0], bottom);
-            wash.addColorStop(0, colour(one.colour));
-            wash.addColorStop(1, "transparent");
-            g.globalAlpha = 0.22;
+            wash.addColorStop(0, `${colour(one.colour)}3c`);
+            wash.addColorStop(1, `${colour(one.colour)}00`);
             g.fillStyle = wash;
             g.fill();
-            g.globalAlpha = 1;
         }
     }
 
