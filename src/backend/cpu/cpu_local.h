@@ -74,6 +74,24 @@ typedef struct cpu_slab {
 } cpu_slab;
 void cpu_multiply(const ds4_dev *dev, const cpu_slab *slab, uint64_t from, uint64_t to, float *row);
 
+/* A matrix whose rows the team shares with those of others. */
+typedef struct cpu_part {
+    uint64_t n_rows, row_bytes;
+    uint32_t dtype;                 /* equal ones stand side by side */
+    uint32_t n_tokens;              /* that each row is multiplied with */
+    uint32_t tile;                  /* rows that are best taken together, see cpu_tile() */
+} cpu_part;
+
+/* Rows from .. to-1 of a part. */
+typedef void cpu_part_fn(void *ctx, uint32_t i_part, uint64_t from, uint64_t to, uint32_t member);
+
+/* Run fn on the team until every row of every part was in exactly one call. */
+void cpu_run_parts(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts, cpu_part_fn *fn,
+                   void *ctx);
+
+/* Rows that kernels take together: part of a tile costs as much as a whole one. */
+uint32_t cpu_tile(uint32_t dtype, uint64_t row_bytes, uint32_t n_tokens);
+
 /* Attention and indexer rows of a session, wherever they lie. */
 static inline uint8_t *cpu_kv_row_at(const ds4_batch *batch, const ds4_span *span,
                                      const ds4_kv_layer *layer, uint32_t i_row)

@@ -1,4 +1,4 @@
-/* cpu_moe.c - the router and the experts.
+/* cpu_moe.c - the experts.
  *
  * Pairs of (token, slot) are sorted by expert, so that an expert's weights are read once
  * for all its tokens; the shared expert is one more expert that every token visits. Each
@@ -10,16 +10,14 @@
 
 #include "backend/expert_cache.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { GRAIN = 8 };
 
 /* One expert with something to do: pairs first .. first + n - 1 of the sorted order. */
 typedef struct visit {
     const ds4_matrix *gate, *up, *down;
     const uint8_t    *at[3];        /* their weights; of a streamed expert once it is there */
+    bool              shared;
     uint32_t          expert, first, n;
 } visit;
 
@@ -33,11 +31,15 @@ struct cpu_moe {
     visit   **wave;                 /* [experts + 1] visits that are computed together */
     uint32_t  n_wave, n_wave_pairs;
     uint32_t *count;                /* [experts] tokens that chose an expert */
+    uint32_t *next;                 /* [experts] its next sorted pair while sorting */
+    cpu_part *parts;                /* [2 * (experts + 1)] of a wave: gate and up, later down */
     uint32_t *visit_of;             /* [experts] */
     ds4_expert_ready *ready;        /* [experts] */
-    uint8_t  *x, *h;                /* encoded inputs of the pairs: of gate and up, of down */
+    uint8_t  *x[2];                 /* [tokens] encoded for routed and for shared experts */
+    uint8_t  *pair_x;               /* [pairs] those of a visit with several tokens side by side */
+    uint8_t  *h;                    /* [pairs] encoded inputs of down */
     float    *gate, *up, *out;      /* [pairs][max_ffn], the same, [pairs][max_embd] */
-    uint64_t  x_bytes, h_bytes, ffn_bytes, out_bytes;
+    uint64_t  x_bytes, pair_x_bytes, h_bytes, ffn_bytes, out_bytes;
 };
 
 void cpu_moe_free(ds4_dev *dev)
@@ -50,9 +52,12 @@ void cpu_moe_free(ds4_dev *dev)
     free(m->visits);
     free((void *)m->wave);
     free(m->count);
+    free(m->next);
+    free(m->parts);
     free(m->visit_of);
     free(m->ready);
-    cpu_release(m->x, m->x_bytes);
+    for (int i = 0; i < 2; i++) cpu_release(m->x[i], m->x_bytes);
+    cpu_release(m->pair_x, m->pair_x_bytes);
     cpu_release(m->h, m->h_bytes);
     cpu_release(m->gate, m->ffn_bytes);
     cpu_release(m->up, m->ffn_bytes);
@@ -74,102 +79,67 @@ ds4_status cpu_moe_create(ds4_dev *dev, ds4_err *err)
     m->visits = malloc((l->max_experts + 1) * sizeof *m->visits);
     m->wave = malloc((l->max_experts + 1) * sizeof *m->wave);
     m->count = malloc(l->max_experts * sizeof *m->count);
+    m->next = malloc(l->max_experts * sizeof *m->next);
+    m->parts = malloc(2 * (l->max_experts + 1) * sizeof *m->parts);
     m->visit_of = malloc(l->max_experts * sizeof *m->visit_of);
     m->ready = malloc(l->max_experts * sizeof *m->ready);
-    m->x_bytes = n * l->max_embd * sizeof(float);
+    m->x_bytes = (uint64_t)l->max_batch * l->max_embd * sizeof(float);
+    m->pair_x_bytes = n * l->max_embd * sizeof(float);
     m->h_bytes = n * l->max_ffn * sizeof(float);
     m->ffn_bytes = n * l->max_ffn * sizeof(float);
     m->out_bytes = n * l->max_embd * sizeof(float);
-    m->x = cpu_reserve(m->x_bytes);
+    for (int i = 0; i < 2; i++) m->x[i] = cpu_reserve(m->x_bytes);
+    m->pair_x = cpu_reserve(m->pair_x_bytes);
     m->h = cpu_reserve(m->h_bytes);
     m->gate = cpu_reserve(m->ffn_bytes);
     m->up = cpu_reserve(m->ffn_bytes);
     m->out = cpu_reserve(m->out_bytes);
     if (m->pair_token && m->pair_of && m->pair_weight && m->visits && m->wave && m->count &&
-        m->visit_of && m->ready && m->x && m->h && m->gate && m->up && m->out) {
+        m->next && m->parts && m->visit_of && m->ready && m->x[0] && m->x[1] && m->pair_x && m->h &&
+        m->gate && m->up && m->out) {
         return DS4_OK;
     }
     return ds4_fail(err, DS4_E_NOMEM, "no memory for the scratch of %llu expert visits",
                     (unsigned long long)n);
 }
 
-/* ---- router ---------------------------------------------------------------------------------- */
-
-static float softplus(float x)
-{
-    return x > 20.0f ? x : log1pf(expf(x));
-}
-
-/* The n_used largest of score, largest first; equal scores go to the lower expert. */
-static void top_experts(int32_t *expert, const float *score, uint32_t n, uint32_t n_used)
-{
-    for (uint32_t i = 0; i < n_used; i++) {
-        uint32_t best = n;
-        for (uint32_t e = 0; e < n; e++) {
-            bool taken = false;
-            for (uint32_t j = 0; j < i; j++) taken |= expert[j] == (int32_t)e;
-            if (!taken && (best == n || score[e] > score[best])) best = e;
-        }
-        expert[i] = (int32_t)best;
-    }
-}
-
-static void route_one(ds4_dev *dev, const ds4_op_route *op, uint32_t t)
-{
-    float   *p = cpu_row(op->logits, t), *w = cpu_row(op->weight, t), *score = dev->own[0].scores;
-    int32_t *expert = (int32_t *)(void *)cpu_at(op->expert) + (size_t)t * op->n_used;
-    float    sum = 0.0f;
-
-    for (uint32_t e = 0; e < op->n_experts; e++) p[e] = sqrtf(softplus(p[e]));
-    if (op->by_token) {
-        const uint8_t *row = cpu_at(op->table) + (size_t)dev->batch->token[t] * op->n_used * sizeof(int32_t);
-        memcpy(expert, row, op->n_used * sizeof *expert);
-    } else {
-        const float *bias = op->bias.buf ? cpu_floats(op->bias) : NULL;
-        for (uint32_t e = 0; e < op->n_experts; e++) score[e] = p[e] + (bias ? bias[e] : 0.0f);
-        top_experts(expert, score, op->n_experts, op->n_used);
-    }
-    /* The bias selects; the weight is the score without it. */
-    for (uint32_t i = 0; i < op->n_used; i++) sum += w[i] = p[expert[i]];
-    /* All scores near zero would divide by zero; no trained router comes near. */
-    const float by = op->scale / (op->normalize ? fmaxf(sum, 0x1p-60f) : 1.0f);
-    for (uint32_t i = 0; i < op->n_used; i++) w[i] *= by;
-}
-
-void cpu_route(ds4_dev *dev, const ds4_op_route *op)
-{
-    for (uint32_t t = 0; t < dev->batch->n_tokens; t++) route_one(dev, op, t);
-}
-
-/* ---- sorting by expert -------------------------------------------------------------------------- */
+/* ---- sorting by expert ----------------------------------------------------------------------- */
 
 static const uint8_t *weights_of(const ds4_matrix *w, uint32_t expert)
 {
     return w->at.buf ? cpu_at(w->at) + (uint64_t)expert * w->n_out * w->row_bytes : NULL;
 }
 
-static void add_visit(struct cpu_moe *m, const ds4_op_experts *op, uint32_t expert, uint32_t first)
+static void add_visit(struct cpu_moe *m, const ds4_op_experts *op, bool shared, uint32_t e,
+                      uint32_t first, uint32_t n)
 {
-    const bool     shared = expert == op->gate.n_mats;
-    const uint32_t e = shared ? 0 : expert;
-    if (m->n_pairs == first) return;
     if (!shared) m->visit_of[e] = m->n_visits;
     visit *v = &m->visits[m->n_visits++];
     *v = (visit){
         .gate = shared ? &op->shared_gate : &op->gate, .up = shared ? &op->shared_up : &op->up,
-        .down = shared ? &op->shared_down : &op->down,
-        .expert = e, .first = first, .n = m->n_pairs - first,
+        .down = shared ? &op->shared_down : &op->down, .shared = shared,
+        .expert = e, .first = first, .n = n,
     };
     v->at[0] = weights_of(v->gate, e);
     v->at[1] = weights_of(v->up, e);
     v->at[2] = weights_of(v->down, e);
 }
 
-static void add_pair(struct cpu_moe *m, uint32_t n_slots, uint32_t token, uint32_t slot, float weight)
+static void put_pair(struct cpu_moe *m, uint32_t pair, uint32_t n_slots, uint32_t token,
+                     uint32_t slot, float weight)
 {
-    m->pair_token[m->n_pairs] = token;
-    m->pair_weight[m->n_pairs] = weight;
-    m->pair_of[token * n_slots + slot] = m->n_pairs++;
+    m->pair_token[pair] = token;
+    m->pair_weight[pair] = weight;
+    m->pair_of[token * n_slots + slot] = pair;
+}
+
+static void count_experts(const ds4_dev *dev, const int32_t *expert, uint32_t n_experts,
+                          uint32_t n_used)
+{
+    uint32_t *count = dev->moe->count;
+
+    memset(count, 0, n_experts * sizeof *count);
+    for (uint32_t i = 0; i < dev->batch->n_tokens * n_used; i++) count[expert[i]]++;
 }
 
 /* Experts in ascending order, tokens within one in ascending order, the shared one last. */
@@ -180,31 +150,40 @@ static void sort_pairs(ds4_dev *dev, const ds4_op_experts *op)
     const int32_t  *expert = (const int32_t *)(const void *)cpu_at(op->expert);
 
     m->n_pairs = m->n_visits = 0;
+    count_experts(dev, expert, op->gate.n_mats, op->n_used);
     for (uint32_t e = 0; e < op->gate.n_mats; e++) {
-        const uint32_t first = m->n_pairs;
-        for (uint32_t i = 0; i < n * op->n_used; i++) {
-            if (expert[i] != (int32_t)e) continue;
-            const uint32_t t = i / op->n_used, slot = i % op->n_used;
-            add_pair(m, n_slots, t, slot, cpu_row(op->weight, t)[slot]);
-        }
-        add_visit(m, op, e, first);
+        m->next[e] = m->n_pairs;
+        if (m->count[e]) add_visit(m, op, false, e, m->n_pairs, m->count[e]);
+        m->n_pairs += m->count[e];
     }
-    const uint32_t first = m->n_pairs;
-    for (uint32_t t = 0; t < n; t++) add_pair(m, n_slots, t, op->n_used, 1.0f);
-    add_visit(m, op, op->gate.n_mats, first);
+    add_visit(m, op, true, 0, m->n_pairs, n);
+    for (uint32_t t = 0; t < n; t++) {
+        const float *weight = cpu_row(op->weight, t);
+        for (uint32_t slot = 0; slot < op->n_used; slot++) {
+            const int32_t e = expert[t * op->n_used + slot];
+            put_pair(m, m->next[e]++, n_slots, t, slot, weight[slot]);
+        }
+        put_pair(m, m->n_pairs + t, n_slots, t, op->n_used, 1.0f);
+    }
+    m->n_pairs += n;
 }
 
-/* ---- experts --------------------------------------------------------------------------------------- */
+/* ---- experts --------------------------------------------------------------------------------- */
 
 typedef struct moe_job {
     ds4_dev              *dev;
     const ds4_op_experts *op;
 } moe_job;
 
-/* Encoded rows have room for plain floats, so a pair's slot is where its floats would be. */
-static uint8_t *pair_x(const struct cpu_moe *m, const ds4_op_experts *op, uint32_t pair)
+/* The forms of the inputs of gate and up: of the routed experts, of the shared one. */
+static ds4_act input_form(const ds4_op_experts *op, bool shared)
 {
-    return m->x + (uint64_t)pair * op->gate.n_in * sizeof(float);
+    return ds4_act_of((shared ? &op->shared_gate : &op->gate)->dtype);
+}
+
+static uint64_t input_bytes(const ds4_op_experts *op, bool shared)
+{
+    return ds4_act_bytes(input_form(op, shared), op->gate.n_in);
 }
 
 static uint8_t *pair_h(const struct cpu_moe *m, const ds4_op_experts *op, uint32_t pair)
@@ -216,18 +195,47 @@ static void encode_share(void *ctx, uint32_t member, uint32_t n_members)
 {
     const moe_job        *job = ctx;
     const ds4_op_experts *op = job->op;
-    struct cpu_moe       *m = job->dev->moe;
     uint64_t              from, to;
 
-    ds4_team_share(m->n_pairs, 1, member, n_members, &from, &to);
-    for (uint32_t v = 0; v < m->n_visits; v++) {
-        const visit  *a = &m->visits[v];
-        const ds4_act act = ds4_act_of(a->gate->dtype);
-        for (uint32_t i = a->first; i < a->first + a->n; i++) {
-            if (i < from || i >= to) continue;
-            cpu_encode(&job->dev->k, act, pair_x(m, op, i), cpu_row(op->x, m->pair_token[i]), op->gate.n_in);
+    ds4_team_share(job->dev->batch->n_tokens, 1, member, n_members, &from, &to);
+    for (int shared = 0; shared < 2; shared++) {
+        const uint64_t stride = input_bytes(op, shared);
+        for (uint64_t t = from; t < to; t++) {
+            cpu_encode(&job->dev->k, input_form(op, shared), job->dev->moe->x[shared] + t * stride,
+                       cpu_row(op->x, (uint32_t)t), op->gate.n_in);
         }
     }
+}
+
+/* Copy the inputs of visits with several tokens, which lie anywhere, side by side. */
+static void gather_share(void *ctx, uint32_t member, uint32_t n_members)
+{
+    const moe_job        *job = ctx;
+    const struct cpu_moe *m = job->dev->moe;
+    const uint64_t        stride = input_bytes(job->op, false);
+    uint64_t              from, to;
+
+    ds4_team_share(m->n_pairs - job->dev->batch->n_tokens, 1, member, n_members, &from, &to);
+    for (uint64_t i = from; i < to; i++) {
+        memcpy(m->pair_x + i * stride, m->x[0] + m->pair_token[i] * stride, (size_t)stride);
+    }
+}
+
+static void encode_inputs(moe_job *job)
+{
+    const struct cpu_moe *m = job->dev->moe;
+    const uint32_t        n_tokens = job->dev->batch->n_tokens, n_routed = m->n_pairs - n_tokens;
+
+    cpu_run(job->dev, encode_share, job, n_tokens);
+    /* More pairs than routed visits: a visit has several. */
+    if (n_routed > m->n_visits - 1) cpu_run(job->dev, gather_share, job, n_tokens);
+}
+
+static const uint8_t *visit_x(const struct cpu_moe *m, const ds4_op_experts *op, const visit *v)
+{
+    if (v->shared) return m->x[1];
+    if (v->n == 1) return m->x[0] + m->pair_token[v->first] * input_bytes(op, false);
+    return m->pair_x + v->first * input_bytes(op, false);
 }
 
 static cpu_slab slab_of(const ds4_matrix *w, const uint8_t *at)
@@ -235,27 +243,28 @@ static cpu_slab slab_of(const ds4_matrix *w, const uint8_t *at)
     return (cpu_slab){ .w = at, .dtype = w->dtype, .n_in = w->n_in, .row_bytes = w->row_bytes };
 }
 
-static void gate_up_share(void *ctx, uint32_t member, uint32_t n_members)
+static cpu_part part_of(const ds4_matrix *w, const visit *v)
+{
+    return (cpu_part){ .n_rows = w->n_out, .row_bytes = w->row_bytes, .dtype = w->dtype,
+                       .n_tokens = v->n, .tile = cpu_tile(w->dtype, w->row_bytes, v->n) };
+}
+
+/* Parts 2v and 2v + 1 are gate and up of visit v of the wave. */
+static void gate_up_part(void *ctx, uint32_t i_part, uint64_t from, uint64_t to, uint32_t member)
 {
     const moe_job        *job = ctx;
     const ds4_op_experts *op = job->op;
     struct cpu_moe       *m = job->dev->moe;
-    const uint32_t        n_ffn = op->gate.n_out;
-    uint64_t              from, to;
+    const visit          *a = m->wave[i_part / 2];
+    const bool            is_up = i_part % 2 != 0;
+    cpu_slab              slab = slab_of(is_up ? a->up : a->gate, a->at[is_up]);
 
-    ds4_team_share(n_ffn, GRAIN, member, n_members, &from, &to);
-    for (uint32_t v = 0; v < m->n_wave; v++) {
-        const visit *a = m->wave[v];
-        for (int which = 0; which < 2; which++) {
-            cpu_slab slab = slab_of(which ? a->up : a->gate, a->at[which]);
-            slab.x = pair_x(m, op, a->first);
-            slab.x_stride = op->gate.n_in * sizeof(float);
-            slab.n_tokens = a->n;
-            slab.y = (which ? m->up : m->gate) + (uint64_t)a->first * n_ffn;
-            slab.y_stride = n_ffn;
-            cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
-        }
-    }
+    slab.x = visit_x(m, op, a);
+    slab.x_stride = input_bytes(op, a->shared);
+    slab.n_tokens = a->n;
+    slab.y = (is_up ? m->up : m->gate) + (uint64_t)a->first * op->gate.n_out;
+    slab.y_stride = op->gate.n_out;
+    cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
 }
 
 /* The weight goes in before the down product, so that its encoding includes it. */
@@ -286,27 +295,23 @@ static void activate_share(void *ctx, uint32_t member, uint32_t n_members)
     }
 }
 
-static void down_share(void *ctx, uint32_t member, uint32_t n_members)
+static void down_part(void *ctx, uint32_t i_part, uint64_t from, uint64_t to, uint32_t member)
 {
     const moe_job        *job = ctx;
     const ds4_op_experts *op = job->op;
     struct cpu_moe       *m = job->dev->moe;
-    const uint32_t        n_embd = op->down.n_out;
-    uint64_t              from, to;
+    const visit          *a = m->wave[i_part];
+    cpu_slab              slab = slab_of(a->down, a->at[2]);
 
-    ds4_team_share(n_embd, GRAIN, member, n_members, &from, &to);
-    for (uint32_t v = 0; v < m->n_wave; v++) {
-        const visit *a = m->wave[v];
-        cpu_slab     slab = slab_of(a->down, a->at[2]);
-        slab.x = pair_h(m, op, a->first);
-        slab.x_stride = op->gate.n_out * sizeof(float);
-        slab.n_tokens = a->n;
-        slab.y = m->out + (uint64_t)a->first * n_embd;
-        slab.y_stride = n_embd;
-        cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
-    }
+    slab.x = pair_h(m, op, a->first);
+    slab.x_stride = op->gate.n_out * sizeof(float);
+    slab.n_tokens = a->n;
+    slab.y = m->out + (uint64_t)a->first * op->down.n_out;
+    slab.y_stride = op->down.n_out;
+    cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
 }
 
+/* y = 0 + the outputs of the token's slots in order. */
 static void sum_share(void *ctx, uint32_t member, uint32_t n_members)
 {
     const moe_job        *job = ctx;
@@ -315,13 +320,13 @@ static void sum_share(void *ctx, uint32_t member, uint32_t n_members)
     const uint32_t        n_embd = op->down.n_out, n_slots = op->n_used + 1;
     uint64_t              from, to;
 
-    ds4_team_share(n_embd, GRAIN, member, n_members, &from, &to);
-    for (uint32_t t = 0; t < job->dev->batch->n_tokens; t++) {
+    ds4_team_share(job->dev->batch->n_tokens, 1, member, n_members, &from, &to);
+    for (uint32_t t = (uint32_t)from; t < to; t++) {
         float *y = cpu_row(op->y, t);
-        for (uint64_t d = from; d < to; d++) y[d] = 0.0f;
+        memset(y, 0, n_embd * sizeof *y);
         for (uint32_t s = 0; s < n_slots; s++) {
-            const float *out = m->out + (uint64_t)m->pair_of[t * n_slots + s] * n_embd;
-            for (uint64_t d = from; d < to; d++) y[d] += out[d];
+            const uint32_t pair = m->pair_of[t * n_slots + s];
+            job->dev->k.axpy(y, 1.0f, m->out + (uint64_t)pair * n_embd, n_embd);
         }
     }
 }
@@ -337,21 +342,18 @@ static void run_wave(moe_job *job)
     struct cpu_moe *m = job->dev->moe;
 
     if (m->n_wave == 0) return;
-    ds4_team_run(job->dev->team, gate_up_share, job);
+    for (uint32_t v = 0; v < m->n_wave; v++) {
+        m->parts[2 * v] = part_of(m->wave[v]->gate, m->wave[v]);
+        m->parts[2 * v + 1] = part_of(m->wave[v]->up, m->wave[v]);
+    }
+    cpu_run_parts(job->dev, m->parts, 2 * m->n_wave, gate_up_part, job);
     cpu_run(job->dev, activate_share, job, m->n_wave_pairs);
-    ds4_team_run(job->dev->team, down_share, job);
+    for (uint32_t v = 0; v < m->n_wave; v++) m->parts[v] = part_of(m->wave[v]->down, m->wave[v]);
+    cpu_run_parts(job->dev, m->parts, m->n_wave, down_part, job);
     m->n_wave = m->n_wave_pairs = 0;
 }
 
 /* ---- streamed experts ------------------------------------------------------------------------ */
-
-static void count_experts(ds4_dev *dev, const int32_t *expert, uint32_t n_experts, uint32_t n_used)
-{
-    uint32_t *count = dev->moe->count;
-
-    memset(count, 0, n_experts * sizeof *count);
-    for (uint32_t i = 0; i < dev->batch->n_tokens * n_used; i++) count[expert[i]]++;
-}
 
 /* Compute what has arrived while the disk brings the rest. */
 static ds4_status run_arrivals(moe_job *job, ds4_err *err)
@@ -378,10 +380,9 @@ static ds4_status run_streamed(moe_job *job, ds4_err *err)
     const ds4_op_experts *op = job->op;
     struct cpu_moe       *m = dev->moe;
 
-    count_experts(dev, (const int32_t *)(const void *)cpu_at(op->expert), op->gate.n_mats, op->n_used);
-    ds4_expert_cache_begin(op->cache, op->layer, m->count, dev->batch->n_tokens);
     sort_pairs(dev, op);
-    cpu_run(dev, encode_share, job, m->n_pairs);
+    ds4_expert_cache_begin(op->cache, op->layer, m->count, dev->batch->n_tokens);
+    encode_inputs(job);
     add_to_wave(m, &m->visits[m->n_visits - 1]);
     run_wave(job);
     const ds4_status st = run_arrivals(job, err);
@@ -400,7 +401,7 @@ void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op)
     } else {
         memset(count, 0, n_experts * sizeof *count);
         for (uint32_t t = 0; t < batch->n_tokens; t++) {
-            const uint8_t *row = cpu_at(op->table) + (size_t)batch->token[t] * op->n_used * sizeof(int32_t);
+            const uint8_t *row = cpu_at(op->table) + batch->token[t] * (op->n_used * sizeof(int32_t));
             for (uint32_t i = 0; i < op->n_used; i++) {
                 int32_t expert;
                 memcpy(&expert, row + i * sizeof expert, sizeof expert);
@@ -423,10 +424,10 @@ ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err)
         DS4_TRY(run_streamed(&job, err));
     } else {
         sort_pairs(dev, op);
-        cpu_run(dev, encode_share, &job, m->n_pairs);
+        encode_inputs(&job);
         for (uint32_t v = 0; v < m->n_visits; v++) add_to_wave(m, &m->visits[v]);
         run_wave(&job);
     }
-    ds4_team_run(dev->team, sum_share, &job);
+    cpu_run(dev, sum_share, &job, dev->batch->n_tokens);
     return DS4_OK;
 }

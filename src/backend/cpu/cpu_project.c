@@ -7,8 +7,17 @@
 
 #include <string.h>
 
-/* Blocks that keep a slab of weights and the activations it meets inside the cache. */
-enum { ROWS_AT_ONCE = 64, TOKENS_AT_ONCE = 32, GRAIN = 8 };
+/* With many tokens a slab of weights and the activations it meets stay in the cache. */
+enum {
+    SLAB_BYTES = 512 << 10,
+    TOKENS_AT_ONCE = 64,
+    TILE_ROWS = 16,             /* of encoded rows, at most on any machine */
+    TILE_FLOAT_ROWS = 8,        /* of float rows */
+    LONG_ROW_BYTES = 8192,      /* a float row worth a core of its own */
+    FEW_ROWS = 32,              /* too few to share when there are many tokens */
+    FEW_TOKENS = 4,             /* of long rows: all meet the matrix while they are in a cache */
+    ENCODE_VALUES = 16384,      /* fewer are not worth waking the team */
+};
 
 void cpu_encode(const ds4_kernels *k, ds4_act act, uint8_t *out, const float *x, uint32_t n)
 {
@@ -20,12 +29,20 @@ void cpu_encode(const ds4_kernels *k, ds4_act act, uint8_t *out, const float *x,
 }
 
 /* Integer weight types against float activations: decode a row, multiply as F32. */
-static void multiply_precise(const ds4_dev *dev, const cpu_slab *s, uint64_t from, uint64_t to, float *row)
+static void multiply_precise(const ds4_dev *dev, const cpu_slab *s, uint64_t from, uint64_t to,
+                             float *row)
 {
     for (uint64_t r = from; r < to; r++) {
         dev->k.decode[s->dtype](row, s->w + r * s->row_bytes, s->n_in);
-        dev->k.matmul[DS4_F32](s->y + r, s->y_stride, row, 0, 1, s->x, s->x_stride, s->n_tokens, s->n_in);
+        dev->k.matmul[DS4_F32](s->y + r, s->y_stride, row, 0, 1, s->x, s->x_stride, s->n_tokens,
+                               s->n_in);
     }
+}
+
+static uint64_t rows_of_slab(uint64_t row_bytes)
+{
+    const uint64_t n_rows = SLAB_BYTES / row_bytes / TILE_ROWS * TILE_ROWS;
+    return n_rows ? n_rows : TILE_ROWS;
 }
 
 void cpu_multiply(const ds4_dev *dev, const cpu_slab *s, uint64_t from, uint64_t to, float *row)
@@ -35,14 +52,22 @@ void cpu_multiply(const ds4_dev *dev, const cpu_slab *s, uint64_t from, uint64_t
         return;
     }
     ds4_matmul_fn *matmul = dev->k.matmul[s->dtype];
-    for (uint64_t r = from; r < to; r += ROWS_AT_ONCE) {
-        const uint64_t n_rows = to - r < ROWS_AT_ONCE ? to - r : ROWS_AT_ONCE;
+    const uint64_t slab_rows = s->n_tokens > TOKENS_AT_ONCE ? rows_of_slab(s->row_bytes) : to - from;
+    for (uint64_t r = from; r < to; r += slab_rows) {
+        const uint64_t n_rows = to - r < slab_rows ? to - r : slab_rows;
         for (uint32_t t = 0; t < s->n_tokens; t += TOKENS_AT_ONCE) {
             const uint32_t left = s->n_tokens - t;
-            matmul(s->y + t * s->y_stride + r, s->y_stride, s->w + r * s->row_bytes, s->row_bytes, n_rows,
-                   s->x + t * s->x_stride, s->x_stride, left < TOKENS_AT_ONCE ? left : TOKENS_AT_ONCE, s->n_in);
+            matmul(s->y + t * s->y_stride + r, s->y_stride, s->w + r * s->row_bytes, s->row_bytes,
+                   n_rows, s->x + t * s->x_stride, s->x_stride,
+                   left < TOKENS_AT_ONCE ? left : TOKENS_AT_ONCE, s->n_in);
         }
     }
+}
+
+uint32_t cpu_tile(uint32_t dtype, uint64_t row_bytes, uint32_t n_tokens)
+{
+    if (ds4_act_of(dtype) != DS4_ACT_F32) return TILE_ROWS;
+    return row_bytes >= LONG_ROW_BYTES && n_tokens == 1 ? 1 : TILE_FLOAT_ROWS;
 }
 
 /* ---- one operation ---------------------------------------------------------------------- */
@@ -91,45 +116,91 @@ static void plan_inputs(project_job *job)
     }
 }
 
+/* Items are pairs of a part and an activation row. */
 static void encode_inputs(void *ctx, uint32_t member, uint32_t n_members)
 {
     const project_job *job = ctx;
     uint64_t           from, to;
 
-    ds4_team_share(job->n_rows, 1, member, n_members, &from, &to);
-    for (uint32_t i = 0; i < job->op->n; i++) {
+    ds4_team_share((uint64_t)job->op->n * job->n_rows, 1, member, n_members, &from, &to);
+    for (uint64_t item = from; item < to; item++) {
+        const uint32_t     i = (uint32_t)(item / job->n_rows), t = (uint32_t)(item % job->n_rows);
         const ds4_product *p = &job->op->part[i];
-        for (uint64_t t = from; job->encoded[i] && t < to; t++) {
-            cpu_encode(&job->dev->k, job->act[i], job->encoded[i] + t * job->x_stride[i],
-                       cpu_row(p->x, (uint32_t)t), p->w.n_in);
-        }
+        if (!job->encoded[i]) continue;
+        cpu_encode(&job->dev->k, job->act[i], job->encoded[i] + t * job->x_stride[i],
+                   cpu_row(p->x, t), p->w.n_in);
     }
 }
 
-static void multiply_share(void *ctx, uint32_t member, uint32_t n_members)
+static void encode(project_job *job)
+{
+    const ds4_op_project *op = job->op;
+    uint64_t              n_values = 0;
+
+    for (uint32_t i = 0; i < op->n; i++) {
+        if (job->encoded[i]) n_values += (uint64_t)job->n_rows * op->part[i].w.n_in;
+    }
+    if (n_values == 0) return;
+    cpu_run(job->dev, encode_inputs, job, n_values < ENCODE_VALUES ? 1 : op->n * job->n_rows);
+}
+
+/* Part i with n_tokens activation rows from t on. */
+static cpu_slab slab_of(const project_job *job, uint32_t i, uint32_t t, uint32_t n_tokens)
+{
+    const ds4_product *p = &job->op->part[i];
+
+    return (cpu_slab){
+        .w = cpu_at(p->w.at), .dtype = p->w.dtype, .n_in = p->w.n_in, .row_bytes = p->w.row_bytes,
+        .x = job->x[i] + t * job->x_stride[i], .x_stride = job->x_stride[i], .n_tokens = n_tokens,
+        .y = cpu_row(p->y, t), .y_stride = p->y.stride, .precise = p->precise,
+    };
+}
+
+static void multiply_part(void *ctx, uint32_t i_part, uint64_t from, uint64_t to, uint32_t member)
 {
     const project_job *job = ctx;
+    const cpu_slab     slab = slab_of(job, i_part, 0, job->n_rows);
 
-    for (uint32_t i = 0; i < job->op->n; i++) {
-        const ds4_product *p = &job->op->part[i];
-        const cpu_slab     slab = {
-            .w = cpu_at(p->w.at), .dtype = p->w.dtype, .n_in = p->w.n_in, .row_bytes = p->w.row_bytes,
-            .x = job->x[i], .x_stride = job->x_stride[i], .n_tokens = job->n_rows,
-            .y = cpu_floats(p->y.at), .y_stride = p->y.stride, .precise = p->precise,
-        };
-        uint64_t from, to;
-        ds4_team_share(p->w.n_out, GRAIN, member, n_members, &from, &to);
-        cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
+    cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
+}
+
+/* Few rows and many tokens, as in hyper-connections: each member takes some of the tokens. */
+static void multiply_tokens(void *ctx, uint32_t member, uint32_t n_members)
+{
+    const project_job *job = ctx;
+    uint64_t           from, to;
+
+    ds4_team_share(job->n_rows, FEW_TOKENS, member, n_members, &from, &to);
+    for (uint64_t t = from; t < to; t += FEW_TOKENS) {
+        const uint64_t left = to - t, n = left < FEW_TOKENS ? left : FEW_TOKENS;
+        const cpu_slab slab = slab_of(job, 0, (uint32_t)t, (uint32_t)n);
+        cpu_multiply(job->dev, &slab, 0, job->op->part[0].w.n_out, job->dev->own[member].row);
     }
+}
+
+static bool shares_tokens(const project_job *job)
+{
+    return job->op->n == 1 && job->op->part[0].w.n_out <= FEW_ROWS
+        && job->n_rows >= FEW_TOKENS * ds4_team_size(job->dev->team);
 }
 
 void cpu_project(ds4_dev *dev, const ds4_op_project *op)
 {
-    project_job job = { .dev = dev, .op = op, .n_rows = op->n_rows ? op->n_rows : dev->batch->n_tokens };
-    bool        any = false;
+    const uint32_t n_rows = op->n_rows ? op->n_rows : dev->batch->n_tokens;
+    project_job    job = { .dev = dev, .op = op, .n_rows = n_rows };
+    cpu_part       parts[DS4_MAX_PROJECT];
 
     plan_inputs(&job);
-    for (uint32_t i = 0; i < op->n; i++) any |= job.encoded[i] != NULL;
-    if (any) cpu_run(dev, encode_inputs, &job, job.n_rows);
-    ds4_team_run(dev->team, multiply_share, &job);
+    encode(&job);
+    if (shares_tokens(&job)) {
+        ds4_team_run(dev->team, multiply_tokens, &job);
+        return;
+    }
+    for (uint32_t i = 0; i < op->n; i++) {
+        const ds4_matrix *w = &op->part[i].w;
+        parts[i] = (cpu_part){ .n_rows = w->n_out, .row_bytes = w->row_bytes,
+                               .dtype = w->dtype, .n_tokens = n_rows,
+                               .tile = cpu_tile(w->dtype, w->row_bytes, n_rows) };
+    }
+    cpu_run_parts(dev, parts, op->n, multiply_part, &job);
 }
