@@ -4,7 +4,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 model=models/ds4-mini.gguf
-prompt=${1:-"Hello! Who are you, and what is 12 + 30?"}
+prompt=${1:-"Hello! Who are you?"}
 
 if [ ! -x ./ds4 ]; then
     echo "demo: ./ds4 is not built; run: make demo" >&2
