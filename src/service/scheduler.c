@@ -96,27 +96,47 @@ static void *work(void *arg)
     }
 }
 
+/* What was computed can be resumed, whether the job came to its end or not. */
+static void keep_work(ds4_scheduler *s, ds4_slot *slot)
+{
+    if (ds4_session_pos(slot->session) < slot->way.tokens.n) {
+        ds4_way_stopped(s->resume, &slot->way, slot->session);
+    } else {
+        ds4_resume_turn_over(s->resume, &slot->way, slot->session);
+    }
+}
+
+static void count_job(ds4_scheduler *s, const ds4_job *job)
+{
+    s->stats.n_failed += job->err.code != DS4_OK;
+    s->stats.n_cancelled += ds4_reply_get(job->reply)->finish == DS4_FINISH_CANCELLED;
+    s->stats.n_prompt_tokens += job->stats.n_prompt;
+    s->stats.n_cached_tokens += job->stats.n_cached;
+    s->stats.n_generated_tokens += job->stats.n_generated;
+}
+
+/* The owner hears of it first; what is written to disk then keeps nobody waiting. */
 void ds4_job_over(ds4_scheduler *s, ds4_slot *slot, ds4_job *job)
 {
-    const ds4_finish finish = ds4_reply_get(job->reply)->finish;
+    const bool good = job->err.code == DS4_OK;
 
     job->stats.n_generated = ds4_reply_get(job->reply)->n_tokens;
     if (job->answering_ns) job->stats.generate_ns = ds4_now_ns() - job->answering_ns;
     if (slot) {
         slot->state = DS4_SLOT_IDLE;
         slot->job = NULL;
-        slot->rest.n = 0;
     }
     const ds4_event end = { .kind = DS4_EVENT_END, .tag = job->spec.tag };
     ds4_channel_put(job->spec.out, &end);
     pthread_mutex_lock(&s->lock);
-    s->stats.n_failed += job->err.code != DS4_OK;
-    s->stats.n_cancelled += finish == DS4_FINISH_CANCELLED;
-    s->stats.n_prompt_tokens += job->stats.n_prompt;
-    s->stats.n_cached_tokens += job->stats.n_cached;
-    s->stats.n_generated_tokens += job->stats.n_generated;
-    s->n_running--;
+    count_job(s, job);
     job->over = true;
+    pthread_cond_broadcast(&s->done);
+    pthread_mutex_unlock(&s->lock);
+
+    if (slot && good) keep_work(s, slot);
+    pthread_mutex_lock(&s->lock);
+    s->n_running--;
     pthread_cond_broadcast(&s->done);
     pthread_mutex_unlock(&s->lock);
 }
@@ -268,7 +288,8 @@ static ds4_status make_slots(ds4_scheduler *s, ds4_err *err)
     s->slot = calloc(n, sizeof *s->slot);
     s->work = calloc(n, sizeof *s->work);
     s->work_slot = calloc(n, sizeof *s->work_slot);
-    if (!s->slot || !s->work || !s->work_slot) {
+    s->session = calloc(n, sizeof *s->session);
+    if (!s->slot || !s->work || !s->work_slot || !s->session) {
         return ds4_fail(err, DS4_E_NOMEM, "no memory for %u sessions", n);
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -286,6 +307,11 @@ static ds4_status start(ds4_scheduler *s, ds4_err *err)
         return ds4_fail(err, DS4_E_NOMEM, "no memory for the scheduler's lock");
     }
     DS4_TRY(make_slots(s, err));
+    if (!s->resume) {
+        const ds4_resume_options in_memory = { .engine = s->opt.engine };
+        DS4_TRY(ds4_resume_create(&in_memory, &s->resume, err));
+        s->owns_resume = true;
+    }
     if (pthread_create(&s->worker, NULL, work, s) != 0) {
         return ds4_fail(err, DS4_E_NOMEM, "cannot start the worker thread");
     }
@@ -304,6 +330,7 @@ ds4_status ds4_scheduler_create(const ds4_scheduler_options *opt, ds4_scheduler 
     ds4_scheduler *s = calloc(1, sizeof *s);
     if (!s) return ds4_fail(err, DS4_E_NOMEM, "no memory for a scheduler");
     s->opt = *opt;
+    s->resume = opt->resume;
     if (s->opt.step_ms == 0) s->opt.step_ms = 150;
     s->vocab = ds4_engine_vocab(opt->engine);
     s->n_vocab = ds4_engine_info(opt->engine)->n_vocab;
@@ -333,6 +360,8 @@ void ds4_scheduler_free(ds4_scheduler *s)
     free(s->slot);
     free(s->work);
     free(s->work_slot);
+    free(s->session);
+    if (s->owns_resume) ds4_resume_free(s->resume);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->wake);
     pthread_cond_destroy(&s->done);

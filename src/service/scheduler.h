@@ -12,6 +12,7 @@
 #define DS4_SERVICE_SCHEDULER_H
 
 #include "service/chooser.h"
+#include "service/resume.h"
 
 typedef struct ds4_scheduler ds4_scheduler;
 typedef struct ds4_job       ds4_job;
@@ -21,6 +22,7 @@ typedef void ds4_note_fn(void *ctx, const char *subject, const char *text);
 
 typedef struct ds4_scheduler_options {
     ds4_engine  *engine;        /* lent; nobody else may use it until the scheduler is freed */
+    ds4_resume  *resume;        /* lent like the engine; NULL: positions are kept in memory only */
     uint32_t     n_ctx;         /* tokens of each session */
     uint32_t     n_slots;       /* sessions, 1 .. 256 */
     uint32_t     max_waiting;   /* jobs in line, without those that run */

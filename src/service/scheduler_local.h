@@ -3,7 +3,7 @@
 #define DS4_SERVICE_SCHEDULER_LOCAL_H
 
 #include "service/loop_watch.h"
-#include "service/rewind.h"
+#include "service/resume.h"
 #include "service/scheduler.h"
 
 #include <pthread.h>
@@ -28,21 +28,18 @@ struct ds4_job {
 
 typedef enum ds4_slot_state {
     DS4_SLOT_IDLE,
-    DS4_SLOT_PREFILL,           /* rest[n_read ..) of the prompt is still to be read */
+    DS4_SLOT_PREFILL,           /* a part of the way is still to be read */
     DS4_SLOT_DECODE,            /* `token` is to be evaluated */
 } ds4_slot_state;
 
 /* One session and what is done with it. Belongs to the worker. */
 typedef struct ds4_slot {
     ds4_session   *session;
-    ds4_rewind     rewind;
     float         *logits;      /* [n_vocab] of the session's last token, if logits_pos is its length */
     uint32_t       logits_pos;  /* 0: none */
     ds4_slot_state state;
     ds4_job       *job;         /* NULL when idle */
-    ds4_tokens     rest;
-    uint32_t       n_read;
-    uint32_t       cut;         /* in rest: where a place to come back to lies; 0: none */
+    ds4_way        way;         /* of its prompt, or of the last one */
     int32_t        token;
     uint64_t       used;        /* counts jobs; 0: never */
 } ds4_slot;
@@ -59,6 +56,9 @@ struct ds4_scheduler {
     ds4_scheduler_options opt;
     const ds4_vocab      *vocab;
     uint32_t              n_vocab;
+    ds4_resume           *resume;
+    bool                  owns_resume;
+    ds4_session         **session;      /* [opt.n_slots] those of the slots */
     ds4_slot             *slot;         /* [opt.n_slots] */
     ds4_work             *work;         /* [opt.n_slots] of the step under construction */
     uint32_t             *work_slot;    /* [opt.n_slots] whose it is */
@@ -92,12 +92,12 @@ void ds4_slot_piece(void *ctx, const ds4_piece *piece);
 
 void ds4_slot_clear(ds4_slot *slot);    /* frees what it holds */
 
-/* Choose the session for a prompt: sets slot->rest and brings the session to the longest
- * known beginning of the prompt.
+/* Choose the session for a prompt, set slot->way and bring the session to the longest known
+ * beginning of it.
  *
  *   out   receives the slot, which is idle
  *
- * Returns DS4_OK; DS4_E_NOMEM; DS4_E_DEVICE; as ds4_segments_encode_from().           */
+ * Returns DS4_OK; DS4_E_NOMEM; DS4_E_DEVICE; as ds4_way_begin(), ds4_way_bring().     */
 DS4_MUST_CHECK ds4_status ds4_slot_resume(ds4_scheduler *s, const ds4_job_spec *spec,
                                           ds4_slot **out, ds4_err *err);
 

@@ -1,167 +1,98 @@
-/* slot_resume.c - which session answers a prompt, and how much of it is there already.
- *
- * A session may hold a beginning of the prompt as it stands, or a place it (or another)
- * was at may be one: places are shared, so a conversation can begin where another did.  */
+/* slot_resume.c - which session answers a prompt, and how much of it is there already. */
 #include "service/scheduler_local.h"
 
 #include "text/markers.h"
 
 #include <string.h>
 
-typedef struct resume {
-    ds4_slot           *slot;  /* NULL: none fits */
-    const ds4_snapshot *place; /* NULL: the session as it is */
-    ds4_slot           *owner; /* of the place */
-    uint32_t            n_kept;
-    size_t              n_bytes; /* of the text that they cover */
-} resume;
-
-/* An idle session that is a beginning of the text, with something left to evaluate or
- * logits to go on from. */
-static void look_at_session(const ds4_scheduler *s, const ds4_job_spec *spec, ds4_slot *slot,
-                            resume *best)
+/* Tokens that a session and a prompt begin with alike. */
+static uint32_t common_tokens(const ds4_session *s, const ds4_tokens *t)
 {
-    const uint32_t pos = ds4_session_pos(slot->session);
-    size_t         n_bytes = 0;
+    const uint32_t pos = ds4_session_pos(s), n = pos < t->n ? pos : t->n;
+    const int32_t *held = ds4_session_tokens(s);
+    uint32_t       i = 0;
 
-    if (slot->state != DS4_SLOT_IDLE || pos <= best->n_kept) return;
-    if (ds4_segments_match(s->vocab, spec->text, ds4_session_tokens(slot->session), pos,
-                           &n_bytes) != pos)
-        return;
-    const bool whole = n_bytes == ds4_segments_text(spec->text).n_bytes;
-    if (whole && slot->logits_pos != pos) return;
-    *best = (resume){ .slot = slot, .n_kept = pos, .n_bytes = n_bytes };
+    while (i < n && held[i] == t->ids[i]) i++;
+    return i;
 }
 
-static void look_at_places(const ds4_scheduler *s, const ds4_job_spec *spec, ds4_slot *slot,
-                           resume *best)
+/* The idle session that is the longest beginning of the prompt. Else one that is mostly the
+ * same conversation, which then goes back to an earlier place. Else an unused one, else the
+ * one unused for longest. */
+static ds4_slot *choose(ds4_scheduler *s, const ds4_way *way)
 {
-    size_t              n_bytes = 0;
-    const ds4_snapshot *place =
-        ds4_rewind_find(&slot->rewind, s->vocab, spec->text, s->opt.n_ctx, &n_bytes);
-
-    if (!place || ds4_snapshot_pos(place) <= best->n_kept) return;
-    *best = (resume){
-        .place = place, .owner = slot, .n_kept = ds4_snapshot_pos(place), .n_bytes = n_bytes
-    };
-}
-
-/* The idle slot whose loss costs least: an unused one, else the one unused for longest. */
-static ds4_slot *cheapest(ds4_scheduler *s)
-{
-    ds4_slot *best = NULL;
+    ds4_slot *beginning = NULL, *like = NULL, *oldest = NULL;
+    uint32_t  n_held = 0, n_like = 0;
 
     for (uint32_t i = 0; i < s->opt.n_slots; i++) {
-        ds4_slot *slot = &s->slot[i];
+        ds4_slot      *slot = &s->slot[i];
+        const uint32_t pos = ds4_session_pos(slot->session);
         if (slot->state != DS4_SLOT_IDLE) continue;
-        if (!best || slot->used < best->used) best = slot;
+        if (!oldest || slot->used < oldest->used) oldest = slot;
+        const uint32_t held = ds4_way_held(way, slot->session, pos > 0 && slot->logits_pos == pos);
+        if (held > n_held) {
+            n_held = held;
+            beginning = slot;
+        }
+        const uint32_t n = common_tokens(slot->session, &way->tokens);
+        if (n > n_like && n >= pos / 2) {
+            n_like = n;
+            like = slot;
+        }
     }
-    return best;
+    return beginning ? beginning : like ? like : oldest;
 }
 
-/* Where a place is put: back into its own session when most of that is the same
- * conversation, else where it costs least. */
-static ds4_slot *target_of(ds4_scheduler *s, const resume *r)
+/* ---- telling why ---------------------------------------------------------------------------------- */
+
+/* One line about what was lost: where the nearest idle session and the prompt part. The
+ * place is told by its token and its turn; what stands there is nobody's business. */
+static void explain(ds4_scheduler *s, const ds4_way *way)
 {
-    if (r->owner && r->owner->state == DS4_SLOT_IDLE &&
-        r->n_kept >= ds4_session_pos(r->owner->session) / 2)
-        return r->owner;
-    return cheapest(s);
-}
-
-/* ---- telling why ---------------------------------------------------------------------------- */
-
-/* The turn of the conversation that a place in the text belongs to, for the log. */
-static uint32_t turn_at(const ds4_segments *text, size_t n_bytes)
-{
-    const ds4_slice all = ds4_segments_text(text);
-    const ds4_slice mark = DS4_SLICE(DS4_MARK_USER);
-    uint32_t        n = 0;
-    const char     *at = all.data;
-    size_t          left = n_bytes < all.n_bytes ? n_bytes : all.n_bytes;
-
-    while (left >= mark.n_bytes && (at = memmem(at, left, mark.data, mark.n_bytes))) {
-        n++;
-        at += mark.n_bytes;
-        left = n_bytes - (size_t)(at - all.data);
-    }
-    return n;
-}
-
-/* One line about what was lost: how far the nearest session agrees with the prompt. */
-static void explain(ds4_scheduler *s, const ds4_job_spec *spec, uint32_t n_kept)
-{
-    uint32_t best = 0, held = 0, i_slot = 0;
-    size_t   best_bytes = 0;
+    const int32_t user = ds4_vocab_specials(s->vocab)->user;
+    uint32_t      best = 0, held = 0, i_slot = 0, turn = 0;
 
     for (uint32_t i = 0; i < s->opt.n_slots; i++) {
         const ds4_session *session = s->slot[i].session;
-        size_t             n_bytes = 0;
-        const uint32_t     n = ds4_segments_match(s->vocab, spec->text, ds4_session_tokens(session),
-                                                  ds4_session_pos(session), &n_bytes);
-        if (n <= best || s->slot[i].state != DS4_SLOT_IDLE) continue;
+        const uint32_t     n = common_tokens(session, &way->tokens);
+        if (s->slot[i].state != DS4_SLOT_IDLE || n <= best) continue;
         best = n;
-        best_bytes = n_bytes;
         held = ds4_session_pos(session);
         i_slot = i;
     }
-    if (best < n_kept + 64 || best == held) return; /* nothing worth a line was lost */
-    ds4_scheduler_note(
-        s, "cache", "miss slot=%u held=%u common=%u kept=%u differs_at_byte=%llu turn=%u", i_slot,
-        held, best, n_kept, (unsigned long long)best_bytes, turn_at(spec->text, best_bytes));
+    if (best < way->n_held + 64 || best == held) return; /* nothing worth a line was lost */
+    for (uint32_t i = 0; i < best; i++) turn += way->tokens.ids[i] == user;
+    ds4_scheduler_note(s, "cache",
+                       "miss slot=%u held=%u prompt=%u common=%u resumed=%u turn=%u "
+                       "held_token=%d prompt_token=%d",
+                       i_slot, held, way->tokens.n, best, way->n_held, turn,
+                       best < held ? ds4_session_tokens(s->slot[i_slot].session)[best] : -1,
+                       best < way->tokens.n ? way->tokens.ids[best] : -1);
 }
 
-/* ---- bringing a session there --------------------------------------------------------------- */
-
-/* The tokens behind the beginning. Encoding is not repeated when the beginning consists of
- * the very tokens that encoding gave. */
-static ds4_status encode_rest(const ds4_scheduler *s, const ds4_job_spec *spec, const int32_t *held,
-                              const resume *r, ds4_tokens *rest, ds4_err *err)
-{
-    rest->n = 0;
-    if (r->n_kept <= spec->tokens->n &&
-        (r->n_kept == 0 || !memcmp(held, spec->tokens->ids, r->n_kept * sizeof *held))) {
-        ds4_tokens_append(rest, spec->tokens->ids + r->n_kept, spec->tokens->n - r->n_kept);
-        return rest->failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for a prompt") : DS4_OK;
-    }
-    return ds4_segments_encode_from(s->vocab, spec->text, r->n_bytes, rest, err);
-}
-
-static ds4_status go_there(ds4_scheduler *s, ds4_slot *slot, const resume *r, ds4_err *err)
-{
-    (void)s;
-    if (r->place) {
-        DS4_TRY(ds4_session_restore(slot->session, r->place, err));
-        if (slot != r->owner) ds4_rewind_clear(&slot->rewind);
-    } else if (r->n_kept == 0) {
-        ds4_session_clear(slot->session);
-        ds4_rewind_clear(&slot->rewind);
-    } else {
-        ds4_rewind_keep(&slot->rewind, slot->session); /* the end of the turn before */
-        return DS4_OK;
-    }
-    slot->logits_pos = 0;
-    return DS4_OK;
-}
+/* ---- bringing a session there ---------------------------------------------------------------------- */
 
 ds4_status ds4_slot_resume(ds4_scheduler *s, const ds4_job_spec *spec, ds4_slot **out, ds4_err *err)
 {
-    resume best = { .slot = NULL };
+    ds4_way way = { .n_held = 0 };
 
-    for (uint32_t i = 0; i < s->opt.n_slots; i++) look_at_session(s, spec, &s->slot[i], &best);
-    for (uint32_t i = 0; i < s->opt.n_slots; i++) look_at_places(s, spec, &s->slot[i], &best);
-    explain(s, spec, best.n_kept);
-
-    ds4_slot *slot = best.slot ? best.slot : target_of(s, &best);
-    *out = slot;
-    const int32_t *held =
-        best.place ? ds4_snapshot_tokens(best.place) : ds4_session_tokens(slot->session);
-    DS4_TRY(encode_rest(s, spec, held, &best, &slot->rest, err));
-    if (best.n_kept + slot->rest.n >= s->opt.n_ctx) {
-        return ds4_fail(err, DS4_E_LIMIT,
-                        "the prompt has %u tokens, and the context of %u tokens "
-                        "must also hold the answer",
-                        best.n_kept + slot->rest.n, s->opt.n_ctx);
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) s->session[i] = s->slot[i].session;
+    ds4_status st =
+        ds4_way_begin(s->resume, &way, spec->text, spec->tokens, s->session, s->opt.n_slots, err);
+    if (st == DS4_OK) {
+        ds4_slot      *slot = choose(s, &way);
+        const uint32_t pos = ds4_session_pos(slot->session);
+        *out = slot;
+        st = ds4_way_bring(s->resume, &way, slot->session, pos > 0 && slot->logits_pos == pos, err);
+        if (st == DS4_OK) {
+            explain(s, &way);
+            if (slot->logits_pos != ds4_session_pos(slot->session)) slot->logits_pos = 0;
+            ds4_way_clear(&slot->way);
+            slot->way = way;
+            return DS4_OK;
+        }
+        if (st == DS4_E_DEVICE) slot->logits_pos = 0;
     }
-    return go_there(s, slot, &best, err);
+    ds4_way_clear(&way);
+    return st;
 }

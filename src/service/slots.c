@@ -6,13 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_PLACE_TOKENS = 128 }; /* least that is worth a place at the end of the system text */
-
 void ds4_slot_clear(ds4_slot *slot)
 {
-    ds4_rewind_clear(&slot->rewind);
+    ds4_way_clear(&slot->way);
     ds4_session_free(slot->session);
-    ds4_tokens_clear(&slot->rest);
     free(slot->logits);
 }
 
@@ -119,34 +116,6 @@ static void sample(ds4_scheduler *s, ds4_slot *slot)
 
 /* ---- beginning ------------------------------------------------------------------------------ */
 
-/* Where reading pauses to keep a place that other prompts may share: the end of what
- * precedes the first turn, else the token before the last. */
-static uint32_t next_cut(const ds4_scheduler *s, const ds4_slot *slot)
-{
-    const int32_t  user = ds4_vocab_specials(s->vocab)->user;
-    const uint32_t last = slot->rest.n - 1;
-
-    if (ds4_session_pos(slot->session) == 0) {
-        for (uint32_t i = 0; i < last; i++) {
-            if (slot->rest.ids[i] == user) return i >= FIRST_PLACE_TOKENS ? i : last;
-        }
-    }
-    return last;
-}
-
-static void begin_reading(ds4_scheduler *s, ds4_slot *slot)
-{
-    slot->n_read = 0;
-    slot->state = DS4_SLOT_PREFILL;
-    if (slot->rest.n > 0) {
-        slot->cut = next_cut(s, slot);
-        if (slot->cut == 0) ds4_rewind_keep(&slot->rewind, slot->session);
-        return;
-    }
-    slot->job->answering_ns = ds4_now_ns();
-    sample(s, slot);
-}
-
 void ds4_slot_begin(ds4_scheduler *s, ds4_job *job)
 {
     ds4_slot *slot = NULL;
@@ -154,20 +123,21 @@ void ds4_slot_begin(ds4_scheduler *s, ds4_job *job)
 
     job->begun_ns = ds4_now_ns();
     job->stats.wait_ns = job->begun_ns - job->submitted_ns;
-    const ds4_status st = ds4_slot_resume(s, &job->spec, &slot, &err);
-    if (st != DS4_OK) {
-        if (st == DS4_E_DEVICE) slot->logits_pos = 0;
+    if (ds4_slot_resume(s, &job->spec, &slot, &err) != DS4_OK) {
         fail_job(s, NULL, job, &err);
         return;
     }
     slot->job = job;
     slot->used = ++s->n_taken;
-    job->stats.n_cached = ds4_session_pos(slot->session);
-    job->stats.n_prompt = job->stats.n_cached + slot->rest.n;
+    job->stats.n_cached = slot->way.n_held;
+    job->stats.n_prompt = slot->way.tokens.n;
     put(job, (ds4_event){ .kind = DS4_EVENT_STARTED,
                           .n_prompt = job->stats.n_prompt,
                           .n_cached = job->stats.n_cached });
-    begin_reading(s, slot);
+    slot->state = DS4_SLOT_PREFILL;
+    if (ds4_session_pos(slot->session) < slot->way.tokens.n) return;
+    job->answering_ns = ds4_now_ns();
+    sample(s, slot);
 }
 
 /* ---- the step ------------------------------------------------------------------------------- */
@@ -193,11 +163,12 @@ static void add_work(ds4_scheduler *s, uint32_t *n, ds4_slot *slot, ds4_work wor
     s->work[(*n)++] = work;
 }
 
-/* A slot's next chunk: up to a place that is to be kept, and to the end of the prompt. */
+/* A slot's next chunk: up to a position that is to be kept, and to the end of the prompt. */
 static uint32_t chunk_of(const ds4_slot *slot, uint32_t room)
 {
-    const uint32_t to = slot->n_read < slot->cut ? slot->cut : slot->rest.n;
-    const uint32_t left = to - slot->n_read;
+    const uint32_t pos = ds4_session_pos(slot->session);
+    const uint32_t left = ds4_way_next(&slot->way, pos) - pos;
+
     return left < room ? left : room;
 }
 
@@ -221,9 +192,10 @@ static uint32_t collect(ds4_scheduler *s)
         if (slot->state != DS4_SLOT_PREFILL) continue;
         const uint32_t share = room / n_reading ? room / n_reading : 1;
         const uint32_t take = chunk_of(slot, share);
-        const bool     last = slot->n_read + take == slot->rest.n;
+        const uint32_t pos = ds4_session_pos(slot->session);
+        const bool     last = pos + take == slot->way.tokens.n;
         add_work(s, &n, slot,
-                 (ds4_work){ .tokens = slot->rest.ids + slot->n_read,
+                 (ds4_work){ .tokens = slot->way.tokens.ids + pos,
                              .n_tokens = take,
                              .logits = last ? slot->logits : NULL });
         room -= take;
@@ -239,18 +211,15 @@ static void advance(ds4_scheduler *s, ds4_slot *slot, const ds4_work *work)
 
     if (work->logits) slot->logits_pos = ds4_session_pos(slot->session);
     if (slot->state == DS4_SLOT_DECODE) {
+        ds4_resume_sampled(s->resume, slot->session);
         sample(s, slot);
         return;
     }
-    slot->n_read += work->n_tokens;
-    if (slot->n_read < slot->rest.n) {
-        if (slot->n_read == slot->cut) {
-            ds4_rewind_keep(&slot->rewind, slot->session);
-            slot->cut = slot->rest.n - 1;
-        }
-        put(job, (ds4_event){ .kind = DS4_EVENT_PROGRESS,
-                              .n_prompt = job->stats.n_prompt,
-                              .n_done = job->stats.n_cached + slot->n_read });
+    ds4_way_reached(s->resume, &slot->way, slot->session);
+    const uint32_t pos = ds4_session_pos(slot->session);
+    if (pos < slot->way.tokens.n) {
+        put(job, (ds4_event){
+                     .kind = DS4_EVENT_PROGRESS, .n_prompt = job->stats.n_prompt, .n_done = pos });
         if (job->cancelled) end_reply(s, slot, DS4_FINISH_CANCELLED);
         return;
     }
@@ -264,7 +233,6 @@ static void replace_session(ds4_scheduler *s, ds4_slot *slot)
 {
     ds4_session *fresh = NULL;
 
-    ds4_rewind_clear(&slot->rewind);
     slot->logits_pos = 0;
     if (ds4_session_create(s->opt.engine, s->opt.n_ctx, &fresh, NULL) == DS4_OK) {
         ds4_session_free(slot->session);

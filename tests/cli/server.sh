@@ -61,7 +61,9 @@ post /v1/completions '{"prompt":"a","suffix":"c","max_tokens":4,"stream":true}'
 has "fill in the middle, streamed" "$box/stdout" '"object":"text_completion"'
 post '/v1/messages?beta=true' '{"model":"m","max_tokens":8,"messages":[{"role":"user","content":"hello"}]}'
 has "messages" "$box/stdout" '"type":"message","role":"assistant","model":"m"'
-count=$(sed 's/.*"input_tokens":\([0-9]*\).*/\1/' "$box/stdout")
+new=$(sed 's/.*"input_tokens":\([0-9]*\).*/\1/' "$box/stdout")
+old=$(sed 's/.*"cache_read_input_tokens":\([0-9]*\).*/\1/' "$box/stdout")
+count=$((new + old))
 post /v1/messages/count_tokens '{"model":"m","messages":[{"role":"user","content":"hello"}]}'
 is "count_tokens counts the same" "{\"input_tokens\":$count}" "$(cat "$box/stdout")"
 post /v1/messages '{"model":"m","max_tokens":8,"stream":true,"thinking":{"type":"enabled"},"messages":[{"role":"user","content":"hello"}]}'
@@ -152,6 +154,22 @@ is "the key as x-api-key, a named origin" 200 "$status"
 has "the origin is answered" "$box/headers" "Access-Control-Allow-Origin: http://good.example"
 post /v1/chat/completions "$hello}" -H 'x-api-key: sesame'
 has "the trace has the prompt" "$box/trace" "hello"
+stop_server
+
+# ---- on disk -----------------------------------------------------------------------------------
+awk 'BEGIN { printf "{\"max_tokens\":8,\"temperature\":0,\"messages\":[{\"role\":\"user\",\"content\":\""; for (i = 0; i < 500; i++) printf "word%d ", i; print "\"}]}" }' >"$box/story.json"
+start_server --kv-disk-dir "$box/kv"
+post /v1/chat/completions "@$box/story.json"
+has "a long prompt is new" "$box/stdout" '"cached_tokens":0'
+prompt=$(sed 's/.*"prompt_tokens":\([0-9]*\).*/\1/' "$box/stdout")
+text "$box/stdout" >"$box/first"
+stop_server
+start_server --kv-disk-dir "$box/kv"
+post /v1/chat/completions "@$box/story.json"
+cached=$(sed 's/.*"cached_tokens":\([0-9]*\).*/\1/' "$box/stdout")
+[ "$cached" -ge $((prompt * 9 / 10)) ]
+report $? "it is known after a restart: $cached of $prompt"
+is "and answered the same" "$(cat "$box/first")" "$(text "$box/stdout")"
 stop_server
 
 # ---- leaving early ----------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 /* main.c - ds4-server: the command line, and from start to shutdown. */
 #include "app/common/app.h"
+#include "app/common/kv_options.h"
 #include "app/common/options.h"
 #include "app/server/recall.h"
 #include "app/server/script.h"
@@ -26,6 +27,7 @@ typedef struct command_line {
     ds4_app_model      model;
     ds4_server_options server;
     ds4_option_texts   origins;
+    ds4_app_kv         kv;
 } command_line;
 
 static ds4_parsed parse(command_line *c, int argc, char **argv)
@@ -59,6 +61,7 @@ static ds4_parsed parse(command_line *c, int argc, char **argv)
 #ifdef DS4_SCRIPTED_SAMPLING
         DS4_OPT_TEXT(0, "script", "FILE", &s->script_path, "prescribed answers, for tests"),
 #endif
+        DS4_APP_KV_OPTIONS(&c->kv),
         DS4_OPT_U32('t', "threads", "N", &c->model.n_threads, 1, 256,
                  "threads [one for each processor]"),
         { .kind = DS4_OPTION_END },
@@ -103,6 +106,7 @@ static ds4_status start_parts(ds4_server *s, ds4_err *err)
 {
     const ds4_scheduler_options scheduler = {
         .engine = s->model.engine,
+        .resume = s->resume,
         .n_ctx = s->opt.n_ctx,
         .n_slots = s->opt.n_parallel,
         .max_waiting = s->opt.max_queue,
@@ -134,6 +138,7 @@ static void stop_parts(ds4_server *s)
 {
     ds4_http_stop(s->http);
     ds4_scheduler_free(s->scheduler);
+    ds4_resume_free(s->resume);
     ds4_replay_free(s->replay);
     ds4_recall_free(s->recall);
     ds4_script_free(s->script);
@@ -204,6 +209,10 @@ static int run(const command_line *c)
     if (ds4_vocab_check_chat(s.vocab, &err) != DS4_OK) {
         ds4_app_say(DS4_SERVER_NAME, "%s", err.text);
         code = DS4_EXIT_WRONG;
+    } else if ((code = ds4_app_kv_open(DS4_SERVER_NAME, &c->kv, s.model.engine, &s.resume)) !=
+               DS4_EXIT_OK) {
+        ds4_model_close(&s.model);
+        return code;
     } else if (start_parts(&s, &err) != DS4_OK) {
         code = ds4_app_failed(DS4_SERVER_NAME, &err);
     } else {

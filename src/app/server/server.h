@@ -34,6 +34,7 @@ typedef struct ds4_server {
     ds4_server_options opt;
     ds4_model          model;
     const ds4_vocab   *vocab;
+    ds4_resume        *resume;
     ds4_scheduler     *scheduler;
     ds4_replay        *replay;
     ds4_recall        *recall;
