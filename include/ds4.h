@@ -4,6 +4,19 @@
  * state. A step advances any mix of sessions by any number of tokens; what a session
  * gets does not depend on its company, on the cut of its prompt or on the thread count.
  *
+ *
+ *     ds4_engine_open()        a model file
+ *     ds4_chat_prompt()        a conversation as tokens, or ds4_tokenize() for plain text
+ *     ds4_session_create()     a conversation's state
+ *     ds4_session_prefill()    the prompt goes in, the logits of its last token come out
+ *     ds4_sample()             logits to a token
+ *     ds4_engine_step()        the token goes in, the next logits come out; and so on
+ *     ds4_token_bytes()        what the token says
+ *
+ * examples/ has whole programs. Functions that can fail return ds4_status and take a
+ * ds4_err as their last parameter, which may be NULL; what they hand out through pointers
+ * is written on success only, unless their comment says otherwise.
+ *
  * Threads: an engine and its sessions belong to one thread at a time. Only
  * ds4_cancel may be touched from another thread or from a signal handler.
  * Nothing here prints, exits or reads the environment.                            */
@@ -35,6 +48,7 @@ typedef enum ds4_status {
     DS4_E_CANCELLED   = -8,  /* the caller asked to stop; what was computed is kept */
 } ds4_status;
 
+/* Filled by the function that fails, left alone by those that succeed. */
 typedef struct ds4_err {
     ds4_status  code;
     const char *file;        /* source file that raised it first */
@@ -57,6 +71,7 @@ typedef enum ds4_experts {
     DS4_EXPERTS_STREAM,         /* read from disk into a cache as tokens need them */
 } ds4_experts;
 
+/* Zeroed, with a model_path, is a good choice. */
 typedef struct ds4_engine_options {
     const char *model_path;     /* a GGUF file; required */
     uint32_t    n_threads;      /* 0: one for each processor this process may use */
@@ -143,6 +158,78 @@ typedef struct ds4_expert_stats {
 /* Returns false, and leaves *out, when the experts are resident. */
 bool ds4_engine_expert_stats(ds4_engine *e, ds4_expert_stats *out);
 
+/* ---- text ---------------------------------------------------------------------- */
+
+/* A vocabulary comes from ds4_engine_vocab() and lives as long as its engine. It never
+ * changes: any thread may use it at any time.                                          */
+
+/* The tokens of a text.
+ *
+ * Text stays text: what looks like a special token is encoded as its characters, so that
+ * text from outside cannot speak as somebody else. Nothing is put in front of it.
+ *
+ *   text        [n_bytes] any bytes, UTF-8 as a rule
+ *   tokens      [max_tokens] receives them; may be NULL with max_tokens 0
+ *   n_tokens    receives how many tokens the text has, also with DS4_E_LIMIT: ask with
+ *               max_tokens 0 first to learn it. Never more than n_bytes.
+ *
+ * Returns DS4_OK; DS4_E_LIMIT when they are more than max_tokens (tokens is unchanged);
+ * DS4_E_NOMEM.
+ * Source: docs/TOKENIZER.md.                                                            */
+DS4_MUST_CHECK ds4_status ds4_tokenize(const ds4_vocab *v, const char *text, size_t n_bytes, int32_t *tokens,
+                                       uint32_t max_tokens, uint32_t *n_tokens, ds4_err *err);
+
+/* The bytes a token stands for, special tokens by their names; lent by v, not
+ * zero-terminated. They may begin or end inside a UTF-8 character: a terminal puts it
+ * together, other readers have to wait for the rest. n_bytes 0 for an id that is none.   */
+const char *ds4_token_bytes(const ds4_vocab *v, int32_t token, size_t *n_bytes);
+
+/* The text of tokens, special tokens left out.
+ *
+ *   text       [max_bytes] receives as much as fits, always zero-terminated; may be NULL
+ *              with max_bytes 0
+ *
+ * Returns the bytes of the whole text without the final zero, as snprintf does.          */
+size_t ds4_detokenize(const ds4_vocab *v, const int32_t *tokens, uint32_t n_tokens, char *text, size_t max_bytes);
+
+/* True for a token by which the model ends its answer; it is not part of it, but a session
+ * that goes on to another turn has to hold it.                                            */
+bool ds4_token_is_end(const ds4_vocab *v, int32_t token);
+
+typedef enum ds4_speaker {
+    DS4_SYSTEM,                     /* what holds for the whole conversation; first, if at all */
+    DS4_USER,
+    DS4_ASSISTANT,                  /* an answer of the model, without its reasoning */
+} ds4_speaker;
+
+typedef struct ds4_chat_turn {
+    ds4_speaker who;
+    const char *text;               /* zero-terminated */
+} ds4_chat_turn;
+
+typedef struct ds4_chat {
+    const ds4_chat_turn *turns;     /* [n_turns], the last one by the user */
+    uint32_t             n_turns;   /* >= 1 */
+    bool                 thinking;  /* reason first: the answer begins with the reasoning, which ends
+                                       with the token whose bytes are "</think>" */
+} ds4_chat;
+
+/* The tokens of a conversation in the form that the model was trained on, up to where it
+ * has to answer. For tools, efforts and other parts of that form see docs/PROMPT.md; here
+ * are those that a plain conversation needs.
+ *
+ *   tokens, max_tokens, n_tokens    as ds4_tokenize()
+ *
+ * A conversation that goes on need not be evaluated again: the tokens that a session
+ * holds (ds4_session_tokens) and the new ones usually begin alike, and only what comes
+ * after has to be appended. Where they part, go back to a snapshot or clear the session.
+ *
+ * Returns DS4_OK; DS4_E_LIMIT as ds4_tokenize(); DS4_E_ARG when the last turn is not the
+ * user's; DS4_E_UNSUPPORTED when the file lacks the tokens of a conversation or speaks
+ * another protocol; DS4_E_NOMEM.                                                          */
+DS4_MUST_CHECK ds4_status ds4_chat_prompt(const ds4_engine *e, const ds4_chat *chat, int32_t *tokens,
+                                          uint32_t max_tokens, uint32_t *n_tokens, ds4_err *err);
+
 /* ---- sessions ----------------------------------------------------------------- */
 
 /* Create an empty session for up to n_ctx tokens. Memory for KV rows is reserved but
@@ -164,7 +251,8 @@ const int32_t            *ds4_session_tokens(const ds4_session *s);     /* [pos]
  * whatever the length. Snapshots are freed before their engine is closed. */
 typedef struct ds4_snapshot ds4_snapshot;
 
-/* Keep the session's position. Returns DS4_OK; DS4_E_NOMEM; DS4_E_DEVICE. */
+/* Keep the session's position. The snapshot outlives the session, not the engine.
+ * Returns DS4_OK; DS4_E_NOMEM; DS4_E_DEVICE. */
 DS4_MUST_CHECK ds4_status ds4_session_snapshot(ds4_session *s, ds4_snapshot **out, ds4_err *err);
 
 /* Make a session what another (or it itself) was when the snapshot was taken: the next
@@ -217,8 +305,11 @@ typedef struct ds4_prefill {
     void             *progress_ctx;
 } ds4_prefill;
 
-/* Append tokens to a session in chunks. After DS4_E_CANCELLED the session holds the
- * chunks that were finished; see ds4_session_pos().                                  */
+/* Append tokens to a session in chunks: ds4_engine_step() for a prompt of any length.
+ *
+ * Returns as ds4_engine_step() does; DS4_E_LIMIT when the prompt does not fit (nothing was
+ * appended); DS4_E_CANCELLED: the session holds the chunks that were finished, see
+ * ds4_session_pos(), and can go on from there.                                           */
 DS4_MUST_CHECK ds4_status ds4_session_prefill(ds4_session *s, const ds4_prefill *p, ds4_err *err);
 
 /* ---- sampling ----------------------------------------------------------------- */
@@ -231,15 +322,19 @@ typedef struct ds4_sampling {
 } ds4_sampling;
 
 typedef struct ds4_rng { uint64_t state[4]; } ds4_rng;
-void ds4_rng_seed(ds4_rng *rng, uint64_t seed);
+void ds4_rng_seed(ds4_rng *rng, uint64_t seed);         /* any seed, 0 too */
+
+typedef struct ds4_candidate { float value; int32_t id; } ds4_candidate;
 
 /* Draw a token. The same logits, settings and generator state give the same token.
  *
- *   logits    [n_vocab], finite
- *   scratch   [n_vocab] candidates, overwritten
+ *   logits    [n_vocab], finite; not changed
+ *   n_vocab   ds4_model_info.n_vocab
+ *   how       a zeroed one is greedy; what the file advises is in ds4_model_info
+ *   rng       seeded once; not used at temperature 0
+ *   scratch   [n_vocab] overwritten
  *
  * Returns the token id, or -1 if a logit is not finite.                             */
-typedef struct ds4_candidate { float value; int32_t id; } ds4_candidate;
 int32_t ds4_sample(const float *logits, uint32_t n_vocab, const ds4_sampling *how, ds4_rng *rng,
                    ds4_candidate *scratch);
 
