@@ -49,33 +49,35 @@ static ds4_status sweep(ds4_store *s, ds4_err *err)
     return st;
 }
 
-/* A damaged index is put aside and made anew: the files say everything but how often they
- * were used. */
 static ds4_status open_tree(ds4_store *s, ds4_err *err)
 {
     const size_t n = strlen(s->dir) + sizeof "/index.sqlite";
     char        *path = malloc(n);
-    ds4_err      why = { 0 };
 
     if (!path) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to open it", s->dir);
     snprintf(path, n, "%s/index.sqlite", s->dir);
-    ds4_status st = open_index(s, path, &why);
-    if (st == DS4_OK) st = sweep(s, &why);
-    if (st == DS4_E_FORMAT) {
-        ds4_log(DS4_LOG_WARN, "kv", "%s; it is set aside and made anew", why.text);
-        ds4_index_close(s->index);
-        s->index = NULL;
-        if (renameat(s->fd, "index.sqlite", s->fd, "index.sqlite.bad") != 0
-            || (unlinkat(s->fd, "index.sqlite-journal", 0) != 0 && errno != ENOENT)) {
-            st = ds4_fail(&why, DS4_E_IO, "%s: %s", path, strerror(errno));
-        } else {
-            st = open_index(s, path, &why);
-            if (st == DS4_OK) st = sweep(s, &why);
-        }
-    }
+    ds4_status st = open_index(s, path, err);
+    if (st == DS4_OK) st = sweep(s, err);
     free(path);
-    if (st != DS4_OK && err) *err = why;
     return st;
+}
+
+ds4_status store_check(const ds4_store *s, ds4_err *err)
+{
+    if (s->index) return DS4_OK;
+    return ds4_fail(err, DS4_E_IO, "%s: its index could not be made anew", s->dir);
+}
+
+ds4_status store_rebuild(ds4_store *s, const ds4_err *why, ds4_err *err)
+{
+    ds4_log(DS4_LOG_WARN, "kv", "%s; it is set aside and made anew", why->text);
+    ds4_index_close(s->index);
+    s->index = NULL;
+    if (renameat(s->fd, "index.sqlite", s->fd, "index.sqlite.bad") != 0
+        || (unlinkat(s->fd, "index.sqlite-journal", 0) != 0 && errno != ENOENT)) {
+        return ds4_fail(err, DS4_E_IO, "%s/index.sqlite: %s", s->dir, strerror(errno));
+    }
+    return open_tree(s, err);
 }
 
 static ds4_status open_parts(ds4_store *s, const ds4_store_options *opt, ds4_err *err)
@@ -86,8 +88,11 @@ static ds4_status open_parts(ds4_store *s, const ds4_store_options *opt, ds4_err
         s->owner.form = ds4_engine_state_form(s->engine);
         s->root = ds4_kv_root(&s->owner);
     }
-    DS4_TRY(open_tree(s, err));
-    if (!opt->engine) return DS4_OK;
+    ds4_err    why = { .code = DS4_OK };
+    ds4_status opened = open_tree(s, &why);
+    if (opened == DS4_E_FORMAT) opened = store_rebuild(s, &why, &why);
+    if (opened != DS4_OK && err) *err = why;
+    if (opened != DS4_OK || !opt->engine) return opened;
     const ds4_status st = ds4_store_prune(s, s->max_bytes, err);
     return st == DS4_E_LIMIT ? DS4_OK : st;         /* somebody else's pins */
 }
@@ -143,7 +148,7 @@ void ds4_store_close(ds4_store *s)
 
 bool ds4_store_writes(const ds4_store *s)
 {
-    return s->engine && !s->gave_up;
+    return s->engine && s->index && !s->gave_up;
 }
 
 uint64_t ds4_store_budget(const ds4_store *s)
@@ -175,20 +180,40 @@ typedef struct job {
     uint8_t            *bytes;          /* room for the largest file */
 } job;
 
+/* What the index has, and whether it is what it should be: a row may be damaged too. */
 typedef struct row {
-    int64_t  id, parent;
-    uint64_t size;
+    const ds4_index_block *block;       /* wanted, or NULL */
+    const ds4_index_tail  *tail;
+    int64_t                id, parent;
+    uint64_t               size;
+    bool                   right;
 } row;
 
 static bool take_block_row(void *ctx, const ds4_index_block *b)
 {
-    *(row *)ctx = (row){ b->id, b->parent, b->size };
+    row                   *r = ctx;
+    const ds4_index_block *want = r->block;
+
+    r->id = b->id;
+    r->parent = b->parent;
+    r->size = b->size;
+    r->right = want && b->model == want->model && b->parent == want->parent && b->pos == want->pos
+            && b->size == want->size && ds4_slice_eq(b->tokens, want->tokens)
+            && ds4_slice_eq(b->text, want->text);
     return false;
 }
 
 static bool take_tail_row(void *ctx, const ds4_index_tail *t)
 {
-    *(row *)ctx = (row){ t->id, t->block, t->size };
+    row                  *r = ctx;
+    const ds4_index_tail *want = r->tail;
+
+    r->id = t->id;
+    r->parent = t->block;
+    r->size = t->size;
+    r->right = want && t->model == want->model && t->block == want->block && t->pos == want->pos
+            && t->size == want->size && ds4_slice_eq(t->tokens, want->tokens)
+            && ds4_slice_eq(t->text, want->text);
     return false;
 }
 
@@ -208,12 +233,12 @@ static uint64_t tail_file_bytes(const job *j)
 /* See what is there already. */
 static ds4_status look(job *j, ds4_err *err)
 {
-    row tail = { 0 };
+    row tail = { .id = 0 };
 
     j->last = 0;
     j->need = 0;
     for (j->n_have = 0; j->n_have < j->n_blocks; j->n_have++) {
-        row r = { 0 };
+        row r = { .id = 0 };
         DS4_TRY(ds4_index_block_by_key(j->s->index, &j->keys[j->n_have + 1], take_block_row, &r, err));
         if (r.id == 0 || r.parent != j->last) break;
         /* Blocks behind one whose file was lost may still be there. */
@@ -290,7 +315,7 @@ static ds4_status write_tail(job *j, ds4_err *err)
 static ds4_status write_files(job *j, ds4_err *err)
 {
     for (uint32_t i = 0; i < j->n_blocks; i++) {
-        row r = { 0 };
+        row r = { .id = 0 };
         if (i < j->n_have) {
             DS4_TRY(ds4_index_block_by_key(j->s->index, &j->keys[i + 1], take_block_row, &r, err));
         }
@@ -352,12 +377,12 @@ static ds4_status add_rows(job *j, bool *missing, ds4_str *bytes, ds4_str *text,
             .tokens = token_bytes(tokens, j->block_tokens, bytes),
             .text = text_of(j, tokens, j->block_tokens, text),
         };
-        row r = { 0 };
+        row r = { .block = &b };
         DS4_TRY(ds4_index_block_by_key(s->index, &b.key, take_block_row, &r, err));
         *missing = r.size == 0 && !j->temp[i][0];
         if (*missing) return DS4_OK;
-        if (r.size == 0) DS4_TRY(ds4_index_add_block(s->index, &b, &r.id, err));
-        else drop_temp(j, i);           /* another process was faster */
+        if (r.size > 0) drop_temp(j, i);        /* another process was faster */
+        if (!r.right) DS4_TRY(ds4_index_add_block(s->index, &b, &r.id, err));
         parent = r.id;
     }
     const uint32_t       in_block = j->pos % j->block_tokens;
@@ -367,12 +392,12 @@ static ds4_status add_rows(job *j, bool *missing, ds4_str *bytes, ds4_str *text,
         .size = tail_file_bytes(j), .tokens = token_bytes(rest, in_block, bytes),
         .text = text_of(j, rest, in_block, text),
     };
-    row r = { 0 };
+    row r = { .tail = &t };
     DS4_TRY(ds4_index_tail_by_key(s->index, &j->tail_key, take_tail_row, &r, err));
     *missing = r.id == 0 && !j->temp[j->n_blocks][0];
     j->tail = r.id;
     if (r.id) drop_temp(j, j->n_blocks);
-    return *missing || r.id ? DS4_OK : ds4_index_add_tail(s->index, &t, &j->tail, err);
+    return *missing || r.right ? DS4_OK : ds4_index_add_tail(s->index, &t, &j->tail, err);
 }
 
 static ds4_status add_ending(job *j, ds4_str *bytes, ds4_str *text, ds4_err *err)
@@ -478,6 +503,7 @@ ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds4_tail_kind kin
     } else {
         j.tail_key = ds4_kv_name(DS4_KV_TAIL, &j.keys[j.n_blocks], j.tokens + j.pos - in_block, in_block);
         st = carry_out(&j, why);
+        if (st == DS4_E_FORMAT && (st = store_rebuild(s, why, why)) == DS4_OK) st = carry_out(&j, why);
         if (st == DS4_E_IO || st == DS4_E_FORMAT) st = store_give_up(s, DS4_E_IO, why);
     }
     free(j.keys);
@@ -490,6 +516,7 @@ ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds4_tail_kind kin
 
 ds4_status ds4_store_prune(ds4_store *s, uint64_t n_bytes, ds4_err *err)
 {
+    DS4_TRY(store_check(s, err));
     DS4_TRY(ds4_index_begin(s->index, err));
     ds4_status st = store_make_room(s, 0, n_bytes, 0, err);
     if (st == DS4_OK) return ds4_index_commit(s->index, err);

@@ -114,7 +114,15 @@ ds4_status ds4_store_find(ds4_store *s, const int32_t *tokens, uint32_t n_tokens
 
     *out = (ds4_stored){ .fd = -1 };
     if (!s->engine) return ds4_fail(err, DS4_E_ARG, "%s: opened without a model", s->dir);
-    const ds4_status st = walk_tokens(s, &w, err);
+    DS4_TRY(store_check(s, err));
+    ds4_err    why = { .code = DS4_OK };
+    ds4_status st = walk_tokens(s, &w, &why);
+    if (st == DS4_E_FORMAT && (st = store_rebuild(s, &why, &why)) == DS4_OK) {
+        w.i_block = w.n = 0;
+        w.block = 0;
+        st = walk_tokens(s, &w, &why);
+    }
+    if (st != DS4_OK && err) *err = why;
     if (st == DS4_OK && w.n > 0) qsort(w.list, w.n, sizeof *w.list, longer_first);
     for (uint32_t i = 0; st == DS4_OK && i < w.n; i++) {
         char name[STORE_NAME];
@@ -317,8 +325,9 @@ static ds4_status hand_out(const text_walk *w, ds4_store_recall_fn *fn, void *ct
 ds4_status ds4_store_recall(ds4_store *s, ds4_slice text, ds4_store_recall_fn *fn, void *ctx, ds4_err *err)
 {
     text_walk  w = { .s = s, .text = text };
-    ds4_status st = s->engine ? look_around(&w, err)
+    ds4_status st = s->engine ? store_check(s, err)
                               : ds4_fail(err, DS4_E_ARG, "%s: opened without a model", s->dir);
+    if (st == DS4_OK) st = look_around(&w, err);
 
     for (w.at = 1; st == DS4_OK && w.at <= w.n; w.at++) st = look_around(&w, err);
     if (st == DS4_OK) st = hand_out(&w, fn, ctx, err);
@@ -428,6 +437,7 @@ ds4_status ds4_store_load(ds4_store *s, const ds4_stored *found, const int32_t *
     ds4_kv_file f = { 0 };
 
     if (!s->engine || found->pos == 0) return ds4_fail(err, DS4_E_ARG, "%s: nothing to load", s->dir);
+    DS4_TRY(store_check(s, err));
     ds4_kv_key *keys = store_keys(s, tokens, found->pos / s->owner.form.block_tokens);
     if (!keys) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to load from it", s->dir);
     l.keys = keys;

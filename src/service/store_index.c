@@ -51,8 +51,9 @@ static const char *const sql[N_STATEMENTS] = {
     [CHILDREN] = BLOCK_COLUMNS " WHERE model = ? AND parent = ? AND size > 0",
     [BLOCK_BY_KEY] = BLOCK_COLUMNS " WHERE key = ?",
     [BLOCK_ADD] = "INSERT INTO block(model, parent, key, pos, size, tokens, text)"
-                  " VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET size = excluded.size,"
-                  " pos = excluded.pos, tokens = excluded.tokens, text = excluded.text"
+                  " VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET model = excluded.model,"
+                  " parent = excluded.parent, pos = excluded.pos, size = excluded.size,"
+                  " tokens = excluded.tokens, text = excluded.text"
                   " RETURNING id",
     [BLOCK_LOSE] = "UPDATE block SET size = 0 WHERE id = ?",
     [BLOCK_DROP] = "DELETE FROM block WHERE id = ?",
@@ -61,7 +62,9 @@ static const char *const sql[N_STATEMENTS] = {
     [TAIL_BY_KEY] = TAIL_COLUMNS " WHERE key = ?",
     [TAIL_ADD] = "INSERT INTO tail(model, block, key, kind, pos, size, hits, made, used, tokens, text)"
                  " VALUES(?, ?, ?, ?, ?, ?, 0, " NOW ", " NOW ", ?, ?)"
-                 " ON CONFLICT(key) DO UPDATE SET size = excluded.size RETURNING id",
+                 " ON CONFLICT(key) DO UPDATE SET model = excluded.model, block = excluded.block,"
+                 " pos = excluded.pos, size = excluded.size, tokens = excluded.tokens,"
+                 " text = excluded.text RETURNING id",
     [TAIL_DROP] = "DELETE FROM tail WHERE id = ?",
     [TAIL_TOUCH] = "UPDATE tail SET used = " NOW ", hits = hits + ?2 WHERE id = ?1",
     [ENDINGS] = "SELECT id, tail, tokens, text FROM ending WHERE tail = ? ORDER BY id DESC",

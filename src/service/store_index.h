@@ -85,7 +85,7 @@ DS4_MUST_CHECK ds4_status ds4_index_tail_by_key(ds4_index *ix, const ds4_kv_key 
 DS4_MUST_CHECK ds4_status ds4_index_endings(ds4_index *ix, int64_t tail, ds4_index_ending_fn *fn,
                                             void *ctx, ds4_err *err);       /* newest first */
 
-/* Inside a transaction. Adding a block whose file was lost brings it back. */
+/* Inside a transaction. Adding what is there already sets its row right. */
 DS4_MUST_CHECK ds4_status ds4_index_add_block(ds4_index *ix, const ds4_index_block *b, int64_t *id,
                                               ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_index_add_tail(ds4_index *ix, const ds4_index_tail *t, int64_t *id,

@@ -23,6 +23,15 @@ struct ds4_store {
     uint32_t     n_temp;                /* numbers temporary files */
 };
 
+/* ---- store.c -------------------------------------------------------------------------------- */
+
+/* The index is damaged: it is put aside and made anew from the files, which say everything
+ * but how often they were used. s->index is NULL on failure. */
+DS4_MUST_CHECK ds4_status store_rebuild(ds4_store *s, const ds4_err *why, ds4_err *err);
+
+/* Returns DS4_OK; DS4_E_IO after a failure to do so. */
+DS4_MUST_CHECK ds4_status store_check(const ds4_store *s, ds4_err *err);
+
 /* ---- store_dir.c: files --------------------------------------------------------------------- */
 
 DS4_MUST_CHECK ds4_status store_dir_open(const char *dir, int *fd, ds4_err *err);

@@ -103,7 +103,9 @@ static ds4_status check_all(ds4_store *s, const items *l, ds4_store_verify_fn *f
 ds4_status ds4_store_verify(ds4_store *s, ds4_store_verify_fn *fn, void *ctx, ds4_err *err)
 {
     items      l = { .failed = false };
-    ds4_status st = ds4_index_all_blocks(s->index, add_block, &l, err);
+    ds4_status st = store_check(s, err);
+
+    if (st == DS4_OK) st = ds4_index_all_blocks(s->index, add_block, &l, err);
 
     if (st == DS4_OK) st = ds4_index_all_tails(s->index, add_tail, &l, err);
     if (st == DS4_OK && l.failed) st = ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its listing", s->dir);

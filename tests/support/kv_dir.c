@@ -138,7 +138,7 @@ uint32_t kv_restore(const kv_texts *t, ds4_store *s, ds4_session *session, int w
         ds4_snapshot    *p = NULL;
         const ds4_status st = ds4_store_find(s, t->text[which], KV_TOKENS, max_pos, &found, &err);
         const uint32_t   pos = found.pos;
-        if (st == DS4_E_FORMAT || (st == DS4_OK && pos == 0)) return 0;
+        if (st == DS4_E_FORMAT || st == DS4_E_IO || (st == DS4_OK && pos == 0)) return 0;
         check(st, &err);
         const ds4_status loaded = ds4_store_load(s, &found, t->text[which], base, &p, &err);
         ds4_store_unpin(&found);
