@@ -163,6 +163,12 @@ test-built: all $(SCRIPTED) $(TEST_BIN) $(REPLAY)
 test-web: $(OUT)/ds4-server
 	$(Q)OUT=$(OUT) LOG=$(OUT)/test_web.log sh tests/run.sh tests/web/run.sh
 
+# The JavaScript SDKs of OpenAI, Anthropic and Vercel against a running server; needs node.
+.PHONY: test-sdk
+test-sdk: setup
+	$(Q)$(MAKE) all $(SCRIPTED)
+	$(Q)OUT=$(OUT) sh tests/run.sh tests/sdk/run.sh
+
 # The tree's own rules, then every test again under the address and undefined-behaviour
 # sanitizers.
 .PHONY: check check-tree check-san
@@ -214,6 +220,7 @@ help:
 	@echo "make            build all programs (after make setup)"
 	@echo "make demo       install what is missing, build, and talk to the bundled model"
 	@echo "make test       install what is missing, build and run the tests"
+	@echo "make test-sdk   the SDKs that programs use, from npm, against a running server"
 	@echo "make test-web   the server's pages in Chromium (needs node and npm)"
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
 	@echo "make check-arm  the Arm kernels alone"

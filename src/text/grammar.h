@@ -34,6 +34,21 @@ DS4_MUST_CHECK ds4_status ds4_grammar_any_object(ds4_grammar **out, ds4_err *err
 DS4_MUST_CHECK ds4_status ds4_grammar_one_of(const ds4_slice *texts, uint32_t n_texts,
                                              ds4_grammar **out, ds4_err *err);
 
+/* Tool calls in the model's own markup (dsml.h), from the first tool's name to the end of
+ * the block. Parameters come in the order of the schema and fit it as far as it can be
+ * enforced; what cannot is free.
+ *
+ *   tools        [n_tools] JSON text of function objects
+ *   many         more than one call may be made
+ *   text_before  begin before the block instead: any text may come first, or be all    */
+typedef struct ds4_grammar_calls {
+    const ds4_slice *tools;
+    uint32_t         n_tools;
+    bool             many, text_before;
+} ds4_grammar_calls;
+DS4_MUST_CHECK ds4_status ds4_grammar_of_calls(const ds4_grammar_calls *calls, ds4_grammar **out,
+                                               ds4_err *err);
+
 /* Let a block of tool calls stand in place of what the grammar says; its inside is free.
  * Before the first walk. Returns DS4_OK; DS4_E_LIMIT; DS4_E_NOMEM. */
 DS4_MUST_CHECK ds4_status ds4_grammar_or_calls(ds4_grammar *g, ds4_err *err);

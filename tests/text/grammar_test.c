@@ -180,6 +180,69 @@ static void test_calls_beside_a_schema(void **state)
     ds4_grammar_free(g);
 }
 
+/* Bytes with * for the special token; true when all fit. */
+static bool takes(ds4_grammar_walk *w, const char *text)
+{
+    for (; *text; text++) {
+        const ds4_slice byte = { text, *text == '*' ? 0 : 1 };
+        if (!ds4_grammar_take(w, byte, *text == '*')) return false;
+    }
+    return true;
+}
+
+static void test_calls(void **state)
+{
+    static const ds4_slice tools[] = {
+        DS4_SLICE("{\"name\": \"read\", \"parameters\": {\"type\": \"object\", \"properties\": "
+                  "{\"path\": {\"type\": "
+                  "\"string\"}, \"n\": {\"type\": \"integer\"}, \"mode\": {\"type\": \"string\", "
+                  "\"enum\": [\"a\", "
+                  "\"b\"]}, \"odd\": {\"type\": \"array\", \"uniqueItems\": true}}, \"required\": "
+                  "[\"path\"]}}"),
+        DS4_SLICE("{\"name\": \"now\"}"),
+    };
+    static const struct {
+        bool        good;
+        const char *text;
+    } list[] = {
+        { true, "read\">\n<*parameter name=\"path\" string=\"true\">a <b> "
+                "</c\n</*parameter>\n</*invoke>\n</*tool_calls>" },
+        { true, "now\">\n\n</*invoke>\n<*invoke name=\"now\">\n</*invoke>\n</*tool_calls>" },
+        { true, "read\">\n<*parameter name=\"path\" string=\"true\">a</*parameter>\n<*parameter "
+                "name=\"n\" string=\"false\">12</*parameter>\n"
+                "<*parameter name=\"mode\" string=\"true\">b</*parameter>\n<*parameter "
+                "name=\"odd\" string=\"false\">[1, 1]</*parameter>\n</*invoke>\n</*tool_calls>" },
+        { false, "write" },
+        { false, "read\">\n</*invoke>" },
+        { false, "read\">\n<*parameter name=\"path\" string=\"false\">" },
+        { false, "read\">\n<*parameter name=\"path\" string=\"true\">a</*parameter>\n<*parameter "
+                 "name=\"n\" string=\"false\">x" },
+        { false, "read\">\n<*parameter name=\"path\" string=\"true\">a</*parameter>\n<*parameter "
+                 "name=\"mode\" string=\"true\">c" },
+        { false, "read\">\n<*parameter name=\"path\" string=\"true\">a<*" },
+    };
+    const ds4_grammar_calls calls = { tools, 2, true, false }, beside = { tools, 2, true, true };
+    ds4_grammar            *g = NULL, *t = NULL;
+    ds4_grammar_walk       *w = NULL;
+
+    (void)state;
+    assert_int_equal(ds4_grammar_of_calls(&calls, &g, NULL), DS4_OK);
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        assert_int_equal(ds4_grammar_walk_create(g, &w, NULL), DS4_OK);
+        if (takes(w, list[i].text) != list[i].good) fail_msg("%s", list[i].text);
+        if (list[i].good) assert_true(ds4_grammar_must_end(w));
+        ds4_grammar_walk_free(w);
+    }
+    assert_int_equal(ds4_grammar_of_calls(&beside, &t, NULL), DS4_OK);
+    assert_int_equal(ds4_grammar_walk_create(t, &w, NULL), DS4_OK);
+    assert_true(takes(w, "plain < text") && ds4_grammar_may_end(w));
+    assert_false(takes(w, "*"));
+    assert_true(takes(w, "\n\n<*tool_calls>\n<*invoke name=\"now\">\n</*invoke>\n</*tool_calls>"));
+    ds4_grammar_walk_free(w);
+    ds4_grammar_free(t);
+    ds4_grammar_free(g);
+}
+
 static void test_one_of(void **state)
 {
     const ds4_slice texts[] = { DS4_SLICE("read\">"), DS4_SLICE("reader\">"), DS4_SLICE("w\">") };
@@ -201,6 +264,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_many_optional_members),
     cmocka_unit_test(test_refusals_name_the_keyword),
     cmocka_unit_test(test_calls_beside_a_schema),
+    cmocka_unit_test(test_calls),
     cmocka_unit_test(test_one_of),
 };
 

@@ -141,6 +141,9 @@ static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, 
     if (!nested) function = f;
     DS4_TRY(ds4_fields_text(&function, "name", &tool.name, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(&function, "description", &description, &rq->refusal, err));
+    bool strict = false;
+    DS4_TRY(ds4_fields_bool(&function, "strict", &strict, &rq->refusal, err));
+    rq->strict_tools |= strict;
     if (tool.name.n_bytes == 0) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, function.where, "name", "is missing");
     }

@@ -382,60 +382,38 @@ static const ds4_writer *writer_of(ds4_api api)
     return &ds4_chat_writer;
 }
 
-/* What an answer must begin with so that it is a call. Names come from the request and
- * stand in trusted text: only plain ones may be forced. */
-static ds4_status make_opening(ds4_answer *a, ds4_err *err)
+/* What an answer must begin with so that it is a call. Of a named tool no other is left. */
+static void make_opening(ds4_answer *a)
 {
     ds4_request *rq = &a->request;
     ds4_str      text = { 0 };
 
-    if (rq->tool_choice != DS4_TOOLS_REQUIRED && rq->tool_choice != DS4_TOOLS_NAMED) return DS4_OK;
+    if (rq->tool_choice != DS4_TOOLS_REQUIRED && rq->tool_choice != DS4_TOOLS_NAMED) return;
     ds4_str_add_text(&text, "\n\n<" DS4_MARK_DSML "tool_calls>\n<" DS4_MARK_DSML "invoke name=\"");
-    const bool named = rq->tool_choice == DS4_TOOLS_NAMED || rq->n_tools == 1;
-    if (named) {
-        const ds4_slice name = rq->n_tools == 1 ? rq->tools[0].name : rq->tool_name;
-        for (size_t i = 0; i < name.n_bytes; i++) {
-            const char c = name.data[i];
-            const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                               (c >= '0' && c <= '9') || strchr("_-.:/", c);
-            if (plain && c) continue;
-            ds4_str_clear(&text);
-            return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tool_choice",
-                              "needs a tool name of letters, digits and _-.:/");
-        }
-        ds4_str_add(&text, name.data, name.n_bytes);
-        ds4_str_add_text(&text, "\">\n");
-    }
     a->opening = ds4_arena_take(&rq->arena, &text);
-    return DS4_OK;
-}
-
-/* A forced call whose tool is not said: the name must be one of theirs. */
-static ds4_status make_name_grammar(ds4_answer *a, ds4_err *err)
-{
-    ds4_request *rq = &a->request;
-    ds4_slice   *names = ds4_arena_alloc(&rq->arena, rq->n_tools, sizeof *names);
-
-    if (!names) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
-    for (uint32_t i = 0; i < rq->n_tools; i++) {
-        ds4_str text = { 0 };
-        ds4_str_add(&text, rq->tools[i].name.data, rq->tools[i].name.n_bytes);
-        ds4_str_add_text(&text, "\">\n");
-        names[i] = ds4_arena_take(&rq->arena, &text);
-    }
-    return ds4_grammar_one_of(names, rq->n_tools, &a->grammar, err);
 }
 
 /* The form of the answer. With tools, a call may be made instead. */
 static ds4_status make_grammar(ds4_answer *a, ds4_err *err)
 {
-    ds4_request *rq = &a->request;
-    ds4_status   st = DS4_OK;
+    ds4_request            *rq = &a->request;
+    const ds4_grammar_calls calls = { .tools = rq->tool_json,
+                                      .n_tools = rq->n_tools,
+                                      .many = !rq->single_call };
+    const ds4_grammar_calls beside_text = { .tools = rq->tool_json,
+                                            .n_tools = rq->n_tools,
+                                            .many = !rq->single_call,
+                                            .text_before = true };
+    ds4_status              st = DS4_OK;
 
-    if (a->opening.n_bytes) {
-        if (rq->tool_choice == DS4_TOOLS_NAMED || rq->n_tools == 1) return DS4_OK;
-        return make_name_grammar(a, err);
+    for (uint32_t i = 0; rq->tool_choice == DS4_TOOLS_NAMED && i < rq->n_tools; i++) {
+        if (!ds4_slice_eq(rq->tools[i].name, rq->tool_name)) continue;
+        const ds4_grammar_calls named = { .tools = &rq->tool_json[i],
+                                          .n_tools = 1,
+                                          .many = !rq->single_call };
+        return ds4_grammar_of_calls(&named, &a->grammar, err);
     }
+    if (a->opening.n_bytes) return ds4_grammar_of_calls(&calls, &a->grammar, err);
     if (rq->schema.n_bytes) {
         st = ds4_grammar_from_schema(rq->schema, &a->grammar, err);
         if (st != DS4_OK) {
@@ -445,6 +423,8 @@ static ds4_status make_grammar(ds4_answer *a, ds4_err *err)
         }
     } else if (rq->json_object) {
         st = ds4_grammar_any_object(&a->grammar, err);
+    } else if (rq->strict_tools && rq->n_tools) {
+        return ds4_grammar_of_calls(&beside_text, &a->grammar, err);
     } else {
         return DS4_OK;
     }
@@ -460,7 +440,7 @@ static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
                                             .sampling = ds4_model_sampling(&s->model) };
 
     DS4_TRY(ds4_request_read(&a->request, body, &defaults, ds4_recall_find, s->recall, err));
-    DS4_TRY(make_opening(a, err));
+    make_opening(a);
     DS4_TRY(make_grammar(a, err));
     if (!a->request.raw) replay_turns(a);
     DS4_TRY(ds4_request_render(&a->request, &a->text, err));

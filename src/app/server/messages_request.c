@@ -232,6 +232,9 @@ static ds4_status read_tool(ds4_request *rq, ds4_slice json, uint32_t i, ds4_err
     DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(&f, "name", &tool.name, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(&f, "description", &description, &rq->refusal, err));
+    bool strict = false;
+    DS4_TRY(ds4_fields_bool(&f, "strict", &strict, &rq->refusal, err));
+    rq->strict_tools |= strict;
     const bool has_schema = ds4_fields_get(&f, "input_schema", &schema);
     if (!has_schema && type.n_bytes && !ds4_slice_is(type, "custom")) return DS4_OK;
     if (tool.name.n_bytes == 0) {

@@ -44,6 +44,7 @@ typedef struct ds4_request {
     ds4_tool_choice   tool_choice;
     ds4_slice         tool_name;
     bool              single_call;
+    bool              strict_tools;     /* arguments must fit the schemas */
     bool              thinking_said;    /* the request itself switched thinking on or off */
     uint32_t          thinking_budget;  /* tokens; 0: no limit */
 

@@ -249,6 +249,9 @@ static ds4_status read_tool(ds4_request *rq, ds4_slice json, ds4_slice space, co
     if (!tool.custom && !ds4_slice_is(type, "function")) return DS4_OK;
     DS4_TRY(ds4_fields_text(&f, "name", &tool.own_name, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(&f, "description", &description, &rq->refusal, err));
+    bool strict = false;
+    DS4_TRY(ds4_fields_bool(&f, "strict", &strict, &rq->refusal, err));
+    rq->strict_tools |= strict;
     if (tool.own_name.n_bytes == 0) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "name", "is missing");
     }
