@@ -97,6 +97,7 @@ static int run(const bench_options *o)
     if (code != DS4_EXIT_OK) return code;
     ds4_status st = bench_measure(o, model.engine, &result, &err);
     if (st == DS4_OK) {
+        ds4_app_say_experts(DS4_BENCH_NAME, model.engine);
         ds4_app_say(DS4_BENCH_NAME, "%u threads read memory at %.1f GB/s", result.n_threads,
                     result.probe_gbps);
         st = report(o, &result, &err);
@@ -124,7 +125,7 @@ static const char after[] =
     "(weights read while decoding; for a batch, experts are counted as if each session chose\n"
     "at random), bandwidth_share (gbps over what all threads together read from memory,\n"
     "measured before and after), batch, and the slowest of the repeats; other speeds are\n"
-    "medians.\n\n"
+    "medians. With --experts stream, gbps still counts every expert that a step uses.\n\n"
     "Exit codes: 0 done, 1 failed or slower than --compare allows, 2 wrong command line or bad\n"
     "model file, 130 interrupted.";
 
@@ -178,6 +179,7 @@ int main(int argc, char **argv)
         { .kind = DS4_OPTION_F32, .name = "max-loss", .arg = "P",
           .to = &o.max_loss, .min = 0, .max = 100,
           .help = "percent of speed that --compare lets be lost [2]" },
+        DS4_APP_MEMORY_OPTIONS(&o.model),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = { .name = DS4_BENCH_NAME, .usage = "ds4-bench [options]", .about = about,
