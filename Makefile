@@ -136,6 +136,16 @@ $(OUT)/tests/fuzz/%_fuzz_replay: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/re
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# As somebody else's program is built: the public header, the library, nothing of ours beside.
+EXAMPLES  := $(patsubst %.c,$(OUT)/%,$(wildcard examples/*.c))
+USER_LIBS := -lm -lpthread $(URING)
+$(OUT)/examples/%: examples/%.c include/ds4.h $(LIB)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) -Iinclude $(CFLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(USER_LIBS)
+.PHONY: examples
+examples: $(EXAMPLES)
+
 .SECONDARY:
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 
@@ -155,7 +165,7 @@ setup-fuzz:
 .PHONY: test test-built
 test: setup
 	$(Q)$(MAKE) test-built
-test-built: all $(SCRIPTED) $(TEST_BIN) $(REPLAY)
+test-built: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES)
 	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
 
 # The pages of the server in a real browser; skipped where there is no Chromium.
@@ -213,6 +223,61 @@ demo: setup-demo
 	$(Q)$(MAKE) all
 	$(Q)sh tools/demo.sh
 
+# ---- installing -------------------------------------------------------------------------
+
+# make install PREFIX=/usr DESTDIR=package    nothing outside DESTDIR/PREFIX is written
+INSTALL   ?= install
+BINDIR    ?= $(PREFIX)/bin
+LIBDIR    ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR    ?= $(PREFIX)/share/man
+DATADIR   ?= $(PREFIX)/share/ds4
+DOCDIR    ?= $(PREFIX)/share/doc/ds4
+UNITDIR   ?= $(PREFIX)/lib/systemd/system
+VERSION   := $(shell sed -n 's/^.define DS4_VERSION "\(.*\)"/\1/p' include/ds4.h)
+
+MAN_PAGES := $(wildcard man/*.1)
+SCRIPTS   := $(wildcard contrib/claude-ds4)
+MODEL_FILES := models/ds4-mini.gguf
+EVAL_FILES := $(wildcard models/eval/cases.jsonl models/eval/filler.txt)
+DOCS      := README.md LICENSE $(wildcard docs/*.md)
+ifeq ($(UNAME),Darwin)
+SERVICE   := contrib/org.ds4.server.plist
+SERVICE_DIR := $(DATADIR)
+else
+SERVICE   := contrib/ds4-server.service
+SERVICE_DIR := $(UNITDIR)
+endif
+# Paths below the prefix are written as such, so that the folder can be moved.
+below      = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+fill       = sed -e 's|@PREFIX@|$(PREFIX)|; s|@BINDIR@|$(BINDIR)|; s|@LIBDIR@|$(call below,$(LIBDIR))|' \
+             -e 's|@INCLUDEDIR@|$(call below,$(INCLUDEDIR))|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(USER_LIBS)|'
+
+.PHONY: install uninstall
+install: $(PROGRAMS) $(LIB)
+	$(Q)$(INSTALL) -d $(addprefix "$(DESTDIR)",$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR) $(MANDIR)/man1 \
+	    $(DATADIR)/eval $(DOCDIR) $(SERVICE_DIR))
+	$(Q)$(INSTALL) -m 755 $(PROGRAMS) $(SCRIPTS) "$(DESTDIR)$(BINDIR)"
+	$(Q)$(INSTALL) -m 644 $(LIB) "$(DESTDIR)$(LIBDIR)"
+	$(Q)$(INSTALL) -m 644 include/ds4.h "$(DESTDIR)$(INCLUDEDIR)"
+	$(Q)$(INSTALL) -m 644 $(MAN_PAGES) "$(DESTDIR)$(MANDIR)/man1"
+	$(Q)$(INSTALL) -m 644 $(MODEL_FILES) "$(DESTDIR)$(DATADIR)"
+	$(Q)$(INSTALL) -m 644 $(EVAL_FILES) "$(DESTDIR)$(DATADIR)/eval"
+	$(Q)$(INSTALL) -m 644 $(DOCS) "$(DESTDIR)$(DOCDIR)"
+	$(Q)$(fill) contrib/ds4.pc.in >"$(DESTDIR)$(LIBDIR)/pkgconfig/ds4.pc"
+	$(Q)$(fill) $(SERVICE) >"$(DESTDIR)$(SERVICE_DIR)/$(notdir $(SERVICE))"
+	$(Q)chmod 644 "$(DESTDIR)$(LIBDIR)/pkgconfig/ds4.pc" "$(DESTDIR)$(SERVICE_DIR)/$(notdir $(SERVICE))"
+
+# What install writes, and folders of ours that are empty then.
+uninstall:
+	$(Q)rm -f $(addprefix "$(DESTDIR)$(BINDIR)"/,$(notdir $(PROGRAMS) $(SCRIPTS))) \
+	    "$(DESTDIR)$(LIBDIR)/libds4.a" "$(DESTDIR)$(LIBDIR)/pkgconfig/ds4.pc" "$(DESTDIR)$(INCLUDEDIR)/ds4.h" \
+	    $(addprefix "$(DESTDIR)$(MANDIR)/man1"/,$(notdir $(MAN_PAGES))) \
+	    $(addprefix "$(DESTDIR)$(DATADIR)"/,$(notdir $(MODEL_FILES))) \
+	    $(addprefix "$(DESTDIR)$(DATADIR)/eval"/,$(notdir $(EVAL_FILES))) \
+	    $(addprefix "$(DESTDIR)$(DOCDIR)"/,$(notdir $(DOCS))) "$(DESTDIR)$(SERVICE_DIR)/$(notdir $(SERVICE))"
+	$(Q)rmdir "$(DESTDIR)$(DATADIR)/eval" "$(DESTDIR)$(DATADIR)" "$(DESTDIR)$(DOCDIR)" 2>/dev/null || true
+
 .PHONY: clean help
 clean:
 	rm -rf build $(notdir $(PROGRAMS))
@@ -225,4 +290,5 @@ help:
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
 	@echo "make check-arm  the Arm kernels alone"
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (60) each; needs clang"
+	@echo "make install    into PREFIX ($(PREFIX)), below DESTDIR if that is given; make uninstall"
 	@echo "make clean      remove what was built"
