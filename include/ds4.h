@@ -80,6 +80,9 @@ typedef struct ds4_engine_options {
     ds4_experts experts;
     uint64_t    expert_cache_bytes; /* for streamed experts; 0: what the budget leaves */
     uint64_t    mem_bytes;      /* budget for everything; 0: nine tenths of what the machine has free */
+    uint64_t    kv_mem_bytes;   /* of the sessions' KV rows may be in memory, the rest lies in
+                                   kv_dir; 0: all */
+    const char *kv_dir;         /* a folder on a disk, for rows; NULL: none leave memory */
     uint32_t    plan_ctx;       /* context and sessions that the budget must hold; 0: 32,768 and 1 */
     uint32_t    plan_sessions;
 } ds4_engine_options;
@@ -117,6 +120,8 @@ typedef struct ds4_plan {
     uint64_t experts;           /* routed experts, all of them */
     uint64_t expert_cache;      /* slots for streamed experts; 0 when they are resident */
     uint64_t kv;                /* sessions at their full context */
+    uint64_t kv_cold;           /* of their rows that may leave memory, as much stays there */
+    uint64_t kv_on_disk;        /* and this does not; not in kv */
     uint64_t scratch;           /* activations and the threads' working memory */
     uint64_t total;             /* what will be in memory: dense, experts or their cache, kv, scratch */
     uint64_t budget;            /* what it may take */
@@ -176,8 +181,9 @@ bool ds4_engine_expert_stats(ds4_engine *e, ds4_expert_stats *out);
  * Returns DS4_OK; DS4_E_LIMIT when they are more than max_tokens (tokens is unchanged);
  * DS4_E_NOMEM.
  * Source: docs/TOKENIZER.md.                                                            */
-DS4_MUST_CHECK ds4_status ds4_tokenize(const ds4_vocab *v, const char *text, size_t n_bytes, int32_t *tokens,
-                                       uint32_t max_tokens, uint32_t *n_tokens, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_tokenize(const ds4_vocab *v, const char *text, size_t n_bytes,
+                                       int32_t *tokens, uint32_t max_tokens, uint32_t *n_tokens,
+                                       ds4_err *err);
 
 /* The bytes a token stands for, special tokens by their names; lent by v, not
  * zero-terminated. They may begin or end inside a UTF-8 character: a terminal puts it
@@ -190,7 +196,8 @@ const char *ds4_token_bytes(const ds4_vocab *v, int32_t token, size_t *n_bytes);
  *              with max_bytes 0
  *
  * Returns the bytes of the whole text without the final zero, as snprintf does.          */
-size_t ds4_detokenize(const ds4_vocab *v, const int32_t *tokens, uint32_t n_tokens, char *text, size_t max_bytes);
+size_t ds4_detokenize(const ds4_vocab *v, const int32_t *tokens, uint32_t n_tokens, char *text,
+                      size_t max_bytes);
 
 /* True for a token by which the model ends its answer; it is not part of it, but a session
  * that goes on to another turn has to hold it.                                            */

@@ -39,8 +39,10 @@ static void text_of(const int32_t *tokens, uint32_t n, char *text, size_t max_by
 
 static void test_text_comes_back(void **state)
 {
-    static const char *const texts[] = { "", "Hello, world!", "a\n\n  b\tc", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x8c\x8a",
-                                         "\xff\xfe broken", "<think> is text </think>" };
+    static const char *const texts[] = {
+        "", "Hello, world!", "a\n\n  b\tc", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x8c\x8a",
+        "\xff\xfe broken", "<think> is text </think>",
+    };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         const size_t n_bytes = strlen(texts[i]);
@@ -117,7 +119,8 @@ static void test_conversation_has_its_form(void **state)
     (void)state;
     assert_int_equal(ds4_chat_prompt(engine, &chat, tokens, 256, &n, NULL), DS4_OK);
     text_of(tokens, n, text, sizeof text);
-    assert_string_equal(text, BOS "Be brief." USER "Hi " EOS ASSISTANT "</think>Hello." EOS USER "Bye" ASSISTANT "</think>");
+    assert_string_equal(text, BOS "Be brief." USER "Hi " EOS ASSISTANT "</think>Hello." EOS
+                              USER "Bye" ASSISTANT "</think>");
     for (uint32_t i = 0; i < n; i++) n_ends += ds4_token_is_end(vocab, tokens[i]);
     assert_int_equal(n_ends, 1);            /* the user's words ended nothing */
 
@@ -130,7 +133,8 @@ static void test_conversation_has_its_form(void **state)
 static void test_wrong_conversations_are_refused(void **state)
 {
     const ds4_chat_turn turns[] = { { DS4_USER, "Hi" }, { DS4_ASSISTANT, "Hello." } };
-    const ds4_chat_turn nobody = { (ds4_speaker)9, "x" }, silent[] = { { DS4_SYSTEM, NULL }, { DS4_USER, "x" } };
+    const ds4_chat_turn nobody = { (ds4_speaker)9, "x" };
+    const ds4_chat_turn silent[] = { { DS4_SYSTEM, NULL }, { DS4_USER, "x" } };
     ds4_chat            chat = { .turns = turns, .n_turns = 2 };
     uint32_t            n;
     ds4_err             err = { 0 };
