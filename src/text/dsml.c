@@ -294,6 +294,18 @@ static bool step_between(ds4_dsml *r)
     return true;
 }
 
+/* What ends a call whose own closing tag is missing: the end of the block, or another call. */
+static ds4_found implied_end(const ds4_dsml *r, size_t at)
+{
+    ds4_dsml_tag    tag;
+    const ds4_found close = ds4_dsml_match_close_block(&r->text, at, &tag);
+
+    if (close == DS4_FOUND_YES) return tag.real || !r->real ? close : DS4_FOUND_NO;
+    const ds4_found next = ds4_dsml_match_invoke(&r->text, at, &tag);
+    if (next == DS4_FOUND_YES) return tag.real || !r->real ? next : DS4_FOUND_NO;
+    return close == DS4_FOUND_MORE || next == DS4_FOUND_MORE ? DS4_FOUND_MORE : DS4_FOUND_NO;
+}
+
 static bool step_invoke(ds4_dsml *r)
 {
     const size_t at = skip_space(r, r->at);
@@ -325,8 +337,15 @@ static bool step_invoke(ds4_dsml *r)
     }
     if (parameter == DS4_FOUND_MORE || close == DS4_FOUND_MORE) return false;
     if (at >= r->text.bytes.n_bytes) return false;
+    const ds4_found implied = implied_end(r, at);
+    if (implied == DS4_FOUND_MORE) return false;
     r->at = at;
-    refuse_block(r);
+    if (implied == DS4_FOUND_YES) {
+        r->block_oddities |= DS4_DSML_UNCLOSED;
+        close_call(r, at);
+    } else {
+        refuse_block(r);
+    }
     return true;
 }
 
@@ -363,6 +382,16 @@ static bool step_value(ds4_dsml *r)
         const ds4_slice whole = { r->text.bytes.data + r->value, at - r->value };
         ds4_dsml_build_value_end(last_call(r), whole);
         r->at = tag.end;
+        r->phase = PHASE_INVOKE;
+        return true;
+    }
+    /* A value does not hold the special token in a tag that ends its call. */
+    const ds4_found ends = r->real ? ds4_dsml_match_close_invoke(&r->text, at, &tag) : DS4_FOUND_NO;
+    if (ends == DS4_FOUND_MORE) return false;
+    if (ends == DS4_FOUND_YES && tag.real) {
+        const ds4_slice whole = { r->text.bytes.data + r->value, at - r->value };
+        r->block_oddities |= DS4_DSML_UNCLOSED;
+        ds4_dsml_build_value_end(last_call(r), whole);
         r->phase = PHASE_INVOKE;
     } else {
         r->at = at + 1;

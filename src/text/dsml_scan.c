@@ -9,12 +9,12 @@
 #include <string.h>
 
 enum {
-    MAX_NAME_BYTES = 512,       /* of a tool or parameter */
-    MAX_SPACE_BYTES = 16,       /* between the wrapper and its first invoke */
+    MAX_NAME_BYTES = 512, /* of a tool or parameter */
+    MAX_SPACE_BYTES = 16, /* between the wrapper and its first invoke */
     MAX_EXTRA_BARS = 2,
 };
 
-static const char BAR[] = "｜";  /* U+FF5C */
+static const char BAR[] = "｜"; /* U+FF5C */
 
 typedef struct spelling {
     const char *text;
@@ -49,7 +49,7 @@ bool ds4_dsml_text_add_token(ds4_dsml_text *t, int32_t id)
     t->by_id = true;
     if (sign != DS4_SIGN_NONE && bytes.n_bytes > 0) {
         if (t->n_places == t->capacity) {
-            const size_t capacity = t->capacity ? t->capacity * 2 : 32;
+            const size_t    capacity = t->capacity ? t->capacity * 2 : 32;
             ds4_dsml_place *places = realloc(t->places, capacity * sizeof *places);
             if (!places) return false;
             t->places = places;
@@ -70,7 +70,7 @@ void ds4_dsml_text_clear(ds4_dsml_text *t)
 
 static ds4_sign sign_by_place(const ds4_dsml_text *t, size_t at, size_t *n_bytes)
 {
-    size_t low = 0, high = t->n_places;         /* the first place >= at is in low .. high */
+    size_t low = 0, high = t->n_places; /* the first place >= at is in low .. high */
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
         if (t->places[middle].pos < at) {
@@ -89,7 +89,7 @@ ds4_sign ds4_dsml_sign_at(const ds4_dsml_text *t, size_t at, size_t *n_bytes)
     if (t->by_id) return sign_by_place(t, at, n_bytes);
 
     const size_t left = t->bytes.n_bytes - at;
-    bool more = false;
+    bool         more = false;
     for (int i = 0; i < N_SPELLINGS; i++) {
         const size_t n = strlen(SPELLINGS[i].text), n_there = left < n ? left : n;
         if (memcmp(t->bytes.data + at, SPELLINGS[i].text, n_there) != 0) continue;
@@ -116,7 +116,7 @@ size_t ds4_dsml_next_candidate(const ds4_dsml_text *t, size_t at)
 typedef struct matcher {
     const ds4_dsml_text *t;
     size_t               at;
-    ds4_found            found;         /* YES while it fits */
+    ds4_found            found; /* YES while it fits */
     bool                 real, odd;
 } matcher;
 
@@ -205,20 +205,57 @@ static bool need_wrapper_word(matcher *m)
     return true;
 }
 
-/* A value up to the next quote. Tag names hold no line ends and no '<'. */
+/* Go past one of the marks that open a quotation; *close receives its counterpart. */
+static bool need_open_quote(matcher *m, const char **close)
+{
+    static const char *const quotes[][2] = { { "\"", "\"" }, { "'", "'" }, { "“", "”" } };
+
+    for (size_t i = 0; i < sizeof quotes / sizeof *quotes; i++) {
+        if (accept(m, quotes[i][0])) {
+            *close = quotes[i][1];
+            if (i > 0) m->odd = true;
+            return true;
+        }
+        if (m->found != DS4_FOUND_YES) return false;
+    }
+    return fails(m, false);
+}
+
+/* A quoted value. Tag names hold no line ends and no '<'. */
 static bool need_quoted(matcher *m, ds4_slice *value)
 {
-    const char *begin = m->t->bytes.data + m->at;
+    const char *close = NULL;
+
+    if (!need_open_quote(m, &close)) return false;
+    const char  *begin = m->t->bytes.data + m->at;
+    const size_t n_close = strlen(close);
     for (size_t n = 0; n <= MAX_NAME_BYTES; n++) {
-        if (m->at + n >= m->t->bytes.n_bytes) return fails(m, true);
-        if (begin[n] == '"') {
+        const size_t left = m->t->bytes.n_bytes - m->at - n;
+        if (memcmp(begin + n, close, left < n_close ? left : n_close) == 0) {
+            if (left < n_close) return fails(m, true);
             *value = (ds4_slice){ begin, n };
-            m->at += n + 1;
+            m->at += n + n_close;
             return true;
         }
         if (begin[n] == '\n' || begin[n] == '<') break;
     }
     return fails(m, false);
+}
+
+/* A quoted value, or true and false without quotes. */
+static bool need_truth(matcher *m, ds4_slice *value)
+{
+    static const ds4_slice words[] = { { "true", 4 }, { "false", 5 } };
+
+    for (size_t i = 0; i < 2; i++) {
+        if (accept(m, words[i].data)) {
+            *value = words[i];
+            m->odd = true;
+            return true;
+        }
+        if (m->found != DS4_FOUND_YES) return false;
+    }
+    return need_quoted(m, value);
 }
 
 static ds4_found finish(const matcher *m, ds4_dsml_tag *tag)
@@ -239,7 +276,7 @@ ds4_found ds4_dsml_match_opener(const ds4_dsml_text *t, size_t at, ds4_dsml_tag 
 
     *tag = (ds4_dsml_tag){ 0 };
     if (!need(&m, "<") || !need_mark(&m)) return m.found;
-    const bool alone = accept(&m, "invoke name=\"");
+    const bool alone = accept(&m, "invoke name=");
     if (m.found != DS4_FOUND_YES) return m.found;
     if (alone) {
         m.at = at;
@@ -249,7 +286,7 @@ ds4_found ds4_dsml_match_opener(const ds4_dsml_text *t, size_t at, ds4_dsml_tag 
     if (!need_wrapper_word(&m)) return m.found;
     skip_space(&m, MAX_SPACE_BYTES);
     const size_t invoke = m.at;
-    if (!need(&m, "<") || !need_mark(&m) || !need(&m, "invoke name=\"")) return m.found;
+    if (!need(&m, "<") || !need_mark(&m) || !need(&m, "invoke name=")) return m.found;
     m.at = invoke;
     tag->wrapped = true;
     return finish(&m, tag);
@@ -260,7 +297,7 @@ ds4_found ds4_dsml_match_invoke(const ds4_dsml_text *t, size_t at, ds4_dsml_tag 
     matcher m = match_from(t, at);
 
     *tag = (ds4_dsml_tag){ 0 };
-    if (!need(&m, "<") || !need_mark(&m) || !need(&m, "invoke name=\"")) return m.found;
+    if (!need(&m, "<") || !need_mark(&m) || !need(&m, "invoke name=")) return m.found;
     if (!need_quoted(&m, &tag->name)) return m.found;
     if (accept(&m, " ")) m.odd = true;
     if (m.found == DS4_FOUND_YES) need(&m, ">");
@@ -273,11 +310,11 @@ ds4_found ds4_dsml_match_parameter(const ds4_dsml_text *t, size_t at, ds4_dsml_t
     ds4_slice is_string = { "", 0 };
 
     *tag = (ds4_dsml_tag){ 0 };
-    if (!need(&m, "<") || !need_mark(&m) || !need(&m, "parameter name=\"")) return m.found;
+    if (!need(&m, "<") || !need_mark(&m) || !need(&m, "parameter name=")) return m.found;
     if (!need_quoted(&m, &tag->name)) return m.found;
-    const bool said = accept(&m, " string=\"");
+    const bool said = accept(&m, " string=");
     if (m.found != DS4_FOUND_YES) return m.found;
-    if (said && !need_quoted(&m, &is_string)) return m.found;
+    if (said && !need_truth(&m, &is_string)) return m.found;
     if (ds4_slice_eq(is_string, DS4_SLICE("true"))) tag->string = DS4_STRING_TRUE;
     if (ds4_slice_eq(is_string, DS4_SLICE("false"))) tag->string = DS4_STRING_FALSE;
     if (tag->string == DS4_STRING_UNSAID) m.odd = true;
