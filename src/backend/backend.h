@@ -19,6 +19,8 @@ typedef struct ds4_limits {
     uint32_t max_experts;           /* routed experts of a layer */
     uint32_t max_used, max_ffn;     /* experts of a token, expert width */
     uint32_t max_embd;
+    const char *spill_dir;          /* for alloc_spill(); NULL: nowhere */
+    uint64_t    spill_bytes;        /* of that memory may be resident */
 } ds4_limits;
 
 typedef struct ds4_backend {
@@ -35,6 +37,10 @@ typedef struct ds4_backend {
     /* Memory. alloc() gives zeroed memory, taken from the system as it is touched where
      * the device can; map() wraps host memory, which must outlive the buffer, without a copy. */
     ds4_status (*alloc)(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
+    /* The same for memory that is used here and there: it may lie in files, of which no more
+     * is resident than the limits allow. NULL: the device has no such memory. */
+    ds4_status (*alloc_spill)(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
+    uint64_t   (*spill_resident)(const ds4_dev *dev);           /* bytes of it, at most */
     ds4_status (*map)(ds4_dev *dev, const void *host, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
     void       (*free)(ds4_dev *dev, ds4_buf *buf);             /* NULL is fine */
     ds4_status (*write)(ds4_dev *dev, ds4_view to, const void *from, uint64_t n_bytes, ds4_err *err);

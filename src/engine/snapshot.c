@@ -121,6 +121,12 @@ uint64_t ds4_engine_kept_bytes(const ds4_engine *e)
     return (pool->n_in_use - pool->n_live) * (pool->cold_bytes + pool->warm_bytes);
 }
 
+uint64_t ds4_engine_cold_bytes(const ds4_engine *e)
+{
+    const ds4_backend *backend = e->model.backend;
+    return backend->spill_resident ? backend->spill_resident(e->model.dev) : 0;
+}
+
 uint64_t ds4_snapshot_bytes(const ds4_snapshot *p)
 {
     return p->tail_bytes + (p->pos + 1ull) * sizeof *p->tokens;

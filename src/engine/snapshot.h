@@ -19,6 +19,7 @@ uint64_t       ds4_engine_tail_bytes(const ds4_engine *e, uint32_t pos);
 /* Memory: of blocks that only snapshots hold, all of them together; and what a snapshot has
  * for itself. */
 uint64_t       ds4_engine_kept_bytes(const ds4_engine *e);
+uint64_t       ds4_engine_cold_bytes(const ds4_engine *e);  /* resident of those that may leave */
 uint64_t       ds4_snapshot_bytes(const ds4_snapshot *p);
 
 uint32_t       ds4_snapshot_n_blocks(const ds4_snapshot *p);            /* full ones */

@@ -49,6 +49,10 @@ static ds4_status read_directory(ds4_model *m, const ds4_engine_options *opt, ds
     const uint64_t scratch = m->backend->scratch_bytes(limits, opt->plan_ctx)
                            + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch);
     ds4_plan_compute(m->file, &m->kv, scratch, opt, &m->plan);
+    if (opt->kv_mem_bytes && opt->kv_dir) {
+        limits->spill_dir = opt->kv_dir;
+        limits->spill_bytes = m->plan.kv_cold;
+    }
     return DS4_OK;
 }
 

@@ -63,13 +63,28 @@ static void add_weights(const ds4_gguf *g, ds4_plan *p)
     }
 }
 
+/* What a budget for KV leaves for the rows that need not stay; a token reads a fair number
+ * of them, so it is never nothing. */
+static uint64_t cold_room(const ds4_engine_options *opt, uint64_t other)
+{
+    const uint64_t least = opt->kv_mem_bytes / 4;
+
+    if (opt->kv_mem_bytes == 0 || !opt->kv_dir) return UINT64_MAX;
+    return opt->kv_mem_bytes > other && opt->kv_mem_bytes - other > least ? opt->kv_mem_bytes - other : least;
+}
+
 static void add_sessions(const ds4_kv_layout *kv, const ds4_engine_options *opt, ds4_plan *p)
 {
     p->n_ctx = opt->plan_ctx ? opt->plan_ctx : DEFAULT_CTX;
     p->n_sessions = opt->plan_sessions ? opt->plan_sessions : 1;
     p->per_token_kv = (kv->cold_bytes + kv->warm_bytes + DS4_BLOCK_TOKENS - 1) / DS4_BLOCK_TOKENS;
-    p->kv = p->n_sessions * (kv->tail_bytes + ds4_kv_blocks(p->n_ctx) * (kv->cold_bytes + kv->warm_bytes)
-                             + p->n_ctx * (uint64_t)sizeof(int32_t));
+    const uint64_t blocks = (uint64_t)p->n_sessions * ds4_kv_blocks(p->n_ctx);
+    const uint64_t cold = blocks * kv->cold_bytes;
+    const uint64_t other = blocks * kv->warm_bytes
+                         + p->n_sessions * (kv->tail_bytes + p->n_ctx * (uint64_t)sizeof(int32_t));
+    p->kv_cold = cold_room(opt, other);
+    p->kv_on_disk = cold > p->kv_cold ? cold - p->kv_cold : 0;
+    p->kv = other + cold - p->kv_on_disk;
 }
 
 /* ---- deciding --------------------------------------------------------------------------------- */

@@ -64,8 +64,15 @@ void kv_texts_free(kv_texts *t)
 
 ds4_engine *kv_open(const kv_texts *t)
 {
-    const ds4_engine_options opt = { .model_path = t->model_path, .n_threads = 1,
-                                     .max_batch = KV_BATCH };
+    return kv_open_within(t, NULL, 0, 1);
+}
+
+ds4_engine *kv_open_within(const kv_texts *t, const char *kv_dir, uint64_t kv_mem_bytes,
+                           uint32_t n_threads)
+{
+    const ds4_engine_options opt = { .model_path = t->model_path, .n_threads = n_threads,
+                                     .max_batch = KV_BATCH, .kv_dir = kv_dir,
+                                     .kv_mem_bytes = kv_mem_bytes };
     ds4_engine              *e;
     ds4_err                  err = { 0 };
 

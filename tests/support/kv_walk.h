@@ -24,6 +24,9 @@ void kv_texts_free(kv_texts *t);
 
 ds4_engine *kv_open(const kv_texts *t);
 
+/* The same with KV rows in a folder, of which kv_mem_bytes may be in memory. */
+ds4_engine *kv_open_within(const kv_texts *t, const char *kv_dir, uint64_t kv_mem_bytes, uint32_t n_threads);
+
 /* Where a step from pos should end: a boundary that matters, or a random place. */
 uint32_t kv_step(ds4_rng *rng, uint32_t pos);
 

@@ -119,6 +119,7 @@ static int run(const ds4_cli *c)
 
     ds4_app_model want = c->model;
     want.n_ctx = c->n_ctx;
+    ds4_app_kv_model(&c->kv, &want);
     int code = ds4_app_open(&want, &model);
     if (code == DS4_EXIT_OK) code = check_chat(c, &model);
     if (code == DS4_EXIT_OK) {

@@ -28,6 +28,7 @@ static void print_plan(const char *path, const ds4_plan *p)
     printf("On disk only\n");
     line("embedding", p->embedding, "rows are read as tokens need them");
     if (p->stream) line("experts", p->experts, "streamed");
+    if (p->kv_on_disk) line("KV rows", p->kv_on_disk, "fetched as tokens choose them");
     printf("Machine\n");
     line("memory", p->machine, "");
     line("free", p->free, "");
@@ -44,6 +45,7 @@ int ds4_cli_plan(const ds4_cli *cli)
     int code = ds4_app_find(&want, &path);
     if (code == DS4_EXIT_OK) {
         if (!want.n_ctx) want.n_ctx = cli->n_ctx;
+        ds4_app_kv_model(&cli->kv, &want);
         const ds4_engine_options opt = ds4_app_engine_options(&want, ds4_str_text(&path));
         const ds4_status         st = ds4_plan_make(&opt, &plan, &err);
         if (st == DS4_OK) {

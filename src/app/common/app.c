@@ -82,6 +82,8 @@ ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char 
         .experts = (ds4_experts)want->experts,
         .expert_cache_bytes = want->expert_cache_bytes,
         .mem_bytes = want->mem_bytes,
+        .kv_mem_bytes = want->kv_mem_bytes,
+        .kv_dir = want->kv_dir,
         .plan_ctx = want->n_ctx,
     };
 }

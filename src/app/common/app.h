@@ -36,6 +36,8 @@ typedef struct ds4_app_model {
     bool        exact;
     int         experts;            /* a ds4_experts */
     uint64_t    mem_bytes, expert_cache_bytes;      /* 0: as the machine allows */
+    uint64_t    kv_mem_bytes;       /* see ds4_engine_options */
+    const char *kv_dir;
 } ds4_app_model;
 
 /* Entries of an option table that decide about memory; m is a ds4_app_model *. */

@@ -1,7 +1,11 @@
 /* kv_options.c - see kv_options.h. */
 #include "app/common/kv_options.h"
 
-#include "app/common/app.h"
+void ds4_app_kv_model(const ds4_app_kv *kv, ds4_app_model *want)
+{
+    want->kv_dir = kv->dir;
+    want->kv_mem_bytes = kv->mem_bytes / 4 * 3;
+}
 
 int ds4_app_kv_open(const char *program, const ds4_app_kv *kv, ds4_engine *engine, ds4_resume **out)
 {

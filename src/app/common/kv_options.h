@@ -2,6 +2,7 @@
 #ifndef DS4_APP_KV_OPTIONS_H
 #define DS4_APP_KV_OPTIONS_H
 
+#include "app/common/app.h"
 #include "app/common/options.h"
 #include "service/resume.h"
 
@@ -21,6 +22,9 @@ typedef struct ds4_app_kv {
     DS4_OPT_SIZE(0, "kv-mem", "SIZE", &(kv)->mem_bytes,                                        \
                  "memory for conversations, as 4G or 500M: what is\n"                          \
                  "beyond it goes to disk or is computed again\n[as much as they need]")
+
+/* What the engine must know of it, before it is opened. */
+void ds4_app_kv_model(const ds4_app_kv *kv, ds4_app_model *want);
 
 /* Open what keeps conversations. Returns DS4_EXIT_OK, or the exit code after saying what is
  * wrong. */

@@ -2,6 +2,7 @@
 #include "app/common/app.h"
 #include "app/common/kv_options.h"
 #include "app/common/options.h"
+#include "app/server/print_config.h"
 #include "app/server/recall.h"
 #include "app/server/script.h"
 #include "app/server/server.h"
@@ -28,6 +29,7 @@ typedef struct command_line {
     ds4_server_options server;
     ds4_option_texts   origins;
     ds4_app_kv         kv;
+    const char        *print_config;
 } command_line;
 
 static ds4_parsed parse(command_line *c, int argc, char **argv)
@@ -62,6 +64,9 @@ static ds4_parsed parse(command_line *c, int argc, char **argv)
         DS4_OPT_TEXT(0, "script", "FILE", &s->script_path, "prescribed answers, for tests"),
 #endif
         DS4_APP_KV_OPTIONS(&c->kv),
+        DS4_OPT_TEXT(0, "print-config", "CLIENT", &c->print_config,
+                     "print the configuration of claude, codex, opencode,\n"
+                     "pi or continue for these options, and exit"),
         DS4_OPT_U32('t', "threads", "N", &c->model.n_threads, 1, 256,
                  "threads [one for each processor]"),
         { .kind = DS4_OPTION_END },
@@ -202,6 +207,7 @@ static int run(const command_line *c)
     block_signals(&set);
     ds4_app_model want = c->model;
     want.n_ctx = c->server.n_ctx;
+    ds4_app_kv_model(&c->kv, &want);
     int code = open_trace(&s);
     if (code == DS4_EXIT_OK) code = ds4_app_open(&want, &s.model);
     if (code != DS4_EXIT_OK) return code;
@@ -221,6 +227,16 @@ static int run(const command_line *c)
     stop_parts(&s);
     ds4_model_close(&s.model);
     return code;
+}
+
+static int print_config(const command_line *c)
+{
+    if (ds4_print_config(c->print_config, &c->server)) {
+        return ds4_app_flush(DS4_SERVER_NAME) ? DS4_EXIT_OK : DS4_EXIT_FAILURE;
+    }
+    ds4_app_say(DS4_SERVER_NAME, "--print-config %s: expected " DS4_PRINT_CONFIG_CLIENTS,
+                c->print_config);
+    return DS4_EXIT_WRONG;
 }
 
 int main(int argc, char **argv)
@@ -243,6 +259,7 @@ int main(int argc, char **argv)
         return ds4_app_flush(DS4_SERVER_NAME) ? DS4_EXIT_OK : DS4_EXIT_FAILURE;
     }
     if (parsed == DS4_PARSED_WRONG || contradicts(&c)) return DS4_EXIT_WRONG;
+    if (c.print_config) return print_config(&c);
     ds4_app_log(DS4_SERVER_NAME);
     return run(&c);
 }

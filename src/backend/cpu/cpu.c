@@ -60,6 +60,7 @@ static void cpu_close(ds4_dev *dev)
     const uint32_t n = dev->team ? ds4_team_size(dev->team) : 0;
     for (uint32_t i = 0; dev->own && i < n; i++) free_own(&dev->own[i], &dev->limits);
     cpu_moe_free(dev);
+    cpu_spill_free(dev->spill);
     free(dev->own);
     cpu_release(dev->act, dev->act_bytes);
     ds4_team_free(dev->team);
@@ -92,6 +93,9 @@ static ds4_status cpu_open(ds4_dev **out, const ds4_limits *limits, ds4_err *err
 
     ds4_status st = ds4_team_create(&dev->team, limits->n_threads ? limits->n_threads : ds4_cpu_count(), err);
     if (st == DS4_OK) st = open_scratch(dev, err);
+    if (st == DS4_OK && limits->spill_dir) {
+        st = cpu_spill_create(limits->spill_dir, limits->spill_bytes, &dev->spill, err);
+    }
     if (st != DS4_OK) {
         cpu_close(dev);
         return st;
@@ -144,6 +148,27 @@ static ds4_status cpu_alloc(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_e
     return new_buf(data, n_bytes, false, out, err);
 }
 
+static ds4_status cpu_alloc_spill(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
+{
+    cpu_spill_buf *spill = NULL;
+
+    if (!dev->spill) return cpu_alloc(dev, n_bytes, out, err);
+    DS4_TRY(cpu_spill_alloc(dev->spill, n_bytes, &spill, err));
+    ds4_buf *buf = malloc(sizeof *buf);
+    if (!buf) {
+        cpu_spill_release(spill);
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for a buffer of rows");
+    }
+    *buf = (ds4_buf){ .data = spill->data, .n_bytes = n_bytes, .spill = spill };
+    *out = buf;
+    return DS4_OK;
+}
+
+static uint64_t cpu_resident(const ds4_dev *dev)
+{
+    return dev->spill ? cpu_spill_resident(dev->spill) : 0;
+}
+
 static ds4_status cpu_map(ds4_dev *dev, const void *host, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
 {
     (void)dev;
@@ -154,7 +179,8 @@ static void cpu_free(ds4_dev *dev, ds4_buf *buf)
 {
     (void)dev;
     if (!buf) return;
-    if (!buf->is_mapped) cpu_release(buf->data, buf->n_bytes);
+    if (buf->spill) cpu_spill_release(buf->spill);
+    else if (!buf->is_mapped) cpu_release(buf->data, buf->n_bytes);
     free(buf);
 }
 
@@ -170,6 +196,7 @@ static ds4_status cpu_write(ds4_dev *dev, ds4_view to, const void *from, uint64_
 {
     (void)dev;
     DS4_TRY(check_range(to, n_bytes, err));
+    if (to.buf->spill) return cpu_spill_write(to.buf->spill, to.off, from, n_bytes, err);
     memcpy(cpu_at(to), from, (size_t)n_bytes);
     return DS4_OK;
 }
@@ -178,6 +205,7 @@ static ds4_status cpu_read(ds4_dev *dev, ds4_view from, void *to, uint64_t n_byt
 {
     (void)dev;
     DS4_TRY(check_range(from, n_bytes, err));
+    if (from.buf->spill) return cpu_spill_read(from.buf->spill, from.off, to, n_bytes, err);
     memcpy(to, cpu_at(from), (size_t)n_bytes);
     return DS4_OK;
 }
@@ -189,6 +217,10 @@ static void cpu_discard(ds4_dev *dev, ds4_view at, uint64_t n_bytes)
     const uint64_t from = (at.off + page - 1) / page * page, to = (at.off + n_bytes) / page * page;
 
     (void)dev;
+    if (at.buf->spill) {
+        cpu_spill_discard(at.buf->spill, at.off, n_bytes);
+        return;
+    }
     if (!at.buf->is_mapped && from < to) madvise(at.buf->data + from, (size_t)(to - from), MADV_DONTNEED);
 }
 
@@ -255,6 +287,8 @@ const ds4_backend ds4_backend_cpu = {
     .threads = cpu_threads,
     .scratch_bytes = cpu_scratch_bytes,
     .alloc = cpu_alloc,
+    .alloc_spill = cpu_alloc_spill,
+    .spill_resident = cpu_resident,
     .map = cpu_map,
     .free = cpu_free,
     .write = cpu_write,

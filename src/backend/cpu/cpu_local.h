@@ -3,6 +3,7 @@
 #define DS4_BACKEND_CPU_LOCAL_H
 
 #include "backend/backend.h"
+#include "backend/cpu/cpu_spill.h"
 #include "base/team.h"
 #include "kernels/kernels.h"
 
@@ -10,6 +11,7 @@ struct ds4_buf {
     uint8_t *data;
     uint64_t n_bytes;
     bool     is_mapped;             /* somebody else's memory */
+    cpu_spill_buf *spill;           /* NULL: all of it is in memory */
 };
 
 /* Scratch of one team member. */
@@ -28,6 +30,7 @@ struct ds4_dev {
     uint8_t         *act;           /* encoded activations of one product */
     uint64_t         act_bytes;
     struct cpu_moe  *moe;           /* see cpu_moe.c */
+    cpu_spill       *spill;         /* NULL: rows stay in memory */
     const ds4_batch *batch;         /* of the run in progress */
 };
 
@@ -98,8 +101,11 @@ static inline uint8_t *cpu_kv_row_at(const ds4_batch *batch, const ds4_span *spa
 {
     const uint32_t   per_block = DS4_BLOCK_TOKENS / layer->ratio;
     const ds4_block *b = &span->blocks[i_row / per_block];
-    return cpu_at(layer->ratio == 4 ? b->cold : b->warm) + layer->row_off
-         + i_row % per_block * batch->kv->row_bytes;
+    const uint64_t   off = layer->row_off + i_row % per_block * batch->kv->row_bytes;
+
+    if (layer->ratio != 4) return cpu_at(b->warm) + off;
+    if (b->cold.buf->spill) cpu_spill_touch(b->cold.buf->spill, b->cold.off + off, batch->kv->row_bytes);
+    return cpu_at(b->cold) + off;
 }
 
 static inline uint8_t *cpu_index_row_at(const ds4_batch *batch, const ds4_span *span,

@@ -1,0 +1,181 @@
+/* spill_test.c - rows that leave memory come back as they were: the spilling memory alone,
+ * and walks of sessions whose rows hardly fit, compared bit for bit with runs in memory. */
+#include "testing.h"
+
+#include "backend/cpu/cpu_spill.h"
+#include "base/rng.h"
+#include "base/sysmem.h"
+#include "base/team.h"
+#include "engine/snapshot.h"
+#include "support/kv_walk.h"
+
+#define BUF_BYTES (UINT64_C(48) << 20)
+#define BUDGET    (UINT64_C(8) << 20)
+
+static const char *disk(void)
+{
+    const char *out = getenv("OUT");
+    return out && access(out, W_OK) == 0 ? out : "build";
+}
+
+/* ---- the memory alone --------------------------------------------------------------------------- */
+
+enum { WORD_GAP = 1024 };       /* a number is written at each multiple */
+
+static uint64_t number_at(uint64_t off)
+{
+    return off * 2654435761u + 1;
+}
+
+typedef struct reader {
+    cpu_spill_buf *b;
+    _Atomic uint32_t n_wrong;
+} reader;
+
+static void read_some(void *ctx, uint32_t member, uint32_t n_members)
+{
+    reader *r = ctx;
+    ds4_rng rng;
+
+    (void)n_members;
+    ds4_rng_seed(&rng, member + 7);
+    for (int i = 0; i < 200000; i++) {
+        uint64_t off = ds4_rng_next(&rng) % (BUF_BYTES / WORD_GAP) * WORD_GAP, value;
+        if (i % 3) off %= BUF_BYTES / 64;               /* most reads go to few places */
+        cpu_spill_touch(r->b, off, sizeof value);
+        memcpy(&value, r->b->data + off, sizeof value);
+        if (value != number_at(off)) r->n_wrong++;
+    }
+}
+
+static void test_what_leaves_comes_back(void **state)
+{
+    cpu_spill     *s = NULL;
+    cpu_spill_buf *b = NULL;
+    ds4_team      *team = NULL;
+    ds4_err        err = { 0 };
+
+    (void)state;
+    if (cpu_spill_create(disk(), BUDGET, &s, &err) != DS4_OK) fail_msg("%s", err.text);
+    if (cpu_spill_alloc(s, BUF_BYTES, &b, &err) != DS4_OK) fail_msg("%s", err.text);
+    const uint64_t before = ds4_sysmem_used();
+    for (uint64_t off = 0; off < BUF_BYTES; off += WORD_GAP) {
+        const uint64_t value = number_at(off);
+        cpu_spill_touch(b, off, sizeof value);
+        memcpy(b->data + off, &value, sizeof value);
+        assert_true(cpu_spill_resident(s) <= BUDGET);
+    }
+    reader r = { .b = b };
+    assert_int_equal(DS4_OK, ds4_team_create(&team, 3, &err));
+    ds4_team_run(team, read_some, &r);
+    ds4_team_free(team);
+    assert_int_equal(0, r.n_wrong);
+    assert_true(cpu_spill_resident(s) <= BUDGET + 4 * CPU_GRAIN);
+    const uint64_t after = ds4_sysmem_used();
+    if (before > 0 && after > before + BUDGET + (4 << 20)) {
+        fail_msg("%llu bytes more are resident", (unsigned long long)(after - before));
+    }
+
+    uint64_t value = 0;
+    assert_int_equal(DS4_OK, cpu_spill_read(b, 5 * WORD_GAP, &value, sizeof value, &err));
+    assert_true(value == number_at(5 * WORD_GAP));
+    value = 99;
+    assert_int_equal(DS4_OK, cpu_spill_write(b, 5 * WORD_GAP, &value, sizeof value, &err));
+    cpu_spill_touch(b, 5 * WORD_GAP, sizeof value);
+    assert_true(b->data[5 * WORD_GAP] == 99);
+    cpu_spill_discard(b, 0, BUF_BYTES);
+    assert_int_equal(0, cpu_spill_resident(s));
+    cpu_spill_release(b);
+    cpu_spill_free(s);
+}
+
+static void test_no_folder(void **state)
+{
+    cpu_spill     *s = NULL;
+    cpu_spill_buf *b = NULL;
+    ds4_err        err = { 0 };
+
+    (void)state;
+    assert_int_equal(DS4_OK, cpu_spill_create("no/such/folder", BUDGET, &s, &err));
+    assert_int_equal(DS4_E_IO, cpu_spill_alloc(s, BUF_BYTES, &b, &err));
+    assert_non_null(strstr(err.text, "no/such/folder"));
+    cpu_spill_free(s);
+}
+
+/* ---- sessions -------------------------------------------------------------------------------------- */
+
+enum { N_SESSIONS = 6 };
+
+static kv_texts texts;
+
+static int set_up(void **state)
+{
+    (void)state;
+    kv_texts_make(&texts, NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    kv_texts_free(&texts);
+    return 0;
+}
+
+static void walk(uint64_t seed, uint32_t n_threads)
+{
+    uint64_t      most = 0;
+    ds4_rng       rng;
+    ds4_session  *s[N_SESSIONS];
+    ds4_snapshot *kept[N_SESSIONS] = { NULL };
+    int           which[N_SESSIONS], kept_which[N_SESSIONS] = { 0 };
+    ds4_err       err = { 0 };
+    ds4_engine   *e = kv_open_within(&texts, disk(), 4 * CPU_GRAIN, n_threads);
+    float        *logits = malloc(sizeof(float) * KV_BATCH * texts.n_vocab);
+
+    ds4_rng_seed(&rng, seed);
+    for (int i = 0; i < N_SESSIONS; i++) {
+        assert_int_equal(DS4_OK, ds4_session_create(e, KV_CTX, &s[i], &err));
+        which[i] = (int)(ds4_rng_next(&rng) % KV_TEXTS);
+    }
+    for (int n = 0; n < 200; n++) {
+        const uint32_t i = (uint32_t)(ds4_rng_next(&rng) % N_SESSIONS), move = (uint32_t)(ds4_rng_next(&rng) % 8);
+        if (move < 6) {
+            kv_extend(&texts, e, s[i], which[i], kv_step(&rng, ds4_session_pos(s[i])), logits);
+        } else if (move < 7) {
+            ds4_snapshot_free(kept[i]);
+            assert_int_equal(DS4_OK, ds4_session_snapshot(s[i], &kept[i], &err));
+            kept_which[i] = which[i];
+        } else if (kept[i]) {
+            const uint32_t to = (uint32_t)(ds4_rng_next(&rng) % N_SESSIONS);
+            assert_int_equal(DS4_OK, ds4_session_restore(s[to], kept[i], &err));
+            which[to] = kv_other(&texts, &rng, kept_which[i], ds4_snapshot_pos(kept[i]));
+        }
+        if (ds4_engine_cold_bytes(e) > most) most = ds4_engine_cold_bytes(e);
+    }
+    for (int i = 0; i < N_SESSIONS; i++) {
+        ds4_session_free(s[i]);
+        ds4_snapshot_free(kept[i]);
+    }
+    ds4_engine_close(e);
+    free(logits);
+    assert_true(most >= CPU_GRAIN && most < 16 * CPU_GRAIN);
+}
+
+static void test_spilled_equals_resident(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 6; seed++) walk(seed, seed % 2 ? 1 : 3);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_what_leaves_comes_back),
+    cmocka_unit_test(test_no_folder),
+    cmocka_unit_test(test_spilled_equals_resident),
+};
+
+int main(void)
+{
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
