@@ -19,6 +19,13 @@ is "an empty key is refused" 2 $rc
 run "$server_program" --port 99999
 is "a port out of range is refused" 2 $rc
 
+for client in claude codex opencode pi continue; do
+    run "$server_program" --print-config $client --port 8123 --api-key sesame --ctx 40000
+    is "--print-config $client" "0 1" "$rc $(grep -cF 'http://127.0.0.1:8123' "$box/stdout")"
+done
+run "$server_program" --print-config emacs
+is "a client that is not known" 2 $rc
+
 start_server --parallel 2
 
 # ---- answers ------------------------------------------------------------------------------

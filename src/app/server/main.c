@@ -82,10 +82,21 @@ static ds4_parsed parse(command_line *c, int argc, char **argv)
     return ds4_command_parse(&command, argc, argv, NULL, NULL);
 }
 
+/* What may stand in a header, a shell command, JSON and YAML as it is. */
+static bool is_plain(const char *text)
+{
+    return *text && text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                      "0123456789._~+/=:-")] == '\0';
+}
+
 static bool contradicts(const command_line *c)
 {
-    if (c->server.api_key && !*c->server.api_key) {
-        ds4_app_say(DS4_SERVER_NAME, "--api-key is empty");
+    if (c->server.api_key && !is_plain(c->server.api_key)) {
+        ds4_app_say(DS4_SERVER_NAME, "--api-key takes letters, digits and ._~+/=:-");
+        return true;
+    }
+    if (!is_plain(c->server.model_id)) {
+        ds4_app_say(DS4_SERVER_NAME, "--model-id takes letters, digits and ._~+/=:-");
         return true;
     }
     if (!c->server.api_key && !ds4_http_is_loopback(c->server.host)) {

@@ -1,0 +1,135 @@
+/* print_config.c - see print_config.h. Keys and model names are of
+ * characters that need no quoting anywhere, see main.c. */
+#include "app/server/print_config.h"
+
+#include <string.h>
+
+typedef struct facts {
+    const char *base;           /* http://host:port */
+    const char *key, *model;
+    uint32_t    n_ctx, n_out;   /* most tokens of a context and of an answer */
+} facts;
+
+static void print_claude(const facts *f)
+{
+    printf("# Environment for Claude Code: eval \"$(ds4-server --print-config claude)\" && claude\n"
+           "unset ANTHROPIC_API_KEY\n"
+           "export ANTHROPIC_BASE_URL=%s\n"
+           "export ANTHROPIC_AUTH_TOKEN=%s\n"
+           "export ANTHROPIC_MODEL=%s\n",
+           f->base, f->key, f->model);
+    printf("export ANTHROPIC_DEFAULT_SONNET_MODEL=%s\n"
+           "export ANTHROPIC_DEFAULT_HAIKU_MODEL=%s\n"
+           "export ANTHROPIC_DEFAULT_OPUS_MODEL=%s\n"
+           "export CLAUDE_CODE_SUBAGENT_MODEL=%s\n",
+           f->model, f->model, f->model, f->model);
+    printf("export CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1\n"
+           "export CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1\n"
+           "export CLAUDE_STREAM_IDLE_TIMEOUT_MS=600000\n");
+}
+
+static void print_codex(const facts *f)
+{
+    printf("# ~/.codex/config.toml; the key is read from the environment: export DS4_API_KEY=%s\n"
+           "model = \"%s\"\n"
+           "model_provider = \"ds4\"\n"
+           "model_context_window = %u\n"
+           "model_reasoning_summary = \"auto\"\n\n",
+           f->key, f->model, f->n_ctx);
+    printf("[model_providers.ds4]\n"
+           "name = \"ds4\"\n"
+           "base_url = \"%s/v1\"\n"
+           "wire_api = \"responses\"\n"
+           "env_key = \"DS4_API_KEY\"\n"
+           "stream_idle_timeout_ms = 1000000\n",
+           f->base);
+}
+
+static void print_opencode(const facts *f)
+{
+    printf("{\n"
+           "  \"$schema\": \"https://opencode.ai/config.json\",\n"
+           "  \"autoupdate\": false,\n"
+           "  \"share\": \"disabled\",\n"
+           "  \"model\": \"ds4/%s\",\n"
+           "  \"provider\": {\n"
+           "    \"ds4\": {\n"
+           "      \"npm\": \"@ai-sdk/openai-compatible\",\n"
+           "      \"name\": \"ds4\",\n",
+           f->model);
+    printf("      \"options\": { \"baseURL\": \"%s/v1\", \"apiKey\": \"%s\" },\n"
+           "      \"models\": {\n"
+           "        \"%s\": { \"name\": \"%s\", \"reasoning\": true, \"tool_call\": true,\n"
+           "          \"limit\": { \"context\": %u, \"output\": %u } }\n"
+           "      }\n    }\n  }\n}\n",
+           f->base, f->key, f->model, f->model, f->n_ctx, f->n_out);
+}
+
+static void print_pi(const facts *f)
+{
+    printf("{\n"
+           "  \"providers\": {\n"
+           "    \"ds4\": {\n"
+           "      \"baseUrl\": \"%s/v1\",\n"
+           "      \"api\": \"openai-completions\",\n"
+           "      \"apiKey\": \"%s\",\n"
+           "      \"compat\": { \"supportsStore\": false, \"supportsDeveloperRole\": false,\n"
+           "        \"supportsReasoningEffort\": true, \"supportsUsageInStreaming\": true,\n",
+           f->base, f->key);
+    printf("        \"maxTokensField\": \"max_tokens\", \"supportsStrictMode\": false,\n"
+           "        \"thinkingFormat\": \"deepseek\",\n"
+           "        \"requiresReasoningContentOnAssistantMessages\": true },\n"
+           "      \"models\": [ { \"id\": \"%s\", \"name\": \"%s\", \"reasoning\": true,\n"
+           "        \"input\": [\"text\"], \"contextWindow\": %u, \"maxTokens\": %u,\n"
+           "        \"cost\": { \"input\": 0, \"output\": 0, \"cacheRead\": 0, \"cacheWrite\": 0 } } ]\n"
+           "    }\n  }\n}\n",
+           f->model, f->model, f->n_ctx, f->n_out);
+}
+
+static void print_continue(const facts *f)
+{
+    printf("name: ds4\n"
+           "version: 1.0.0\n"
+           "schema: v1\n"
+           "models:\n"
+           "  - name: ds4\n"
+           "    provider: openai\n"
+           "    model: %s\n"
+           "    apiBase: %s/v1\n"
+           "    apiKey: %s\n",
+           f->model, f->base, f->key);
+    printf("    roles: [chat, edit, apply]\n"
+           "    capabilities: [tool_use]\n"
+           "    defaultCompletionOptions:\n"
+           "      contextLength: %u\n"
+           "      maxTokens: %u\n",
+           f->n_ctx, f->n_out);
+}
+
+bool ds4_print_config(const char *client, const ds4_server_options *opt)
+{
+    static const struct {
+        const char *name;
+        void (*print)(const facts *f);
+    } clients[] = {
+        { "claude", print_claude }, { "codex", print_codex },       { "opencode", print_opencode },
+        { "pi", print_pi },         { "continue", print_continue },
+    };
+    char       base[300];
+    const bool any = !strcmp(opt->host, "0.0.0.0") || !strcmp(opt->host, "::");
+    const bool v6 = !any && strchr(opt->host, ':');
+
+    snprintf(base, sizeof base, "http://%s%.200s%s:%u", v6 ? "[" : "",
+             any ? "127.0.0.1" : opt->host, v6 ? "]" : "", opt->port);
+    const facts f = { .base = base,
+                      .key = opt->api_key ? opt->api_key : "ds4",
+                      .model = opt->model_id,
+                      .n_ctx = opt->n_ctx,
+                      .n_out = opt->n_ctx / 4 < 32000 ? opt->n_ctx / 4 : 32000 };
+    for (size_t i = 0; i < sizeof clients / sizeof *clients; i++) {
+        if (strcmp(clients[i].name, client) != 0) continue;
+        clients[i].print(&f);
+        return true;
+    }
+    return false;
+}
