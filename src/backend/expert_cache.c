@@ -556,6 +556,11 @@ void ds4_expert_cache_prefetch(ds4_expert_cache *c, uint32_t layer, const uint32
     }
 }
 
+ds4_status ds4_expert_cache_check(const ds4_expert_cache *c, ds4_err *err)
+{
+    return ds4_aio_check(c->aio, err);
+}
+
 void ds4_expert_cache_get_stats(ds4_expert_cache *c, ds4_expert_stats *out)
 {
     ds4_aio_stats io;

@@ -68,6 +68,10 @@ DS4_MUST_CHECK ds4_status ds4_expert_cache_next(ds4_expert_cache *c, ds4_expert_
                                                 uint32_t *n, ds4_err *err);
 void                      ds4_expert_cache_end(ds4_expert_cache *c);
 
+/* Is the file still whole? Pages of a mapping beyond its end must not be touched.
+ * Returns DS4_OK; DS4_E_IO. */
+DS4_MUST_CHECK ds4_status ds4_expert_cache_check(const ds4_expert_cache *c, ds4_err *err);
+
 /* Start reading experts that the next visit of a layer will probably need.
  *   count      [n_experts] as for begin(), a guess; larger comes first
  */

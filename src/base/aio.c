@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DEPTH = 32, CALM_DEPTH = 8, MAX_DEPTH = 256, PIECE_BYTES = 1024 * 1024 };
+enum { DEPTH = 32, CALM_DEPTH = 4, MAX_DEPTH = 256, PIECE_BYTES = 1024 * 1024 };
 
 static uint64_t align_down(uint64_t x)
 {
@@ -84,6 +84,7 @@ static ds4_status open_file(ds4_aio *aio, ds4_err *err)
         return ds4_fail(err, DS4_E_IO, "%s: %s", aio->path, strerror(errno));
     }
     if (!S_ISREG(info.st_mode)) return ds4_fail(err, DS4_E_IO, "%s: not a regular file", aio->path);
+    aio->file_bytes = (uint64_t)info.st_size;
     return DS4_OK;
 }
 
@@ -222,6 +223,19 @@ ds4_aio_state ds4_aio_state_of(ds4_aio *aio, const ds4_aio_read *r)
     const ds4_aio_state state = r->state;
     pthread_mutex_unlock(&aio->lock);
     return state;
+}
+
+ds4_status ds4_aio_check(const ds4_aio *aio, ds4_err *err)
+{
+    struct stat info;
+
+    if (fstat(aio->fd, &info) != 0) {
+        return ds4_fail(err, DS4_E_IO, "%s: %s", aio->path, strerror(errno));
+    }
+    if ((uint64_t)info.st_size >= aio->file_bytes) return DS4_OK;
+    return ds4_fail(err, DS4_E_IO,
+                    "%s: truncated: the file had %" PRIu64 " bytes and has %" PRIu64 " now",
+                    aio->path, aio->file_bytes, (uint64_t)info.st_size);
 }
 
 uint64_t ds4_aio_ended(ds4_aio *aio)

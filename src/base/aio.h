@@ -51,7 +51,7 @@ typedef int ds4_aio_fault_fn(void *ctx, uint64_t offset, uint64_t n_bytes);
 
 typedef struct ds4_aio_options {
     uint32_t          depth;            /* pieces under way at most; 0: 32; at most 256 */
-    uint32_t          calm_depth;       /* the same for reads that are not urgent; 0: 8 */
+    uint32_t          calm_depth;       /* the same for reads that are not urgent; 0: 4 */
     uint32_t          piece_bytes;      /* a multiple of DS4_AIO_ALIGN; 0: 1 MiB */
     bool              threads_only;     /* do not try io_uring */
     ds4_aio_fault_fn *fault;            /* NULL: none */
@@ -81,6 +81,9 @@ void ds4_aio_hurry(ds4_aio *aio, ds4_aio_read *read);
 void ds4_aio_cancel(ds4_aio *aio, ds4_aio_read *read);
 
 ds4_aio_state ds4_aio_state_of(ds4_aio *aio, const ds4_aio_read *read);
+
+/* Is the file as long as it was? Returns DS4_OK; DS4_E_IO with both lengths. */
+DS4_MUST_CHECK ds4_status ds4_aio_check(const ds4_aio *aio, ds4_err *err);
 
 /* The number of reads that have ended so far. */
 uint64_t ds4_aio_ended(ds4_aio *aio);

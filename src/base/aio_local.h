@@ -30,6 +30,7 @@ struct ds4_aio {
     char              *path;
     int                fd;
     bool               is_direct;
+    uint64_t           file_bytes;      /* when it was opened */
     ds4_aio_options    opt;
     const aio_carrier *carrier;
     void              *carrier_state;

@@ -62,6 +62,9 @@ void ds4_emit_experts(ds4_emitter *e, uint32_t layer);      /* a -> y; emit_ffn.
 
 void ds4_emit_prefetch(ds4_emitter *e, uint32_t layer);     /* h[0] -> a guess; emit_ffn.c */
 
+/* Experts that are guessed for a token: the later ones are read if there is time. */
+uint32_t ds4_emit_guesses(const ds4_shape *s);
+
 /* All layers: token ids to residual streams in h[0]. */
 void ds4_emit_layers(ds4_emitter *e);
 

@@ -133,6 +133,7 @@ ds4_status ds4_model_run(ds4_model *m, const ds4_batch *batch, const ds4_model_w
 {
     const ds4_op_list *list = &m->layers[needs_index(m, batch)];
 
+    if (m->cache) DS4_TRY(ds4_expert_cache_check(m->cache, err));
     if (!watch->fn) return m->backend->run(m->dev, batch, list->op, list->n, err);
     for (uint32_t i = 0; i < list->n; i++) {
         DS4_TRY(m->backend->run(m->dev, batch, &list->op[i], 1, err));

@@ -45,11 +45,11 @@ static void lay_out(ds4_step_buffers *b, layout *l, const ds4_shape *s, const ds
     b->o = rows(l, heads);
     b->low = rows(l, (uint64_t)s->o_groups * s->o_rank);
     b->logits_r = rows(l, s->n_experts);
-    b->weight = rows(l, s->n_used);
+    b->weight = rows(l, ds4_emit_guesses(s));
     b->rows = bytes(l, max_batch * kv->row_bytes);
     b->packed_q = bytes(l, (uint64_t)max_batch * s->index_heads * kv->irow_bytes);
     b->chosen = bytes(l, (uint64_t)max_batch * s->top_k * sizeof(int32_t));
-    b->expert = bytes(l, (uint64_t)max_batch * s->n_used * sizeof(int32_t));
+    b->expert = bytes(l, (uint64_t)max_batch * ds4_emit_guesses(s) * sizeof(int32_t));
     l->n_rows = DS4_HEAD_ROWS;
     b->x = rows(l, s->n_embd);
     b->logits = rows(l, s->n_vocab);

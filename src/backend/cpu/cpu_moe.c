@@ -396,17 +396,15 @@ void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op)
     const ds4_batch *batch = dev->batch;
     uint32_t        *count = dev->moe->count;
 
-    if (!op->by_token) {
-        count_experts(dev, (const int32_t *)(const void *)cpu_at(op->expert), n_experts, op->n_used);
-    } else {
-        memset(count, 0, n_experts * sizeof *count);
-        for (uint32_t t = 0; t < batch->n_tokens; t++) {
-            const uint8_t *row = cpu_at(op->table) + batch->token[t] * (op->n_used * sizeof(int32_t));
-            for (uint32_t i = 0; i < op->n_used; i++) {
-                int32_t expert;
-                memcpy(&expert, row + i * sizeof expert, sizeof expert);
-                count[expert]++;
-            }
+    memset(count, 0, n_experts * sizeof *count);
+    for (uint32_t t = 0; t < batch->n_tokens; t++) {
+        const size_t   i_row = op->by_token ? (size_t)batch->token[t] : t;
+        const uint8_t *row = cpu_at(op->by_token ? op->table : op->expert);
+        row += i_row * op->n_used * sizeof(int32_t);
+        for (uint32_t i = 0; i < op->n_used; i++) {
+            int32_t expert;
+            memcpy(&expert, row + i * sizeof expert, sizeof expert);
+            count[expert] += op->n_used - i;        /* the likelier ones first */
         }
     }
     ds4_expert_cache_prefetch(op->cache, op->layer, count);
