@@ -97,8 +97,13 @@ async function stopAndRetry() {
     await page.waitForFunction(() => document.querySelector(".answer em")?.textContent === "changed");
     await idle(page);
     is("a changed question replaces what followed", await page.$$eval(".message", (l) => l.length), 2);
-    await send(page, "echo second");
+    await send(page, `echo ${"second\n".repeat(60)}`);
     await idle(page);
+    const height = () => page.$$eval(".bubble", (l) => l[1].clientHeight);
+    ok("a long message is folded", await height() < 300, await height());
+    await shot("folded");
+    await page.click("text=Show all");
+    ok("and unfolds", await height() > 1000, await height());
     is("the history goes along", mock.requests.at(-1).messages.map((m) => m.role).join(" "), "user assistant user");
     await shut();
 }
@@ -174,6 +179,11 @@ async function failures() {
     ok("a lost connection is noticed", /connection/.test(await page.textContent(".note.bad")));
     ok("and what came is kept", (await page.textContent(".answer")).length > 20);
     await shot("error");
+    await page.click("#new");
+    await send(page, "slow echo x");
+    await page.waitForFunction(() => /Reading, [\d,]+ of 12,400 tokens/.test(document.querySelector(".waiting").textContent));
+    ok("how much of the prompt is read is shown", true);
+    await idle(page);
     await page.click("#new");
     await send(page, "length echo x");
     await page.waitForSelector(".note");

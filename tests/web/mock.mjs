@@ -121,7 +121,7 @@ export class Mock {
             choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`);
         send({ role: "assistant" });
         response.write(": keep-alive\n\n");
-        await sleep(asked.includes("slow") ? 1500 : 60);
+        await sleep(asked.includes("slow") ? 4000 : 60);
         const finish = await this.say(asked, answered, body, send, live);
         if (!live.open) return;
         if (live.cut) {

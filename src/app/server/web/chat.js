@@ -311,6 +311,23 @@ function refresh(run) {
     });
 }
 
+// Once a second while an answer runs: the clock, and how much of a long prompt is read. The
+// server says that for each of its sessions, so it is ours only if it is the only one.
+async function tick(run) {
+    if (current !== run.conversation) return;
+    showSpeed();
+    if (run.firstAt || run.asking || performance.now() - run.started < 1500) return;
+    run.asking = true;
+    try {
+        const { slots } = await getJson("v1/ds4/stats", settings.key);
+        const reading = slots.filter((slot) => slot.state === "prefill");
+        if (reading.length === 1 && !run.firstAt && runs.get(run.conversation.id) === run) {
+            views.get(run.message)?.showWaiting(true, { done: reading[0].pos, of: reading[0].prompt });
+        }
+        run.asking = false;
+    } catch { /* it stays at the clock */ }
+}
+
 function finish(run) {
     const m = run.message;
 
@@ -340,7 +357,7 @@ async function answer(conversation) {
     const body = apiRequest(conversation);
     conversation.messages.push(message);
     runs.set(conversation.id, run);
-    run.clock = setInterval(() => { if (current === conversation) showSpeed(); }, 500);
+    run.clock = setInterval(() => tick(run), 700);
     touch(conversation);
     if (current === conversation) {
         showMessages();

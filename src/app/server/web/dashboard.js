@@ -56,7 +56,7 @@ const CARDS = [
       },
       plot: { series: [{ colour: "--plot-1", of: member("memory", "kv_bytes"), fill: true }], format: axisBytes,
               least: 1e6, limit: member("memory", "kv_max_bytes") } },
-    { title: "Conversations on disk", unit: "", now: member("disk", "bytes"), show: bytes,
+    { title: "Conversations on disk", unit: "", none: "no folder in use", now: member("disk", "bytes"), show: bytes,
       unitOf: (sample) => of(sample.stats.disk?.max_bytes),
       more: (sample) => sample.stats.disk ? `${count(sample.stats.disk.entries ?? 0)} entries, ` +
           `${count(sample.stats.disk.hits ?? 0)} hits, ${count(sample.stats.disk.misses ?? 0)} misses` : "",
@@ -107,7 +107,7 @@ function showCards() {
         if (sample) {
             const value = card.now(sample);
             card.value.textContent = value === null ? "–" : card.show(value);
-            card.unitNode.textContent = value === null ? "no data"
+            card.unitNode.textContent = value === null ? card.none || "no data"
                 : card.unitOf ? card.unitOf(sample) : card.unit;
             if (card.more) card.moreNode.textContent = card.more(sample);
             card.canvas.setAttribute("aria-label", `${card.title}: ${card.value.textContent} ${card.unitNode.textContent}`);

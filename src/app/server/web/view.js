@@ -8,11 +8,22 @@ import { renderMarkdown } from "./markdown.js";
 export function userView(message, { onEdit }) {
     const node = el("article.message.user", { "aria-label": "You" });
 
+    // A pasted file must not hide the answer.
+    const long = message.content.length > 1600 || message.content.split("\n").length > 24;
+    let   folded = long;
+
     const show = () => node.replaceChildren(
-        el("div.bubble", null, message.content),
+        el(folded ? "div.bubble.folded" : "div.bubble", null, message.content),
         el("div.actions", null,
+           long && el("button.fold", { type: "button", "aria-expanded": String(!folded), onclick: fold },
+                      folded ? "Show all" : "Show less"),
            iconButton("edit", "Change and ask again", edit),
            copyButton("Copy", () => message.content)));
+    const fold = () => {
+        folded = !folded;
+        show();
+        node.querySelector(".fold").focus();
+    };
     const edit = () => {
         const area = el("textarea", { rows: Math.min(12, message.content.split("\n").length + 1),
                                       value: message.content, "aria-label": "Your message" });
@@ -151,6 +162,13 @@ export class AnswerView {
             ? `Prompt: ${count(s.prompt)} tokens, ${count(s.cached || 0)} of them from the cache` : "";
     }
 
+    // `reading`: { done, of } tokens of the prompt, where that is known.
+    showWaiting(waits, reading) {
+        this.waiting.hidden = !waits;
+        this.waitingText.textContent = !waits ? "" : reading
+            ? `Reading, ${count(reading.done)} of ${count(reading.of)} tokens` : "Reading";
+    }
+
     update(running, results = new Map(), last = true) {
         const m = this.message;
         const waits = running && !m.content && !m.reasoning && !m.calls.length;
@@ -158,8 +176,7 @@ export class AnswerView {
         this.node.classList.toggle("streaming", running);
         this.node.classList.toggle("last", last);
         this.node.setAttribute("aria-busy", String(running));
-        this.waiting.hidden = !waits;
-        this.waitingText.textContent = waits ? "Reading" : "";
+        this.showWaiting(waits, null);
         this.showThinking(running);
         if (this.shown.content !== m.content) renderMarkdown(this.answer, m.content);
         this.shown.content = m.content;
