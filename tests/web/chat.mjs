@@ -99,6 +99,7 @@ async function stopAndRetry() {
     is("a changed question replaces what followed", await page.$$eval(".message", (l) => l.length), 2);
     await send(page, `echo ${"second\n".repeat(60)}`);
     await idle(page);
+    ok("the page stays at the end", await page.$eval("#log", (l) => l.scrollHeight - l.scrollTop - l.clientHeight) < 2);
     const height = () => page.$$eval(".bubble", (l) => l[1].clientHeight);
     ok("a long message is folded", await height() < 300, await height());
     await shot("folded");

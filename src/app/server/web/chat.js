@@ -131,7 +131,7 @@ const sidebar = new Sidebar(byId("list"), byId("search"), {
 // ---- what is shown -------------------------------------------------------------------------------
 
 const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-let following = true;
+let following = true, lastTop = 0;
 
 function toEnd() {
     following = true;
@@ -139,8 +139,11 @@ function toEnd() {
     byId("jump").hidden = true;
 }
 
+// Only who scrolls up leaves the end: the text may have grown between a scroll and its event.
 log.addEventListener("scroll", () => {
-    following = atEnd();
+    if (log.scrollTop < lastTop - 1) following = atEnd();
+    else following ||= atEnd();
+    lastTop = log.scrollTop;
     byId("jump").hidden = following;
 }, { passive: true });
 // What unfolds or arrives late moves the end too.
