@@ -90,7 +90,8 @@ static void test_pytorch_and_engine_agree(void **state)
         n_same += likeliest(a) == likeliest(b);
     }
     qsort(worst, N_ROWS, sizeof worst[0], by_size);
-    if (!(worst[N_ROWS / 2] <= 1e-2f)) fail_msg("median of the largest differences %g", (double)worst[N_ROWS / 2]);
+    if (!(worst[N_ROWS / 2] <= 1e-2f))
+        fail_msg("median of the largest differences %g", (double)worst[N_ROWS / 2]);
     if (!(worst[N_ROWS * 97 / 100] <= 1e-1f)) fail_msg("97 %%: %g", (double)worst[N_ROWS * 97 / 100]);
     if (n_same * 100 < N_ROWS * 98) fail_msg("the likeliest token is the same at %u of %u", n_same, N_ROWS);
     free(want);
