@@ -96,6 +96,24 @@ static void *work(void *arg)
     }
 }
 
+/* What is kept where, for the statistics. Only when something was stored: it asks the index. */
+static void describe_kept(ds4_scheduler *s)
+{
+    ds4_store     *store = ds4_resume_store(s->resume);
+    ds4_index_sums sums = { 0 };
+    const uint64_t kept = ds4_kept_bytes(ds4_resume_kept(s->resume));
+    const bool     known = store && ds4_index_sum(ds4_store_index(store), &sums, NULL) == DS4_OK;
+
+    pthread_mutex_lock(&s->lock);
+    s->stats.kept_bytes = kept;
+    if (known) {
+        s->stats.disk_bytes = sums.block_bytes + sums.tail_bytes + sums.aside;
+        s->stats.disk_max_bytes = ds4_store_budget(store);
+        s->stats.n_disk = sums.n_tails;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* What was computed can be resumed, whether the job came to its end or not. */
 static void keep_work(ds4_scheduler *s, ds4_slot *slot)
 {
@@ -111,6 +129,8 @@ static void count_job(ds4_scheduler *s, const ds4_job *job)
     s->stats.n_failed += job->err.code != DS4_OK;
     s->stats.n_cancelled += ds4_reply_get(job->reply)->finish == DS4_FINISH_CANCELLED;
     s->stats.n_prompt_tokens += job->stats.n_prompt;
+    s->stats.n_hits += job->stats.n_cached > 0;
+    s->stats.n_misses += job->stats.n_prompt > 0 && job->stats.n_cached == 0;
     s->stats.n_cached_tokens += job->stats.n_cached;
     s->stats.n_generated_tokens += job->stats.n_generated;
 }
@@ -134,7 +154,10 @@ void ds4_job_over(ds4_scheduler *s, ds4_slot *slot, ds4_job *job)
     pthread_cond_broadcast(&s->done);
     pthread_mutex_unlock(&s->lock);
 
-    if (slot && good) keep_work(s, slot);
+    if (slot && good) {
+        keep_work(s, slot);
+        describe_kept(s);
+    }
     pthread_mutex_lock(&s->lock);
     s->n_running--;
     pthread_cond_broadcast(&s->done);

@@ -103,6 +103,9 @@ typedef struct ds4_scheduler_stats {
     uint64_t n_prompt_tokens, n_cached_tokens, n_prefilled_tokens, n_generated_tokens;
     uint64_t prefill_ns, decode_ns;             /* time of steps, shared by their tokens */
     uint64_t n_steps;
+    uint64_t kept_bytes;        /* positions in memory */
+    uint64_t disk_bytes, disk_max_bytes, n_disk;        /* on disk; 0: no store */
+    uint64_t n_hits, n_misses;  /* jobs that went on from something, and that began anew */
     double   prefill_speed, decode_speed;       /* tokens per second, lately; 0: nothing ran */
     ds4_slot_stats slot[DS4_MAX_SLOTS];         /* [n_slots] */
 } ds4_scheduler_stats;

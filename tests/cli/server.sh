@@ -62,6 +62,9 @@ has "likelihoods" "$box/stdout" '"top_logprobs":[{"token":'
 post /v1/chat/completions "$hello,\"n\":3,\"temperature\":1,\"seed\":9}"
 is "three choices" 1 "$(grep -c '"index":2' "$box/stdout")"
 
+post /v1/chat/completions "$hello,\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":3}}"
+is "reasoning keeps to its budget" 4 "$(sed 's/.*"reasoning_tokens":\([0-9]*\).*/\1/' "$box/stdout")"
+
 post /v1/completions '{"prompt":"a b c","max_tokens":4,"echo":true}'
 has "completions, echoed" "$box/stdout" '"text":"a b c'
 post /v1/completions '{"prompt":"a","suffix":"c","max_tokens":4,"stream":true}'
@@ -209,4 +212,13 @@ wait_for_metric jobs_running 0 10
 report $? "the same without a stream"
 stop_server
 
+# ---- loops -----------------------------------------------------------------------------------------
+awk 'BEGIN { printf "{\"if\": \"think\", \"say\": \""; for (i = 0; i < 900; i++) printf "again and "; printf "\"}\n{\"say\": \"</think>"; for (i = 0; i < 900; i++) printf "over and "; print "\"}" }' >"$box/script"
+start_server --loop-tokens 300 --script "$box/script"
+post /v1/chat/completions '{"messages":[{"role":"user","content":"talk"}]}'
+has "an endless answer is ended" "$box/stdout" '"finish_reason":"length"'
+has "the log says why" "$box/log" "finish=loop"
+post /v1/chat/completions '{"messages":[{"role":"user","content":"think"}]}'
+has "endless reasoning is closed" "$box/log" "loop reasoning closed"
+stop_server
 finish

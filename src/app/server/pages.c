@@ -127,6 +127,10 @@ void ds4_page_metrics(ds4_server *s, ds4_http_answer *a)
         { "generated_tokens_total", "counter", "Tokens sampled", (double)n.n_generated_tokens },
         { "prefill_seconds_total", "counter", "Time spent on prompts", (double)n.prefill_ns / 1e9 },
         { "decode_seconds_total", "counter", "Time spent on answers", (double)n.decode_ns / 1e9 },
+        { "resumed_total", "counter", "Requests whose prompt began like a known one",
+          (double)n.n_hits },
+        { "kept_bytes", "gauge", "Positions kept in memory", (double)n.kept_bytes },
+        { "disk_bytes", "gauge", "Positions kept on disk", (double)n.disk_bytes },
         { "steps_total", "counter", "Steps of the engine", (double)n.n_steps },
         { "replayed_turns_total", "counter", "Turns recognised and given back as sampled",
           (double)atomic_load(&s->n_replayed) },
@@ -169,9 +173,19 @@ static void add_memory(const ds4_server *s, const ds4_scheduler_stats *n, ds4_st
     ds4_str_addf(out,
                  ",\"memory\":{\"kv_bytes\":%llu,\"kv_max_bytes\":%llu,\"process_bytes\":%llu,"
                  "\"machine_bytes\":%llu}",
-                 (count)(n_held * plan->per_token_kv),
+                 (count)(n_held * plan->per_token_kv + n->kept_bytes),
                  (count)(plan->per_token_kv * n->n_ctx * n->n_slots), (count)ds4_sysmem_used(),
                  (count)ds4_sysmem_get().total_bytes);
+}
+
+static void add_disk(const ds4_scheduler_stats *n, ds4_str *out)
+{
+    if (n->disk_max_bytes == 0) return;
+    ds4_str_addf(out,
+                 ",\"disk\":{\"bytes\":%llu,\"max_bytes\":%llu,\"entries\":%llu,\"hits\":%llu,"
+                 "\"misses\":%llu}",
+                 (count)n->disk_bytes, (count)n->disk_max_bytes, (count)n->n_disk, (count)n->n_hits,
+                 (count)n->n_misses);
 }
 
 /* What the dashboard plots; see web/README.md. */
@@ -208,6 +222,7 @@ void ds4_page_stats(ds4_server *s, ds4_http_answer *a)
     ds4_str_addf(out, ",\"speed\":{\"prefill_tps\":%.3f,\"decode_tps\":%.3f}", n.prefill_speed,
                  n.decode_speed);
     add_memory(s, &n, out);
+    add_disk(&n, out);
     add_slots(&n, out);
     ds4_str_add_char(out, '}');
 }
