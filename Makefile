@@ -72,7 +72,9 @@ TEST_BIN  := $(TEST_SRC:%.c=$(OUT)/%)
 CLI_TESTS := $(wildcard tests/cli/*.sh)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 REPLAY    := $(FUZZ_SRC:%.c=$(OUT)/%_replay)
-TEST_AUX  := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/kernels/*.c tests/support/*.c)))
+# What tests share: the kernel checks run without cmocka, also on the other architecture.
+CHECK_AUX := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/kernels/*.c)))
+TEST_AUX  := $(CHECK_AUX) $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/support/*.c))
 
 # ---- building -----------------------------------------------------------------------
 
@@ -138,7 +140,7 @@ $(OUT)/tests/server/%_test: $(OUT)/tests/server/%_test.o $(TEST_AUX) $(SERVER_LI
 $(OUT)/tests/%_test: $(OUT)/tests/%_test.o $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
-$(OUT)/tests/%_check: $(OUT)/tests/%_check.o $(TEST_AUX) $(LIB)
+$(OUT)/tests/%_check: $(OUT)/tests/%_check.o $(CHECK_AUX) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/tests/fuzz/request_fuzz_replay: $(SERVER_LIB)
@@ -215,7 +217,7 @@ check-arm: setup-check
 ARM_CHECKS := $(patsubst %.c,$(OUT)/%_bare,$(wildcard tests/kernels/*_check.c))
 BARE_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(foreach d,src/base src/kernels src/kernels/ref $(ISA_$(ARCH)),$(wildcard $(d)/*.c)) \
              src/format/dtype.c src/format/iq2xxs_table.c)
-$(OUT)/tests/%_check_bare: $(OUT)/tests/%_check.o $(filter $(OUT)/tests/kernels/%,$(TEST_AUX)) $(BARE_OBJ)
+$(OUT)/tests/%_check_bare: $(OUT)/tests/%_check.o $(CHECK_AUX) $(BARE_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm -lpthread $(URING)
 arm-checks: $(ARM_CHECKS)
