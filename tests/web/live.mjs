@@ -106,6 +106,38 @@ async function chat() {
     await stop();
 }
 
+// One of the bundled model's own cases, so that it can be expected to call.
+async function tool() {
+    const { url, stop } = await serve();
+    const { page, errors, shot, close } = await openBrowser();
+    const list = { name: "list_files", description: "List the files of a directory", parameters: {
+        type: "object", properties: { path: { type: "string", description: "Directory" } }, required: ["path"] } };
+
+    await page.goto(url);
+    await page.waitForFunction(() => document.getElementById("model").textContent);
+    await page.selectOption("#thinking", "off");
+    await page.click("#settings-open");
+    await page.fill("[name=system]", "Follow the user's instructions carefully.");
+    await page.fill("[name=temperature]", "0");
+    await page.fill("[name=max_tokens]", "200");
+    await page.fill("[name=tools]", JSON.stringify([list]));
+    await page.keyboard.press("Escape");
+    await send(page, "Show me the content of the directory docs.");
+    await idle(page);
+    is("a tool is called", await page.$$eval(".call-head code", (l) => l.map((c) => c.textContent).join()), "list_files");
+    is("with its arguments", await page.textContent(".call pre"), '{\n  "path": "docs"\n}');
+    await page.fill(".call textarea", "a.md\nb.md");
+    await page.click("text=Send the result");
+    await page.waitForFunction(() => document.querySelectorAll(".message.assistant").length === 2);
+    await idle(page);
+    ok("and its result is answered", (await page.$$eval(".answer", (l) => l[1].textContent)).trim().length > 0);
+    await shot("live-tool");
+    is("no error is shown", await page.$$eval(".note.bad", (l) => l.map((n) => n.textContent).join()), "");
+    is("nothing complained", errors.join("; "), "");
+    await close();
+    await stop();
+}
+
 async function key() {
     const { url, stop } = await serve("--api-key", "secret");
     const { page, close } = await openBrowser();
@@ -134,7 +166,7 @@ async function headers() {
 }
 
 if (existsSync(program) && existsSync(model)) {
-    await steps([["chat", chat], ["key", key], ["headers", headers]]);
+    await steps([["chat", chat], ["tool", tool], ["key", key], ["headers", headers]]);
 } else {
     console.log("ok 1 - the pages on the real server # SKIP it is not built");
 }
