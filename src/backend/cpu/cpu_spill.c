@@ -168,18 +168,15 @@ ds4_status cpu_spill_read(cpu_spill_buf *b, uint64_t off, void *to, uint64_t n_b
 
 /* ---- dropping ------------------------------------------------------------------------------------- */
 
-/* Unmap grains from .. to-1 of a buffer, and let the system forget its copy as far as that
- * is on the disk already; what is not will be written in its own time. */
+/* Unmap grains from .. to-1 of a buffer. The system keeps its copy of the file as long as
+ * it has memory to spare, so that what comes back soon comes back fast. */
 static void unmap(cpu_spill_buf *b, uint32_t from, uint32_t to)
 {
     const uint64_t off = (uint64_t)from * CPU_GRAIN;
     const uint64_t end = (uint64_t)to * CPU_GRAIN < b->n_bytes ? (uint64_t)to * CPU_GRAIN : b->n_bytes;
 
     madvise(b->data + off, (size_t)(end - off), MADV_DONTNEED);
-#ifdef __linux__
-    sync_file_range(b->fd, (off_t)off, (off_t)(end - off), SYNC_FILE_RANGE_WRITE);
-    posix_fadvise(b->fd, (off_t)off, (off_t)(end - off), POSIX_FADV_DONTNEED);
-#else
+#ifndef __linux__
     msync(b->data + off, (size_t)(end - off), MS_ASYNC | MS_INVALIDATE);
 #endif
 }
