@@ -321,7 +321,11 @@ static ds4_status write_files(job *j, ds4_err *err)
         }
         if (r.size == 0) DS4_TRY(write_block(j, i, err));
     }
-    return j->tail ? DS4_OK : write_tail(j, err);
+    if (!j->tail) DS4_TRY(write_tail(j, err));
+    for (uint32_t i = 0; i <= j->n_blocks; i++) {
+        if (j->temp[i][0]) DS4_TRY(store_sync_temp(j->s, j->temp[i], err));
+    }
+    return DS4_OK;
 }
 
 static ds4_slice text_of(const job *j, const int32_t *tokens, uint32_t n, ds4_str *text)

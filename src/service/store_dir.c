@@ -149,8 +149,11 @@ ds4_status store_write_temp(ds4_store *s, const uint8_t *bytes, uint64_t n_bytes
     const int fd = openat(s->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) return ds4_fail(err, DS4_E_IO, "%s/%s: %s", s->dir, name, strerror(errno));
 
-    bool ok = write_all(fd, bytes, n_bytes) && fsync(fd) == 0;
+    bool ok = write_all(fd, bytes, n_bytes);
     int  reason = errno;
+#ifdef __linux__
+    if (ok) sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);   /* begin; store_sync_temp() waits */
+#endif
     if (close(fd) != 0 && ok) {
         ok = false;
         reason = errno;
@@ -158,6 +161,17 @@ ds4_status store_write_temp(ds4_store *s, const uint8_t *bytes, uint64_t n_bytes
     if (ok) return DS4_OK;
     unlinkat(s->fd, name, 0);
     return ds4_fail(err, DS4_E_IO, "%s/%s: cannot write: %s", s->dir, name, strerror(reason));
+}
+
+ds4_status store_sync_temp(ds4_store *s, const char *name, ds4_err *err)
+{
+    const int  fd = openat(s->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    const bool ok = fd >= 0 && fsync(fd) == 0;
+    const int  reason = errno;
+
+    if (fd >= 0) close(fd);
+    if (ok) return DS4_OK;
+    return ds4_fail(err, DS4_E_IO, "%s/%s: cannot be synced: %s", s->dir, name, strerror(reason));
 }
 
 ds4_status store_rename(ds4_store *s, const char *from, const char *to, ds4_err *err)

@@ -44,9 +44,11 @@ bool store_name_read(const char *name, ds4_kv_kind *kind, ds4_kv_key *key);
 DS4_MUST_CHECK ds4_status store_read(const ds4_store *s, const char *name, int fd, uint8_t **bytes,
                                      uint64_t *n_bytes, ds4_err *err);
 
-/* Write and sync a new temporary file; name receives its name. */
+/* Write a new temporary file, name receives its name; then wait until it is on the disk. Many
+ * files are written first and waited for together, which takes far less time. */
 DS4_MUST_CHECK ds4_status store_write_temp(ds4_store *s, const uint8_t *bytes, uint64_t n_bytes,
                                            char name[STORE_NAME], ds4_err *err);
+DS4_MUST_CHECK ds4_status store_sync_temp(ds4_store *s, const char *name, ds4_err *err);
 DS4_MUST_CHECK ds4_status store_rename(ds4_store *s, const char *from, const char *to, ds4_err *err);
 DS4_MUST_CHECK ds4_status store_sync(ds4_store *s, ds4_err *err);     /* of the folder */
 
