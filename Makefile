@@ -191,6 +191,12 @@ test-sdk: setup
 	$(Q)$(MAKE) all $(SCRIPTED)
 	$(Q)OUT=$(OUT) sh tests/run.sh tests/sdk/run.sh
 
+# Coding agents as they are on npm, each with a task; takes some minutes.
+.PHONY: test-clients
+test-clients: setup
+	$(Q)$(MAKE) all $(SCRIPTED)
+	$(Q)OUT=$(OUT) sh tests/run.sh tests/clients/run.sh
+
 # The tree's own rules, then every test again under the address and undefined-behaviour
 # sanitizers.
 .PHONY: check check-tree check-san
