@@ -94,7 +94,7 @@ void ds4_pyjson_add_escaped(ds4_str *out, ds4_slice text)
             ds4_str_addf(out, "\\u%04x", c);
         }
     }
-    ds4_str_add(out, text.data + done, text.n_bytes - done);
+    if (text.n_bytes > done) ds4_str_add(out, text.data + done, text.n_bytes - done);
 }
 
 void ds4_pyjson_add_string(ds4_str *out, ds4_slice text)
