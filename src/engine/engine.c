@@ -29,7 +29,7 @@ static ds4_status read_advice(const ds4_gguf *g, const char *key, float otherwis
 
 static ds4_status read_info(ds4_engine *e, const char *path, ds4_err *err)
 {
-    const ds4_model *m = &e->model;
+    const ds4_network *m = &e->model;
     const ds4_shape *s = &m->shape;
     ds4_slice        name;
 
@@ -51,7 +51,7 @@ static ds4_status read_info(ds4_engine *e, const char *path, ds4_err *err)
 
 static ds4_status open_parts(ds4_engine *e, const ds4_engine_options *opt, ds4_err *err)
 {
-    DS4_TRY(ds4_model_load(&e->model, opt, err));
+    DS4_TRY(ds4_network_load(&e->model, opt, err));
     DS4_TRY(ds4_vocab_from_gguf(e->model.file, &e->vocab, err));
     DS4_TRY(read_info(e, opt->model_path, err));
 
@@ -89,7 +89,7 @@ void ds4_engine_close(ds4_engine *e)
     free(e->span);
     ds4_block_pool_clear(&e->blocks);
     ds4_vocab_free(e->vocab);
-    ds4_model_unload(&e->model);
+    ds4_network_unload(&e->model);
     free(e->path);
     free(e->name);
     free(e);
@@ -129,7 +129,7 @@ uint32_t ds4_engine_max_batch(const ds4_engine *e)
 
 void ds4_engine_watch(ds4_engine *e, ds4_watch_fn *fn, void *ctx)
 {
-    e->watch = (ds4_model_watch){ .fn = fn, .ctx = ctx };
+    e->watch = (ds4_network_watch){ .fn = fn, .ctx = ctx };
 }
 
 /* ---- the step ------------------------------------------------------------------------------- */
@@ -200,16 +200,16 @@ static ds4_status read_logits(ds4_engine *e, const ds4_batch *batch, const ds4_w
             row[n] = batch->span[i].first + j;
             to[n++] = w->logits + (uint64_t)(j - first) * e->model.shape.n_vocab;
             if (n < DS4_HEAD_ROWS) continue;
-            DS4_TRY(ds4_model_logits(&e->model, batch, row, n, to, err));
+            DS4_TRY(ds4_network_logits(&e->model, batch, row, n, to, err));
             n = 0;
         }
     }
-    return n ? ds4_model_logits(&e->model, batch, row, n, to, err) : DS4_OK;
+    return n ? ds4_network_logits(&e->model, batch, row, n, to, err) : DS4_OK;
 }
 
 static ds4_status run_batch(ds4_engine *e, const ds4_batch *batch, const ds4_work *work, ds4_err *err)
 {
-    DS4_TRY(ds4_model_run(&e->model, batch, &e->watch, err));
+    DS4_TRY(ds4_network_run(&e->model, batch, &e->watch, err));
     DS4_TRY(read_logits(e, batch, work, err));
     return e->model.backend->sync(e->model.dev, err);
 }

@@ -5,14 +5,14 @@
 #include "engine/block_pool.h"
 #include "engine/watch.h"
 #include "model/kv_tail.h"
-#include "model/model.h"
+#include "model/network.h"
 
 struct ds4_engine {
-    ds4_model       model;
+    ds4_network       model;
     ds4_vocab      *vocab;
     ds4_model_info  info;
     char           *path, *name;
-    ds4_model_watch watch;
+    ds4_network_watch watch;
     ds4_block_pool  blocks;
     uint32_t        step;           /* counts steps, to find a session named twice in one */
     /* The batch under construction, [max_batch] each. */

@@ -5,7 +5,7 @@
 
 static ds4_status open_session(ds4_session *s, ds4_err *err)
 {
-    const ds4_model *m = &s->engine->model;
+    const ds4_network *m = &s->engine->model;
     const uint32_t   n_blocks = ds4_kv_blocks(s->n_ctx);
 
     s->tokens = malloc(s->n_ctx * sizeof *s->tokens);
@@ -53,7 +53,7 @@ static void drop_blocks(ds4_session *s)
 void ds4_session_free(ds4_session *s)
 {
     if (!s) return;
-    const ds4_model *m = &s->engine->model;
+    const ds4_network *m = &s->engine->model;
     const uint32_t   n_more = ds4_kv_blocks(s->n_ctx) - s->n_blocks;
 
     drop_blocks(s);
@@ -97,7 +97,7 @@ void ds4_session_grow(ds4_session *s, uint32_t n_tokens)
 
 ds4_kv_place ds4_session_place(const ds4_session *s, uint32_t pos)
 {
-    const ds4_model *m = &s->engine->model;
+    const ds4_network *m = &s->engine->model;
     ds4_kv_place     place = { .backend = m->backend, .dev = m->dev, .kv = &m->kv, .tail = { s->tail, 0 } };
 
     if (pos % DS4_BLOCK_TOKENS) place.last = s->at[pos / DS4_BLOCK_TOKENS];

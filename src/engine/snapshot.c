@@ -145,7 +145,7 @@ const uint8_t *ds4_snapshot_tail(const ds4_snapshot *p, uint64_t *n_bytes)
 
 ds4_status ds4_snapshot_block(const ds4_snapshot *p, uint32_t i, uint8_t *bytes, ds4_err *err)
 {
-    const ds4_model *m = &p->engine->model;
+    const ds4_network *m = &p->engine->model;
 
     DS4_TRY(m->backend->read(m->dev, p->block[i]->at.cold, bytes, m->kv.cold_bytes, err));
     return m->backend->read(m->dev, p->block[i]->at.warm, bytes + m->kv.cold_bytes, m->kv.warm_bytes, err);
@@ -156,7 +156,7 @@ static ds4_status load_block(ds4_snapshot *p, ds4_block_source *source, void *ct
                              ds4_err *err)
 {
     ds4_engine      *e = p->engine;
-    const ds4_model *m = &e->model;
+    const ds4_network *m = &e->model;
 
     DS4_TRY(source(ctx, p->n_blocks, bytes, err));
     DS4_TRY(ds4_block_pool_promise(&e->blocks, 1, err));

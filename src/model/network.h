@@ -1,6 +1,6 @@
-/* model.h - one opened model on one device: shape, weights, step buffers, operation lists. */
-#ifndef DS4_MODEL_MODEL_H
-#define DS4_MODEL_MODEL_H
+/* network.h - one opened model on one device: shape, weights, step buffers, operation lists. */
+#ifndef DS4_MODEL_NETWORK_H
+#define DS4_MODEL_NETWORK_H
 
 #include "backend/backend.h"
 #include "model/emit.h"
@@ -11,7 +11,7 @@ typedef struct ds4_op_list {
     uint32_t n;
 } ds4_op_list;
 
-typedef struct ds4_model {
+typedef struct ds4_network {
     ds4_gguf          *file;
     ds4_shape          shape;
     ds4_kv_layer       kv_layers[DS4_MAX_LAYERS];
@@ -25,32 +25,32 @@ typedef struct ds4_model {
     ds4_expert_cache  *cache;       /* of streamed experts; NULL: resident */
     uint32_t           max_batch;
     ds4_plan           plan;
-} ds4_model;
+} ds4_network;
 
 /* Called after every operation with what it wrote: name and layer of the operation,
  * values [n_tokens][n_values]. */
-typedef void ds4_model_watch_fn(void *ctx, const char *name, int32_t layer, uint32_t n_tokens,
+typedef void ds4_network_watch_fn(void *ctx, const char *name, int32_t layer, uint32_t n_tokens,
                                 uint32_t n_values, const float *values);
-typedef struct ds4_model_watch {
-    ds4_model_watch_fn *fn;         /* NULL: nobody watches */
+typedef struct ds4_network_watch {
+    ds4_network_watch_fn *fn;         /* NULL: nobody watches */
     void               *ctx;
-} ds4_model_watch;
+} ds4_network_watch;
 
-/* Open a file on the CPU backend. *m is cleared first; after a failure ds4_model_unload()
+/* Open a file on the CPU backend. *m is cleared first; after a failure ds4_network_unload()
  * must still be called.
  * Returns DS4_OK; DS4_E_IO, DS4_E_FORMAT, DS4_E_UNSUPPORTED, DS4_E_NOMEM.            */
-DS4_MUST_CHECK ds4_status ds4_model_load(ds4_model *m, const ds4_engine_options *opt, ds4_err *err);
-void                      ds4_model_unload(ds4_model *m);
+DS4_MUST_CHECK ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_err *err);
+void                      ds4_network_unload(ds4_network *m);
 
 /* Run all layers over a batch: state of the sessions advances, streams stay in the buffers. */
-DS4_MUST_CHECK ds4_status ds4_model_run(ds4_model *m, const ds4_batch *batch, const ds4_model_watch *watch,
+DS4_MUST_CHECK ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_network_watch *watch,
                                         ds4_err *err);
 
 /* Logits of 1..DS4_HEAD_ROWS rows of the batch just run.
  *   row      [n_rows] indices into the batch
  *   logits   [n_rows] pointers to [n_vocab]
  * Returns DS4_OK; DS4_E_DEVICE when a value is not finite.                            */
-DS4_MUST_CHECK ds4_status ds4_model_logits(ds4_model *m, const ds4_batch *batch, const uint32_t *row,
+DS4_MUST_CHECK ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, const uint32_t *row,
                                            uint32_t n_rows, float *const *logits, ds4_err *err);
 
 #endif

@@ -1,12 +1,12 @@
-/* model.c - see model.h. */
-#include "model/model.h"
+/* network.c - see network.h. */
+#include "model/network.h"
 
 #include "model/plan.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-static ds4_status new_list(ds4_op_list *list, const ds4_model *m, ds4_emitter *e, uint32_t capacity,
+static ds4_status new_list(ds4_op_list *list, const ds4_network *m, ds4_emitter *e, uint32_t capacity,
                            ds4_err *err)
 {
     list->op = calloc(capacity, sizeof *list->op);
@@ -18,7 +18,7 @@ static ds4_status new_list(ds4_op_list *list, const ds4_model *m, ds4_emitter *e
     return DS4_OK;
 }
 
-static ds4_status write_lists(ds4_model *m, ds4_err *err)
+static ds4_status write_lists(ds4_network *m, ds4_err *err)
 {
     ds4_emitter e;
 
@@ -35,7 +35,7 @@ static ds4_status write_lists(ds4_model *m, ds4_err *err)
 }
 
 /* What the file's directory says: shape, layout of the state, limits, plan. */
-static ds4_status read_directory(ds4_model *m, const ds4_engine_options *opt, ds4_limits *limits,
+static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, ds4_limits *limits,
                                  ds4_err *err)
 {
     m->max_batch = ds4_plan_batch(opt);
@@ -56,11 +56,11 @@ static ds4_status read_directory(ds4_model *m, const ds4_engine_options *opt, ds
     return DS4_OK;
 }
 
-ds4_status ds4_model_load(ds4_model *m, const ds4_engine_options *opt, ds4_err *err)
+ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_err *err)
 {
     ds4_limits limits;
 
-    *m = (ds4_model){ .backend = &ds4_backend_cpu };
+    *m = (ds4_network){ .backend = &ds4_backend_cpu };
     DS4_TRY(read_directory(m, opt, &limits, err));
     if (!m->plan.fits) {
         return ds4_fail(err, DS4_E_NOMEM, "%s does not fit: %s", opt->model_path, m->plan.advice);
@@ -76,16 +76,16 @@ ds4_status ds4_model_load(ds4_model *m, const ds4_engine_options *opt, ds4_err *
 
 ds4_status ds4_plan_make(const ds4_engine_options *opt, ds4_plan *out, ds4_err *err)
 {
-    ds4_model  m = { .backend = &ds4_backend_cpu };
+    ds4_network  m = { .backend = &ds4_backend_cpu };
     ds4_limits limits;
 
     const ds4_status st = read_directory(&m, opt, &limits, err);
     if (st == DS4_OK) *out = m.plan;
-    ds4_model_unload(&m);
+    ds4_network_unload(&m);
     return st;
 }
 
-void ds4_model_unload(ds4_model *m)
+void ds4_network_unload(ds4_network *m)
 {
     for (int i = 0; i < 2; i++) free(m->layers[i].op);
     free(m->head.op);
@@ -96,12 +96,12 @@ void ds4_model_unload(ds4_model *m)
         m->backend->close(m->dev);
     }
     ds4_gguf_close(m->file);
-    *m = (ds4_model){ 0 };
+    *m = (ds4_network){ 0 };
 }
 
 /* ---- running ------------------------------------------------------------------------------- */
 
-static bool needs_index(const ds4_model *m, const ds4_batch *batch)
+static bool needs_index(const ds4_network *m, const ds4_batch *batch)
 {
     for (uint32_t i = 0; i < batch->n_spans; i++) {
         const ds4_span *span = &batch->span[i];
@@ -110,7 +110,7 @@ static bool needs_index(const ds4_model *m, const ds4_batch *batch)
     return false;
 }
 
-static ds4_status show(ds4_model *m, const ds4_batch *batch, const ds4_op *op, const ds4_model_watch *watch,
+static ds4_status show(ds4_network *m, const ds4_batch *batch, const ds4_op *op, const ds4_network_watch *watch,
                        ds4_err *err)
 {
     if (!op->out.at.buf) return DS4_OK;
@@ -129,7 +129,7 @@ static ds4_status show(ds4_model *m, const ds4_batch *batch, const ds4_op *op, c
     return st;
 }
 
-ds4_status ds4_model_run(ds4_model *m, const ds4_batch *batch, const ds4_model_watch *watch, ds4_err *err)
+ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_network_watch *watch, ds4_err *err)
 {
     const ds4_op_list *list = &m->layers[needs_index(m, batch)];
 
@@ -149,7 +149,7 @@ static bool all_finite(const float *x, uint64_t n)
     return sum == 0.0f;
 }
 
-ds4_status ds4_model_logits(ds4_model *m, const ds4_batch *batch, const uint32_t *row, uint32_t n_rows,
+ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, const uint32_t *row, uint32_t n_rows,
                             float *const *logits, ds4_err *err)
 {
     const uint32_t n_vocab = m->shape.n_vocab;
