@@ -1,22 +1,26 @@
 /* turn_replay.c - see turn_replay.h: turns in order of use, found through a table of hashes. */
 #include "service/turn_replay.h"
 
+#include "base/file.h"
 #include "text/pyjson.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { N_BUCKETS = 1 << 14 };
 
 typedef struct turn turn;
 
 /* One way to find a turn: by the id of a call, or by the conversation. */
-typedef struct link {
-    struct link *next; /* in the same bucket */
-    turn        *owner;
-    uint64_t     hash;
-} link;
+typedef struct handle {
+    struct handle *next; /* in the same bucket */
+    turn          *owner;
+    uint64_t       hash;
+} handle;
 
 struct turn {
     turn     *newer, *older;
@@ -24,14 +28,15 @@ struct turn {
     ds4_slice reasoning, content, raw_calls;
     size_t    n_bytes; /* of the whole block */
     uint32_t  n_links;
-    link      links[]; /* [n_links], then the texts */
+    handle    links[]; /* [n_links], then the texts */
 };
 
 struct ds4_replay {
     pthread_mutex_t lock;
     size_t          max_bytes, n_bytes;
     turn           *newest, *oldest;
-    link           *bucket[N_BUCKETS];
+    handle         *bucket[N_BUCKETS];
+    int             log; /* turns are appended here; -1: nowhere */
 };
 
 /* ---- what counts ---------------------------------------------------------------------------- */
@@ -105,7 +110,7 @@ static uint64_t id_hash(ds4_slice id)
 static void unlink_turn(ds4_replay *r, turn *t)
 {
     for (uint32_t i = 0; i < t->n_links; i++) {
-        link **at = &r->bucket[t->links[i].hash % N_BUCKETS];
+        handle **at = &r->bucket[t->links[i].hash % N_BUCKETS];
         while (*at && *at != &t->links[i]) at = &(*at)->next;
         if (*at) *at = t->links[i].next;
     }
@@ -143,30 +148,114 @@ static ds4_slice put(char **at, ds4_slice s)
     return copy;
 }
 
-static turn *make_turn(uint64_t key, const ds4_message *m, ds4_slice visible)
+/* A turn with room for its links and texts; the caller fills in the hashes. */
+static turn *new_turn(uint32_t n_links, const ds4_slice text[4])
 {
-    const uint32_t n_links = m->n_calls + 1;
-    const size_t   n_bytes = sizeof(turn) + n_links * sizeof(link) + visible.n_bytes +
-                           m->reasoning.n_bytes + m->content.n_bytes + m->raw_calls.n_bytes;
-    turn *t = calloc(1, n_bytes);
+    size_t n_bytes = sizeof(turn) + n_links * sizeof(handle);
 
+    for (int i = 0; i < 4; i++) n_bytes += text[i].n_bytes;
+    turn *t = calloc(1, n_bytes);
     if (!t) return NULL;
     char *at = (char *)&t->links[n_links];
     t->n_bytes = n_bytes;
     t->n_links = n_links;
-    t->visible = put(&at, visible);
-    t->reasoning = put(&at, m->reasoning);
-    t->content = put(&at, m->content);
-    t->raw_calls = put(&at, m->raw_calls);
-    for (uint32_t i = 0; i < n_links; i++) {
-        t->links[i] = (link){ .owner = t, .hash = i ? id_hash(m->calls[i - 1].id) : key };
+    t->visible = put(&at, text[0]);
+    t->reasoning = put(&at, text[1]);
+    t->content = put(&at, text[2]);
+    t->raw_calls = put(&at, text[3]);
+    for (uint32_t i = 0; i < n_links; i++) t->links[i].owner = t;
+    return t;
+}
+
+static turn *make_turn(uint64_t key, const ds4_message *m, ds4_slice visible)
+{
+    const ds4_slice text[4] = { visible, m->reasoning, m->content, m->raw_calls };
+    turn           *t = new_turn(m->n_calls + 1, text);
+
+    for (uint32_t i = 0; t && i < t->n_links; i++) {
+        t->links[i].hash = i ? id_hash(m->calls[i - 1].id) : key;
     }
     return t;
 }
 
+/* ---- the file ------------------------------------------------------------------------------------ */
+
+/* A record: this head, the hashes, the texts, and a checksum of all that. */
+typedef struct record_head {
+    uint32_t magic, n_links;
+    uint32_t n_bytes[4]; /* visible, reasoning, content, raw_calls */
+} record_head;
+
+enum { RECORD_MAGIC = 0x31545344, MAX_LINKS = 4096, MAX_FILE_BYTES = 1 << 30 };
+
+static void write_record(const turn *t, ds4_str *out)
+{
+    const ds4_slice text[4] = { t->visible, t->reasoning, t->content, t->raw_calls };
+    record_head     head = { .magic = RECORD_MAGIC, .n_links = t->n_links };
+    const size_t    begin = out->n_bytes;
+
+    for (int i = 0; i < 4; i++) head.n_bytes[i] = (uint32_t)text[i].n_bytes;
+    ds4_str_add(out, &head, sizeof head);
+    for (uint32_t i = 0; i < t->n_links; i++) {
+        ds4_str_add(out, &t->links[i].hash, sizeof t->links[i].hash);
+    }
+    for (int i = 0; i < 4; i++) ds4_str_add(out, text[i].data, text[i].n_bytes);
+    if (out->failed) return;
+    const uint64_t sum = hash_bytes(0, out->data + begin, out->n_bytes - begin);
+    ds4_str_add(out, &sum, sizeof sum);
+}
+
+/* One write, so that a reader finds whole records unless the disk is full. */
+static void append(ds4_replay *r, const ds4_str *record)
+{
+    if (r->log < 0 || record->failed || record->n_bytes == 0) return;
+    if (write(r->log, record->data, record->n_bytes) == (ssize_t)record->n_bytes) return;
+    close(r->log);
+    r->log = -1;
+}
+
+/* The turn of a record at data, or NULL; *n_record receives the record's bytes. */
+static turn *read_record(const char *data, size_t n_left, size_t *n_record)
+{
+    record_head head;
+    ds4_slice   text[4];
+    uint64_t    sum;
+
+    if (n_left < sizeof head) return NULL;
+    memcpy(&head, data, sizeof head);
+    if (head.magic != RECORD_MAGIC || head.n_links == 0 || head.n_links > MAX_LINKS) return NULL;
+    uint64_t n = sizeof head + head.n_links * sizeof(uint64_t);
+    for (int i = 0; i < 4; i++) {
+        text[i] = (ds4_slice){ data + n, head.n_bytes[i] };
+        n += head.n_bytes[i];
+    }
+    if (n + sizeof sum > n_left) return NULL;
+    memcpy(&sum, data + n, sizeof sum);
+    if (hash_bytes(0, data, (size_t)n) != sum) return NULL;
+    turn *t = new_turn(head.n_links, text);
+    for (uint32_t i = 0; t && i < head.n_links; i++) {
+        memcpy(&t->links[i].hash, data + sizeof head + i * sizeof(uint64_t), sizeof(uint64_t));
+    }
+    *n_record = (size_t)n + sizeof sum;
+    return t;
+}
+
+/* Called with the lock held. */
+static void add_turn(ds4_replay *r, turn *t)
+{
+    while (r->oldest && r->n_bytes + t->n_bytes > r->max_bytes) drop(r, r->oldest);
+    add_newest(r, t);
+    for (uint32_t i = 0; i < t->n_links; i++) {
+        handle **bucket = &r->bucket[t->links[i].hash % N_BUCKETS];
+        t->links[i].next = *bucket;
+        *bucket = &t->links[i];
+    }
+    r->n_bytes += t->n_bytes;
+}
+
 void ds4_replay_keep(ds4_replay *r, uint64_t key, const ds4_message *m)
 {
-    ds4_str visible = { 0 };
+    ds4_str visible = { 0 }, record = { 0 };
 
     add_visible(m, &visible);
     const ds4_slice shown = { ds4_str_text(&visible), visible.n_bytes };
@@ -176,23 +265,19 @@ void ds4_replay_keep(ds4_replay *r, uint64_t key, const ds4_message *m)
         free(t);
         return;
     }
+    write_record(t, &record);
     pthread_mutex_lock(&r->lock);
-    while (r->oldest && r->n_bytes + t->n_bytes > r->max_bytes) drop(r, r->oldest);
-    add_newest(r, t);
-    for (uint32_t i = 0; i < t->n_links; i++) {
-        link **bucket = &r->bucket[t->links[i].hash % N_BUCKETS];
-        t->links[i].next = *bucket;
-        *bucket = &t->links[i];
-    }
-    r->n_bytes += t->n_bytes;
+    add_turn(r, t);
+    append(r, &record);
     pthread_mutex_unlock(&r->lock);
+    ds4_str_clear(&record);
 }
 
 /* ---- finding -------------------------------------------------------------------------------- */
 
 static turn *look_up(const ds4_replay *r, uint64_t hash, ds4_slice visible)
 {
-    for (link *l = r->bucket[hash % N_BUCKETS]; l; l = l->next) {
+    for (handle *l = r->bucket[hash % N_BUCKETS]; l; l = l->next) {
         if (l->hash == hash && ds4_slice_eq(l->owner->visible, visible)) return l->owner;
     }
     return NULL;
@@ -246,6 +331,50 @@ size_t ds4_replay_bytes(ds4_replay *r)
     return n;
 }
 
+/* ---- opening the file ------------------------------------------------------------------------- */
+
+static ds4_status write_anew(ds4_replay *r, const char *path, ds4_err *err)
+{
+    ds4_str all = { 0 };
+
+    for (turn *t = r->oldest; t; t = t->newer) write_record(t, &all);
+    const ds4_status st = all.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for %s", path)
+                                     : ds4_file_replace(path, ds4_str_text(&all), all.n_bytes, err);
+    ds4_str_clear(&all);
+    return st;
+}
+
+ds4_status ds4_replay_open(ds4_replay *r, const char *path, ds4_err *err)
+{
+    ds4_str    text = { 0 };
+    size_t     at = 0, n_record = 0;
+    ds4_status st = DS4_OK;
+
+    if (ds4_file_exists(path)) st = ds4_file_read(path, MAX_FILE_BYTES, &text, err);
+    pthread_mutex_lock(&r->lock);
+    while (st == DS4_OK && at < text.n_bytes) {
+        turn *t = read_record(text.data + at, text.n_bytes - at, &n_record);
+        if (!t) break;
+        at += n_record;
+        if (t->n_bytes > r->max_bytes) {
+            free(t);
+            continue;
+        }
+        add_turn(r, t);
+    }
+    const bool damaged = at < text.n_bytes;
+    if (st == DS4_E_LIMIT || (st == DS4_OK && (damaged || text.n_bytes / 2 > r->max_bytes))) {
+        st = write_anew(r, path, err);
+    }
+    if (st == DS4_OK) {
+        r->log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (r->log < 0) st = ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
+    }
+    pthread_mutex_unlock(&r->lock);
+    ds4_str_clear(&text);
+    return st;
+}
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 ds4_status ds4_replay_create(size_t max_bytes, ds4_replay **out, ds4_err *err)
@@ -257,6 +386,7 @@ ds4_status ds4_replay_create(size_t max_bytes, ds4_replay **out, ds4_err *err)
         return ds4_fail(err, DS4_E_NOMEM, "no memory for remembered turns");
     }
     r->max_bytes = max_bytes;
+    r->log = -1;
     *out = r;
     return DS4_OK;
 }
@@ -265,6 +395,7 @@ void ds4_replay_free(ds4_replay *r)
 {
     if (!r) return;
     while (r->oldest) drop(r, r->oldest);
+    if (r->log >= 0) close(r->log);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }

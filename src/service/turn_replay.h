@@ -15,6 +15,14 @@ typedef struct ds4_replay ds4_replay;
 
 /* max_bytes: of remembered text; the turn unused for longest is forgotten first. */
 DS4_MUST_CHECK ds4_status ds4_replay_create(size_t max_bytes, ds4_replay **out, ds4_err *err);
+
+/* Remember turns across restarts: read what the file holds, and from now on append to it.
+ * It holds answers in clear text and is readable for its owner only. What is damaged or cut
+ * is passed over. A file that has grown beyond twice max_bytes is written anew.
+ *
+ * Returns DS4_OK; DS4_E_IO naming the file; DS4_E_NOMEM.                              */
+DS4_MUST_CHECK ds4_status ds4_replay_open(ds4_replay *r, const char *path, ds4_err *err);
+
 void                      ds4_replay_free(ds4_replay *r);       /* NULL is fine */
 
 /* The key of a conversation up to and including a message, from the key up to the one

@@ -93,10 +93,39 @@ static void test_forgets_in_order_of_use(void **state)
     ds4_replay_free(r);
 }
 
+static void test_a_file_outlives_it(void **state)
+{
+    const ds4_message m = sampled();
+    ds4_replay       *r = NULL;
+    char              path[256];
+
+    (void)state;
+    test_temp_path(path, "turns.bin");
+    assert_int_equal(ds4_replay_create(1 << 20, &r, NULL), DS4_OK);
+    assert_int_equal(ds4_replay_open(r, path, NULL), DS4_OK);
+    ds4_replay_keep(r, 77, &m);
+    ds4_replay_keep(r, 78, &m);
+    ds4_replay_free(r);
+    for (int cut = 0; cut < 2; cut++) {
+        assert_int_equal(ds4_replay_create(1 << 20, &r, NULL), DS4_OK);
+        assert_int_equal(ds4_replay_open(r, path, NULL), DS4_OK);
+        assert_true(finds(r, 77, TEXT("Look."), "none", "{\"a\":1}"));
+        assert_int_equal(finds(r, 78, TEXT("Look."), "none", "{\"a\":1}"), !cut);
+        ds4_replay_free(r);
+        FILE *f = fopen(path, "r+b");
+        assert_non_null(f);
+        fseek(f, -3, SEEK_END);
+        fputc('x', f);
+        fclose(f);
+    }
+    unlink(path);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_by_id_and_by_conversation),
     cmocka_unit_test(test_key_is_of_what_clients_send),
     cmocka_unit_test(test_forgets_in_order_of_use),
+    cmocka_unit_test(test_a_file_outlives_it),
 };
 
 TEST_MAIN(tests)

@@ -145,6 +145,7 @@ static ds4_status start_parts(ds4_server *s, ds4_err *err)
 
     if (s->opt.script_path) DS4_TRY(ds4_script_open(s->opt.script_path, &s->script, err));
     DS4_TRY(ds4_replay_create(REPLAY_BYTES, &s->replay, err));
+    if (s->opt.turns_path) DS4_TRY(ds4_replay_open(s->replay, s->opt.turns_path, err));
     DS4_TRY(ds4_recall_create(RECALL_BYTES, &s->recall, err));
     DS4_TRY(ds4_scheduler_create(&scheduler, &s->scheduler, err));
     return ds4_http_start(&http, &s->http, err);
@@ -212,9 +213,14 @@ static int run(const command_line *c)
                      .start_time = (long)time(NULL) };
     ds4_err    err = { .code = DS4_OK };
     sigset_t   set;
+    char       turns[4096];
 
     s.opt.origins = c->origins.item;
     s.opt.n_origins = c->origins.n;
+    if (c->kv.dir) {
+        snprintf(turns, sizeof turns, "%s/server-turns.bin", c->kv.dir);
+        s.opt.turns_path = turns;
+    }
     block_signals(&set);
     ds4_app_model want = c->model;
     want.n_ctx = c->server.n_ctx;

@@ -25,6 +25,7 @@ typedef struct ds4_server_options {
     const char *const *origins; /* [n_origins] that a browser page may come from */
     uint32_t    n_origins;
     const char *trace_path, *script_path;
+    const char *turns_path;     /* where sampled turns are remembered; NULL: in memory only */
     const char *model_id;       /* what /v1/models calls it */
 } ds4_server_options;
 
