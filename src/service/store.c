@@ -401,7 +401,12 @@ static ds4_status add_rows(job *j, bool *missing, ds4_str *bytes, ds4_str *text,
     *missing = r.id == 0 && !j->temp[j->n_blocks][0];
     j->tail = r.id;
     if (r.id) drop_temp(j, j->n_blocks);
-    return *missing || r.right ? DS4_OK : ds4_index_add_tail(s->index, &t, &j->tail, err);
+    if (*missing || r.right) return DS4_OK;
+    DS4_TRY(ds4_index_add_tail(s->index, &t, &j->tail, err));
+    /* The end of a system prompt that comes again has shown its worth. */
+    bool before = false;
+    if (j->kind == DS4_TAIL_ANCHOR) DS4_TRY(ds4_index_want(s->index, &t.key, &before, err));
+    return before ? ds4_index_touch_tail(s->index, j->tail, true, err) : DS4_OK;
 }
 
 static ds4_status add_ending(job *j, ds4_str *bytes, ds4_str *text, ds4_err *err)

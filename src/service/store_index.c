@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUSY_MS = 20000, MAX_ENDINGS = 8, APPLICATION = 0x4b345344, SCHEMA = 1 };
+enum { BUSY_MS = 20000, MAX_ENDINGS = 8, APPLICATION = 0x4b345344, SCHEMA = 2 };
 
 static const char schema[] =
     "CREATE TABLE model(id INTEGER PRIMARY KEY, root BLOB NOT NULL UNIQUE, name TEXT, path TEXT);"
@@ -23,6 +23,7 @@ static const char schema[] =
     "CREATE INDEX tail_block ON tail(model, block);"
     "CREATE TABLE ending(id INTEGER PRIMARY KEY AUTOINCREMENT, tail INTEGER NOT NULL,"
     " tokens BLOB NOT NULL, text BLOB NOT NULL, UNIQUE(tail, tokens));"
+    "CREATE TABLE wanted(key BLOB PRIMARY KEY) WITHOUT ROWID;"
     "CREATE TABLE writer(name TEXT PRIMARY KEY, reserved INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE aside(name TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;";
 
@@ -32,7 +33,7 @@ enum {
     BLOCKS, CHILDREN, BLOCK_BY_KEY, BLOCK_ADD, BLOCK_LOSE, BLOCK_DROP,
     TAILS, TAILS_AT, TAIL_BY_KEY, TAIL_ADD, TAIL_DROP, TAIL_TOUCH,
     ENDINGS, ENDING_ADD, ENDING_PRUNE, ENDINGS_DROP,
-    SUMS, WRITER_SET, WRITER_FORGET, WRITERS, ASIDE_SET, ASIDE_FORGET, ASIDES,
+    WANT, SUMS, WRITER_SET, WRITER_FORGET, WRITERS, ASIDE_SET, ASIDE_FORGET, ASIDES,
     N_STATEMENTS
 };
 
@@ -72,6 +73,7 @@ static const char *const sql[N_STATEMENTS] = {
     [ENDING_PRUNE] = "DELETE FROM ending WHERE tail = ?1 AND id NOT IN"
                      " (SELECT id FROM ending WHERE tail = ?1 ORDER BY id DESC LIMIT ?2)",
     [ENDINGS_DROP] = "DELETE FROM ending WHERE tail = ?",
+    [WANT] = "INSERT OR IGNORE INTO wanted(key) VALUES(?)",
     [SUMS] = "SELECT (SELECT COUNT(*) FROM block), (SELECT COUNT(*) FROM tail),"
              " (SELECT COALESCE(SUM(size), 0) FROM block), (SELECT COALESCE(SUM(size), 0) FROM tail),"
              " (SELECT COALESCE(SUM(reserved), 0) FROM writer),"
@@ -207,7 +209,7 @@ static ds4_status make_schema(ds4_index *ix, ds4_err *err)
     }
     DS4_TRY(execute(ix, "PRAGMA application_id = 1261720388", err));    /* APPLICATION */
     DS4_TRY(execute(ix, schema, err));
-    return execute(ix, "PRAGMA user_version = 1", err);                 /* SCHEMA */
+    return execute(ix, "PRAGMA user_version = 2", err);                 /* SCHEMA */
 }
 
 /* Two processes may find it empty at once: whoever comes second sees the tables. */
@@ -497,6 +499,18 @@ ds4_status ds4_index_touch_tail(ds4_index *ix, int64_t id, bool hit, ds4_err *er
     sqlite3_bind_int64(s, 1, id);
     sqlite3_bind_int(s, 2, hit);
     return finish(ix, s, err);
+}
+
+ds4_status ds4_index_want(ds4_index *ix, const ds4_kv_key *key, bool *before, ds4_err *err)
+{
+    ds4_status    st;
+    sqlite3_stmt *s = ready(ix, WANT, &st, err);
+
+    if (!s) return st;
+    bind_key(s, 1, key);
+    DS4_TRY(finish(ix, s, err));
+    *before = sqlite3_changes(ix->db) == 0;
+    return DS4_OK;
 }
 
 ds4_status ds4_index_endings(ds4_index *ix, int64_t tail, ds4_index_ending_fn *fn, void *ctx,

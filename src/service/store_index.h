@@ -90,6 +90,8 @@ DS4_MUST_CHECK ds4_status ds4_index_add_block(ds4_index *ix, const ds4_index_blo
                                               ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_index_add_tail(ds4_index *ix, const ds4_index_tail *t, int64_t *id,
                                              ds4_err *err);
+/* Remember that a tail was wanted; *before: it was so already, perhaps long ago. */
+DS4_MUST_CHECK ds4_status ds4_index_want(ds4_index *ix, const ds4_kv_key *key, bool *before, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_index_add_ending(ds4_index *ix, const ds4_index_ending *e, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_index_lose_block(ds4_index *ix, int64_t id, ds4_err *err); /* size 0 */
 DS4_MUST_CHECK ds4_status ds4_index_drop_block(ds4_index *ix, int64_t id, ds4_err *err);
