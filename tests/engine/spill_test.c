@@ -139,7 +139,8 @@ static void walk(uint64_t seed, uint32_t n_threads)
         which[i] = (int)(ds4_rng_next(&rng) % KV_TEXTS);
     }
     for (int n = 0; n < 200; n++) {
-        const uint32_t i = (uint32_t)(ds4_rng_next(&rng) % N_SESSIONS), move = (uint32_t)(ds4_rng_next(&rng) % 8);
+        const uint32_t i = (uint32_t)(ds4_rng_next(&rng) % N_SESSIONS),
+                       move = (uint32_t)(ds4_rng_next(&rng) % 8);
         if (move < 6) {
             kv_extend(&texts, e, s[i], which[i], kv_step(&rng, ds4_session_pos(s[i])), logits);
         } else if (move < 7) {

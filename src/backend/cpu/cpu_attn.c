@@ -207,7 +207,8 @@ static void attend_share(void *ctx, uint32_t member, uint32_t n_members)
     uint64_t             from, to;
 
     ds4_team_share(op->n_heads, 1, member, n_members, &from, &to);
-    attend_heads(job->dev, op, job->token, &job->dev->own[0], job->n_rows, job->dev->own[member].scores, from, to);
+    attend_heads(job->dev, op, job->token, &job->dev->own[0], job->n_rows,
+                 job->dev->own[member].scores, from, to);
 }
 
 void cpu_attend(ds4_dev *dev, const ds4_op_attend *op)
