@@ -6,8 +6,9 @@
  *
  * Prefills random tokens, decodes WARMUP random tokens that do not count, then ROUNDS times:
  * reads random experts for half a second, decodes 8 tokens. A disk that others use too
- * changes from second to second, so each round is compared with its own measurement.
- * CACHE_MB 0: resident. */
+ * changes from second to second, so each round is compared with its own measurement. At the
+ * end one token is repeated until nearly all experts are in memory: what computing alone
+ * takes. CACHE_MB 0: resident. */
 #include "base/aio.h"
 #include "base/clock.h"
 #include "ds4.h"
@@ -104,13 +105,14 @@ typedef struct bench {
     uint32_t     n_vocab;
 } bench;
 
-static double decode(bench *b, uint32_t n)
+/* token < 0: random ones. Returns seconds. */
+static double decode(bench *b, uint32_t n, int32_t token)
 {
     const uint64_t start = ds4_now_ns();
     ds4_err        err;
 
     for (uint32_t i = 0; i < n; i++) {
-        const int32_t  t = (int32_t)(next_random() % b->n_vocab);
+        const int32_t  t = token < 0 ? (int32_t)(next_random() % b->n_vocab) : token;
         const ds4_work work = { .session = b->s, .tokens = &t, .n_tokens = 1, .logits = b->logits };
         must(ds4_engine_step(b->e, &work, 1, &err), &err);
     }
@@ -157,18 +159,25 @@ int main(int argc, char **argv)
     const double opened = (double)(ds4_now_ns() - start) / 1e9;
 
     if (n_prefill) prefill(&b, n_prefill);
-    decode(&b, n_warmup);
+    decode(&b, n_warmup, -1);
     ds4_engine_expert_stats(b.e, &first);
     for (uint32_t r = 0; r < n_rounds; r++) {
         disk[r] = opt.expert_cache_bytes ? probe_disk(argv[1], 0.5) : 0.0;
         ds4_engine_expert_stats(b.e, &a);
-        const double seconds = decode(&b, TOKENS);
+        const double seconds = decode(&b, TOKENS, -1);
         ds4_engine_expert_stats(b.e, &z);
         total += seconds;
         speed[r] = TOKENS / seconds;
         share[r] = (double)(z.bytes_needed - a.bytes_needed) / seconds / 1e9 / (disk[r] + 1e-9);
     }
     report("decode", n_rounds * TOKENS, total, &first, &z);
+    if (n_prefill) prefill(&b, n_prefill);
+    decode(&b, 12, 7);
+    ds4_engine_expert_stats(b.e, &a);
+    const double alone = decode(&b, 12, 7);
+    ds4_expert_stats end = { 0 };
+    ds4_engine_expert_stats(b.e, &end);
+    report("one token repeated", 12, alone, &a, &end);
     printf("cache %.2f GB, %u of %u experts, opened in %.1f s; medians of %u rounds: %.2f tokens/s, disk"
            " %.2f GB/s, %.0f %% of what it allows\n",
            (double)z.cache_bytes / 1e9, z.n_slots, z.n_experts, opened, n_rounds, median(speed, n_rounds),

@@ -540,11 +540,14 @@ void ds4_expert_cache_prefetch(ds4_expert_cache *c, uint32_t layer, const uint32
     slot_class    *k = &c->classes[c->class_of[layer]];
     const uint32_t n = sort_by_count(c->order, count, c->n_experts);
 
-    assert(!c->is_visiting);
+    assert(!c->is_visiting || c->at != layer);
     collect(c);
-    for (uint32_t i = 0; i < n; i++) {
-        const int32_t place = *place_of(c, layer, c->order[i]);
-        if (place >= 0) c->slots[place].expected = true;
+    for (uint32_t e = 0; e < c->n_experts; e++) {
+        const int32_t place = *place_of(c, layer, e);
+        if (place < 0) continue;
+        slot *s = &c->slots[place];
+        s->expected = count[e] > 0;
+        if (s->state == READING && s->ahead && !s->expected) drop(c, s);
     }
     for (uint32_t i = 0; i < n && k->n_ahead < k->n / 4; i++) {
         if (*place_of(c, layer, c->order[i]) >= 0) continue;

@@ -3,8 +3,8 @@
  *
  * A slot holds the three matrices of one expert. Layers are visited one at a time: begin()
  * says which experts a step needs, next() hands them out as they arrive, those in memory
- * first, and end() closes the visit. Between visits prefetch() may read ahead; it never
- * holds up a visit. Used by one thread. */
+ * first, and end() closes the visit. prefetch() reads ahead for a later visit and never
+ * holds one up. Used by one thread. */
 #ifndef DS4_BACKEND_EXPERT_CACHE_H
 #define DS4_BACKEND_EXPERT_CACHE_H
 
@@ -72,7 +72,8 @@ void                      ds4_expert_cache_end(ds4_expert_cache *c);
  * Returns DS4_OK; DS4_E_IO. */
 DS4_MUST_CHECK ds4_status ds4_expert_cache_check(const ds4_expert_cache *c, ds4_err *err);
 
-/* Start reading experts that the next visit of a layer will probably need.
+/* Start reading experts that the next visit of a layer will probably need, after those of
+ * the visit in progress. A later guess about the same layer replaces the one before.
  *   count      [n_experts] as for begin(), a guess; larger comes first
  */
 void ds4_expert_cache_prefetch(ds4_expert_cache *c, uint32_t layer, const uint32_t *count);

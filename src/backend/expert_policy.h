@@ -11,7 +11,9 @@
 typedef struct ds4_expert_policy {
     uint32_t n_layers, n_experts;
     uint32_t layer;             /* the last one that was visited */
+    uint32_t n_tokens;          /* of the step in progress */
     float   *slow, *fast;       /* [layers][experts] part of the tokens that chose it */
+    float   *likely;            /* [layers][experts] chance that a token chooses it */
     float   *rounds;            /* [layers][experts] expected visits of its layer without it */
 } ds4_expert_policy;
 

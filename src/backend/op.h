@@ -232,6 +232,8 @@ typedef struct ds4_op_experts {
     ds4_matrix shared_gate, shared_up, shared_down;
     ds4_view   expert;
     ds4_rows   weight, x, y;
+    uint32_t   n_guess;             /* 0: none. Else what the next layer may need is read ahead */
+    ds4_view   guess;               /* int32 [n_tokens][n_guess], likelier ones first */
 } ds4_op_experts;
 
 /* Start reading the experts that a layer will need: those of the token table, or a guess.

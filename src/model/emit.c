@@ -19,7 +19,7 @@ void ds4_emit_product(ds4_op *op, const ds4_matrix *w, ds4_rows x, ds4_rows y, b
 
 uint32_t ds4_emit_capacity(const ds4_shape *s)
 {
-    enum { EMBED_AND_HEAD = 8, LAYER = 28, GUESS = 6 };
+    enum { EMBED_AND_HEAD = 8, LAYER = 28, GUESS = 10 };
     return EMBED_AND_HEAD + (LAYER + GUESS) * s->n_layers;
 }
 

@@ -25,6 +25,10 @@ typedef struct ds4_step_buffers {
     ds4_rows o, low;            /* attention output [n_heads * n_head], [o_groups * o_rank] */
     ds4_rows logits_r, weight;  /* router [n_experts], [n_used] */
     ds4_view rows, packed_q, chosen, expert;
+    struct {                    /* of guesses about streamed experts, see emit_ffn.c */
+        ds4_rows mix, gate, a, logits_r, weight;
+        ds4_view expert;
+    } guess;
     ds4_rows x, logits;         /* head input and output [DS4_HEAD_ROWS] rows */
 } ds4_step_buffers;
 

@@ -376,6 +376,41 @@ static void test_evicts_no_worse_than_lru(void **state)
     }
 }
 
+/* Chunks that need every expert of every layer, one after the other: the least recently used
+ * would be the next one needed each time, and nothing would ever be found. */
+static void test_sweeps_keep_a_part(void **state)
+{
+    ds4_expert_layer      same[N_LAYERS];
+    const ds4_expert_file file = { .path = path, .n_layers = N_LAYERS, .n_experts = N_EXPERTS,
+                                   .n_used = N_USED, .layer = same };
+    ds4_expert_cache     *c = NULL;
+    ds4_expert_ready      ready[N_EXPERTS];
+    uint32_t              count[N_EXPERTS], n;
+    ds4_expert_stats      before, after;
+    ds4_err               err = { 0 };
+
+    (void)state;
+    for (int l = 0; l < N_LAYERS; l++) same[l] = layers[0];
+    for (int e = 0; e < N_EXPERTS; e++) count[e] = 100;
+    const uint64_t slot_bytes = ds4_expert_cache_least(&file) / N_USED;
+    const uint64_t half = N_LAYERS * N_EXPERTS / 2 * slot_bytes;
+    assert_int_equal(ds4_expert_cache_open(&c, &file, half, NULL, &err), DS4_OK);
+    for (uint32_t i = 0; i < 5 * N_LAYERS; i++) {
+        if (i == 2 * N_LAYERS) ds4_expert_cache_get_stats(c, &before);
+        ds4_expert_cache_prefetch(c, i % N_LAYERS, count);
+        ds4_expert_cache_begin(c, i % N_LAYERS, count, 1000);
+        do {
+            assert_int_equal(ds4_expert_cache_next(c, ready, &n, &err), DS4_OK);
+        } while (n > 0);
+        ds4_expert_cache_end(c);
+    }
+    ds4_expert_cache_get_stats(c, &after);
+    const uint64_t needed = 3 * N_LAYERS * N_EXPERTS, hits = after.n_hits - before.n_hits;
+    print_message("# %.1f %% hits with half of the experts\n", 100.0 * (double)hits / (double)needed);
+    assert_true(hits * 100 >= needed * 35);
+    ds4_expert_cache_close(c);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_never_wrong_bytes),
     cmocka_unit_test(test_full_size_reads_each_expert_once),
@@ -383,6 +418,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_any_read_may_fail),
     cmocka_unit_test(test_truncated_file_is_an_error),
     cmocka_unit_test(test_evicts_no_worse_than_lru),
+    cmocka_unit_test(test_sweeps_keep_a_part),
 };
 
 int main(void)

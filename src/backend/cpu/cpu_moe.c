@@ -373,30 +373,12 @@ static ds4_status run_arrivals(moe_job *job, ds4_err *err)
     return DS4_OK;
 }
 
-/* The shared expert needs no disk: it covers the first reads. */
-static ds4_status run_streamed(moe_job *job, ds4_err *err)
-{
-    ds4_dev              *dev = job->dev;
-    const ds4_op_experts *op = job->op;
-    struct cpu_moe       *m = dev->moe;
-
-    sort_pairs(dev, op);
-    ds4_expert_cache_begin(op->cache, op->layer, m->count, dev->batch->n_tokens);
-    encode_inputs(job);
-    add_to_wave(m, &m->visits[m->n_visits - 1]);
-    run_wave(job);
-    const ds4_status st = run_arrivals(job, err);
-    ds4_expert_cache_end(op->cache);
-    return st;
-}
-
 void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op)
 {
-    const uint32_t  n_experts = dev->limits.max_experts;
     const ds4_batch *batch = dev->batch;
     uint32_t        *count = dev->moe->count;
 
-    memset(count, 0, n_experts * sizeof *count);
+    memset(count, 0, dev->limits.max_experts * sizeof *count);
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
         const size_t   i_row = op->by_token ? (size_t)batch->token[t] : t;
         const uint8_t *row = cpu_at(op->by_token ? op->table : op->expert);
@@ -408,6 +390,32 @@ void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op)
         }
     }
     ds4_expert_cache_prefetch(op->cache, op->layer, count);
+}
+
+/* When the reads of this layer are done the disk goes on with the next one. */
+static void prefetch_next(ds4_dev *dev, const ds4_op_experts *op)
+{
+    const ds4_op_prefetch next = { .cache = op->cache, .layer = op->layer + 1, .n_used = op->n_guess,
+                                   .expert = op->guess };
+    if (op->n_guess) cpu_prefetch(dev, &next);
+}
+
+/* The shared expert needs no disk: it covers the first reads. */
+static ds4_status run_streamed(moe_job *job, ds4_err *err)
+{
+    ds4_dev              *dev = job->dev;
+    const ds4_op_experts *op = job->op;
+    struct cpu_moe       *m = dev->moe;
+
+    sort_pairs(dev, op);
+    ds4_expert_cache_begin(op->cache, op->layer, m->count, dev->batch->n_tokens);
+    prefetch_next(dev, op);
+    encode_inputs(job);
+    add_to_wave(m, &m->visits[m->n_visits - 1]);
+    run_wave(job);
+    const ds4_status st = run_arrivals(job, err);
+    ds4_expert_cache_end(op->cache);
+    return st;
 }
 
 /* ---- the operation --------------------------------------------------------------------------- */
