@@ -110,8 +110,8 @@ static bool needs_index(const ds4_network *m, const ds4_batch *batch)
     return false;
 }
 
-static ds4_status show(ds4_network *m, const ds4_batch *batch, const ds4_op *op, const ds4_network_watch *watch,
-                       ds4_err *err)
+static ds4_status show(ds4_network *m, const ds4_batch *batch, const ds4_op *op,
+                       const ds4_network_watch *watch, ds4_err *err)
 {
     if (!op->out.at.buf) return DS4_OK;
     const uint64_t row_bytes = op->n_out * sizeof(float);
@@ -129,7 +129,8 @@ static ds4_status show(ds4_network *m, const ds4_batch *batch, const ds4_op *op,
     return st;
 }
 
-ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_network_watch *watch, ds4_err *err)
+ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_network_watch *watch,
+                           ds4_err *err)
 {
     const ds4_op_list *list = &m->layers[needs_index(m, batch)];
 

@@ -43,8 +43,8 @@ DS4_MUST_CHECK ds4_status ds4_network_load(ds4_network *m, const ds4_engine_opti
 void                      ds4_network_unload(ds4_network *m);
 
 /* Run all layers over a batch: state of the sessions advances, streams stay in the buffers. */
-DS4_MUST_CHECK ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_network_watch *watch,
-                                        ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch,
+                                          const ds4_network_watch *watch, ds4_err *err);
 
 /* Logits of 1..DS4_HEAD_ROWS rows of the batch just run.
  *   row      [n_rows] indices into the batch

@@ -75,7 +75,9 @@ static ds4_snapshot *make(const int32_t *tokens, uint32_t pos, uint64_t seed, co
     ds4_err        err;
 
     fill(tail, n, seed + pos);
-    if (ds4_snapshot_make(engine, tokens, pos, base, random_block, &seed, tail, n, &p, &err) != DS4_OK) die(&err);
+    if (ds4_snapshot_make(engine, tokens, pos, base, random_block, &seed, tail, n, &p, &err) !=
+        DS4_OK)
+        die(&err);
     free(tail);
     return p;
 }
@@ -188,8 +190,9 @@ int main(int argc, char **argv)
     }
     if (ds4_engine_open(&engine, &opt, &err) != DS4_OK) die(&err);
     block_bytes = ds4_engine_state_form(engine).block_bytes;
-    printf("# a block of 256 tokens has %llu bytes, a tail at %d tokens %llu\n", (unsigned long long)block_bytes,
-           LENGTH, (unsigned long long)ds4_engine_tail_bytes(engine, LENGTH));
+    printf("# a block of 256 tokens has %llu bytes, a tail at %d tokens %llu\n",
+           (unsigned long long)block_bytes, LENGTH,
+           (unsigned long long)ds4_engine_tail_bytes(engine, LENGTH));
     measure(argv[2]);
     ds4_engine_close(engine);
     printf("1..%d\n", n_tests);
