@@ -229,6 +229,19 @@ $(OUT)/tests/%_check_bare: $(OUT)/tests/%_check.o $(CHECK_AUX) $(BARE_OBJ)
 arm-checks: $(ARM_CHECKS)
 	$(Q)OUT=$(OUT) RUN=$(ARM_RUN) sh tests/run.sh $(ARM_CHECKS)
 
+# Hours of what `make test` does in seconds: many more walks, other models, long contexts.
+KV_MODELS  ?= tests/golden/flashlike.gguf models/ds4-mini.gguf
+KV_WALKS   ?= 200
+KV_CONTEXT ?= 131072
+KV_LONG    := $(patsubst %.c,$(OUT)/%,$(wildcard tests/long/*.c))
+$(OUT)/tests/long/%: $(OUT)/tests/long/%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: test-kv-long
+test-kv-long: setup
+	$(Q)$(MAKE) $(KV_LONG) $(OUT)/tests/service/store_test $(OUT)/tests/service/store_fault_test
+	$(Q)OUT=$(OUT) DS4_KV_WALKS=$(KV_WALKS) sh tests/long/kv_long.sh $(KV_CONTEXT) $(KV_MODELS)
+
 # Coverage-guided fuzzing, FUZZ_SECONDS for each target.
 FUZZ_CC   ?= clang
 FUZZ_SECONDS ?= 60
@@ -307,6 +320,7 @@ help:
 	@echo "make test-web   the server's pages in Chromium (needs node and npm)"
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
 	@echo "make check-arm  the Arm kernels alone"
+	@echo "make test-kv-long  kept conversations and long contexts, for an hour or more"
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (60) each; needs clang"
 	@echo "make install    into PREFIX ($(PREFIX)), below DESTDIR if that is given; make uninstall"
 	@echo "make clean      remove what was built"
