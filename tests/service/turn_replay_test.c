@@ -76,7 +76,7 @@ static void test_forgets_in_order_of_use(void **state)
     ds4_message m = sampled();
     ds4_replay *r = NULL;
     ds4_call    c = call;
-    char        id[16];
+    char        id[24];
 
     (void)state;
     assert_int_equal(ds4_replay_create(4096, &r, NULL), DS4_OK);
