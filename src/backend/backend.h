@@ -30,6 +30,8 @@ typedef struct ds4_backend {
     ds4_status (*open)(ds4_dev **out, const ds4_limits *limits, ds4_err *err);
     void       (*close)(ds4_dev *dev);                          /* NULL is fine */
     uint32_t   (*threads)(const ds4_dev *dev);
+    /* Which kernels compute: devices that say the same give the same bits. */
+    const char *(*family)(const ds4_dev *dev);
 
     /* Working memory a device with these limits touches, with contexts of n_ctx tokens. */
     uint64_t   (*scratch_bytes)(const ds4_limits *limits, uint32_t n_ctx);

@@ -2,6 +2,7 @@
 #include "engine/snapshot.h"
 #include "engine/engine_local.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +101,12 @@ ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *e
 }
 
 /* ---- parts ------------------------------------------------------------------------------------ */
+
+void ds4_engine_family(const ds4_engine *e, char *text, size_t n_bytes)
+{
+    const ds4_backend *b = e->model.backend;
+    snprintf(text, n_bytes, "%s %s", b->name, b->family ? b->family(e->model.dev) : "");
+}
 
 ds4_state_form ds4_engine_state_form(const ds4_engine *e)
 {

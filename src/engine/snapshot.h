@@ -13,6 +13,10 @@ typedef struct ds4_state_form {
     uint64_t block_bytes;       /* of a full block as ds4_snapshot_block() gives it */
 } ds4_state_form;
 
+/* Which numbers an engine computes, as "cpu avx2": rows of one are not those of another to
+ * the bit. Writes at most n_bytes with the final zero. */
+void           ds4_engine_family(const ds4_engine *e, char *text, size_t n_bytes);
+
 ds4_state_form ds4_engine_state_form(const ds4_engine *e);
 uint64_t       ds4_engine_tail_bytes(const ds4_engine *e, uint32_t pos);
 

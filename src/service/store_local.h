@@ -66,7 +66,8 @@ ds4_status store_give_up(ds4_store *s, ds4_status st, const ds4_err *err);
 
 /* ---- store_model.c ---------------------------------------------------------------------------- */
 
-/* A hash of the model file's directory, its size and samples of its weights. */
+/* A hash of the model file's directory, its size, samples of its weights, and the family of
+ * kernels that computes. */
 DS4_MUST_CHECK ds4_status store_identify(const ds4_engine *e, ds4_kv_key *out, ds4_err *err);
 
 /* ---- store_sweep.c ---------------------------------------------------------------------------- */

@@ -1,8 +1,10 @@
-/* store_model.c - whose state it is: the identity of a model file. */
+/* store_model.c - whose state it is: the identity of a model file and of its kernels. */
 #include "service/store_local.h"
 
 #include "base/file.h"
 #include "format/gguf.h"
+
+#include <string.h>
 
 /* Two files may agree in everything that describes them and differ in their weights, as
  * two trainings of one model do; a few pages from all over the file tell them apart. */
@@ -22,12 +24,15 @@ ds4_status store_identify(const ds4_engine *e, ds4_kv_key *out, ds4_err *err)
         ds4_map_close(&map);
         return ds4_fail(err, DS4_E_IO, "%s: changes while it is used", path);
     }
+    char family[64];
+    ds4_engine_family(e, family, sizeof family);
     uint8_t size[8];
     for (int i = 0; i < 8; i++) size[i] = (uint8_t)(map.n_bytes >> (8 * i));
     ds4_kv_key     key = ds4_kv_hash(map.data, (size_t)header);
     const uint64_t left = map.n_bytes - header, stride = left / N_SAMPLES;
 
     key = ds4_kv_hash_on(&key, size, sizeof size);
+    key = ds4_kv_hash_on(&key, family, strlen(family));
     for (uint64_t i = 0; i < N_SAMPLES; i++) {
         const uint64_t n = stride < SAMPLE_BYTES ? stride : SAMPLE_BYTES;
         key = ds4_kv_hash_on(&key, map.data + header + i * stride, (size_t)n);

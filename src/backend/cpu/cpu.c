@@ -89,7 +89,8 @@ static ds4_status cpu_open(ds4_dev **out, const ds4_limits *limits, ds4_err *err
 
     if (!dev) return ds4_fail(err, DS4_E_NOMEM, "no memory for a device");
     dev->limits = *limits;
-    ds4_kernels_init(&dev->k, ds4_cpu_features() & ~(unsigned)unused);
+    dev->features = ds4_cpu_features() & ~(unsigned)unused;
+    ds4_kernels_init(&dev->k, dev->features);
 
     ds4_status st = ds4_team_create(&dev->team, limits->n_threads ? limits->n_threads : ds4_cpu_count(), err);
     if (st == DS4_OK) st = open_scratch(dev, err);
@@ -102,6 +103,11 @@ static ds4_status cpu_open(ds4_dev **out, const ds4_limits *limits, ds4_err *err
     }
     *out = dev;
     return DS4_OK;
+}
+
+static const char *cpu_family(const ds4_dev *dev)
+{
+    return ds4_cpu_features_text(dev->features);
 }
 
 static uint32_t cpu_threads(const ds4_dev *dev)
@@ -285,6 +291,7 @@ const ds4_backend ds4_backend_cpu = {
     .open = cpu_open,
     .close = cpu_close,
     .threads = cpu_threads,
+    .family = cpu_family,
     .scratch_bytes = cpu_scratch_bytes,
     .alloc = cpu_alloc,
     .alloc_spill = cpu_alloc_spill,

@@ -25,6 +25,7 @@ typedef struct cpu_own {
 struct ds4_dev {
     ds4_team        *team;
     ds4_kernels      k;
+    unsigned         features;      /* that the kernels use */
     ds4_limits       limits;
     cpu_own         *own;           /* [team size] */
     uint8_t         *act;           /* encoded activations of one product */
