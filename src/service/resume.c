@@ -19,13 +19,23 @@ struct ds4_resume {
     bool        said;           /* that the store failed */
 };
 
+/* Half of what the plan leaves, so that positions do not take what the model needs. */
+static uint64_t default_bytes(const ds4_engine *e)
+{
+    const ds4_plan *plan = ds4_engine_plan(e);
+    const uint64_t  left = plan->budget > plan->total ? (plan->budget - plan->total) / 2 : 0;
+
+    if (left < DS4_RESUME_LEAST_BYTES) return DS4_RESUME_LEAST_BYTES;
+    return left < DS4_RESUME_MEM_BYTES ? left : DS4_RESUME_MEM_BYTES;
+}
+
 ds4_status ds4_resume_create(const ds4_resume_options *opt, ds4_resume **out, ds4_err *err)
 {
     ds4_resume *r = calloc(1, sizeof *r);
 
     if (!r) return ds4_fail(err, DS4_E_NOMEM, "no memory to keep positions in");
     r->engine = opt->engine;
-    const uint64_t mem = opt->mem_bytes ? opt->mem_bytes : DS4_RESUME_MEM_BYTES;
+    const uint64_t mem = opt->mem_bytes ? opt->mem_bytes : default_bytes(opt->engine);
     ds4_status     st = ds4_kept_create(opt->engine, mem, &r->kept, err);
     if (st == DS4_OK && opt->dir) {
         const ds4_store_options store = { .dir = opt->dir, .max_bytes = opt->dir_bytes,

@@ -26,13 +26,15 @@ enum {
     DS4_WAY_STORE = 16384,              /* on disk */
     DS4_ANCHOR_MIN = 128,               /* least system prompt that is worth a position */
 };
-#define DS4_RESUME_MEM_BYTES (UINT64_C(512) << 20)
+#define DS4_RESUME_MEM_BYTES   (UINT64_C(512) << 20)
+#define DS4_RESUME_LEAST_BYTES (UINT64_C(32) << 20)
 
 typedef struct ds4_resume ds4_resume;
 
 typedef struct ds4_resume_options {
     ds4_engine *engine;         /* lent */
-    uint64_t    mem_bytes;      /* of kept positions; 0: DS4_RESUME_MEM_BYTES */
+    uint64_t    mem_bytes;      /* of kept positions; 0: DS4_RESUME_MEM_BYTES, or less when memory
+                                   is short, but DS4_RESUME_LEAST_BYTES */
     const char *dir;            /* of the store; NULL: none */
     uint64_t    dir_bytes;      /* see ds4_store_options */
     uint32_t    min_tokens;     /* the same */
