@@ -85,6 +85,7 @@ ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char 
         .kv_mem_bytes = want->kv_mem_bytes,
         .kv_dir = want->kv_dir,
         .plan_ctx = want->n_ctx,
+        .plan_sessions = want->n_sessions,
     };
 }
 

@@ -32,7 +32,7 @@ typedef struct ds4_app_model {
     const char *argv0;
     const char *path;               /* NULL: the default, which is then named on standard error */
     uint32_t    n_threads, max_batch;
-    uint32_t    n_ctx;              /* that the memory must hold; 0: the usual one */
+    uint32_t    n_ctx, n_sessions;  /* that the memory must hold; 0: the usual context, one */
     bool        exact;
     int         experts;            /* a ds4_experts */
     uint64_t    mem_bytes, expert_cache_bytes;      /* 0: as the machine allows */

@@ -67,6 +67,7 @@ static ds4_parsed parse(command_line *c, int argc, char **argv)
         DS4_OPT_TEXT(0, "print-config", "CLIENT", &c->print_config,
                      "print the configuration of claude, codex, opencode,\n"
                      "pi or continue for these options, and exit"),
+        DS4_APP_MEMORY_OPTIONS(&c->model),
         DS4_OPT_U32('t', "threads", "N", &c->model.n_threads, 1, 256,
                  "threads [one for each processor]"),
         { .kind = DS4_OPTION_END },
@@ -224,6 +225,7 @@ static int run(const command_line *c)
     block_signals(&set);
     ds4_app_model want = c->model;
     want.n_ctx = c->server.n_ctx;
+    want.n_sessions = c->server.n_parallel;
     ds4_app_kv_model(&c->kv, &want);
     int code = open_trace(&s);
     if (code == DS4_EXIT_OK) code = ds4_app_open(&want, &s.model);
