@@ -11,7 +11,8 @@ int ds4_app_kv_open(const char *program, const ds4_app_kv *kv, ds4_engine *engin
 {
     /* Rows of the sessions themselves take the larger part of a limit. */
     const ds4_resume_options opt = { .engine = engine, .mem_bytes = kv->mem_bytes / 4, .dir = kv->dir,
-                                     .dir_bytes = (uint64_t)kv->space_mb << 20 };
+                                     .dir_bytes = (uint64_t)kv->space_mb << 20,
+                                     .min_tokens = kv->min_tokens };
     ds4_err                  err = { .code = DS4_OK };
 
     if (ds4_resume_create(&opt, out, &err) == DS4_OK) return DS4_EXIT_OK;

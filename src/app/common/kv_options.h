@@ -9,6 +9,7 @@
 typedef struct ds4_app_kv {
     const char *dir;                /* NULL: nothing is kept on disk */
     uint32_t    space_mb;           /* MiB; 0: the store's own default */
+    uint32_t    min_tokens;         /* the same */
     uint64_t    mem_bytes;          /* 0: no limit for sessions, the default for kept positions */
 } ds4_app_kv;
 
@@ -19,6 +20,8 @@ typedef struct ds4_app_kv {
                  "that begins like an earlier one is not read again\n[none]"),                 \
     DS4_OPT_U32(0, "kv-disk-space-mb", "N", &(kv)->space_mb, 1, 1 << 30,                       \
                 "MiB that the folder may take [8192]"),                                        \
+    DS4_OPT_U32(0, "kv-cache-min-tokens", "N", &(kv)->min_tokens, 1, 1048576,                  \
+                "shorter conversations are not kept on disk [512]"),                           \
     DS4_OPT_SIZE(0, "kv-mem", "SIZE", &(kv)->mem_bytes,                                        \
                  "memory for conversations, as 4G or 500M: what is\n"                          \
                  "beyond it goes to disk or is computed again\n[as much as they need]")
