@@ -118,28 +118,3 @@ const int32_t *ds4_session_tokens(const ds4_session *s)
 {
     return s->tokens;
 }
-
-ds4_status ds4_session_prefill(ds4_session *s, const ds4_prefill *p, ds4_err *err)
-{
-    const uint32_t max_batch = s->engine->model.max_batch;
-    const uint32_t chunk = p->chunk && p->chunk < max_batch ? p->chunk : max_batch;
-
-    if (p->n_tokens == 0) return ds4_fail(err, DS4_E_ARG, "a prefill without tokens");
-    if (p->n_tokens > s->n_ctx - s->pos) {
-        return ds4_fail(err, DS4_E_LIMIT,
-                        "a prompt of %u tokens does not fit: the context of %u tokens holds %u"
-                        " already",
-                        p->n_tokens, s->n_ctx, s->pos);
-    }
-    for (uint32_t done = 0; done < p->n_tokens;) {
-        if (p->cancel && p->cancel->stop)
-            return ds4_fail(err, DS4_E_CANCELLED, "stopped after %u tokens", done);
-        const uint32_t left = p->n_tokens - done, n = left < chunk ? left : chunk;
-        const ds4_work work = { .session = s, .tokens = p->tokens + done, .n_tokens = n,
-                                .logits = n == left ? p->logits : NULL };
-        DS4_TRY(ds4_engine_step(s->engine, &work, 1, err));
-        done += n;
-        if (p->progress) p->progress(p->progress_ctx, done, p->n_tokens);
-    }
-    return DS4_OK;
-}

@@ -1,0 +1,56 @@
+/* emit_parts.c - what all parts of the list are made of: an operation, a product, the way
+ * into a sublayer and out of it. */
+#include "model/emit.h"
+
+#include <assert.h>
+
+ds4_op *ds4_emit(ds4_emitter *e, ds4_op_kind kind, const char *name, int32_t layer)
+{
+    assert(e->n < e->capacity);
+    ds4_op *op = &e->op[e->n++];
+    *op = (ds4_op){ .kind = kind, .name = name, .layer = layer };
+    return op;
+}
+
+void ds4_emit_product(ds4_op *op, const ds4_matrix *w, ds4_rows x, ds4_rows y, bool precise)
+{
+    assert(op->project.n < DS4_MAX_PROJECT);
+    op->project.part[op->project.n++] = (ds4_product){ .w = *w, .x = x, .y = y, .precise = precise };
+}
+
+void ds4_emit_enter(ds4_emitter *e, const char *name, int32_t layer, const ds4_hc_weights *hc, ds4_view norm,
+                    ds4_rows h)
+{
+    const ds4_shape        *s = e->s;
+    const ds4_step_buffers *b = e->b;
+
+    ds4_emit_product(ds4_emit(e, DS4_OP_PROJECT, "hc.mix", layer), &hc->fn, h, b->mix, true);
+    ds4_op *op = ds4_emit(e, DS4_OP_HC_ENTER, name, layer);
+    op->hc_enter = (ds4_op_hc_enter){
+        .n_hc = s->n_hc,
+        .n_embd = s->n_embd,
+        .n_iters = s->hc_iters,
+        .norm_eps = s->norm_eps,
+        .hc_eps = s->hc_eps,
+        .scale = hc->scale,
+        .base = hc->base,
+        .norm = norm,
+        .h = h,
+        .m = b->mix,
+        .a = b->a,
+        .gate = b->gate,
+    };
+    op->out = b->a;
+    op->n_out = s->n_embd;
+}
+
+void ds4_emit_leave(ds4_emitter *e, const char *name, int32_t layer, ds4_rows h, ds4_rows h_new)
+{
+    const ds4_shape *s = e->s;
+    ds4_op          *op = ds4_emit(e, DS4_OP_HC_LEAVE, name, layer);
+
+    op->hc_leave = (ds4_op_hc_leave){ .n_hc = s->n_hc, .n_embd = s->n_embd, .h = h, .y = e->b->y,
+                                      .gate = e->b->gate, .h_new = h_new };
+    op->out = h_new;
+    op->n_out = s->n_hc * s->n_embd;
+}
