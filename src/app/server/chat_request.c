@@ -1,5 +1,5 @@
 /* chat_request.c - requests to /v1/chat/completions and /v1/completions. */
-#include "app/server/request.h"
+#include "app/server/request_members.h"
 
 #include <stdio.h>
 #include <string.h>

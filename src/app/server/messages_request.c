@@ -1,5 +1,5 @@
 /* messages_request.c - requests to /v1/messages and /v1/messages/count_tokens. */
-#include "app/server/request.h"
+#include "app/server/request_members.h"
 
 #include <stdio.h>
 #include <string.h>

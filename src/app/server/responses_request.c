@@ -1,5 +1,5 @@
 /* responses_request.c - requests to /v1/responses. */
-#include "app/server/request.h"
+#include "app/server/request_members.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,0 +1,325 @@
+/* request_members.c - see request_members.h. */
+#include "app/server/request_members.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_STOPS = 16, MAX_STOP_BYTES = 1024, MAX_TOP_K = 1 << 20 };
+
+ds4_message *ds4_request_message(ds4_request *rq, ds4_role role)
+{
+    if (rq->n_messages == rq->cap_messages) {
+        const uint32_t capacity = rq->cap_messages ? 2 * rq->cap_messages : 32;
+        ds4_message   *grown = ds4_arena_alloc(&rq->arena, capacity, sizeof *grown);
+        if (!grown) return NULL;
+        if (rq->n_messages) memcpy(grown, rq->messages, rq->n_messages * sizeof *grown);
+        rq->messages = grown;
+        rq->cap_messages = capacity;
+    }
+    rq->messages[rq->n_messages].role = role;
+    return &rq->messages[rq->n_messages++];
+}
+
+ds4_status ds4_request_tool(ds4_request *rq, const ds4_tool *tool, ds4_slice description,
+                            ds4_slice parameters, ds4_err *err)
+{
+    ds4_str json = { 0 };
+
+    if (rq->n_tools == rq->cap_tools) {
+        const uint32_t capacity = rq->cap_tools ? 2 * rq->cap_tools : 32;
+        ds4_tool      *tools = ds4_arena_alloc(&rq->arena, capacity, sizeof *tools);
+        ds4_slice     *texts = ds4_arena_alloc(&rq->arena, capacity, sizeof *texts);
+        if (!tools || !texts) return ds4_fail(err, DS4_E_NOMEM, "no memory for a tool");
+        if (rq->n_tools) memcpy(tools, rq->tools, rq->n_tools * sizeof *tools);
+        if (rq->n_tools) memcpy(texts, rq->tool_json, rq->n_tools * sizeof *texts);
+        rq->tools = tools;
+        rq->tool_json = texts;
+        rq->cap_tools = capacity;
+    }
+    ds4_str_add_text(&json, "{\"name\": ");
+    ds4_pyjson_add_string(&json, tool->name);
+    if (description.n_bytes) {
+        ds4_str_add_text(&json, ", \"description\": ");
+        ds4_pyjson_add_string(&json, description);
+    }
+    if (parameters.n_bytes) {
+        ds4_str_add_text(&json, ", \"parameters\": ");
+        ds4_str_add(&json, parameters.data, parameters.n_bytes);
+    }
+    ds4_str_add_text(&json, "}");
+    rq->tools[rq->n_tools] = *tool;
+    rq->tool_json[rq->n_tools++] = ds4_arena_take(&rq->arena, &json);
+    return rq->arena.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for a tool") : DS4_OK;
+}
+
+/* The same JSON text, or the same number. */
+static bool is_neutral(ds4_slice value, const char *neutral)
+{
+    char text[32];
+
+    if (ds4_slice_is(value, neutral)) return true;
+    if (ds4_pyjson_kind(value) != DS4_JSON_NUMBER || value.n_bytes >= sizeof text) return false;
+    memcpy(text, value.data, value.n_bytes);
+    text[value.n_bytes] = '\0';
+    const double difference = strtod(text, NULL) - strtod(neutral, NULL);
+    return difference <= 0 && difference >= 0;
+}
+
+ds4_status ds4_refuse_others(ds4_request *rq, const ds4_fields *f, const ds4_neutral *list,
+                             ds4_err *err)
+{
+    ds4_slice value;
+
+    for (; list->name; list++) {
+        if (!ds4_fields_get(f, list->name, &value)) continue;
+        if (list->value && is_neutral(value, list->value)) continue;
+        return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, f->where, list->name,
+                          "is not supported by this server");
+    }
+    return DS4_OK;
+}
+
+/* ---- thinking ------------------------------------------------------------------------------- */
+
+static ds4_status read_effort(ds4_request *rq, const ds4_fields *f, const char *name, ds4_err *err)
+{
+    ds4_slice text = { 0 };
+    bool      thinking = true;
+
+    DS4_TRY(ds4_fields_text(f, name, &text, &rq->refusal, err));
+    if (text.n_bytes == 0) return DS4_OK;
+    if (!ds4_effort_from_name(text, &rq->chat.effort, &thinking)) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, name,
+                          "must be none, minimal, low, medium, high, xhigh or max");
+    }
+    /* An effort beside an explicit switch only says how much. */
+    if (!rq->thinking_said) rq->chat.thinking = thinking;
+    rq->thinking_said = true;
+    return DS4_OK;
+}
+
+static void switch_thinking(ds4_request *rq, bool on)
+{
+    rq->chat.thinking = on;
+    rq->thinking_said = true;
+}
+
+/* A truth value, or {"type": "enabled" | "disabled" | "adaptive", "budget_tokens": N}. */
+static ds4_status read_thinking(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_slice  value;
+    ds4_fields inner;
+    bool       given;
+    ds4_slice  type = { 0 };
+
+    if (!ds4_fields_get(f, "thinking", &value)) return DS4_OK;
+    const ds4_json_kind kind = ds4_pyjson_kind(value);
+    if (kind == DS4_JSON_TRUE || kind == DS4_JSON_FALSE) {
+        switch_thinking(rq, kind == DS4_JSON_TRUE);
+        return DS4_OK;
+    }
+    DS4_TRY(ds4_fields_object(f, "thinking", &inner, &given, &rq->refusal, err));
+    DS4_TRY(ds4_fields_text(&inner, "type", &type, &rq->refusal, err));
+    DS4_TRY(ds4_fields_u32(&inner, "budget_tokens", 0, INT32_MAX, &rq->thinking_budget,
+                           &rq->refusal, err));
+    if (ds4_slice_is(type, "enabled") || ds4_slice_is(type, "adaptive") ||
+        ds4_slice_is(type, "auto")) {
+        switch_thinking(rq, true);
+    } else if (ds4_slice_is(type, "disabled")) {
+        switch_thinking(rq, false);
+    } else {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, inner.where, "type",
+                          "must be enabled, adaptive or disabled");
+    }
+    return DS4_OK;
+}
+
+static ds4_status read_switch(ds4_request *rq, const ds4_fields *f, const char *name, ds4_err *err)
+{
+    ds4_slice value;
+    bool      on = true;
+
+    if (!ds4_fields_get(f, name, &value)) return DS4_OK;
+    DS4_TRY(ds4_fields_bool(f, name, &on, &rq->refusal, err));
+    switch_thinking(rq, on);
+    return DS4_OK;
+}
+
+static ds4_status read_thinking_fields(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_fields inner;
+    bool       given;
+
+    DS4_TRY(read_thinking(rq, f, err));
+    DS4_TRY(read_switch(rq, f, "think", err));
+    DS4_TRY(read_switch(rq, f, "enable_thinking", err));
+    DS4_TRY(ds4_fields_object(f, "chat_template_kwargs", &inner, &given, &rq->refusal, err));
+    if (given) {
+        DS4_TRY(read_switch(rq, &inner, "thinking", err));
+        DS4_TRY(read_switch(rq, &inner, "enable_thinking", err));
+        DS4_TRY(read_effort(rq, &inner, "reasoning_effort", err));
+    }
+    DS4_TRY(ds4_fields_object(f, "output_config", &inner, &given, &rq->refusal, err));
+    if (given) DS4_TRY(read_effort(rq, &inner, "effort", err));
+    DS4_TRY(read_effort(rq, f, "reasoning_effort", err));
+    if (rq->thinking_said || rq->model.n_bytes == 0) return DS4_OK;
+    if (ds4_slice_is(rq->model, "deepseek-chat")) rq->chat.thinking = false;
+    if (ds4_slice_is(rq->model, "deepseek-reasoner")) rq->chat.thinking = true;
+    return DS4_OK;
+}
+
+/* ---- sampling ------------------------------------------------------------------------------- */
+
+static ds4_status read_f32(ds4_request *rq, const ds4_fields *f, const char *name, double least,
+                           double most, float *out, ds4_err *err)
+{
+    double number = (double)*out;
+
+    DS4_TRY(ds4_fields_number(f, name, least, most, &number, &rq->refusal, err));
+    *out = (float)number;
+    return DS4_OK;
+}
+
+ds4_status ds4_read_common(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_slice value;
+    double    seed = 0;
+
+    DS4_TRY(ds4_fields_text(f, "model", &rq->model, &rq->refusal, err));
+    DS4_TRY(read_f32(rq, f, "temperature", 0, 2, &rq->sampling.temperature, err));
+    DS4_TRY(read_f32(rq, f, "top_p", 0, 1, &rq->sampling.top_p, err));
+    DS4_TRY(read_f32(rq, f, "min_p", 0, 1, &rq->sampling.min_p, err));
+    if (rq->sampling.top_p <= 0) rq->sampling.top_p = 1e-6f; /* the likeliest alone */
+    DS4_TRY(ds4_fields_u32(f, "top_k", 0, MAX_TOP_K, &rq->sampling.top_k, &rq->refusal, err));
+    rq->seed_given = ds4_fields_get(f, "seed", &value);
+    DS4_TRY(ds4_fields_number(f, "seed", -9.3e18, 9.3e18, &seed, &rq->refusal, err));
+    rq->seed = (uint64_t)(seed < 0 ? -seed : seed) * 2 + (seed < 0 ? 1 : 0);
+    DS4_TRY(ds4_fields_bool(f, "stream", &rq->stream, &rq->refusal, err));
+    return read_thinking_fields(rq, f, err);
+}
+
+static ds4_status add_stop(ds4_request *rq, ds4_slice json, const char *where, const char *name,
+                           ds4_err *err)
+{
+    ds4_str text = { 0 };
+
+    if (ds4_pyjson_kind(json) != DS4_JSON_STRING) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, name,
+                          "must be a string or a list of strings");
+    }
+    const ds4_status st = ds4_pyjson_decode_string(json, &text, err);
+    if (st == DS4_OK && text.n_bytes > 0 && rq->n_stops < MAX_STOPS &&
+        text.n_bytes <= MAX_STOP_BYTES) {
+        rq->stops[rq->n_stops++] = ds4_arena_take(&rq->arena, &text);
+        return DS4_OK;
+    }
+    const bool empty = text.n_bytes == 0;
+    ds4_str_clear(&text);
+    if (st != DS4_OK || empty) return st;
+    return ds4_refuse(&rq->refusal, err, DS4_E_LIMIT, where, name,
+                      "takes at most 16 strings of at most 1024 bytes");
+}
+
+ds4_status ds4_read_stops(ds4_request *rq, const ds4_fields *f, const char *name, ds4_err *err)
+{
+    ds4_slice       value, one;
+    ds4_pyjson_iter it;
+
+    if (!ds4_fields_get(f, name, &value)) return DS4_OK;
+    rq->stops = ds4_arena_alloc(&rq->arena, MAX_STOPS, sizeof *rq->stops);
+    if (!rq->stops) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    if (ds4_pyjson_kind(value) != DS4_JSON_ARRAY) return add_stop(rq, value, f->where, name, err);
+    DS4_TRY(ds4_pyjson_open(&it, value, err));
+    while (ds4_pyjson_next(&it, NULL, &one)) DS4_TRY(add_stop(rq, one, f->where, name, err));
+    return DS4_OK;
+}
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+static bool is_one_of(ds4_slice s, const char *const *list)
+{
+    for (; *list; list++) {
+        if (ds4_slice_is(s, *list)) return true;
+    }
+    return false;
+}
+
+static ds4_status add_part(ds4_request *rq, ds4_slice json, const char *where,
+                           const char *const *types, const char *between, ds4_str *out,
+                           ds4_err *err)
+{
+    ds4_fields part;
+    ds4_slice  type = DS4_SLICE("text"), text = { 0 };
+    char       what[128];
+
+    if (ds4_pyjson_kind(json) == DS4_JSON_STRING) {
+        if (out->n_bytes) ds4_str_add_text(out, between);
+        return ds4_pyjson_decode_string(json, out, err);
+    }
+    DS4_TRY(ds4_fields_open(&part, &rq->arena, json, where, err));
+    DS4_TRY(ds4_fields_text(&part, "type", &type, &rq->refusal, err));
+    if (!is_one_of(type, types)) {
+        snprintf(what, sizeof what, "cannot be '%.60s': only text input is supported", type.data);
+        return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, where, "type", what);
+    }
+    DS4_TRY(ds4_fields_text(&part, ds4_slice_is(type, "refusal") ? "refusal" : "text", &text,
+                            &rq->refusal, err));
+    if (out->n_bytes && text.n_bytes) ds4_str_add_text(out, between);
+    ds4_str_add(out, text.data, text.n_bytes);
+    return DS4_OK;
+}
+
+ds4_status ds4_read_text(ds4_request *rq, ds4_slice json, const char *where,
+                         const char *const *types, const char *between, ds4_slice *out,
+                         ds4_err *err)
+{
+    const ds4_json_kind kind = ds4_pyjson_kind(json);
+    ds4_pyjson_iter     it;
+    ds4_slice           one;
+    ds4_str             text = { 0 };
+    ds4_status          st = DS4_OK;
+    char                at[96];
+
+    if (kind == DS4_JSON_STRING) {
+        st = ds4_pyjson_decode_string(json, &text, err);
+    } else if (kind == DS4_JSON_ARRAY) {
+        st = ds4_pyjson_open(&it, json, err);
+        for (uint32_t i = 0; st == DS4_OK && ds4_pyjson_next(&it, NULL, &one); i++) {
+            snprintf(at, sizeof at, "%.80s[%u].", where, i);
+            st = add_part(rq, one, at, types, between, &text, err);
+        }
+    } else if (kind != DS4_JSON_NULL) {
+        st = ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "",
+                        "must be a string or a list of parts");
+    }
+    *out = ds4_arena_take(&rq->arena, &text);
+    if (st == DS4_OK && rq->arena.failed)
+        st = ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    return st;
+}
+
+ds4_status ds4_read_format(ds4_request *rq, ds4_slice json, const char *where, ds4_err *err)
+{
+    ds4_fields f, inner;
+    ds4_slice  type = { 0 };
+    bool       nested = false;
+
+    DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
+    DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
+    if (ds4_slice_is(type, "text")) return DS4_OK;
+    if (ds4_slice_is(type, "json_object")) {
+        rq->json_object = true;
+        return DS4_OK;
+    }
+    if (!ds4_slice_is(type, "json_schema")) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, where, "type",
+                          "must be text, json_object or json_schema");
+    }
+    DS4_TRY(ds4_fields_object(&f, "json_schema", &inner, &nested, &rq->refusal, err));
+    if (!ds4_fields_get(nested ? &inner : &f, "schema", &rq->schema) ||
+        ds4_pyjson_kind(rq->schema) != DS4_JSON_OBJECT) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "schema", "must be an object");
+    }
+    return DS4_OK;
+}
