@@ -23,6 +23,10 @@ typedef struct ds4_limits {
     uint64_t    spill_bytes;        /* of that memory may be resident */
 } ds4_limits;
 
+/* Told what an operation took, or a named part of one, and how many bytes of weights it
+ * read. name has static storage. */
+typedef void ds4_time_fn(void *ctx, const char *name, uint64_t ns, uint64_t weight_bytes);
+
 typedef struct ds4_backend {
     const char *name;               /* "cpu", "cuda", "metal": also the spelling in options */
 
@@ -53,6 +57,8 @@ typedef struct ds4_backend {
      * to read() after sync(). ops and batch stay valid until sync(). */
     ds4_status (*run)(ds4_dev *dev, const ds4_batch *batch, const ds4_op *ops, uint32_t n, ds4_err *err);
     ds4_status (*sync)(ds4_dev *dev, ds4_err *err);
+    /* Time the operations of every run() from now on; fn NULL ends it. */
+    void       (*time)(ds4_dev *dev, ds4_time_fn *fn, void *ctx);
 } ds4_backend;
 
 extern const ds4_backend ds4_backend_cpu;   /* always built */

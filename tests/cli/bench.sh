@@ -50,6 +50,16 @@ text=$(cat "$box/a.svg");       check "picture" 0 "</svg>"
 text=$(cat "$box/a.json");      check "JSON" 0 '"bandwidth_share"'
 
 # shellcheck disable=SC2086
+run $small --ops --json "$box/o.json";  check "operations of decoding" 0 "decode: 16 tokens"
+check "operations of the prefill" 0 "prefill: 100 tokens"
+for op in ffn.router experts.down project.encode attn.attend head.logits outside; do
+    check "the time of $op" 0 "  $op "
+done
+sum=$(printf '%s\n' "$text" | awk '/^decode/ { on = 1 } on && $6 == "%" { sum += $5 }
+    END { print (sum > 97 && sum < 103 ? "whole" : sum) }')
+text=$sum;                      check "shares of decoding make up the whole" 0 "whole"
+text=$(cat "$box/o.json");      check "operations as JSON" 0 '"weight_bytes"'
+# shellcheck disable=SC2086
 run $small --step-mul 2;        check "growing steps, CSV on standard output" 0 "100,36,"
 # shellcheck disable=SC2086
 run $small --batch 1,3 --compare "$box/a.json" --max-loss 100

@@ -16,7 +16,7 @@ typedef struct bench_options {
     const char    *batch_text;              /* "1,2,4" */
     uint32_t       ctx_start, ctx_max, ctx_alloc, step_incr, gen_tokens, n_repeats, chunk;
     ds4_option_f32 step_mul, max_loss;
-    bool           warmup;
+    bool           warmup, ops;
     uint32_t       batch[BENCH_MAX_BATCHES];        /* sessions that decode together */
     uint32_t       n_batches, max_sessions;
 } bench_options;
@@ -31,6 +31,22 @@ typedef struct bench_row {
     double   gbps, bandwidth_share;         /* weights read while decoding; share of the probe */
 } bench_row;
 
+/* What one kind of operation, or a part of one, took over the whole measurement. */
+typedef struct bench_op {
+    const char *name;
+    uint64_t    n, ns, weight_bytes;
+} bench_op;
+
+enum { BENCH_PREFILL, BENCH_DECODE, BENCH_N_PHASES, BENCH_MAX_OPS = 96 };
+
+/* Operations of a phase in the order of their first use. */
+typedef struct bench_ops {
+    bench_op op[BENCH_MAX_OPS];
+    uint32_t n_ops;
+    uint64_t n_tokens, n_steps;     /* of all sessions together; steps of the engine */
+    uint64_t all_ns;                /* of the phase, with what no operation took */
+} bench_ops;
+
 typedef struct bench_result {
     const bench_options *options;
     char                 model[256];        /* general.name, else the path */
@@ -39,11 +55,12 @@ typedef struct bench_result {
     double               probe_gbps;
     bench_row           *rows;              /* [n_rows] by context, then batch */
     uint32_t             n_rows;
+    bench_ops           *ops;               /* [BENCH_N_PHASES]; NULL without --ops */
 } bench_result;
 
 /* ---- measuring ------------------------------------------------------------------------- */
 
-/* Measure everything. The caller frees out->rows, also after a failure.
+/* Measure everything. The caller frees out->rows and out->ops, also after a failure.
  * Returns DS4_OK; DS4_E_LIMIT when the prompt is too short; DS4_E_CANCELLED; others. */
 DS4_MUST_CHECK ds4_status bench_measure(const bench_options *o, ds4_engine *e, bench_result *out,
                                         ds4_err *err);
@@ -77,10 +94,19 @@ DS4_MUST_CHECK ds4_status bench_weights_read(const char *path, bench_weights *ou
  * counted as if each session chose at random: n (1 - (1 - used/n)^batch) different ones. */
 double bench_step_bytes(const bench_weights *w, uint32_t batch, uint32_t ctx);
 
+/* Count the steps of an engine towards one phase, until bench_ops_end(). Both do nothing
+ * when ops is NULL. */
+void bench_ops_begin(bench_ops *ops, uint32_t phase, ds4_engine *e);
+void bench_ops_end(bench_ops *ops, uint32_t phase, ds4_engine *e, uint64_t n_tokens, uint64_t n_steps,
+                   double seconds);
+
 /* ---- reporting ------------------------------------------------------------------------- */
 
 void bench_csv(const bench_result *r, ds4_str *out);
 void bench_svg(const bench_result *r, ds4_str *out);
+
+/* A table for each phase: most time first, what no operation took last. */
+void bench_ops_table(const bench_ops *ops, ds4_str *out);
 
 /* Returns DS4_OK; DS4_E_NOMEM.                                                            */
 DS4_MUST_CHECK ds4_status bench_json(const bench_result *r, ds4_str *out, ds4_err *err);

@@ -28,6 +28,7 @@ typedef struct bench {
     uint32_t             n_vocab;
     double              *samples;       /* [n_rows][3][n_repeats]: prefill, decode, first token */
     const ds4_cancel    *cancel;
+    bench_ops           *ops;           /* [BENCH_N_PHASES] or NULL */
 } bench;
 
 enum { PREFILL_TPS, GEN_TPS, TTFT_MS, N_KINDS };
@@ -92,11 +93,14 @@ static ds4_status prefill(bench *b, uint32_t ctx, double *seconds, ds4_err *err)
     const uint32_t    pos = ds4_session_pos(b->session[0]);
     const ds4_prefill p = { .tokens = b->prompt + pos, .n_tokens = ctx - pos, .chunk = b->o->chunk,
                             .logits = b->start, .cancel = b->cancel };
-    const uint64_t    start_ns = ds4_now_ns();
+    const uint32_t    n_steps = (p.n_tokens + p.chunk - 1) / p.chunk;
 
-    DS4_TRY(ds4_session_prefill(b->session[0], &p, err));
+    bench_ops_begin(b->ops, BENCH_PREFILL, b->e);
+    const uint64_t   start_ns = ds4_now_ns();
+    const ds4_status st = ds4_session_prefill(b->session[0], &p, err);
     *seconds = seconds_since(start_ns);
-    return DS4_OK;
+    bench_ops_end(b->ops, BENCH_PREFILL, b->e, p.n_tokens, n_steps, *seconds);
+    return st;
 }
 
 /* The likeliest token that does not end an answer; lowest id on a tie. */
@@ -122,6 +126,16 @@ static void choose_first(bench *b, uint32_t n_sessions)
     }
 }
 
+static ds4_status decode_steps(bench *b, uint32_t n_sessions, uint32_t n_tokens, ds4_err *err)
+{
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        if (b->cancel->stop) return ds4_fail(err, DS4_E_CANCELLED, "interrupted");
+        DS4_TRY(ds4_engine_step(b->e, b->work, n_sessions, err));
+        for (uint32_t i = 0; i < n_sessions; i++) b->token[i] = best_token(b, b->work[i].logits);
+    }
+    return DS4_OK;
+}
+
 static ds4_status decode(bench *b, uint32_t n_sessions, uint32_t n_tokens, double *seconds,
                          ds4_err *err)
 {
@@ -130,14 +144,12 @@ static ds4_status decode(bench *b, uint32_t n_sessions, uint32_t n_tokens, doubl
         b->work[i] = (ds4_work){ .session = b->session[i], .tokens = &b->token[i], .n_tokens = 1,
                                  .logits = b->logits + (size_t)i * b->n_vocab };
     }
-    const uint64_t start_ns = ds4_now_ns();
-    for (uint32_t t = 0; t < n_tokens; t++) {
-        if (b->cancel->stop) return ds4_fail(err, DS4_E_CANCELLED, "interrupted");
-        DS4_TRY(ds4_engine_step(b->e, b->work, n_sessions, err));
-        for (uint32_t i = 0; i < n_sessions; i++) b->token[i] = best_token(b, b->work[i].logits);
-    }
+    bench_ops_begin(b->ops, BENCH_DECODE, b->e);
+    const uint64_t   start_ns = ds4_now_ns();
+    const ds4_status st = decode_steps(b, n_sessions, n_tokens, err);
     *seconds = seconds_since(start_ns);
-    return DS4_OK;
+    bench_ops_end(b->ops, BENCH_DECODE, b->e, (uint64_t)n_sessions * n_tokens, n_tokens, *seconds);
+    return st;
 }
 
 /* All batch sizes at one context: rows[0..n_batches). */
@@ -289,6 +301,10 @@ ds4_status bench_measure(const bench_options *o, ds4_engine *e, bench_result *ou
     if (st == DS4_OK) st = make_rows(&b, out, err);
     if (st == DS4_OK) st = probe(out, err);
     if (st == DS4_OK && o->warmup) st = warm_up(&b, err);
+    if (st == DS4_OK && o->ops) {
+        b.ops = out->ops = calloc(BENCH_N_PHASES, sizeof *out->ops);
+        if (!b.ops) st = ds4_fail(err, DS4_E_NOMEM, "no memory for the times of operations");
+    }
     for (uint32_t i = 0; st == DS4_OK && i < o->n_repeats; i++) st = run_once(&b, out, i, err);
     if (st == DS4_OK) st = probe(out, err);
     if (st == DS4_OK) sum_up(&b, out);

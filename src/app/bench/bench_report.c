@@ -42,6 +42,33 @@ static json_t *text_json(const char *text)
     return s ? s : json_string("?");
 }
 
+/* Returns NULL when there is no memory. */
+static json_t *ops_json(const bench_ops *ops)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < ops->n_ops; i++) {
+        const bench_op *op = &ops->op[i];
+        json_t         *one = json_pack("{s:s,s:I,s:f,s:f,s:I}", "name", op->name, "calls", (json_int_t)op->n,
+                                        "ms", (double)op->ns * 1e-6, "share",
+                                        (double)op->ns / (double)(ops->all_ns ? ops->all_ns : 1),
+                                        "weight_bytes", (json_int_t)op->weight_bytes);
+        if (json_array_append_new(list, one) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return json_pack("{s:I,s:I,s:f,s:o}", "tokens", (json_int_t)ops->n_tokens, "steps",
+                     (json_int_t)ops->n_steps, "ms", (double)ops->all_ns * 1e-6, "operations", list);
+}
+
+static bool add_ops_json(json_t *all, const bench_ops *ops)
+{
+    if (!ops) return true;
+    return json_object_set_new(all, "ops", json_pack("{s:o,s:o}", "prefill", ops_json(&ops[BENCH_PREFILL]),
+                                                     "decode", ops_json(&ops[BENCH_DECODE]))) == 0;
+}
+
 ds4_status bench_json(const bench_result *r, ds4_str *out, ds4_err *err)
 {
     json_t *rows = json_array();
@@ -50,7 +77,7 @@ ds4_status bench_json(const bench_result *r, ds4_str *out, ds4_err *err)
                             "file_bytes", (json_int_t)r->file_bytes, "threads", (json_int_t)r->n_threads,
                             "repeats", (json_int_t)r->options->n_repeats, "probe_gbps", r->probe_gbps,
                             "rows", rows);
-    bool    ok = all != NULL;
+    bool    ok = all != NULL && add_ops_json(all, r->ops);
 
     for (uint32_t i = 0; ok && i < r->n_rows; i++) {
         ok = json_array_append_new(rows, row_json(&r->rows[i])) == 0;

@@ -86,6 +86,15 @@ static ds4_status report(const bench_options *o, const bench_result *r, ds4_err 
     return st;
 }
 
+static void say_ops(const bench_ops *ops)
+{
+    ds4_str out = { 0 };
+
+    bench_ops_table(ops, &out);
+    fputs(ds4_str_text(&out), stderr);
+    ds4_str_clear(&out);
+}
+
 static int run(const bench_options *o)
 {
     ds4_model    model = { 0 };
@@ -100,12 +109,14 @@ static int run(const bench_options *o)
         ds4_app_say_experts(DS4_BENCH_NAME, model.engine);
         ds4_app_say(DS4_BENCH_NAME, "%u threads read memory at %.1f GB/s", result.n_threads,
                     result.probe_gbps);
+        if (result.ops) say_ops(result.ops);
         st = report(o, &result, &err);
     }
     if (st == DS4_OK && o->compare_path) {
         st = bench_compare(&result, o->compare_path, (double)o->max_loss.value, &worse, &err);
     }
     free(result.rows);
+    free(result.ops);
     ds4_model_close(&model);
     if (st != DS4_OK) return ds4_app_failed(DS4_BENCH_NAME, &err);
     if (!ds4_app_flush(DS4_BENCH_NAME)) return DS4_EXIT_FAILURE;
@@ -126,6 +137,10 @@ static const char after[] =
     "at random), bandwidth_share (gbps over what all threads together read from memory,\n"
     "measured before and after), batch, and the slowest of the repeats; other speeds are\n"
     "medians. With --experts stream, gbps still counts every expert that a step uses.\n\n"
+    "--ops: for prefill and decoding, each kind of operation (a name with a dot after\n"
+    "\"experts\" or \"project\" is a part of one) with calls in a step, milliseconds for each\n"
+    "token, microseconds of a call, share of the time and weights read in GB/s; \"outside\" is\n"
+    "what no operation took. --json receives them too.\n\n"
     "Exit codes: 0 done, 1 failed or slower than --compare allows, 2 wrong command line or bad\n"
     "model file, 130 interrupted.";
 
@@ -165,6 +180,8 @@ int main(int argc, char **argv)
           .help = "run everything N times [1]" },
         { .kind = DS4_OPTION_FLAG, .name = "warmup", .to = &o.warmup,
           .help = "a short run first that does not count" },
+        { .kind = DS4_OPTION_FLAG, .name = "ops", .to = &o.ops,
+          .help = "say on standard error what each operation took" },
         { .kind = DS4_OPTION_U32, .letter = 't', .name = "threads", .arg = "N",
           .to = &o.model.n_threads,
           .min = 1, .max = 256, .help = "threads [one for each processor]" },

@@ -6,6 +6,7 @@
  * number. */
 #include "backend/cpu/cpu_local.h"
 
+#include "base/clock.h"
 #include "base/knob.h"
 
 #include <math.h>
@@ -271,12 +272,37 @@ static ds4_status run_one(ds4_dev *dev, const ds4_op *op, ds4_err *err)
                     (int)op->kind, op->name);
 }
 
+void cpu_note(ds4_dev *dev, const char *name, uint64_t weight_bytes)
+{
+    const uint64_t now = ds4_now_ns();
+
+    dev->time_fn(dev->time_ctx, name, now - dev->marked_ns, weight_bytes);
+    dev->marked_ns = now;
+}
+
+static uint64_t project_bytes(const ds4_op_project *op)
+{
+    uint64_t n_bytes = 0;
+    for (uint32_t i = 0; i < op->n; i++) n_bytes += op->part[i].w.n_out * op->part[i].w.row_bytes;
+    return n_bytes;
+}
+
 static ds4_status cpu_run_ops(ds4_dev *dev, const ds4_batch *batch, const ds4_op *ops, uint32_t n,
                               ds4_err *err)
 {
     dev->batch = batch;
-    for (uint32_t i = 0; i < n; i++) DS4_TRY(run_one(dev, &ops[i], err));
+    if (dev->time_fn) dev->marked_ns = ds4_now_ns();
+    for (uint32_t i = 0; i < n; i++) {
+        DS4_TRY(run_one(dev, &ops[i], err));
+        cpu_mark(dev, ops[i].name, ops[i].kind == DS4_OP_PROJECT ? project_bytes(&ops[i].project) : 0);
+    }
     return DS4_OK;
+}
+
+static void cpu_time(ds4_dev *dev, ds4_time_fn *fn, void *ctx)
+{
+    dev->time_fn = fn;
+    dev->time_ctx = ctx;
 }
 
 static ds4_status cpu_sync(ds4_dev *dev, ds4_err *err)
@@ -303,4 +329,5 @@ const ds4_backend ds4_backend_cpu = {
     .discard = cpu_discard,
     .run = cpu_run_ops,
     .sync = cpu_sync,
+    .time = cpu_time,
 };

@@ -33,6 +33,9 @@ struct ds4_dev {
     struct cpu_moe  *moe;           /* see cpu_moe.c */
     cpu_spill       *spill;         /* NULL: rows stay in memory */
     const ds4_batch *batch;         /* of the run in progress */
+    ds4_time_fn     *time_fn;       /* NULL: nobody asks */
+    void            *time_ctx;
+    uint64_t         marked_ns;     /* when the last mark was made */
 };
 
 static inline uint8_t *cpu_at(ds4_view v)
@@ -48,6 +51,14 @@ static inline float *cpu_floats(ds4_view v)
 static inline float *cpu_row(ds4_rows rows, uint32_t t)
 {
     return cpu_floats(rows.at) + (uint64_t)t * rows.stride;
+}
+
+/* Time since the last mark goes to `name`. */
+void cpu_note(ds4_dev *dev, const char *name, uint64_t weight_bytes);
+
+static inline void cpu_mark(ds4_dev *dev, const char *name, uint64_t weight_bytes)
+{
+    if (dev->time_fn) cpu_note(dev, name, weight_bytes);
 }
 
 /* Run fn on the team, or here if there is too little to share. */

@@ -337,6 +337,13 @@ static void add_to_wave(struct cpu_moe *m, visit *v)
     m->n_wave_pairs += v->n;
 }
 
+static uint64_t parts_bytes(const cpu_part *parts, uint32_t n)
+{
+    uint64_t n_bytes = 0;
+    for (uint32_t i = 0; i < n; i++) n_bytes += parts[i].n_rows * parts[i].row_bytes;
+    return n_bytes;
+}
+
 static void run_wave(moe_job *job)
 {
     struct cpu_moe *m = job->dev->moe;
@@ -347,9 +354,12 @@ static void run_wave(moe_job *job)
         m->parts[2 * v + 1] = part_of(m->wave[v]->up, m->wave[v]);
     }
     cpu_run_parts(job->dev, m->parts, 2 * m->n_wave, gate_up_part, job);
+    cpu_mark(job->dev, "experts.gate_up", parts_bytes(m->parts, 2 * m->n_wave));
     cpu_run(job->dev, activate_share, job, m->n_wave_pairs);
+    cpu_mark(job->dev, "experts.activate", 0);
     for (uint32_t v = 0; v < m->n_wave; v++) m->parts[v] = part_of(m->wave[v]->down, m->wave[v]);
     cpu_run_parts(job->dev, m->parts, m->n_wave, down_part, job);
+    cpu_mark(job->dev, "experts.down", parts_bytes(m->parts, m->n_wave));
     m->n_wave = m->n_wave_pairs = 0;
 }
 
@@ -431,6 +441,7 @@ ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err)
     } else {
         sort_pairs(dev, op);
         encode_inputs(&job);
+        cpu_mark(dev, "experts.encode", 0);
         for (uint32_t v = 0; v < m->n_visits; v++) add_to_wave(m, &m->visits[v]);
         run_wave(&job);
     }

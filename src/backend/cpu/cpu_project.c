@@ -192,6 +192,7 @@ void cpu_project(ds4_dev *dev, const ds4_op_project *op)
 
     plan_inputs(&job);
     encode(&job);
+    cpu_mark(dev, "project.encode", 0);
     if (shares_tokens(&job)) {
         ds4_team_run(dev->team, multiply_tokens, &job);
         return;
