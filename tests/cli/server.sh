@@ -16,6 +16,22 @@ is "an address for everybody needs a key" 2 $rc
 has "and says so" "$box/stderr" "add --api-key"
 run "$server_program" -m "$model" --api-key ""
 is "an empty key is refused" 2 $rc
+printf 'sesame\n' >"$box/keys"
+chmod 644 "$box/keys"
+run "$server_program" -m "$model" --api-key-file "$box/keys"
+is "a key file that others may read is refused" 2 $rc
+has "and says so" "$box/stderr" "chmod 600"
+chmod 600 "$box/keys"
+run "$server_program" --print-config codex --api-key-file "$box/keys"
+has "a key file of one's own is read" "$box/stdout" "DS4_API_KEY=sesame"
+printf '# nobody yet\n' >"$box/keys"
+run "$server_program" -m "$model" --api-key-file "$box/keys" --host 0.0.0.0
+is "a key file without keys is refused" 2 $rc
+printf 'good b{a}d\n' >"$box/keys"
+run "$server_program" -m "$model" --api-key-file "$box/keys"
+has "and one with something else" "$box/stderr" "letters, digits"
+run "$server_program" -m "$model" --api-key-file "$box/no such file"
+is "a key file that is not there is refused" 2 $rc
 run "$server_program" --port 99999
 is "a port out of range is refused" 2 $rc
 
@@ -164,6 +180,18 @@ is "the key as x-api-key, a named origin" 200 "$status"
 has "the origin is answered" "$box/headers" "Access-Control-Allow-Origin: http://good.example"
 post /v1/chat/completions "$hello}" -H 'x-api-key: sesame'
 has "the trace has the prompt" "$box/trace" "hello"
+stop_server
+
+printf '# two people\nfirst-key  # Anna\nsecond-key third-key\n' >"$box/keys"
+start_server --api-key-file "$box/keys"
+ask /v1/models -H 'x-api-key: sesame'
+is "a key that is not in the file" 401 "$status"
+ask /v1/models -H 'x-api-key: second'
+is "the beginning of one" 401 "$status"
+for key in first-key second-key third-key; do
+    ask /v1/models -H "Authorization: Bearer $key"
+    is "$key of the file" 200 "$status"
+done
 stop_server
 
 # ---- on disk -----------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ typedef struct command_line {
     ds4_server_options server;
     ds4_option_texts   origins;
     ds4_app_kv         kv;
+    ds4_keys           keys;
+    const char        *api_key, *api_key_file;
     const char        *print_config;
 } command_line;
 
@@ -52,7 +54,10 @@ static ds4_parsed parse(command_line *c, int argc, char **argv)
                     "connections at the same time [512]"),
         DS4_OPT_U32(0, "loop-tokens", "N", &s->loop_tokens, 0, 1048576,
                     "repeated tokens that count as an endless loop,\n0: never [512]"),
-        DS4_OPT_TEXT(0, "api-key", "KEY", &s->api_key, "ask clients for this key"),
+        DS4_OPT_TEXT(0, "api-key", "KEY", &c->api_key, "ask clients for this key"),
+        DS4_OPT_TEXT(0, "api-key-file", "FILE", &c->api_key_file,
+                     "ask them for one of the keys in this file, which only\n"
+                     "its owner may read (mode 600)"),
         DS4_OPT_TEXTS(0, "cors-origin", "ORIGIN", &c->origins,
                       "let pages from here in, e.g. http://localhost:3000;\nmay be given several "
                          "times, * is any"),
@@ -83,25 +88,31 @@ static ds4_parsed parse(command_line *c, int argc, char **argv)
     return ds4_command_parse(&command, argc, argv, NULL, NULL);
 }
 
-/* What may stand in a header, a shell command, JSON and YAML as it is. */
-static bool is_plain(const char *text)
+/* The keys of the command line and of the file; false after saying what is wrong. */
+static bool read_keys(command_line *c)
 {
-    return *text && text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                      "0123456789._~+/=:-")] == '\0';
+    ds4_err err = { .code = DS4_OK };
+
+    if (c->api_key && ds4_keys_add(&c->keys, c->api_key, &err) != DS4_OK) {
+        ds4_app_say(DS4_SERVER_NAME, "--api-key: %s", err.text);
+        return false;
+    }
+    if (c->api_key_file && ds4_keys_read(&c->keys, c->api_key_file, &err) != DS4_OK) {
+        ds4_app_say(DS4_SERVER_NAME, "--api-key-file: %s", err.text);
+        return false;
+    }
+    return true;
 }
 
 static bool contradicts(const command_line *c)
 {
-    if (c->server.api_key && !is_plain(c->server.api_key)) {
-        ds4_app_say(DS4_SERVER_NAME, "--api-key takes letters, digits and ._~+/=:-");
-        return true;
-    }
-    if (!is_plain(c->server.model_id)) {
+    if (!ds4_key_is_plain(c->server.model_id)) {
         ds4_app_say(DS4_SERVER_NAME, "--model-id takes letters, digits and ._~+/=:-");
         return true;
     }
-    if (!c->server.api_key && !ds4_http_is_loopback(c->server.host)) {
-        ds4_app_say(DS4_SERVER_NAME, "--host %s can be reached from other machines: add --api-key",
+    if (c->keys.n == 0 && !ds4_http_is_loopback(c->server.host)) {
+        ds4_app_say(DS4_SERVER_NAME,
+                    "--host %s can be reached from other machines: add --api-key or --api-key-file",
                     c->server.host);
         return true;
     }
@@ -277,8 +288,12 @@ int main(int argc, char **argv)
     if (parsed == DS4_PARSED_DONE) {
         return ds4_app_flush(DS4_SERVER_NAME) ? DS4_EXIT_OK : DS4_EXIT_FAILURE;
     }
-    if (parsed == DS4_PARSED_WRONG || contradicts(&c)) return DS4_EXIT_WRONG;
+    if (parsed == DS4_PARSED_WRONG || !read_keys(&c) || contradicts(&c)) return DS4_EXIT_WRONG;
+    c.server.keys = &c.keys;
+    c.server.api_key = c.keys.n > 0 ? c.keys.item[0] : NULL;
     if (c.print_config) return print_config(&c);
     ds4_app_log(DS4_SERVER_NAME);
-    return run(&c);
+    const int code = run(&c);
+    ds4_keys_clear(&c.keys);
+    return code;
 }

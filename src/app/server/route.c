@@ -61,26 +61,14 @@ static route find_route(const char *path)
 
 /* ---- keys, hosts, origins ------------------------------------------------------------------- */
 
-/* Takes the same time wherever the texts differ. */
-static bool same_key(const char *given, const char *key)
-{
-    const size_t  n_given = strlen(given), n_key = strlen(key);
-    unsigned char different = n_given != n_key;
-
-    for (size_t i = 0; i < n_given; i++) {
-        different |= (unsigned char)given[i] ^ (unsigned char)key[n_key ? i % n_key : 0];
-    }
-    return !different;
-}
-
 static bool has_key(const ds4_server *s, const ds4_http_request *rq)
 {
     const char *bearer = ds4_http_header(rq, "Authorization");
     const char *key = ds4_http_header(rq, "x-api-key");
 
-    if (!s->opt.api_key) return true;
-    if (key && same_key(key, s->opt.api_key)) return true;
-    return bearer && !strncasecmp(bearer, "Bearer ", 7) && same_key(bearer + 7, s->opt.api_key);
+    if (s->opt.keys->n == 0) return true;
+    if (key && ds4_keys_have(s->opt.keys, key)) return true;
+    return bearer && !strncasecmp(bearer, "Bearer ", 7) && ds4_keys_have(s->opt.keys, bearer + 7);
 }
 
 /* The name of a Host header, without the port and brackets. */
@@ -104,7 +92,7 @@ static bool good_host(const ds4_server *s, const ds4_http_request *rq)
     const char *header = ds4_http_header(rq, "Host");
     char        name[256];
 
-    if (s->opt.api_key || !header) return true;
+    if (s->opt.keys->n > 0 || !header) return true;
     host_name(header, name);
     return ds4_http_is_loopback(name) || !strcasecmp(name, s->opt.host);
 }

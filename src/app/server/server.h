@@ -3,6 +3,7 @@
 #define DS4_APP_SERVER_SERVER_H
 
 #include "app/server/http.h"
+#include "app/server/keys.h"
 #include "app/server/request.h"
 #include "service/model_open.h"
 #include "service/turn_replay.h"
@@ -21,7 +22,8 @@ typedef struct ds4_script ds4_script;           /* see script.h */
 typedef struct ds4_server_options {
     const char *host;
     uint32_t    port, n_ctx, n_parallel, max_queue, max_tokens, max_connections, loop_tokens;
-    const char *api_key;        /* NULL: none is asked for */
+    const ds4_keys *keys;       /* lent; without any nobody is asked */
+    const char *api_key;        /* the first of them, NULL without; what configurations show */
     const char *const *origins; /* [n_origins] that a browser page may come from */
     uint32_t    n_origins;
     const char *trace_path, *script_path;
