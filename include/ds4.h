@@ -115,7 +115,12 @@ uint32_t                  ds4_engine_max_batch(const ds4_engine *e);
 
 /* What running a model takes, known before anything large is allocated. All in bytes. */
 typedef struct ds4_plan {
-    uint64_t dense;             /* weights that every token needs */
+    uint64_t dense;             /* weights that every token needs: the sum of the next five */
+    uint64_t attention;         /* projections of queries, KV rows and outputs */
+    uint64_t compressors;       /* of KV rows, and the indexer */
+    uint64_t shared_experts;
+    uint64_t head;              /* to the vocabulary */
+    uint64_t other;             /* routers, hyper-connections, norms */
     uint64_t embedding;         /* token table: stays in the file, only rows in use are read */
     uint64_t experts;           /* routed experts, all of them */
     uint64_t expert_cache;      /* slots for streamed experts; 0 when they are resident */
@@ -123,7 +128,9 @@ typedef struct ds4_plan {
     uint64_t kv_cold;           /* of their rows that may leave memory, as much stays there */
     uint64_t kv_on_disk;        /* and this does not; not in kv */
     uint64_t scratch;           /* activations and the threads' working memory */
-    uint64_t total;             /* what will be in memory: dense, experts or their cache, kv, scratch */
+    uint64_t tables;            /* the vocabulary, the file's directory, lists of operations */
+    uint64_t total;             /* what will be in memory: dense, experts or their cache, kv, scratch,
+                                   tables; the program itself is not in it */
     uint64_t budget;            /* what it may take */
     uint64_t machine, free;     /* of this machine, now; 0: unknown */
     uint64_t per_token_kv;      /* KV bytes for one more token of context */

@@ -19,6 +19,11 @@ typedef struct ds4_limits {
     uint32_t max_experts;           /* routed experts of a layer */
     uint32_t max_used, max_ffn;     /* experts of a token, expert width */
     uint32_t max_embd;
+    /* What steps will really use of it, for scratch_bytes(). */
+    uint32_t n_rows, n_index_rows;  /* attention and indexer rows in the planned context */
+    uint64_t act_bytes;             /* encoded inputs of one token for one operation */
+    uint64_t moe_x_bytes[2];        /* one encoded input of routed and of shared experts */
+    uint64_t moe_h_bytes;           /* one of their inner activations */
     const char *spill_dir;          /* for alloc_spill(); NULL: nowhere */
     uint64_t    spill_bytes;        /* of that memory may be resident */
 } ds4_limits;
@@ -37,8 +42,8 @@ typedef struct ds4_backend {
     /* Which kernels compute: devices that say the same give the same bits. */
     const char *(*family)(const ds4_dev *dev);
 
-    /* Working memory a device with these limits touches, with contexts of n_ctx tokens. */
-    uint64_t   (*scratch_bytes)(const ds4_limits *limits, uint32_t n_ctx);
+    /* Working memory that a device with these limits touches. */
+    uint64_t   (*scratch_bytes)(const ds4_limits *limits);
 
     /* Memory. alloc() gives zeroed memory, taken from the system as it is touched where
      * the device can; map() wraps host memory, which must outlive the buffer, without a copy. */

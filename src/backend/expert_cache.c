@@ -129,26 +129,44 @@ uint64_t ds4_expert_cache_least(const ds4_expert_file *file)
     return total;
 }
 
-/* Every class gets what one token needs and a part of the rest by the size of its layers. */
-static void share_slots(ds4_expert_cache *c, const ds4_expert_file *file, uint64_t n_bytes)
+/* Every class gets what one token needs and a part of the rest by the size of its layers.
+ * Returns the bytes of all slots; n_slots receives their number. */
+static uint64_t share_slots(slot_class *classes, uint32_t n_classes, const ds4_expert_file *file,
+                            uint64_t n_bytes, uint32_t *n_slots)
 {
     const uint64_t least = ds4_expert_cache_least(file);
     double         weight = 0.0;
+    uint64_t       total = 0;
 
-    for (uint32_t k = 0; k < c->n_classes; k++) {
-        weight += (double)c->classes[k].slot_bytes * c->classes[k].n_layers;
+    *n_slots = 0;
+    for (uint32_t k = 0; k < n_classes; k++) {
+        weight += (double)classes[k].slot_bytes * classes[k].n_layers;
     }
-    for (uint32_t k = 0; k < c->n_classes; k++) {
-        slot_class    *s = &c->classes[k];
+    for (uint32_t k = 0; k < n_classes; k++) {
+        slot_class    *s = &classes[k];
         const double   part = (double)s->slot_bytes * s->n_layers / weight;
         const uint64_t rest = (uint64_t)((double)(n_bytes - least) * part) / s->slot_bytes;
         const uint64_t all = (uint64_t)s->n_layers * file->n_experts;
         const uint64_t want = file->n_used + rest;
-        s->first = c->n_slots;
+        s->first = *n_slots;
         s->n = (uint32_t)(want < all ? want : all);
-        c->n_slots += s->n;
-        c->arena_bytes += s->n * s->slot_bytes;
+        *n_slots += s->n;
+        total += s->n * s->slot_bytes;
     }
+    return total;
+}
+
+uint64_t ds4_expert_cache_bytes(const ds4_expert_file *file, uint64_t n_bytes)
+{
+    slot_class     classes[MAX_CLASSES];
+    uint32_t       n_slots;
+    const uint32_t n = classify(file, classes, NULL);
+
+    for (uint32_t k = 0; k < n; k++) {
+        if (classes[k].slot_bytes == 0) return n_bytes;     /* a broken file: opening refuses it */
+    }
+    if (n_bytes < ds4_expert_cache_least(file)) return n_bytes;             /* and this */
+    return share_slots(classes, n, file, n_bytes, &n_slots);
 }
 
 static ds4_status reserve_arena(ds4_expert_cache *c, ds4_err *err)
@@ -203,7 +221,7 @@ static ds4_status open_slots(ds4_expert_cache *c, const ds4_expert_file *file, u
                         " small for one token: %s needs at least %" PRIu64 " bytes (%.1f MB)",
                         n_bytes, file->path, least, (double)least / 1e6);
     }
-    share_slots(c, file, n_bytes);
+    c->arena_bytes = share_slots(c->classes, c->n_classes, file, n_bytes, &c->n_slots);
     c->slots = calloc(c->n_slots, sizeof *c->slots);
     c->flying = malloc(c->n_slots * sizeof *c->flying);
     if (!c->slots || !c->flying) {

@@ -41,6 +41,9 @@ DS4_MUST_CHECK ds4_status ds4_expert_cache_open(ds4_expert_cache **out, const ds
                                                 ds4_err *err);
 void                      ds4_expert_cache_close(ds4_expert_cache *c);      /* NULL is fine */
 
+/* The memory that a cache of n_bytes takes: whole slots, and none that stay empty. */
+uint64_t ds4_expert_cache_bytes(const ds4_expert_file *file, uint64_t n_bytes);
+
 /* The least n_bytes that ds4_expert_cache_open() accepts. */
 uint64_t ds4_expert_cache_least(const ds4_expert_file *file);
 

@@ -51,6 +51,16 @@ void ds4_map_expect_random(const void *data, uint64_t n_bytes)
     if (from < to) posix_madvise((void *)from, to - from, POSIX_MADV_RANDOM);
 }
 
+/* posix_madvise() may do nothing about it. Neighbours that share the first or last page
+ * lose nothing but time. */
+void ds4_map_forget(const void *data, uint64_t n_bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t from = (uintptr_t)data / page * page;
+
+    if (n_bytes) madvise((void *)from, (uintptr_t)data + n_bytes - from, MADV_DONTNEED);
+}
+
 ds4_status ds4_file_read(const char *path, size_t max_bytes, ds4_str *out, ds4_err *err)
 {
     const bool is_stdin = strcmp(path, "-") == 0;

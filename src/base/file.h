@@ -21,6 +21,11 @@ void                      ds4_map_close(ds4_map *map);          /* a zeroed map 
  * fetch its neighbours with each. */
 void ds4_map_expect_random(const void *data, uint64_t n_bytes);
 
+/* Part of a mapped file that is not needed for now: its pages no longer count as memory of
+ * this process. They stay in the system's cache as long as it has room, and come back when
+ * they are read. Never for memory that is not a file's. */
+void ds4_map_forget(const void *data, uint64_t n_bytes);
+
 /* Read a whole file or stream of at most max_bytes into *out (appended).
  * path "-" is standard input. Returns DS4_OK; DS4_E_IO; DS4_E_LIMIT; DS4_E_NOMEM.      */
 DS4_MUST_CHECK ds4_status ds4_file_read(const char *path, size_t max_bytes, ds4_str *out, ds4_err *err);

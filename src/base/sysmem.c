@@ -9,6 +9,7 @@
 #ifdef __APPLE__
 
 #include <mach/mach.h>
+#include <sys/resource.h>
 #include <sys/sysctl.h>
 
 ds4_sysmem ds4_sysmem_get(void)
@@ -35,6 +36,12 @@ uint64_t ds4_sysmem_used(void)
         KERN_SUCCESS)
         return 0;
     return info.resident_size;
+}
+
+uint64_t ds4_sysmem_peak(void)
+{
+    struct rusage r;
+    return getrusage(RUSAGE_SELF, &r) == 0 ? (uint64_t)r.ru_maxrss : 0;
 }
 
 #else
@@ -88,6 +95,11 @@ ds4_sysmem ds4_sysmem_get(void)
 uint64_t ds4_sysmem_used(void)
 {
     return number_in("/proc/self/status", "VmRSS:") * 1024;
+}
+
+uint64_t ds4_sysmem_peak(void)
+{
+    return number_in("/proc/self/status", "VmHWM:") * 1024;
 }
 
 #endif

@@ -13,5 +13,6 @@ ds4_sysmem ds4_sysmem_get(void);
 
 /* Memory of this process that is really in use now, mapped file pages included; 0: unknown. */
 uint64_t ds4_sysmem_used(void);
+uint64_t ds4_sysmem_peak(void);     /* the most that it was so far */
 
 #endif

@@ -52,6 +52,7 @@ static ds4_status open_parts(ds4_engine *e, const ds4_engine_options *opt, ds4_e
     DS4_TRY(ds4_network_load(&e->model, opt, err));
     DS4_TRY(ds4_vocab_from_gguf(e->model.file, &e->vocab, err));
     DS4_TRY(read_info(e, opt->model_path, err));
+    ds4_gguf_forget(e->model.file, NULL);       /* what was looked at to get here */
 
     ds4_block_pool_init(&e->blocks, e->model.backend, e->model.dev, &e->model.kv);
     const uint32_t n = e->model.max_batch;

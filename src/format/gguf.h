@@ -16,7 +16,8 @@
 #include "base/str.h"
 #include "format/dtype.h"
 
-typedef struct ds4_gguf ds4_gguf;
+typedef struct ds4_gguf        ds4_gguf;
+typedef struct ds4_gguf_tensor ds4_gguf_tensor;
 
 typedef enum ds4_gguf_type {
     DS4_GGUF_U8, DS4_GGUF_I8, DS4_GGUF_U16, DS4_GGUF_I16, DS4_GGUF_U32, DS4_GGUF_I32,
@@ -49,6 +50,10 @@ DS4_MUST_CHECK ds4_status ds4_gguf_open(const char *path, ds4_gguf **out, ds4_er
 DS4_MUST_CHECK ds4_status ds4_gguf_open_bytes(const char *name, const void *data, uint64_t n_bytes,
                                               ds4_gguf **out, ds4_err *err);
 void        ds4_gguf_close(ds4_gguf *g);                /* NULL is fine */
+
+/* Pages of the mapping that this process need not hold for now: those of one tensor, or
+ * with NULL all. They come back as they are read. Nothing for bytes in memory. */
+void        ds4_gguf_forget(const ds4_gguf *g, const ds4_gguf_tensor *t);
 const char *ds4_gguf_path(const ds4_gguf *g);
 uint64_t    ds4_gguf_file_bytes(const ds4_gguf *g);
 uint64_t    ds4_gguf_data_offset(const ds4_gguf *g);    /* of the first tensor byte in the file */
@@ -56,14 +61,14 @@ uint32_t    ds4_gguf_alignment(const ds4_gguf *g);
 
 /* ---- tensors ------------------------------------------------------------------------ */
 
-typedef struct ds4_gguf_tensor {
+struct ds4_gguf_tensor {
     ds4_slice      name;
     uint32_t       dtype;       /* a ds4_dtype, or another id that ds4_dtype_get() knows */
     uint32_t       n_dims;      /* 1..4 */
     uint64_t       dim[4];      /* dim[0] runs fastest; 1 from n_dims on */
     const uint8_t *data;        /* [n_bytes], aligned to the file's alignment only */
     uint64_t       n_bytes;
-} ds4_gguf_tensor;
+};
 
 uint32_t               ds4_gguf_n_tensors(const ds4_gguf *g);
 const ds4_gguf_tensor *ds4_gguf_tensor_at(const ds4_gguf *g, uint32_t i);   /* 0 <= i < n_tensors */

@@ -509,6 +509,13 @@ void ds4_gguf_close(ds4_gguf *g)
     free(g);
 }
 
+void ds4_gguf_forget(const ds4_gguf *g, const ds4_gguf_tensor *t)
+{
+    if (!g->map.data) return;
+    if (t) ds4_map_forget(t->data, t->n_bytes);
+    else ds4_map_forget(g->map.data, g->map.n_bytes);
+}
+
 /* ---- looking up --------------------------------------------------------------------------------- */
 
 const char *ds4_gguf_path(const ds4_gguf *g) { return g->path; }

@@ -38,7 +38,9 @@ DS4_MUST_CHECK ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4
                                                 const ds4_backend *backend, ds4_dev *dev,
                                                 ds4_err *err);
 
-uint64_t ds4_step_buffers_bytes(const ds4_shape *s, const ds4_kv_layout *kv, uint32_t max_batch);
+/* What steps in a context of n_ctx tokens use of them. */
+uint64_t ds4_step_buffers_bytes(const ds4_shape *s, const ds4_kv_layout *kv, uint32_t max_batch,
+                                uint32_t n_ctx, bool stream);
 
 /* A list under construction; writes to op stay inside capacity. */
 typedef struct ds4_emitter {

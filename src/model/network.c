@@ -28,6 +28,7 @@ static ds4_status write_lists(ds4_network *m, ds4_err *err)
         ds4_emit_layers(&e);
         m->layers[i].n = e.n;
     }
+    while (m->layers[0].op[m->n_start++].kind != DS4_OP_EMBED) continue;
     DS4_TRY(new_list(&m->head, m, &e, 2, err));
     ds4_emit_head(&e);
     m->head.n = e.n;
@@ -45,15 +46,27 @@ static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, 
     DS4_TRY(ds4_gguf_open(opt->model_path, &m->file, err));
     DS4_TRY(ds4_shape_read(m->file, &m->shape, err));
     ds4_kv_layout_make(&m->shape, opt->exact, m->kv_layers, &m->kv);
-    *limits = ds4_plan_limits(&m->shape, opt->n_threads, m->max_batch);
-    const uint64_t scratch = m->backend->scratch_bytes(limits, opt->plan_ctx)
-                           + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch);
-    ds4_plan_compute(m->file, &m->kv, scratch, opt, &m->plan);
+    *limits = ds4_plan_limits(m->file, &m->shape, opt);
+    ds4_plan_parts parts = { .g = m->file, .s = &m->shape, .kv = &m->kv,
+                             .tables = 2 * ds4_emit_capacity(&m->shape) * sizeof(ds4_op) };
+    for (int stream = 0; stream < 2; stream++) {
+        parts.scratch[stream] = m->backend->scratch_bytes(limits)
+            + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch, ds4_plan_ctx(opt), stream);
+    }
+    ds4_plan_compute(&parts, opt, &m->plan);
     if (opt->kv_mem_bytes && opt->kv_dir) {
         limits->spill_dir = opt->kv_dir;
         limits->spill_bytes = m->plan.kv_cold;
     }
     return DS4_OK;
+}
+
+static ds4_status open_cache(ds4_network *m, ds4_err *err)
+{
+    ds4_expert_layer      layers[DS4_MAX_LAYERS];
+    const ds4_expert_file file = ds4_plan_experts(m->file, &m->shape, layers);
+
+    return ds4_expert_cache_open(&m->cache, &file, m->plan.expert_cache, NULL, err);
 }
 
 ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_err *err)
@@ -67,9 +80,7 @@ ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_e
     }
     DS4_TRY(m->backend->open(&m->dev, &limits, err));
     DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->plan.stream, m->backend, m->dev, err));
-    if (m->plan.stream) {
-        DS4_TRY(ds4_weights_cache(&m->weights, m->file, &m->shape, m->plan.expert_cache, &m->cache, err));
-    }
+    if (m->plan.stream) DS4_TRY(open_cache(m, err));
     DS4_TRY(ds4_step_buffers_open(&m->buffers, &m->shape, &m->kv, m->max_batch, m->backend, m->dev, err));
     return write_lists(m, err);
 }
@@ -129,13 +140,26 @@ static ds4_status show(ds4_network *m, const ds4_batch *batch, const ds4_op *op,
     return st;
 }
 
+/* A row of the embedding brings its neighbours into memory, 64 KiB as a rule. */
+static ds4_status forget_embedding(ds4_network *m, ds4_err *err)
+{
+    DS4_TRY(m->backend->sync(m->dev, err));
+    ds4_gguf_forget(m->file, ds4_gguf_tensor_find(m->file, "token_embd.weight"));
+    return DS4_OK;
+}
+
 ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_network_watch *watch,
                            ds4_err *err)
 {
     const ds4_op_list *list = &m->layers[needs_index(m, batch)];
 
     if (m->cache) DS4_TRY(ds4_expert_cache_check(m->cache, err));
-    if (!watch->fn) return m->backend->run(m->dev, batch, list->op, list->n, err);
+    if (!watch->fn) {
+        const uint32_t n = m->n_start;
+        DS4_TRY(m->backend->run(m->dev, batch, list->op, n, err));
+        DS4_TRY(forget_embedding(m, err));
+        return m->backend->run(m->dev, batch, list->op + n, list->n - n, err);
+    }
     for (uint32_t i = 0; i < list->n; i++) {
         DS4_TRY(m->backend->run(m->dev, batch, &list->op[i], 1, err));
         DS4_TRY(show(m, batch, &list->op[i], watch, err));

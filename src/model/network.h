@@ -23,6 +23,7 @@ typedef struct ds4_network {
     ds4_op_list        layers[2];   /* without and with the indexer's selection */
     ds4_op_list        head;        /* merge, logits */
     ds4_expert_cache  *cache;       /* of streamed experts; NULL: resident */
+    uint32_t           n_start;     /* operations up to the embedding, in both lists */
     uint32_t           max_batch;
     ds4_plan           plan;
 } ds4_network;

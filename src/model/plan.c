@@ -5,6 +5,7 @@
 #include "model/plan.h"
 
 #include "base/sysmem.h"
+#include "text/vocab.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,29 +13,14 @@
 
 enum { DEFAULT_BATCH = 256, DEFAULT_CTX = 32768 };
 
-static uint32_t larger(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
-}
-
 uint32_t ds4_plan_batch(const ds4_engine_options *opt)
 {
     return opt->max_batch ? opt->max_batch : DEFAULT_BATCH;
 }
 
-ds4_limits ds4_plan_limits(const ds4_shape *s, uint32_t n_threads, uint32_t max_batch)
+uint32_t ds4_plan_ctx(const ds4_engine_options *opt)
 {
-    const uint32_t streams = s->n_hc * s->n_embd, heads = s->n_heads * s->n_head;
-
-    return (ds4_limits){
-        .n_threads = n_threads, .max_batch = max_batch,
-        .max_in = larger(larger(larger(streams, heads), larger(s->n_ffn, s->o_groups * s->o_rank)),
-                         larger(2 * s->n_head, s->q_rank)),
-        .max_heads = s->n_heads, .max_head = s->n_head,
-        .max_rows = s->n_window + larger(s->top_k, DS4_MAX_CONTEXT / 128),
-        .max_index_rows = larger(DS4_MAX_CONTEXT / 4, s->n_experts),
-        .max_experts = s->n_experts, .max_used = s->n_used, .max_ffn = s->n_ffn, .max_embd = s->n_embd,
-    };
+    return opt->plan_ctx ? opt->plan_ctx : DEFAULT_CTX;
 }
 
 /* ---- adding up ------------------------------------------------------------------------------- */
@@ -51,16 +37,81 @@ static bool starts_with(ds4_slice name, const char *start)
     return name.n_bytes >= n && memcmp(name.data, start, n) == 0;
 }
 
+static bool contains(ds4_slice name, const char *part)
+{
+    const size_t n = strlen(part);
+
+    for (size_t i = 0; i + n <= name.n_bytes; i++) {
+        if (memcmp(name.data + i, part, n) == 0) return true;
+    }
+    return false;
+}
+
+/* The kind of a weight that every token needs. */
+static uint64_t *kind_of(ds4_slice name, ds4_plan *p)
+{
+    if (ds4_slice_eq(name, DS4_SLICE("output.weight"))) return &p->head;
+    if (contains(name, "compressor") || contains(name, "indexer.")) return &p->compressors;
+    if (ends_with(name, "_shexp.weight")) return &p->shared_experts;
+    if (contains(name, ".attn_q") || contains(name, ".attn_kv") || contains(name, ".attn_output")) {
+        return &p->attention;
+    }
+    return &p->other;
+}
+
 /* Tensors of the MTP block are in the file but nothing reads them. */
 static void add_weights(const ds4_gguf *g, ds4_plan *p)
 {
     for (uint32_t i = 0; i < ds4_gguf_n_tensors(g); i++) {
         const ds4_gguf_tensor *t = ds4_gguf_tensor_at(g, i);
         if (starts_with(t->name, "mtp.")) continue;
-        if (ends_with(t->name, "_exps.weight")) p->experts += t->n_bytes;
-        else if (ds4_slice_eq(t->name, DS4_SLICE("token_embd.weight"))) p->embedding += t->n_bytes;
-        else p->dense += t->n_bytes;
+        if (ends_with(t->name, "_exps.weight")) {
+            p->experts += t->n_bytes;
+        } else if (ds4_slice_eq(t->name, DS4_SLICE("token_embd.weight"))) {
+            p->embedding += t->n_bytes;
+        } else {
+            *kind_of(t->name, p) += t->n_bytes;
+            p->dense += t->n_bytes;
+        }
     }
+}
+
+/* Entries and bytes of an array of strings. */
+static void measure_strings(const ds4_gguf *g, const char *key, uint64_t *n, uint64_t *n_bytes)
+{
+    const ds4_gguf_kv *kv = ds4_gguf_key_find(g, key);
+
+    *n = kv && kv->is_array ? kv->value.count : 0;
+    *n_bytes = kv && kv->is_array && kv->value.n_bytes > 8 * *n ? kv->value.n_bytes - 8 * *n : 0;
+}
+
+/* The vocabulary and the directory of the file. */
+static uint64_t directory_bytes(const ds4_gguf *g)
+{
+    uint64_t n_tokens, text, n_merges, ignored;
+
+    measure_strings(g, "tokenizer.ggml.tokens", &n_tokens, &text);
+    measure_strings(g, "tokenizer.ggml.merges", &n_merges, &ignored);
+    return ds4_vocab_memory(n_tokens, text, n_merges)
+         + ds4_gguf_n_tensors(g) * (sizeof(ds4_gguf_tensor) + sizeof(void *))
+         + ds4_gguf_n_keys(g) * (sizeof(ds4_gguf_kv) + sizeof(void *));
+}
+
+ds4_expert_file ds4_plan_experts(const ds4_gguf *g, const ds4_shape *s, ds4_expert_layer *layer)
+{
+    static const char *const part[DS4_EXPERT_PARTS] = { "gate", "up", "down" };
+    char name[96];
+
+    for (uint32_t i = 0; i < s->n_layers; i++) {
+        for (int p = 0; p < DS4_EXPERT_PARTS; p++) {
+            snprintf(name, sizeof name, "blk.%u.ffn_%s_exps.weight", i, part[p]);
+            const ds4_gguf_tensor *t = ds4_gguf_tensor_find(g, name);
+            layer[i].part[p].offset = t ? ds4_gguf_tensor_offset(g, t) : 0;
+            layer[i].part[p].n_bytes = t ? t->n_bytes / s->n_experts : 0;
+        }
+    }
+    return (ds4_expert_file){ .path = ds4_gguf_path(g), .n_layers = s->n_layers, .n_experts = s->n_experts,
+                              .n_used = s->n_used, .layer = layer };
 }
 
 /* What a budget for KV leaves for the rows that need not stay; a token reads a fair number
@@ -75,7 +126,7 @@ static uint64_t cold_room(const ds4_engine_options *opt, uint64_t other)
 
 static void add_sessions(const ds4_kv_layout *kv, const ds4_engine_options *opt, ds4_plan *p)
 {
-    p->n_ctx = opt->plan_ctx ? opt->plan_ctx : DEFAULT_CTX;
+    p->n_ctx = ds4_plan_ctx(opt);
     p->n_sessions = opt->plan_sessions ? opt->plan_sessions : 1;
     p->per_token_kv = (kv->cold_bytes + kv->warm_bytes + DS4_BLOCK_TOKENS - 1) / DS4_BLOCK_TOKENS;
     const uint64_t blocks = (uint64_t)p->n_sessions * ds4_kv_blocks(p->n_ctx);
@@ -95,34 +146,34 @@ static uint64_t least_cache(const ds4_plan *p)
     return p->experts / 16;
 }
 
-/* A cache of all experts: each of the three parts is widened to whole pages of the disk. */
-static uint64_t all_slots(const ds4_gguf *g, const ds4_plan *p)
+/* What is in memory whatever becomes of the experts. */
+static uint64_t firm_bytes(const ds4_plan *p)
 {
-    enum { WIDENING = 2 * 4096 };
-    uint64_t n = p->experts;
-
-    for (uint32_t i = 0; i < ds4_gguf_n_tensors(g); i++) {
-        const ds4_gguf_tensor *t = ds4_gguf_tensor_at(g, i);
-        if (ends_with(t->name, "_exps.weight")) n += t->dim[2] * WIDENING;
-    }
-    return n;
+    return p->dense + p->kv + p->scratch + p->tables;
 }
 
-static void decide_experts(const ds4_gguf *g, const ds4_engine_options *opt, ds4_plan *p)
+static uint64_t left_of(const ds4_plan *p)
 {
-    const uint64_t rest = p->dense + p->kv + p->scratch;
-    const uint64_t left = p->budget > rest ? p->budget - rest : 0;
+    return p->budget > firm_bytes(p) ? p->budget - firm_bytes(p) : 0;
+}
 
+static void decide_experts(const ds4_plan_parts *parts, const ds4_engine_options *opt, ds4_plan *p)
+{
+    ds4_expert_layer layers[DS4_MAX_LAYERS];
+
+    p->scratch = parts->scratch[0];
     p->stream = opt->experts == DS4_EXPERTS_STREAM
-             || (opt->experts == DS4_EXPERTS_AUTO && (opt->expert_cache_bytes || left < p->experts));
+             || (opt->experts == DS4_EXPERTS_AUTO && (opt->expert_cache_bytes || left_of(p) < p->experts));
     if (p->stream) {
-        p->expert_cache = opt->expert_cache_bytes ? opt->expert_cache_bytes
-                        : left < least_cache(p)   ? least_cache(p)
-                                                  : left;
-        const uint64_t most = all_slots(g, p);
-        if (p->expert_cache > most) p->expert_cache = most;
+        const ds4_expert_file file = ds4_plan_experts(parts->g, parts->s, layers);
+        p->scratch = parts->scratch[1];
+        const uint64_t left = left_of(p);
+        const uint64_t want = opt->expert_cache_bytes ? opt->expert_cache_bytes
+                            : left < least_cache(p)   ? least_cache(p)
+                                                      : left;
+        p->expert_cache = ds4_expert_cache_bytes(&file, want);
     }
-    p->total = rest + (p->stream ? p->expert_cache : p->experts);
+    p->total = firm_bytes(p) + (p->stream ? p->expert_cache : p->experts);
     p->fits = p->total <= p->budget;
 }
 
@@ -151,8 +202,8 @@ static amount option_size(uint64_t n_bytes)
 /* Say what would fit: first the choice that keeps the most. */
 static void advise(const ds4_engine_options *opt, ds4_plan *p)
 {
-    const uint64_t rest = p->dense + p->kv + p->scratch;
-    const uint64_t without_kv = p->dense + p->scratch + (p->stream ? least_cache(p) : p->experts);
+    const uint64_t rest = firm_bytes(p);
+    const uint64_t without_kv = rest - p->kv + (p->stream ? least_cache(p) : p->experts);
     char           what[64];
 
     if (!p->stream && rest + least_cache(p) <= p->budget) {
@@ -165,25 +216,25 @@ static void advise(const ds4_engine_options *opt, ds4_plan *p)
         snprintf(what, sizeof what, "--ctx %" PRIu64 " would fit", n / 256 * 256);
     } else {
         snprintf(what, sizeof what, "at least %s are needed",
-                 size(p->dense + p->scratch + least_cache(p)).text);
+                 size(rest - p->kv + least_cache(p)).text);
     }
     snprintf(p->advice, sizeof p->advice,
              "%s are needed (weights %s, experts %s, KV for %u tokens %s, scratch %s)"
              " and %s may be used%s: %s",
              size(p->total).text, size(p->dense).text,
              size(p->stream ? p->expert_cache : p->experts).text, p->n_ctx, size(p->kv).text,
-             size(p->scratch).text, size(p->budget).text, opt->mem_bytes ? " (--mem)" : "", what);
+             size(p->scratch + p->tables).text, size(p->budget).text, opt->mem_bytes ? " (--mem)" : "", what);
 }
 
-void ds4_plan_compute(const ds4_gguf *g, const ds4_kv_layout *kv, uint64_t scratch,
-                      const ds4_engine_options *opt, ds4_plan *out)
+void ds4_plan_compute(const ds4_plan_parts *parts, const ds4_engine_options *opt, ds4_plan *out)
 {
     const ds4_sysmem mem = ds4_sysmem_get();
 
-    *out = (ds4_plan){ .scratch = scratch, .machine = mem.total_bytes, .free = mem.free_bytes };
+    *out = (ds4_plan){ .machine = mem.total_bytes, .free = mem.free_bytes };
     out->budget = opt->mem_bytes ? opt->mem_bytes : mem.free_bytes ? mem.free_bytes / 10 * 9 : UINT64_MAX;
-    add_weights(g, out);
-    add_sessions(kv, opt, out);
-    decide_experts(g, opt, out);
+    out->tables = parts->tables + directory_bytes(parts->g);
+    add_weights(parts->g, out);
+    add_sessions(parts->kv, opt, out);
+    decide_experts(parts, opt, out);
     if (!out->fits) advise(opt, out);
 }

@@ -3,22 +3,35 @@
 #define DS4_MODEL_PLAN_H
 
 #include "backend/backend.h"
+#include "backend/expert_cache.h"
 #include "format/gguf.h"
 #include "model/kv_layout.h"
 #include "model/shape.h"
 
-/* The most that any step asks of a device. */
-ds4_limits ds4_plan_limits(const ds4_shape *s, uint32_t n_threads, uint32_t max_batch);
+/* The most that any step asks of a device, and what steps in the planned context use. */
+ds4_limits ds4_plan_limits(const ds4_gguf *g, const ds4_shape *s, const ds4_engine_options *opt);
 
-/* Fill *out for an opened file.
- *
- *   kv        layout of the sessions' state
- *   scratch   bytes of activations and working memory
- */
-void ds4_plan_compute(const ds4_gguf *g, const ds4_kv_layout *kv, uint64_t scratch,
-                      const ds4_engine_options *opt, ds4_plan *out);
+/* Does a context of n_ctx tokens make the indexer choose rows? */
+bool ds4_plan_uses_index(const ds4_shape *s, uint32_t n_ctx);
+
+/* Where the routed experts of each layer lie in the file: layer receives [n_layers] entries
+ * that the result points to; its path is lent by g. Tensors that are missing count as empty. */
+ds4_expert_file ds4_plan_experts(const ds4_gguf *g, const ds4_shape *s, ds4_expert_layer *layer);
+
+/* What the plan cannot read from the directory. */
+typedef struct ds4_plan_parts {
+    const ds4_gguf      *g;
+    const ds4_shape     *s;
+    const ds4_kv_layout *kv;        /* of the sessions' state */
+    uint64_t             scratch[2];    /* activations and working memory: experts resident, streamed */
+    uint64_t             tables;    /* operation lists and the like */
+} ds4_plan_parts;
+
+/* Fill *out for an opened file. */
+void ds4_plan_compute(const ds4_plan_parts *parts, const ds4_engine_options *opt, ds4_plan *out);
 
 /* Options with the plan's defaults in place of zeros. */
 uint32_t ds4_plan_batch(const ds4_engine_options *opt);     /* tokens in a step */
+uint32_t ds4_plan_ctx(const ds4_engine_options *opt);       /* tokens of a session */
 
 #endif

@@ -381,21 +381,3 @@ void ds4_weights_close(ds4_weights *w, const ds4_backend *backend, ds4_dev *dev)
     backend->free(dev, w->file);
     *w = (ds4_weights){ 0 };
 }
-
-ds4_status ds4_weights_cache(const ds4_weights *w, const ds4_gguf *g, const ds4_shape *s,
-                             uint64_t n_bytes, ds4_expert_cache **out, ds4_err *err)
-{
-    ds4_expert_layer      layers[DS4_MAX_LAYERS];
-    const ds4_expert_file file = { .path = ds4_gguf_path(g), .n_layers = s->n_layers,
-                                   .n_experts = s->n_experts, .n_used = s->n_used, .layer = layers };
-
-    for (uint32_t i = 0; i < s->n_layers; i++) {
-        const ds4_layer_weights *l = &w->layer[i];
-        const ds4_matrix        *part[DS4_EXPERT_PARTS] = { &l->gate, &l->up, &l->down };
-        for (int p = 0; p < DS4_EXPERT_PARTS; p++) {
-            layers[i].part[p].offset = part[p]->at.off;
-            layers[i].part[p].n_bytes = part[p]->n_out * part[p]->row_bytes;
-        }
-    }
-    return ds4_expert_cache_open(out, &file, n_bytes, NULL, err);
-}

@@ -52,7 +52,7 @@ typedef struct ds4_weights {
 /* Find every tensor and check its type and dimensions; g stays open as long as the weights.
  *
  *   out      cleared and filled; on failure call ds4_weights_close() all the same
- *   stream   routed experts get no place in memory, see ds4_weights_cache()
+ *   stream   routed experts get no place in memory, they are read through a cache
  *
  * Returns DS4_OK; DS4_E_FORMAT naming file, tensor, found and expected; DS4_E_NOMEM;
  * DS4_E_IO.                                                                             */
@@ -60,11 +60,5 @@ DS4_MUST_CHECK ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, 
                                            bool stream, const ds4_backend *backend, ds4_dev *dev,
                                            ds4_err *err);
 void                      ds4_weights_close(ds4_weights *w, const ds4_backend *backend, ds4_dev *dev);
-
-/* Open a cache of n_bytes for the experts of weights that were opened with `stream`.
- * Returns as ds4_expert_cache_open().                                                   */
-DS4_MUST_CHECK ds4_status ds4_weights_cache(const ds4_weights *w, const ds4_gguf *g,
-                                            const ds4_shape *s, uint64_t n_bytes,
-                                            ds4_expert_cache **out, ds4_err *err);
 
 #endif

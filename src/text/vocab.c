@@ -385,6 +385,16 @@ void ds4_vocab_free(ds4_vocab *v)
     free(v);
 }
 
+uint64_t ds4_vocab_memory(uint64_t n_tokens, uint64_t n_bytes, uint64_t n_merges)
+{
+    if (n_tokens > DS4_VOCAB_MAX_TOKENS || n_merges > MAX_MERGES) return 0;    /* refused later */
+    const uint64_t n_slots = power_of_two_above((uint32_t)n_tokens * 2);
+    const uint64_t n_pairs = power_of_two_above((uint32_t)n_merges * 2);
+
+    return n_bytes + n_tokens * (sizeof(uint32_t) + sizeof(uint8_t)) + n_slots * sizeof(int32_t)
+         + n_pairs * sizeof(ds4_merge);
+}
+
 uint32_t ds4_vocab_size(const ds4_vocab *v)
 {
     return v->n_tokens;

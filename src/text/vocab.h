@@ -60,6 +60,8 @@ DS4_MUST_CHECK ds4_status ds4_vocab_create(const ds4_vocab_source *src, ds4_voca
                                            ds4_err *err);
 void                      ds4_vocab_free(ds4_vocab *v);         /* NULL is fine */
 
+/* The memory that a vocabulary takes: so many tokens and merges, text bytes of all tokens. */
+uint64_t ds4_vocab_memory(uint64_t n_tokens, uint64_t n_bytes, uint64_t n_merges);
 uint32_t            ds4_vocab_size(const ds4_vocab *v);         /* tokens */
 const ds4_specials *ds4_vocab_specials(const ds4_vocab *v);
 

@@ -48,6 +48,18 @@ else
     check "no name is left out" 0 "blk.2.indexer_compressor_norm.weight"
     text=$("$out/ds4" -m "$box/a.gguf" --raw --temp 0 -n 2 -c 64 -p "Hello" 2>&1); rc=$?
     check "it says something" 0 ""
+    # Most of what is planned for steps needs a prompt of some length.
+    awk 'BEGIN { for (i = 0; i < 250; i++) printf "%d ", i }' >"$box/p.txt"
+    for how in resident stream; do
+        text=$("$out/ds4" -m "$box/a.gguf" --raw --temp 0 -n 2 -c 1024 --stats --experts $how \
+               --prompt-file "$box/p.txt" 2>&1); rc=$?
+        share=$(printf '%s\n' "$text" | sed -n 's/.*at most \([0-9]*\) MiB were in use, \([0-9]*\) were.*/\1 \2/p' |
+                awk '{ print ($1 >= 0.98 * $2 && $1 <= 1.02 * $2) ? "kept" : "broken" }')
+        text="$text
+plan $share"
+        check "the plan is kept within 2 %, experts $how" 0 "plan kept"
+    done
+    rm -f "$box/p.txt"
     sum=$(cksum <"$box/a.gguf")
     run --like flash-q2 --layers 3 --experts 4 --threads 1 --out "$box/a.gguf"
     text="$rc $(cksum <"$box/a.gguf")"; rc=0;   check "the same with one thread" 0 "0 $sum"

@@ -107,6 +107,7 @@ static int run(const bench_options *o)
     ds4_status st = bench_measure(o, model.engine, &result, &err);
     if (st == DS4_OK) {
         ds4_app_say_experts(DS4_BENCH_NAME, model.engine);
+        ds4_app_say_memory(DS4_BENCH_NAME, model.engine);
         ds4_app_say(DS4_BENCH_NAME, "%u threads read memory at %.1f GB/s", result.n_threads,
                     result.probe_gbps);
         if (result.ops) say_ops(result.ops);

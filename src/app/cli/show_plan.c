@@ -5,7 +5,7 @@
 
 static void line(const char *what, uint64_t n_bytes, const char *why)
 {
-    printf("  %-18s %12.1f MiB  %s\n", what, (double)n_bytes / (1 << 20), why);
+    printf("  %-18s %12.1f MiB%s%s\n", what, (double)n_bytes / (1 << 20), *why ? "  " : "", why);
 }
 
 static void print_plan(const char *path, const ds4_plan *p)
@@ -15,19 +15,25 @@ static void print_plan(const char *path, const ds4_plan *p)
     snprintf(sessions, sizeof sessions, "%u session%s of %u tokens, %llu bytes a token", p->n_sessions,
              p->n_sessions == 1 ? "" : "s", p->n_ctx, (unsigned long long)p->per_token_kv);
     printf("%s\n", path);
-    line("weights", p->dense, "read for every token");
+    line("weights", p->dense, "read for every token, resident:");
+    line("  attention", p->attention, "");
+    line("  compressors", p->compressors, "of KV rows, and the indexer");
+    line("  shared experts", p->shared_experts, "");
+    line("  head", p->head, "");
+    line("  other", p->other, "routers, hyper-connections, norms");
     if (p->stream) {
         line("expert cache", p->expert_cache, "slots for experts read from disk");
     } else {
-        line("experts", p->experts, "resident");
+        line("routed experts", p->experts, "resident");
     }
     line("KV", p->kv, sessions);
     line("scratch", p->scratch, "activations and working memory");
+    line("tables", p->tables, "vocabulary, directory, operations");
     line("in memory", p->total, p->fits ? "fits" : "does not fit");
     line("may be used", p->budget, "");
     printf("On disk only\n");
     line("embedding", p->embedding, "rows are read as tokens need them");
-    if (p->stream) line("experts", p->experts, "streamed");
+    if (p->stream) line("routed experts", p->experts, "streamed");
     if (p->kv_on_disk) line("KV rows", p->kv_on_disk, "fetched as tokens choose them");
     printf("Machine\n");
     line("memory", p->machine, "");

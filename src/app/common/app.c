@@ -3,6 +3,7 @@
 
 #include "app/common/program_dir.h"
 #include "base/log.h"
+#include "base/sysmem.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -100,7 +101,17 @@ void ds4_app_say_plan(const char *program, const ds4_plan *p)
                 (double)p->total * mib, (double)p->dense * mib,
                 (double)(p->stream ? p->expert_cache : p->experts) * mib,
                 p->stream ? " as a cache, streamed from disk" : "", p->n_ctx, (double)p->kv * mib,
-                (double)p->scratch * mib, (double)p->budget * mib);
+                (double)(p->scratch + p->tables) * mib, (double)p->budget * mib);
+}
+
+void ds4_app_say_memory(const char *program, ds4_engine *engine)
+{
+    const uint64_t most = ds4_sysmem_peak();
+    const double   mib = 1.0 / (1 << 20);
+
+    if (most == 0) return;
+    ds4_app_say(program, "memory: at most %.0f MiB were in use, %.0f were planned", (double)most * mib,
+                (double)ds4_engine_plan(engine)->total * mib);
 }
 
 void ds4_app_say_experts(const char *program, ds4_engine *engine)

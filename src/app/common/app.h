@@ -58,6 +58,9 @@ ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char 
 /* The plan in one line, for the start of a program. */
 void ds4_app_say_plan(const char *program, const ds4_plan *plan);
 
+/* The most memory that this process had in use, the program itself included, beside the plan. */
+void ds4_app_say_memory(const char *program, ds4_engine *engine);
+
 /* What streamed experts did so far, in one line; nothing when they are resident. */
 void ds4_app_say_experts(const char *program, ds4_engine *engine);
 

@@ -32,10 +32,14 @@ void cpu_release(void *data, uint64_t n_bytes)
 
 /* ---- opening -------------------------------------------------------------------------- */
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 static uint64_t score_floats(const ds4_limits *l)
 {
-    const uint64_t attention = (uint64_t)l->max_heads * l->max_rows;
-    return attention > l->max_index_rows ? attention : l->max_index_rows;
+    return larger((uint64_t)l->max_heads * l->max_rows, l->max_index_rows);
 }
 
 static void free_own(cpu_own *own, const ds4_limits *l)
@@ -116,15 +120,20 @@ static uint32_t cpu_threads(const ds4_dev *dev)
     return ds4_team_size(dev->team);
 }
 
-static uint64_t cpu_scratch_bytes(const ds4_limits *l, uint32_t n_ctx)
+/* A token's pairs and rows are side by side in each array, so what is touched is what is
+ * used; a thread's arrays are touched from their beginning. */
+static uint64_t cpu_scratch_bytes(const ds4_limits *l)
 {
+    enum { PAIR_TABLES = 12 };
     const uint64_t n_threads = l->n_threads ? l->n_threads : ds4_cpu_count();
-    const uint64_t rows = l->max_rows < 1024 + n_ctx / 128 ? l->max_rows : 1024 + n_ctx / 128;
-    const uint64_t own = rows * (l->max_head + l->max_heads + 2) + l->max_in;
-    const uint64_t pairs = (uint64_t)l->max_batch * (l->max_used + 1);
+    const uint64_t scores = larger((uint64_t)l->max_heads * l->n_rows, l->n_index_rows);
+    const uint64_t own = l->n_rows * (l->max_head * sizeof(float) + sizeof(float *)) + scores * sizeof(float);
+    const uint64_t n_tokens = l->max_batch, n_routed = n_tokens * l->max_used, pairs = n_routed + n_tokens;
+    const uint64_t inputs = n_tokens * (l->moe_x_bytes[0] + l->moe_x_bytes[1]) + n_routed * l->moe_x_bytes[0];
+    const uint64_t outputs = (2 * (uint64_t)l->max_ffn + l->max_embd) * sizeof(float);
 
-    return n_threads * own * sizeof(float) + (uint64_t)l->max_batch * l->max_in * 36 / 32
-         + pairs * (2 * (uint64_t)l->max_embd + 3 * (uint64_t)l->max_ffn) * sizeof(float);
+    return n_threads * own + n_tokens * l->act_bytes + inputs
+         + pairs * (PAIR_TABLES + l->moe_h_bytes + outputs);
 }
 
 /* ---- memory --------------------------------------------------------------------------- */

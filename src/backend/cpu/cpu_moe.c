@@ -186,9 +186,17 @@ static uint64_t input_bytes(const ds4_op_experts *op, bool shared)
     return ds4_act_bytes(input_form(op, shared), op->gate.n_in);
 }
 
+/* One encoded input of down; both kinds of experts lie in the same array. */
+static uint64_t h_bytes(const ds4_op_experts *op)
+{
+    const uint64_t routed = ds4_act_bytes(ds4_act_of(op->down.dtype), op->gate.n_out);
+    const uint64_t shared = ds4_act_bytes(ds4_act_of(op->shared_down.dtype), op->gate.n_out);
+    return routed > shared ? routed : shared;
+}
+
 static uint8_t *pair_h(const struct cpu_moe *m, const ds4_op_experts *op, uint32_t pair)
 {
-    return m->h + (uint64_t)pair * op->gate.n_out * sizeof(float);
+    return m->h + (uint64_t)pair * h_bytes(op);
 }
 
 static void encode_share(void *ctx, uint32_t member, uint32_t n_members)
@@ -304,7 +312,7 @@ static void down_part(void *ctx, uint32_t i_part, uint64_t from, uint64_t to, ui
     cpu_slab              slab = slab_of(a->down, a->at[2]);
 
     slab.x = pair_h(m, op, a->first);
-    slab.x_stride = op->gate.n_out * sizeof(float);
+    slab.x_stride = h_bytes(op);
     slab.n_tokens = a->n;
     slab.y = m->out + (uint64_t)a->first * op->down.n_out;
     slab.y_stride = op->down.n_out;
