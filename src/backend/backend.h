@@ -15,17 +15,18 @@ typedef struct ds4_limits {
     uint32_t max_in;                /* longest activation row that is multiplied */
     uint32_t max_heads, max_head;   /* attention heads, values in one */
     uint32_t max_rows;              /* attention rows one token can see */
-    uint32_t max_index_rows;        /* indexer rows one token can see */
+    uint32_t max_top_k;             /* rows the indexer chooses; 0: there is none */
     uint32_t max_experts;           /* routed experts of a layer */
     uint32_t max_used, max_ffn;     /* experts of a token, expert width */
     uint32_t max_embd;
     /* What steps will really use of it, for scratch_bytes(). */
-    uint32_t n_rows, n_index_rows;  /* attention and indexer rows in the planned context */
+    uint32_t n_rows, n_top_k;       /* attention rows in the planned context; 0: no token chooses */
     uint64_t act_bytes;             /* encoded inputs of one token for one operation */
     uint64_t moe_x_bytes[2];        /* one encoded input of routed and of shared experts */
     uint64_t moe_h_bytes;           /* one of their inner activations */
     const char *spill_dir;          /* for alloc_spill(); NULL: nowhere */
     uint64_t    spill_bytes;        /* of that memory may be resident */
+    uint64_t    spill_row;          /* bytes of a row there */
 } ds4_limits;
 
 /* Told what an operation took, or a named part of one, and how many bytes of weights it

@@ -26,6 +26,7 @@ void ds4_kernels_avx512_float(ds4_kernels *k);
 void ds4_kernels_avx512_vector(ds4_kernels *k);
 void ds4_kernels_avx512_rows(ds4_kernels *k);
 void ds4_kernels_avx512_attend(ds4_kernels *k);
+void ds4_kernels_avx512_index(ds4_kernels *k);
 
 void ds4_kernels_neon_q256(ds4_kernels *k);
 void ds4_kernels_neon_q32(ds4_kernels *k);

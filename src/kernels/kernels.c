@@ -115,6 +115,7 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
         ds4_kernels_avx512_vector(k);
         ds4_kernels_avx512_rows(k);
         ds4_kernels_avx512_attend(k);
+        ds4_kernels_avx512_index(k);
     }
 #elif defined(__aarch64__)
     if (features & DS4_CPU_NEON) {

@@ -69,6 +69,18 @@ size_t ds4_index_row_bytes(uint32_t n);
 typedef void ds4_matmul_fn(float *y, size_t y_stride, const void *w, size_t w_stride, size_t n_rows,
                            const void *x, size_t x_stride, size_t n_tokens, size_t n_in);
 
+/* Queries of the indexer and the rows they are scored against. */
+enum { DS4_INDEX_PART = 64 };
+typedef struct ds4_index_batch {
+    const void  *query;         /* [n_queries] of [n_heads] packed rows (index_pack) */
+    size_t       query_stride;  /* bytes from query to query */
+    const float *weight;        /* [n_queries] of [n_heads] */
+    size_t       weight_stride; /* floats */
+    uint32_t     n_queries, n_heads, n;     /* n values in a row, 64 or 128 */
+    const void *const *rows;    /* each leads to DS4_INDEX_PART packed rows, the last to the rest */
+    size_t       n_rows;        /* of all parts together */
+} ds4_index_batch;
+
 typedef struct ds4_kernels {
     /* Products by weight type; NULL where the type is no matrix type. */
     ds4_matmul_fn *matmul[DS4_N_DTYPE];
@@ -131,12 +143,14 @@ typedef struct ds4_kernels {
     void (*index_pack)(void *row, const float *x, uint32_t n);
     void (*index_unpack)(float *x, const void *row, uint32_t n);
 
-    /* score[r] = sum_h weight[h] * max(0, dot(query[h], row[r])) over packed rows.
-     *   query   [n_heads] packed rows (index_pack), ds4_index_row_bytes(n) apart
-     *   rows    [n_rows] packed rows, the same distance apart
-     * Agreement: 4e-6 * sum_h |weight[h]| * sum |q_i r_i|. */
-    void (*index_score)(float *score, const void *query, const float *weight, uint32_t n_heads,
-                        const void *rows, size_t n_rows, uint32_t n);
+    /* score[i * stride + r] = sum_h weight[i][h] * max(0, dot(query[i][h], row[r])) for queries
+     * and packed rows. Agreement: 4e-6 * sum_h |weight[h]| * sum |q_j r_j|. Bit for bit the
+     * same however queries and rows are cut into calls. */
+    void (*index_score)(float *score, size_t stride, const ds4_index_batch *batch);
+
+    /* Ascending i < n with x[i] > limit or either of them NaN; returns how many. index [n]
+     * has room for all. Agreement: exact. */
+    size_t (*above)(uint32_t *index, const float *x, size_t n, float limit);
 
     /* Sink-aware softmax attention of one token's heads over the same rows (K = V = row):
      * s_r = scale * dot(q_h, row_r); m = max(sink_h, max s_r);

@@ -57,6 +57,7 @@ static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, 
     if (opt->kv_mem_bytes && opt->kv_dir) {
         limits->spill_dir = opt->kv_dir;
         limits->spill_bytes = m->plan.kv_cold;
+        limits->spill_row = m->kv.row_bytes;
     }
     return DS4_OK;
 }

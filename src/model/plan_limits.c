@@ -68,10 +68,10 @@ ds4_limits ds4_plan_limits(const ds4_gguf *g, const ds4_shape *s, const ds4_engi
                          larger(2 * s->n_head, s->q_rank)),
         .max_heads = s->n_heads, .max_head = s->n_head,
         .max_rows = s->n_window + larger(s->top_k, DS4_MAX_CONTEXT / 128),
-        .max_index_rows = larger(DS4_MAX_CONTEXT / 4, s->n_experts),
+        .max_top_k = s->top_k,
         .max_experts = s->n_experts, .max_used = s->n_used, .max_ffn = s->n_ffn, .max_embd = s->n_embd,
         .n_rows = smaller(s->n_window, n_ctx) + larger(smaller(s->top_k, n_ctx / 4), n_ctx / 128),
-        .n_index_rows = larger(ds4_plan_uses_index(s, n_ctx) ? n_ctx / 4 : 0, s->n_experts),
+        .n_top_k = ds4_plan_uses_index(s, n_ctx) ? s->top_k : 0,
     };
     for (uint32_t i = 0; i < s->n_layers; i++) count_layer(g, s, i, &l);
     return l;

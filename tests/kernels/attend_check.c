@@ -94,79 +94,119 @@ static void time_attend(const kcheck *c)
 /* ---- index_score ---------------------------------------------------------------------- */
 
 typedef struct scoring {
-    float   *score, *weight;
-    uint8_t *query, *rows;
-    size_t   n_rows;
-    uint32_t n_heads, n;
+    float          *score;
+    ds4_index_batch batch;
 } scoring;
 
 static void call_score(void *ctx, const ds4_kernels *k)
 {
     const scoring *s = ctx;
-    k->index_score(s->score, s->query, s->weight, s->n_heads, s->rows, s->n_rows, s->n);
+    k->index_score(s->score, s->batch.n_rows, &s->batch);
 }
 
-static uint8_t *packed_rows(size_t n_rows, uint32_t n, bool zero)
+/* How far the scales within a row differ: in a model hardly ever much. */
+typedef enum spread { NEAR, MOSTLY_NEAR, FAR } spread;
+
+static uint8_t *packed_rows(size_t n_rows, uint32_t n, bool zero, spread how)
 {
     const size_t bytes = ds4_index_row_bytes(n);
     uint8_t     *rows = kcheck_alloc(n_rows * bytes);
-    for (size_t i = 0; i < n_rows * bytes; i++) {
-        rows[i] = zero ? 0 : (uint8_t)kcheck_rand();
-        if (i % bytes >= n / 2) rows[i] = (uint8_t)(120 + kcheck_below(12));
+    for (size_t r = 0; r < n_rows; r++) {
+        uint8_t       *row = rows + r * bytes;
+        const bool     rare = how == MOSTLY_NEAR && kcheck_below(20) == 0;
+        const uint32_t n_scales = how == FAR || rare ? 12 : 4;
+        const bool     odd = how != NEAR && kcheck_below(60) == 0;
+        const uint32_t low = odd ? 75 + kcheck_below(96) : 118 + kcheck_below(4);
+        for (size_t i = 0; i < bytes; i++) {
+            row[i] = zero ? 0 : (uint8_t)kcheck_rand();
+            if (i >= n / 2) row[i] = (uint8_t)(low + kcheck_below(n_scales));
+        }
     }
     return rows;
 }
 
-static scoring make_scoring(size_t n_rows, uint32_t n_heads, uint32_t n, kcheck_fill fill)
+static scoring make_scoring(size_t n_rows, uint32_t n_queries, uint32_t n_heads, uint32_t n,
+                            kcheck_fill fill, spread how)
 {
+    const size_t n_parts = (n_rows + DS4_INDEX_PART - 1) / DS4_INDEX_PART;
+    const void **parts = kcheck_alloc(n_parts * sizeof *parts);
+
+    for (size_t i = 0; i < n_parts; i++) {
+        const size_t left = n_rows - i * DS4_INDEX_PART;
+        parts[i] = packed_rows(left < DS4_INDEX_PART ? left : DS4_INDEX_PART, n, fill == KCHECK_ZERO, how);
+    }
     return (scoring){
-        .n_rows = n_rows,
-        .n_heads = n_heads,
-        .n = n,
-        .score = vector(n_rows, 77.0f, KCHECK_EXTREME),
-        .weight = vector(n_heads, 1.0f, KCHECK_ANY),
-        .query = packed_rows(n_heads, n, false),
-        .rows = packed_rows(n_rows, n, fill == KCHECK_ZERO),
+        .score = vector(n_queries * n_rows, 77.0f, KCHECK_EXTREME),
+        .batch = { .n_queries = n_queries, .n_heads = n_heads, .n = n, .n_rows = n_rows, .rows = parts,
+                   .query = packed_rows((size_t)n_queries * n_heads, n, false, kcheck_below(2) ? how : NEAR),
+                   .query_stride = n_heads * ds4_index_row_bytes(n),
+                   .weight = vector((size_t)n_queries * n_heads, 1.0f, KCHECK_ANY),
+                   .weight_stride = n_heads },
     };
 }
 
-/* sum_h |weight[h]| * sum_i |q_i r_i| */
-static double magnitude(const ds4_kernels *ref, const scoring *s, size_t row)
+static const uint8_t *query_of(const ds4_index_batch *b, size_t i)
 {
-    const size_t bytes = ds4_index_row_bytes(s->n);
+    return (const uint8_t *)b->query + i * b->query_stride;
+}
+
+static const uint8_t *row_of(const ds4_index_batch *b, size_t r)
+{
+    return (const uint8_t *)b->rows[r / DS4_INDEX_PART] + r % DS4_INDEX_PART * ds4_index_row_bytes(b->n);
+}
+
+/* sum_h |weight[h]| * sum_i |q_i r_i| */
+static double magnitude(const ds4_kernels *ref, const ds4_index_batch *b, size_t query, size_t row)
+{
+    const size_t bytes = ds4_index_row_bytes(b->n);
     float        q[128], r[128];
     double       total = 0.0;
 
-    ref->index_unpack(r, s->rows + row * bytes, s->n);
-    for (uint32_t h = 0; h < s->n_heads; h++) {
+    ref->index_unpack(r, row_of(b, row), b->n);
+    for (uint32_t h = 0; h < b->n_heads; h++) {
         double sum = 0.0;
-        ref->index_unpack(q, s->query + h * bytes, s->n);
-        for (uint32_t i = 0; i < s->n; i++) sum += fabs((double)q[i] * r[i]);
-        total += fabs(s->weight[h]) * sum;
+        ref->index_unpack(q, query_of(b, query) + h * bytes, b->n);
+        for (uint32_t i = 0; i < b->n; i++) sum += fabs((double)q[i] * r[i]);
+        total += fabs(b->weight[query * b->weight_stride + h]) * sum;
     }
     return total;
+}
+
+/* A score has the same bits when its query and its row are alone. */
+static void check_alone(const kcheck *c, const scoring *all)
+{
+    const ds4_index_batch *b = &all->batch;
+    const size_t           q = kcheck_below(b->n_queries), r = kcheck_below((uint32_t)b->n_rows);
+    const void            *part = kcheck_copy(row_of(b, r), ds4_index_row_bytes(b->n));
+    scoring                one = *all;
+
+    one.batch.query = kcheck_copy(query_of(b, q), b->query_stride);
+    one.batch.weight = kcheck_copy(b->weight + q * b->weight_stride, b->n_heads * sizeof(float));
+    one.batch.n_queries = 1;
+    one.batch.n_rows = 1;
+    one.batch.rows = &part;
+    one.score = kcheck_alloc(sizeof(float));
+    call_score(&one, c->fast);
+    kcheck_same_floats(one.score, all->score + q * b->n_rows + r, 1, "one row alone");
 }
 
 static void check_index_score(const kcheck *c)
 {
     for (int round = 0; round < kcheck_rounds(200); round++) {
-        const uint32_t n = round % 3 ? 128 : 64, n_heads = 1 + kcheck_below(round % 2 ? 70 : 5);
+        const uint32_t n = round % 4 ? 128 : 64, n_heads = 1 + kcheck_below(round % 2 ? 70 : 5);
+        const uint32_t n_queries = 1 + kcheck_below(round % 16 == 7 ? 80 : 6);
         const size_t   n_rows = round < 70 ? 1 + (size_t)round : 1 + kcheck_below(150);
-        scoring        s = make_scoring(n_rows, n_heads, n, (kcheck_fill)(round % KCHECK_N_FILLS));
-        float         *want = malloc(n_rows * sizeof *want);
-        const size_t   bytes = ds4_index_row_bytes(n), row = kcheck_below((uint32_t)n_rows);
+        scoring s = make_scoring(n_rows, n_queries, n_heads, n, round % 7 ? KCHECK_ANY : KCHECK_ZERO,
+                                 (spread)(round % 3));
+        float  *want = malloc(n_queries * n_rows * sizeof *want);
 
-        c->ref->index_score(want, s.query, s.weight, n_heads, s.rows, n_rows, n);
+        c->ref->index_score(want, n_rows, &s.batch);
         call_score(&s, c->fast);
-        for (size_t r = 0; r < n_rows; r++)
-            kcheck_near(s.score[r], want[r], 4e-6 * magnitude(c->ref, &s, r),
-                        "n=%u n_heads=%u row %zu/%zu", n, n_heads, r, n_rows);
-        scoring one = s;
-        one.n_rows = 1;
-        one.rows = kcheck_copy(s.rows + row * bytes, bytes);
-        one.score = kcheck_alloc(sizeof(float));
-        call_score(&one, c->fast);
-        kcheck_same_floats(one.score, s.score + row, 1, "one row alone");
+        for (size_t i = 0; i < n_queries * n_rows; i++)
+            kcheck_near(s.score[i], want[i],
+                        4e-6 * magnitude(c->ref, &s.batch, i / n_rows, i % n_rows),
+                        "n=%u n_heads=%u query %zu row %zu/%zu", n, n_heads, i / n_rows, i % n_rows, n_rows);
+        for (int i = 0; i < 4; i++) check_alone(c, &s);
         kcheck_intact();
         free(want);
         kcheck_free_all();
@@ -175,15 +215,62 @@ static void check_index_score(const kcheck *c)
 
 static void time_index_score(const kcheck *c)
 {
-    scoring s = make_scoring(1024, 64, 128, KCHECK_ANY);
-    kcheck_report(c, "1024 rows, 64 heads, 128", 1024.0 * 68, call_score, &s);
+    scoring one = make_scoring(1024, 1, 64, 128, KCHECK_ANY, NEAR),
+            few = make_scoring(1024, 64, 4, 128, KCHECK_ANY, NEAR);
+    kcheck_report(c, "1024 rows, 64 heads, 128", 1024.0 * 68, call_score, &one);
+    kcheck_report(c, "1024 rows, 64 queries of 4 heads", 1024.0 * 68, call_score, &few);
+}
+
+/* ---- above ------------------------------------------------------------------------------ */
+
+typedef struct limiting {
+    uint32_t *index;
+    float    *x, limit;
+    size_t    n, n_found;
+} limiting;
+
+static void call_above(void *ctx, const ds4_kernels *k)
+{
+    limiting *l = ctx;
+    l->n_found = k->above(l->index, l->x, l->n, l->limit);
+}
+
+static void check_above(const kcheck *c)
+{
+    static const float limits[] = { 0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN };
+
+    for (int round = 0; round < kcheck_rounds(300); round++) {
+        const size_t n = (size_t)round % 100;
+        limiting     l = { .n = n, .x = vector(n, 1.0f, (kcheck_fill)(round % KCHECK_N_FILLS)) };
+        uint32_t    *want = malloc((n + 1) * sizeof *want);
+
+        for (size_t i = 0; i < n; i++)
+            if (kcheck_below(30) == 0) l.x[i] = limits[kcheck_below(7)];
+        l.limit = limits[kcheck_below(7)];
+        l.index = kcheck_alloc(n * sizeof *l.index);
+        const size_t n_want = c->ref->above(want, l.x, n, l.limit);
+        call_above(&l, c->fast);
+        if (l.n_found != n_want) kcheck_fail("%zu found, expected %zu", l.n_found, n_want);
+        kcheck_same_bytes(l.index, want, n_want * sizeof *want, "indices");
+        kcheck_intact();
+        free(want);
+        kcheck_free_all();
+    }
+}
+
+static void time_above(const kcheck *c)
+{
+    limiting l = { .n = 1024, .x = vector(1024, 1.0f, KCHECK_ANY), .limit = 4.0f };
+    l.index = kcheck_alloc(l.n * sizeof *l.index);
+    kcheck_report(c, "1024 floats", 4096.0, call_above, &l);
 }
 
 int main(int argc, char **argv)
 {
-    kcheck_begin(argc, argv, 2);
+    kcheck_begin(argc, argv, 3);
     kcheck_slot("attend", offsetof(ds4_kernels, attend), 0, check_attend, time_attend);
     kcheck_slot("index_score", offsetof(ds4_kernels, index_score), 0, check_index_score,
                 time_index_score);
+    kcheck_slot("above", offsetof(ds4_kernels, above), 0, check_above, time_above);
     return kcheck_end();
 }

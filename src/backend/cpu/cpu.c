@@ -39,24 +39,44 @@ static uint64_t larger(uint64_t a, uint64_t b)
 
 static uint64_t score_floats(const ds4_limits *l)
 {
-    return larger((uint64_t)l->max_heads * l->max_rows, l->max_index_rows);
+    const uint64_t index = l->max_top_k ? INDEX_QUERIES * INDEX_RUN : 0;
+    return larger(larger((uint64_t)l->max_heads * l->max_rows, index), l->max_experts);
+}
+
+static uint64_t row_floats(const ds4_limits *l)
+{
+    return ((uint64_t)l->max_rows + ATTEND_TOKENS) * l->max_head;
+}
+
+static uint64_t packed_bytes(const ds4_limits *l)
+{
+    return CPU_SPILL_BATCH * l->spill_row;
+}
+
+static uint64_t pick_bytes(const ds4_limits *l)
+{
+    return l->max_top_k ? (INDEX_QUERIES + 1) * cpu_pick_slots(l) * sizeof(uint64_t) : 0;
 }
 
 static void free_own(cpu_own *own, const ds4_limits *l)
 {
     cpu_release(own->row, (uint64_t)l->max_in * sizeof(float));
-    cpu_release(own->rows, (uint64_t)l->max_rows * l->max_head * sizeof(float));
+    cpu_release(own->rows, row_floats(l) * sizeof(float));
+    cpu_release(own->packed, packed_bytes(l));
     cpu_release((void *)own->row_at, (uint64_t)l->max_rows * sizeof(float *));
     cpu_release(own->scores, score_floats(l) * sizeof(float));
+    cpu_release(own->picks, pick_bytes(l));
 }
 
 static bool reserve_own(cpu_own *own, const ds4_limits *l)
 {
     own->row = cpu_reserve((uint64_t)l->max_in * sizeof(float));
-    own->rows = cpu_reserve((uint64_t)l->max_rows * l->max_head * sizeof(float));
+    own->rows = cpu_reserve(row_floats(l) * sizeof(float));
+    own->packed = cpu_reserve(packed_bytes(l));
     own->row_at = cpu_reserve((uint64_t)l->max_rows * sizeof(float *));
     own->scores = cpu_reserve(score_floats(l) * sizeof(float));
-    return own->row && own->rows && own->row_at && own->scores;
+    own->picks = cpu_reserve(pick_bytes(l));
+    return own->row && own->rows && own->packed && own->row_at && own->scores && own->picks;
 }
 
 static void cpu_close(ds4_dev *dev)
@@ -100,7 +120,7 @@ static ds4_status cpu_open(ds4_dev **out, const ds4_limits *limits, ds4_err *err
     ds4_status st = ds4_team_create(&dev->team, limits->n_threads ? limits->n_threads : ds4_cpu_count(), err);
     if (st == DS4_OK) st = open_scratch(dev, err);
     if (st == DS4_OK && limits->spill_dir) {
-        st = cpu_spill_create(limits->spill_dir, limits->spill_bytes, &dev->spill, err);
+        st = cpu_spill_create(limits->spill_dir, limits->spill_bytes, limits->spill_row, &dev->spill, err);
     }
     if (st != DS4_OK) {
         cpu_close(dev);
@@ -126,8 +146,11 @@ static uint64_t cpu_scratch_bytes(const ds4_limits *l)
 {
     enum { PAIR_TABLES = 12 };
     const uint64_t n_threads = l->n_threads ? l->n_threads : ds4_cpu_count();
-    const uint64_t scores = larger((uint64_t)l->max_heads * l->n_rows, l->n_index_rows);
-    const uint64_t own = l->n_rows * (l->max_head * sizeof(float) + sizeof(float *)) + scores * sizeof(float);
+    const uint64_t queries = l->n_top_k ? cpu_index_group(l->max_batch, (uint32_t)n_threads) : 0;
+    const uint64_t scores = larger((uint64_t)l->max_heads * l->n_rows, queries * INDEX_RUN);
+    const uint64_t picks = queries ? (queries + 1) * cpu_pick_slots(l) * sizeof(uint64_t) : 0;
+    const uint64_t rows = (l->n_rows + ATTEND_TOKENS) * (uint64_t)l->max_head + scores;
+    const uint64_t own = rows * sizeof(float) + l->n_rows * sizeof(float *) + picks;
     const uint64_t n_tokens = l->max_batch, n_routed = n_tokens * l->max_used, pairs = n_routed + n_tokens;
     const uint64_t inputs = n_tokens * (l->moe_x_bytes[0] + l->moe_x_bytes[1]) + n_routed * l->moe_x_bytes[0];
     const uint64_t outputs = (2 * (uint64_t)l->max_ffn + l->max_embd) * sizeof(float);
@@ -175,7 +198,7 @@ static ds4_status cpu_alloc_spill(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out,
         cpu_spill_release(spill);
         return ds4_fail(err, DS4_E_NOMEM, "no memory for a buffer of rows");
     }
-    *buf = (ds4_buf){ .data = spill->data, .n_bytes = n_bytes, .spill = spill };
+    *buf = (ds4_buf){ .n_bytes = n_bytes, .spill = spill };
     *out = buf;
     return DS4_OK;
 }
@@ -233,11 +256,9 @@ static void cpu_discard(ds4_dev *dev, ds4_view at, uint64_t n_bytes)
     const uint64_t from = (at.off + page - 1) / page * page, to = (at.off + n_bytes) / page * page;
 
     (void)dev;
-    if (at.buf->spill) {
-        cpu_spill_discard(at.buf->spill, at.off, n_bytes);
-        return;
-    }
-    if (!at.buf->is_mapped && from < to) madvise(at.buf->data + from, (size_t)(to - from), MADV_DONTNEED);
+    /* Files keep their space, and a row is written before it is read again. */
+    if (at.buf->spill || at.buf->is_mapped || from >= to) return;
+    madvise(at.buf->data + from, (size_t)(to - from), MADV_DONTNEED);
 }
 
 /* ---- running -------------------------------------------------------------------------- */
@@ -266,10 +287,10 @@ static ds4_status run_one(ds4_dev *dev, const ds4_op *op, ds4_err *err)
     case DS4_OP_NORM:        cpu_norm(dev, &op->norm); return DS4_OK;
     case DS4_OP_HEADS:       cpu_heads(dev, &op->heads); return DS4_OK;
     case DS4_OP_KV_ROW:      cpu_kv_row(dev, &op->kv_row); return DS4_OK;
-    case DS4_OP_COMPRESS:    cpu_compress(dev, &op->compress); return DS4_OK;
+    case DS4_OP_COMPRESS:    return cpu_compress(dev, &op->compress, err);
     case DS4_OP_INDEX_QUERY: cpu_index_query(dev, &op->index_query); return DS4_OK;
     case DS4_OP_SELECT:      cpu_select(dev, &op->select); return DS4_OK;
-    case DS4_OP_ATTEND:      cpu_attend(dev, &op->attend); return DS4_OK;
+    case DS4_OP_ATTEND:      return cpu_attend(dev, &op->attend, err);
     case DS4_OP_WINDOW:      cpu_window(dev, &op->window); return DS4_OK;
     case DS4_OP_ROUTE:       cpu_route(dev, &op->route); return DS4_OK;
     case DS4_OP_EXPERTS:     return cpu_experts(dev, &op->experts, err);

@@ -3,9 +3,11 @@
  * A token attends to the raw rows of the last n_window positions, oldest first, then to
  * compressed rows in ascending order: the order of every sum is a function of the token's
  * position alone. Raw rows of earlier steps come from the session's ring, those of this
- * batch from scratch; they enter the ring after the layer has attended. */
+ * batch from scratch; they enter the ring after the layer has attended. Neighbouring tokens
+ * see nearly the same rows, which are unpacked for all of them together. */
 #include "backend/cpu/cpu_local.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 /* ---- queries and rows --------------------------------------------------------------------- */
@@ -13,8 +15,10 @@
 typedef struct attn_job {
     ds4_dev    *dev;
     const void *op;
-    uint32_t    token;              /* for the two-phase form of attention */
+    uint32_t    token;              /* the only one */
     uint32_t    n_rows;
+    atomic_uint next;               /* of many, one that nobody has taken */
+    atomic_int  reason;             /* why rows could not be read; 0 */
 } attn_job;
 
 static void heads_share(void *ctx, uint32_t member, uint32_t n_members)
@@ -128,31 +132,43 @@ static row_set rows_of(const ds4_dev *dev, const ds4_op_attend *op, uint32_t t)
     return set;
 }
 
-/* Packed row i of a token's set: raw rows first. */
-static const uint8_t *row_at(const ds4_dev *dev, const ds4_op_attend *op, const row_set *set, uint32_t i)
+/* The raw row of a position that is in the window of a token of the span. */
+static const uint8_t *raw_row(const ds4_dev *dev, const ds4_op_attend *op, const row_set *set, uint32_t pos)
 {
     const ds4_kv_layout *kv = dev->batch->kv;
+    const ds4_span      *span = set->span;
 
-    if (i < set->n_raw) {
-        const uint32_t pos = set->pos + 1 - set->n_raw + i;
-        if (pos >= set->span->pos) {
-            const uint64_t in_batch = set->span->first + (pos - set->span->pos);
-            return cpu_at(op->rows) + in_batch * kv->row_bytes;
-        }
-        return cpu_at(set->span->tail) + set->layer->raw_off + pos % kv->n_window * kv->row_bytes;
-    }
-    const uint32_t c = set->chosen ? (uint32_t)set->chosen[i - set->n_raw] : i - set->n_raw;
-    return cpu_kv_row_at(dev->batch, set->span, set->layer, c);
+    if (pos >= span->pos) return cpu_at(op->rows) + (span->first + (pos - span->pos)) * kv->row_bytes;
+    return cpu_at(span->tail) + set->layer->raw_off + pos % kv->n_window * kv->row_bytes;
 }
 
-static void unpack_rows(const ds4_dev *dev, const ds4_op_attend *op, const row_set *set, cpu_own *into,
-                        uint64_t from, uint64_t to)
+/* Compressed rows from .. to-1 of a token's set into out. Returns 0 or the reason why not. */
+static int unpack_compressed(const ds4_dev *dev, const row_set *set, uint32_t from, uint32_t to,
+                             uint8_t *packed, float *out)
 {
-    for (uint64_t i = from; i < to; i++) {
-        float *x = into->rows + i * op->n_head;
-        unpack_row(dev, x, row_at(dev, op, set, (uint32_t)i));
-        into->row_at[i] = x;
+    const uint64_t row_bytes = dev->batch->kv->row_bytes;
+    const uint32_t n_head = dev->batch->kv->n_nope + dev->batch->kv->n_rot;
+
+    while (from < to) {
+        const uint32_t n = to - from < CPU_SPILL_BATCH ? to - from : CPU_SPILL_BATCH;
+        cpu_spill_row  away[CPU_SPILL_BATCH];
+        uint32_t       n_away = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t c = set->chosen ? (uint32_t)set->chosen[from + i] : from + i;
+            const ds4_view at = cpu_kv_row_place(dev->batch, set->span, set->layer, c);
+            if (at.buf->spill) away[n_away++] = (cpu_spill_row){ at.buf->spill, at.off };
+            else unpack_row(dev, out + (uint64_t)i * n_head, cpu_at(at));
+        }
+        /* A layer's rows are all here or all away. */
+        const int reason = n_away ? cpu_spill_fetch(dev->spill, away, n_away, packed) : 0;
+        if (reason != 0) return reason;
+        for (uint32_t i = 0; i < n_away; i++) {
+            unpack_row(dev, out + (uint64_t)i * n_head, packed + i * row_bytes);
+        }
+        from += n;
+        out += (uint64_t)n * n_head;
     }
+    return 0;
 }
 
 /* Heads from .. to-1 over unpacked rows, then back-rotation of what they read. */
@@ -172,32 +188,79 @@ static void attend_heads(const ds4_dev *dev, const ds4_op_attend *op, uint32_t t
     for (uint64_t h = from; h < to; h++) k->rope(out + (h + 1) * n - op->n_rot, angles, back, op->n_rot);
 }
 
-/* Many tokens: each member attends for its own tokens. */
+/* ---- many tokens ------------------------------------------------------------------------------- */
+
+/* Tokens first .. first + n - 1 of one span, n <= ATTEND_TOKENS. Returns 0 or the reason why not. */
+static int attend_group(const ds4_dev *dev, const ds4_op_attend *op, cpu_own *own, uint32_t first, uint32_t n)
+{
+    const row_set  begin = rows_of(dev, op, first);
+    const uint32_t oldest = begin.pos + 1 - begin.n_raw;
+    float         *raw = own->rows;
+    float         *compressed = raw + (uint64_t)(begin.pos + n - oldest) * op->n_head;
+    uint32_t       n_done = 0;          /* rows that all tokens see, unpacked */
+
+    for (uint32_t pos = oldest; pos < begin.pos + n; pos++) {
+        unpack_row(dev, raw + (uint64_t)(pos - oldest) * op->n_head, raw_row(dev, op, &begin, pos));
+    }
+    for (uint32_t t = first; t < first + n; t++) {
+        const row_set  set = rows_of(dev, op, t);
+        const uint32_t from = set.chosen ? 0 : n_done, n_rows = set.n_raw + set.n_compressed;
+        const int      reason = unpack_compressed(dev, &set, from, set.n_compressed, own->packed,
+                                                  compressed + (uint64_t)from * op->n_head);
+        if (reason != 0) return reason;
+        n_done = set.n_compressed;
+        for (uint32_t i = 0; i < set.n_raw; i++) {
+            own->row_at[i] = raw + (uint64_t)(set.pos + 1 - set.n_raw - oldest + i) * op->n_head;
+        }
+        for (uint32_t i = 0; i < set.n_compressed; i++) {
+            own->row_at[set.n_raw + i] = compressed + (uint64_t)i * op->n_head;
+        }
+        attend_heads(dev, op, t, own, n_rows, own->scores, 0, op->n_heads);
+    }
+    return 0;
+}
+
+/* Whoever is free takes the next tokens. */
 static void attend_tokens(void *ctx, uint32_t member, uint32_t n_members)
 {
-    const attn_job      *job = ctx;
+    attn_job            *job = ctx;
     const ds4_op_attend *op = job->op;
-    cpu_own             *own = &job->dev->own[member];
-    const uint32_t       n = job->dev->batch->n_tokens;
+    const ds4_batch     *batch = job->dev->batch;
+    const uint32_t       share = batch->n_tokens / (2 * n_members);
+    const uint32_t       most = share < 1 ? 1 : share < ATTEND_TOKENS ? share : ATTEND_TOKENS;
 
-    /* Later tokens see more rows, so tokens are dealt like cards. */
-    for (uint32_t t = member; t < n; t += n_members) {
-        const row_set  set = rows_of(job->dev, op, t);
-        const uint32_t n_rows = set.n_raw + set.n_compressed;
-        unpack_rows(job->dev, op, &set, own, 0, n_rows);
-        attend_heads(job->dev, op, t, own, n_rows, own->scores, 0, op->n_heads);
+    for (unsigned t = atomic_load(&job->next); t < batch->n_tokens;) {
+        const ds4_span *span = &batch->span[batch->span_of[t]];
+        const uint32_t  left = span->first + span->n - t, n = left < most ? left : most;
+        if (!atomic_compare_exchange_weak(&job->next, &t, t + n)) continue;
+        const int reason = attend_group(job->dev, op, &job->dev->own[member], t, n);
+        if (reason != 0) atomic_store(&job->reason, reason);
+        t = atomic_load(&job->next);
     }
 }
 
-/* Few tokens: the team unpacks one token's rows together, then splits the heads. */
+/* ---- one token --------------------------------------------------------------------------------- */
+
+/* The team unpacks the token's rows together, then splits the heads. */
 static void unpack_share(void *ctx, uint32_t member, uint32_t n_members)
 {
-    const attn_job *job = ctx;
-    const row_set   set = rows_of(job->dev, job->op, job->token);
-    uint64_t        from, to;
+    attn_job            *job = ctx;
+    const ds4_dev       *dev = job->dev;
+    const ds4_op_attend *op = job->op;
+    const row_set        set = rows_of(dev, op, job->token);
+    const cpu_own       *into = &dev->own[0];
+    uint64_t             from, to;
 
     ds4_team_share(job->n_rows, 1, member, n_members, &from, &to);
-    unpack_rows(job->dev, job->op, &set, &job->dev->own[0], from, to);
+    for (uint64_t i = from; i < to; i++) into->row_at[i] = into->rows + i * op->n_head;
+    for (; from < to && from < set.n_raw; from++) {
+        unpack_row(dev, into->rows + from * op->n_head,
+                   raw_row(dev, op, &set, set.pos + 1 - set.n_raw + (uint32_t)from));
+    }
+    if (from >= to) return;
+    const int reason = unpack_compressed(dev, &set, (uint32_t)from - set.n_raw, (uint32_t)to - set.n_raw,
+                                         dev->own[member].packed, into->rows + from * op->n_head);
+    if (reason != 0) atomic_store(&job->reason, reason);
 }
 
 static void attend_share(void *ctx, uint32_t member, uint32_t n_members)
@@ -211,20 +274,21 @@ static void attend_share(void *ctx, uint32_t member, uint32_t n_members)
                  job->dev->own[member].scores, from, to);
 }
 
-void cpu_attend(ds4_dev *dev, const ds4_op_attend *op)
+ds4_status cpu_attend(ds4_dev *dev, const ds4_op_attend *op, ds4_err *err)
 {
     attn_job       job = { .dev = dev, .op = op };
     const uint32_t n = dev->batch->n_tokens;
 
     if (n >= 2 * ds4_team_size(dev->team)) {
         ds4_team_run(dev->team, attend_tokens, &job);
-        return;
+    } else {
+        for (job.token = 0; job.token < n; job.token++) {
+            const row_set set = rows_of(dev, op, job.token);
+            job.n_rows = set.n_raw + set.n_compressed;
+            ds4_team_run(dev->team, unpack_share, &job);
+            ds4_team_run(dev->team, attend_share, &job);
+        }
     }
-    for (uint32_t t = 0; t < n; t++) {
-        const row_set set = rows_of(dev, op, t);
-        job.token = t;
-        job.n_rows = set.n_raw + set.n_compressed;
-        ds4_team_run(dev->team, unpack_share, &job);
-        ds4_team_run(dev->team, attend_share, &job);
-    }
+    const int reason = atomic_load(&job.reason);
+    return reason == 0 ? DS4_OK : cpu_spill_failed(dev->spill, reason, err);
 }

@@ -7,6 +7,7 @@
 #include "backend/cpu/cpu_local.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { MAX_CANDIDATES = 128 };
@@ -18,6 +19,7 @@ typedef struct compress_job {
     uint32_t               ratio, slots, width;
     const float           *ring_k, *ring_s;
     uint32_t               first_row, n_rows;       /* rows that become complete in this span */
+    atomic_int             reason;                  /* why a row could not be written; 0 */
 } compress_job;
 
 static compress_job job_of(ds4_dev *dev, const ds4_op_compress *op, const ds4_span *span)
@@ -81,17 +83,14 @@ static uint32_t candidates(const compress_job *job, uint32_t c, const float **k,
     return n;
 }
 
-static void store_row(const compress_job *job, uint32_t c, float *z)
+/* A row in its packed form. */
+static void pack_row(const compress_job *job, uint8_t *row, float *z)
 {
     const ds4_dev       *dev = job->dev;
     const ds4_kv_layout *kv = dev->batch->kv;
-    const ds4_kv_layer  *layer = &kv->layer[job->op->layer];
-    const uint64_t       row_bytes = job->op->index ? kv->irow_bytes : kv->row_bytes;
-    uint8_t             *row = job->op->index ? cpu_index_row_at(dev->batch, job->span, layer, c)
-                                              : cpu_kv_row_at(dev->batch, job->span, layer, c);
 
     if (kv->exact) {
-        memcpy(row, z, (size_t)row_bytes);
+        memcpy(row, z, (size_t)(job->op->index ? kv->irow_bytes : kv->row_bytes));
     } else if (job->op->index) {
         dev->k.hadamard(z, job->op->n);
         dev->k.index_pack(row, z, job->op->n);
@@ -100,12 +99,32 @@ static void store_row(const compress_job *job, uint32_t c, float *z)
     }
 }
 
-static void emit_row(const compress_job *job, uint32_t c, float *z)
+static void store_row(compress_job *job, uint32_t c, float *z, uint8_t *packed)
+{
+    const ds4_batch    *batch = job->dev->batch;
+    const ds4_kv_layer *layer = &batch->kv->layer[job->op->layer];
+
+    if (job->op->index) {
+        pack_row(job, cpu_index_row_at(batch, job->span, layer, c), z);
+        return;
+    }
+    const ds4_view at = cpu_kv_row_place(batch, job->span, layer, c);
+    if (!at.buf->spill) {
+        pack_row(job, cpu_at(at), z);
+        return;
+    }
+    pack_row(job, packed, z);
+    const int reason = cpu_spill_put((cpu_spill_row){ at.buf->spill, at.off }, packed);
+    if (reason != 0) atomic_store(&job->reason, reason);
+}
+
+static void emit_row(compress_job *job, uint32_t c, const cpu_own *own)
 {
     const ds4_op_compress *op = job->op;
     const float           *k[MAX_CANDIDATES], *s[MAX_CANDIDATES];
     const uint32_t         half = op->n_rot / 2;
     float                  cosines[256], sines[256];
+    float                 *z = own->row;
 
     pool(z, k, s, candidates(job, c, k, s), op->n);
     job->dev->k.rms_norm(z, z, cpu_floats(op->norm), op->n, op->eps);
@@ -113,7 +132,7 @@ static void emit_row(const compress_job *job, uint32_t c, float *z)
         cpu_angle(&cosines[i], &sines[i], c * job->ratio, cpu_floats(op->freq)[i]);
     }
     job->dev->k.rope(z + op->n - op->n_rot, cosines, sines, op->n_rot);
-    store_row(job, c, z);
+    store_row(job, c, z, own->packed);
 }
 
 static void add_bias_share(void *ctx, uint32_t member, uint32_t n_members)
@@ -132,12 +151,12 @@ static void add_bias_share(void *ctx, uint32_t member, uint32_t n_members)
 
 static void emit_share(void *ctx, uint32_t member, uint32_t n_members)
 {
-    const compress_job *job = ctx;
-    uint64_t            from, to;
+    compress_job *job = ctx;
+    uint64_t      from, to;
 
     ds4_team_share(job->n_rows, 1, member, n_members, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        emit_row(job, job->first_row + (uint32_t)i, job->dev->own[member].row);
+        emit_row(job, job->first_row + (uint32_t)i, &job->dev->own[member]);
     }
 }
 
@@ -155,13 +174,16 @@ static void keep_tokens(const compress_job *job)
     }
 }
 
-void cpu_compress(ds4_dev *dev, const ds4_op_compress *op)
+ds4_status cpu_compress(ds4_dev *dev, const ds4_op_compress *op, ds4_err *err)
 {
     for (uint32_t i = 0; i < dev->batch->n_spans; i++) {
         compress_job job = job_of(dev, op, &dev->batch->span[i]);
 
         cpu_run(dev, add_bias_share, &job, job.span->n);
         if (job.n_rows) cpu_run(dev, emit_share, &job, job.n_rows);
+        const int reason = atomic_load(&job.reason);
+        if (reason != 0) return cpu_spill_failed(dev->spill, reason, err);
         keep_tokens(&job);
     }
+    return DS4_OK;
 }

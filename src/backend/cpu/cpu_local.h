@@ -11,15 +11,23 @@ struct ds4_buf {
     uint8_t *data;
     uint64_t n_bytes;
     bool     is_mapped;             /* somebody else's memory */
-    cpu_spill_buf *spill;           /* NULL: all of it is in memory */
+    cpu_spill_buf *spill;           /* data is NULL, it lies in a file; or NULL */
+};
+
+enum {
+    INDEX_QUERIES = 64, INDEX_RUN = 512,        /* see cpu_index.c */
+    ATTEND_TOKENS = 16,                         /* see cpu_attn.c */
+    CPU_MAX_TEAM = 256,
 };
 
 /* Scratch of one team member. */
 typedef struct cpu_own {
     float        *row;              /* [max_in] a decoded weight row */
-    float        *rows;             /* [max_rows][max_head] unpacked attention rows */
+    float        *rows;             /* [max_rows + ATTEND_TOKENS][max_head] unpacked attention rows */
+    uint8_t      *packed;           /* [CPU_SPILL_BATCH] rows from files */
     const float **row_at;           /* [max_rows] */
-    float        *scores;           /* [max_heads][max_rows], also [max_index_rows] */
+    float        *scores;           /* [max_heads][max_rows], also [INDEX_QUERIES][INDEX_RUN] */
+    uint64_t     *picks;            /* [INDEX_QUERIES + 1][cpu_pick_slots()] */
 } cpu_own;
 
 struct ds4_dev {
@@ -37,6 +45,19 @@ struct ds4_dev {
     void            *time_ctx;
     uint64_t         marked_ns;     /* when the last mark was made */
 };
+
+/* Room for a token's candidates: a run more than twice what it chooses. */
+static inline uint64_t cpu_pick_slots(const ds4_limits *l)
+{
+    return 2 * (uint64_t)l->max_top_k + INDEX_RUN;
+}
+
+/* Tokens of a step that the indexer takes at once. */
+static inline uint32_t cpu_index_group(uint32_t n_tokens, uint32_t n_members)
+{
+    const uint32_t n = n_tokens / (4 * n_members);
+    return n < 4 ? 4 : n < INDEX_QUERIES ? n : INDEX_QUERIES;
+}
 
 static inline uint8_t *cpu_at(ds4_view v)
 {
@@ -107,17 +128,16 @@ void cpu_run_parts(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts, cpu_pa
 /* Rows that kernels take together: part of a tile costs as much as a whole one. */
 uint32_t cpu_tile(uint32_t dtype, uint64_t row_bytes, uint32_t n_tokens);
 
-/* Attention and indexer rows of a session, wherever they lie. */
-static inline uint8_t *cpu_kv_row_at(const ds4_batch *batch, const ds4_span *span,
-                                     const ds4_kv_layer *layer, uint32_t i_row)
+/* Where an attention row of a session lies. */
+static inline ds4_view cpu_kv_row_place(const ds4_batch *batch, const ds4_span *span,
+                                        const ds4_kv_layer *layer, uint32_t i_row)
 {
     const uint32_t   per_block = DS4_BLOCK_TOKENS / layer->ratio;
     const ds4_block *b = &span->blocks[i_row / per_block];
-    const uint64_t   off = layer->row_off + i_row % per_block * batch->kv->row_bytes;
+    ds4_view         at = layer->ratio == 4 ? b->cold : b->warm;
 
-    if (layer->ratio != 4) return cpu_at(b->warm) + off;
-    if (b->cold.buf->spill) cpu_spill_touch(b->cold.buf->spill, b->cold.off + off, batch->kv->row_bytes);
-    return cpu_at(b->cold) + off;
+    at.off += layer->row_off + i_row % per_block * batch->kv->row_bytes;
+    return at;
 }
 
 static inline uint8_t *cpu_index_row_at(const ds4_batch *batch, const ds4_span *span,
@@ -138,10 +158,10 @@ void cpu_hc_merge(ds4_dev *dev, const ds4_op_hc_merge *op);
 void cpu_norm(ds4_dev *dev, const ds4_op_norm *op);
 void cpu_heads(ds4_dev *dev, const ds4_op_heads *op);
 void cpu_kv_row(ds4_dev *dev, const ds4_op_kv_row *op);
-void cpu_compress(ds4_dev *dev, const ds4_op_compress *op);
+ds4_status cpu_compress(ds4_dev *dev, const ds4_op_compress *op, ds4_err *err);
 void cpu_index_query(ds4_dev *dev, const ds4_op_index_query *op);
 void cpu_select(ds4_dev *dev, const ds4_op_select *op);
-void cpu_attend(ds4_dev *dev, const ds4_op_attend *op);
+ds4_status cpu_attend(ds4_dev *dev, const ds4_op_attend *op, ds4_err *err);
 void cpu_window(ds4_dev *dev, const ds4_op_window *op);
 void cpu_route(ds4_dev *dev, const ds4_op_route *op);
 void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op);

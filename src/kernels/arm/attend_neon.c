@@ -220,8 +220,9 @@ INLINE float32x4_t score_index_tile(float32x4_t score, const query_tile *t, cons
     return vfmaq_f32(score, t->weight, vmaxq_f32(vdupq_n_f32(0.0f), dot));
 }
 
-static void index_score(float *score, const void *query, const float *weight, uint32_t n_heads,
-                        const void *rows, size_t n_rows, uint32_t n)
+/* One query, rows one behind the other. */
+static void score_part(float *score, const void *query, const float *weight, uint32_t n_heads,
+                       const void *rows, size_t n_rows, uint32_t n)
 {
     const size_t bytes = ds4_index_row_bytes(n);
 
@@ -245,6 +246,18 @@ static void index_score(float *score, const void *query, const float *weight, ui
             for (uint32_t i = 0; i < n_tiles; i++)
                 sum = score_index_tile(sum, &tile[i], row, scale, n / 32);
             score[r] = first ? score[r] + vaddvq_f32(sum) : vaddvq_f32(sum);
+        }
+    }
+}
+
+static void index_score(float *score, size_t stride, const ds4_index_batch *b)
+{
+    for (uint32_t i = 0; i < b->n_queries; i++) {
+        for (size_t r = 0; r < b->n_rows; r += DS4_INDEX_PART) {
+            const size_t n = b->n_rows - r < DS4_INDEX_PART ? b->n_rows - r : DS4_INDEX_PART;
+            score_part(score + i * stride + r, (const uint8_t *)b->query + i * b->query_stride,
+                       b->weight + i * b->weight_stride, b->n_heads, b->rows[r / DS4_INDEX_PART], n,
+                       b->n);
         }
     }
 }

@@ -56,8 +56,9 @@ static double dot_packed(const uint8_t *a, const uint8_t *b, uint32_t n)
     return sum;
 }
 
-static void index_score(float *score, const void *query, const float *weight, uint32_t n_heads,
-                        const void *rows, size_t n_rows, uint32_t n)
+/* One query, rows one behind the other. */
+static void score_part(float *score, const void *query, const float *weight, uint32_t n_heads,
+                       const void *rows, size_t n_rows, uint32_t n)
 {
     const size_t bytes = ds4_index_row_bytes(n);
 
@@ -72,8 +73,30 @@ static void index_score(float *score, const void *query, const float *weight, ui
     }
 }
 
+static void index_score(float *score, size_t stride, const ds4_index_batch *b)
+{
+    for (uint32_t i = 0; i < b->n_queries; i++) {
+        for (size_t r = 0; r < b->n_rows; r += DS4_INDEX_PART) {
+            const size_t n = b->n_rows - r < DS4_INDEX_PART ? b->n_rows - r : DS4_INDEX_PART;
+            score_part(score + i * stride + r, (const uint8_t *)b->query + i * b->query_stride,
+                       b->weight + i * b->weight_stride, b->n_heads, b->rows[r / DS4_INDEX_PART], n,
+                       b->n);
+        }
+    }
+}
+
+static size_t above(uint32_t *index, const float *x, size_t n, float limit)
+{
+    size_t n_out = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (!(x[i] <= limit)) index[n_out++] = (uint32_t)i;
+    return n_out;
+}
+
 void ds4_kernels_ref_attend(ds4_kernels *k)
 {
     k->attend = attend;
     k->index_score = index_score;
+    k->above = above;
 }

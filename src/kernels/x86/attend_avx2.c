@@ -257,8 +257,9 @@ INLINE void score_index_tile(__m256 score[INDEX_ROWS], const query_tile *t, cons
         score[r] = _mm256_fmadd_ps(t->weight, _mm256_max_ps(_mm256_setzero_ps(), dot[r]), score[r]);
 }
 
-static void index_score(float *score, const void *query, const float *weight, uint32_t n_heads,
-                        const void *rows, size_t n_rows, uint32_t n)
+/* One query, rows one behind the other. */
+static void score_part(float *score, const void *query, const float *weight, uint32_t n_heads,
+                       const void *rows, size_t n_rows, uint32_t n)
 {
     const size_t bytes = ds4_index_row_bytes(n);
 
@@ -285,8 +286,37 @@ static void index_score(float *score, const void *query, const float *weight, ui
     }
 }
 
+static void index_score(float *score, size_t stride, const ds4_index_batch *b)
+{
+    for (uint32_t i = 0; i < b->n_queries; i++) {
+        for (size_t r = 0; r < b->n_rows; r += DS4_INDEX_PART) {
+            const size_t n = b->n_rows - r < DS4_INDEX_PART ? b->n_rows - r : DS4_INDEX_PART;
+            score_part(score + i * stride + r, (const uint8_t *)b->query + i * b->query_stride,
+                       b->weight + i * b->weight_stride, b->n_heads, b->rows[r / DS4_INDEX_PART], n,
+                       b->n);
+        }
+    }
+}
+
+/* Few are above: eight at a time are looked at, and those of a hit one by one. */
+static size_t above(uint32_t *index, const float *x, size_t n, float limit)
+{
+    const __m256 bound = _mm256_set1_ps(limit);
+    size_t       n_out = 0, i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        unsigned found = (unsigned)_mm256_movemask_ps(
+            _mm256_cmp_ps(_mm256_loadu_ps(x + i), bound, _CMP_NLE_UQ));
+        for (; found; found &= found - 1) index[n_out++] = (uint32_t)i + (uint32_t)__builtin_ctz(found);
+    }
+    for (; i < n; i++)
+        if (!(x[i] <= limit)) index[n_out++] = (uint32_t)i;
+    return n_out;
+}
+
 void ds4_kernels_avx2_attend(ds4_kernels *k)
 {
     k->attend = attend;
     k->index_score = index_score;
+    k->above = above;
 }

@@ -1,6 +1,6 @@
-/* attend_avx512.c - attention over rows and scoring of indexer rows for AVX-512.
+/* attend_avx512.c - attention over rows for AVX-512.
  *
- * All heads share the rows, so both are matrix products: tiles of four heads by four rows,
+ * All heads share the rows, so scores and sums are matrix products: tiles of four heads by four rows,
  * and four heads by 64 components. Every output has its own chain, whatever tile it is in. */
 #include "kernels/x86/tile_avx512.h"
 #include "kernels/kernel_init.h"
@@ -8,9 +8,6 @@
 enum {
     HEADS = 4,
     ROW_CHAIN = 128,            /* rows of one float chain of the weighted sum */
-    INDEX_VALUES = 128,         /* the longest indexer row */
-    INDEX_TILES = 16,           /* query tiles of 16 heads scored in one pass */
-    INDEX_ROWS = 4,
 };
 
 /* ---- scores --------------------------------------------------------------------------- */
@@ -179,131 +176,7 @@ static void attend(float *out, const float *q, const float *const *rows, size_t 
     weigh_rows(out, scores, rows, n_rows, n_heads, n);
 }
 
-/* ---- indexer -------------------------------------------------------------------------- */
-
-/* Sixteen query heads side by side: twice the values plus 12, and a quarter of the scales. */
-typedef struct query_tile {
-    __m512i w[INDEX_VALUES / 4];
-    __m512  scale[INDEX_VALUES / 32];
-    __m512  weight;
-} query_tile;
-
-/* A row: twice its values, the scales, and -12 * the sum of each 32 of those. */
-typedef struct index_row {
-    int8_t  value[INDEX_VALUES];
-    float   scale[INDEX_VALUES / 32];
-    int32_t start[INDEX_VALUES / 32];
-} index_row;
-
-INLINE __m512i expand_codes(const uint8_t *code, __m128i table)
-{
-    const __m256i pairs = _mm256_loadu_si256((const void *)code), nibbles = _mm256_set1_epi8(15);
-    const __m256i low = _mm256_and_si256(pairs, nibbles);
-    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(pairs, 4), nibbles);
-    const __m256i even = _mm256_unpacklo_epi8(low, high), odd = _mm256_unpackhi_epi8(low, high);
-    const __m512i all =
-        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_permute2x128_si256(even, odd, 0x20)),
-                           _mm256_permute2x128_si256(even, odd, 0x31), 1);
-    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), all);
-}
-
-static void load_query(query_tile *t, const uint8_t *query, const float *weight, uint32_t n_heads,
-                       uint32_t n)
-{
-    const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
-    const size_t  bytes = n / 2 + n / 32;
-    _Alignas(64) uint8_t value[TILE_ROWS][INDEX_VALUES];
-    float scale[INDEX_VALUES / 32][TILE_ROWS] = { { 0 } };
-
-    memset(value, 12, sizeof value);
-    for (uint32_t h = 0; h < n_heads; h++) {
-        for (uint32_t i = 0; i < n; i += 64)
-            _mm512_store_si512(value[h] + i, expand_codes(query + h * bytes + i / 2, table));
-        for (uint32_t g = 0; g < n / 32; g++)
-            scale[g][h] = 0.25f * e8m0_to_float(query[h * bytes + n / 2 + g]);
-    }
-    for (uint32_t i = 0; i < n / 16; i++)
-        load_columns(t->w + 4 * i, value[0] + 16 * i, INDEX_VALUES);
-    for (uint32_t g = 0; g < n / 32; g++) t->scale[g] = _mm512_loadu_ps(scale[g]);
-    t->weight = _mm512_maskz_loadu_ps(tail_mask(n_heads), weight);
-}
-
-INLINE void load_row(index_row *row, const uint8_t *p, uint32_t n)
-{
-    const __m128i table = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
-
-    for (uint32_t i = 0; i < n; i += 64) {
-        const __m512i v = expand_codes(p + i / 2, table);
-        const __m512i s = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(12), v);
-        _mm512_storeu_si512(row->value + i, v);
-        row->start[i / 32] = -_mm512_mask_reduce_add_epi32(0x00ff, s);
-        row->start[i / 32 + 1] = -_mm512_mask_reduce_add_epi32(0xff00, s);
-    }
-    for (uint32_t g = 0; g < n / 32; g++) row->scale[g] = e8m0_to_float(p[n / 2 + g]);
-}
-
-/* score[r] of n_r rows += the weighted sums over the heads of one tile, lane by lane. */
-INLINE void score_index_tile(__m512 score[INDEX_ROWS], const query_tile *t, const index_row *row,
-                             uint32_t n_groups, const int n_r)
-{
-    __m512 dot[INDEX_ROWS];
-
-    UNROLL
-    for (int r = 0; r < n_r; r++) dot[r] = _mm512_setzero_ps();
-    for (uint32_t g = 0; g < n_groups; g++) {
-        __m512i part[INDEX_ROWS];
-        UNROLL
-        for (int r = 0; r < n_r; r++) part[r] = _mm512_set1_epi32(row[r].start[g]);
-        UNROLL
-        for (uint32_t j = 0; j < 8; j++) {
-            const __m512i w = t->w[8 * g + j];
-            UNROLL
-            for (int r = 0; r < n_r; r++)
-                part[r] =
-                    _mm512_dpbusd_epi32(part[r], w, broadcast4(row[r].value + 32 * g + 4 * j));
-        }
-        UNROLL
-        for (int r = 0; r < n_r; r++) {
-            const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(part[r]), t->scale[g]);
-            dot[r] = _mm512_fmadd_ps(scaled, _mm512_set1_ps(row[r].scale[g]), dot[r]);
-        }
-    }
-    UNROLL
-    for (int r = 0; r < n_r; r++)       /* max returns its second operand when that is NaN */
-        score[r] = _mm512_fmadd_ps(t->weight, _mm512_max_ps(_mm512_setzero_ps(), dot[r]), score[r]);
-}
-
-static void index_score(float *score, const void *query, const float *weight, uint32_t n_heads,
-                        const void *rows, size_t n_rows, uint32_t n)
-{
-    const size_t bytes = ds4_index_row_bytes(n);
-
-    for (uint32_t first = 0; first < n_heads; first += INDEX_TILES * TILE_ROWS) {
-        query_tile tile[INDEX_TILES];
-        uint32_t   n_tiles = 0;
-
-        for (uint32_t h = first; h < n_heads && n_tiles < INDEX_TILES; h += TILE_ROWS) {
-            const uint32_t heads = n_heads - h < TILE_ROWS ? n_heads - h : TILE_ROWS;
-            load_query(&tile[n_tiles++], (const uint8_t *)query + h * bytes, weight + h, heads, n);
-        }
-        for (size_t r = 0; r < n_rows; r += INDEX_ROWS) {
-            const size_t left = n_rows - r < INDEX_ROWS ? n_rows - r : INDEX_ROWS;
-            index_row row[INDEX_ROWS];
-            __m512    sum[INDEX_ROWS];
-            for (size_t i = 0; i < INDEX_ROWS; i++) {
-                sum[i] = _mm512_setzero_ps();
-                load_row(&row[i], (const uint8_t *)rows + (r + (i < left ? i : 0)) * bytes, n);
-            }
-            for (uint32_t i = 0; i < n_tiles; i++)
-                score_index_tile(sum, &tile[i], row, n / 32, INDEX_ROWS);
-            for (size_t i = 0; i < left; i++)
-                score[r + i] = first ? score[r + i] + sum_lanes(sum[i]) : sum_lanes(sum[i]);
-        }
-    }
-}
-
 void ds4_kernels_avx512_attend(ds4_kernels *k)
 {
     k->attend = attend;
-    k->index_score = index_score;
 }
