@@ -81,6 +81,22 @@ typedef struct ds4_index_batch {
     size_t       n_rows;        /* of all parts together */
 } ds4_index_batch;
 
+/* Attention of several tokens whose rows are nearly the same. Token i reads rows
+ * raw[i .. i + n_raw - 1], then shared[0 .. n_shared[i] - 1]. */
+enum { DS4_ATTEND_CHAIN = 128 };
+typedef struct ds4_attend_batch {
+    float       *out;           /* [n_tokens] of [n_heads][n]; must not overlap q */
+    const float *q;             /* the same */
+    size_t       stride;        /* floats from token to token, in both */
+    const float *const *raw, *const *shared;
+    size_t       n_raw;         /* a multiple of DS4_ATTEND_CHAIN, or 0 */
+    const size_t *n_shared;     /* [n_tokens], none less than the one before */
+    uint32_t     n_tokens, n_heads, n;
+    const float *sink;          /* [n_heads] */
+    float        scale;
+    float       *scores;        /* [n_tokens][n_heads][n_raw + the last n_shared] scratch */
+} ds4_attend_batch;
+
 typedef struct ds4_kernels {
     /* Products by weight type; NULL where the type is no matrix type. */
     ds4_matmul_fn *matmul[DS4_N_DTYPE];
@@ -161,6 +177,9 @@ typedef struct ds4_kernels {
      * n is a multiple of 32. Agreement: 2e-5 * max |row| in each component. */
     void (*attend)(float *out, const float *q, const float *const *rows, size_t n_rows,
                    uint32_t n_heads, uint32_t n, const float *sink, float scale, float *scores);
+
+    /* The same bits as attend() for each of the tokens. NULL where a set has no faster way. */
+    void (*attend_shared)(const ds4_attend_batch *batch);
 } ds4_kernels;
 
 /* ---- choosing ---------------------------------------------------------------------- */

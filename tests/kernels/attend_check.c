@@ -85,6 +85,44 @@ static void check_attend(const kcheck *c)
     }
 }
 
+/* Several tokens with a window that moves by one row, and shared rows behind it. */
+static void check_shared_round(const kcheck *c, int round)
+{
+    const uint32_t n = 32 * (1 + kcheck_below(5)), n_heads = 1 + kcheck_below(9);
+    const uint32_t n_tokens = 1 + kcheck_below(6), grow = (uint32_t)round % 2;
+    const size_t   n_raw = DS4_ATTEND_CHAIN * kcheck_below(3), most = 6 + kcheck_below(300);
+    const size_t   token = (size_t)n_heads * n;
+    attention      a = make_attention(n_raw + n_tokens + most, n_heads * n_tokens, n,
+                                      (kcheck_fill)(round % KCHECK_N_FILLS));
+    const float  **rows = kcheck_alloc((n_raw + most) * sizeof *rows);
+    const float  **shared = a.rows + n_raw + n_tokens;
+    float         *one = kcheck_alloc(token * sizeof *one);
+    size_t         n_shared[6];
+
+    for (uint32_t t = 0; t < n_tokens; t++) n_shared[t] = most - (n_tokens - 1 - t) * grow;
+    c->fast->attend_shared(&(ds4_attend_batch){
+        .out = a.out, .q = a.q, .stride = token, .raw = a.rows, .shared = shared, .n_raw = n_raw,
+        .n_shared = n_shared, .n_tokens = n_tokens, .n_heads = n_heads, .n = n, .sink = a.sink,
+        .scale = a.scale, .scores = a.scores,
+    });
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        for (size_t r = 0; r < n_raw; r++) rows[r] = a.rows[t + r];
+        for (size_t r = 0; r < n_shared[t]; r++) rows[n_raw + r] = shared[r];
+        c->fast->attend(one, a.q + t * token, rows, n_raw + n_shared[t], n_heads, n, a.sink, a.scale,
+                        a.scores);
+        kcheck_same_floats(one, a.out + t * token, token, "a token alone");
+    }
+    kcheck_intact();
+    kcheck_free_all();
+}
+
+static void check_shared(const kcheck *c)
+{
+    for (int round = 0; c->fast->attend_shared && round < kcheck_rounds(60); round++) {
+        check_shared_round(c, round);
+    }
+}
+
 static void time_attend(const kcheck *c)
 {
     attention a = make_attention(640, 64, 512, KCHECK_ANY);
@@ -267,8 +305,9 @@ static void time_above(const kcheck *c)
 
 int main(int argc, char **argv)
 {
-    kcheck_begin(argc, argv, 3);
+    kcheck_begin(argc, argv, 4);
     kcheck_slot("attend", offsetof(ds4_kernels, attend), 0, check_attend, time_attend);
+    kcheck_slot("attend_shared", offsetof(ds4_kernels, attend_shared), 0, check_shared, NULL);
     kcheck_slot("index_score", offsetof(ds4_kernels, index_score), 0, check_index_score,
                 time_index_score);
     kcheck_slot("above", offsetof(ds4_kernels, above), 0, check_above, time_above);

@@ -19,7 +19,10 @@ static const char fact[] = "The telephone number of Lydia Pezjasssteern is 5176.
 static const char question[] = "What is the telephone number of Lydia Pezjasssteern?";
 static const char answer[] = "5176";
 
-enum { DECODED = 32 };          /* tokens of a measurement */
+enum {
+    DECODED = 32,               /* tokens of a measurement */
+    SPARSE = 131072,            /* places of measurements, from there on */
+};
 
 typedef struct run {
     ds4_model    model;
@@ -115,6 +118,55 @@ static double decode_ms(run *r, int32_t token)
     return seconds(took) * 1e3 / DECODED;
 }
 
+static void say(run *r, ds4_str *said)
+{
+    const ds4_vocab *v = ds4_engine_vocab(r->model.engine);
+    ds4_err          err;
+
+    for (int i = 0; i < 64; i++) {
+        const int32_t token = likeliest(r->logits, ds4_engine_info(r->model.engine)->n_vocab);
+        if (ds4_vocab_is_end(v, token)) return;
+        ds4_vocab_decode(v, &token, 1, 0, said);
+        const ds4_work work = { .session = r->session, .tokens = &token, .n_tokens = 1, .logits = r->logits };
+        check(ds4_engine_step(r->model.engine, &work, 1, &err), &err);
+    }
+}
+
+/* Where the question begins: the last tokens of the way, which also open the answer. */
+static uint32_t question_at(const run *r, const ds4_way *way)
+{
+    const ds4_vocab *v = ds4_engine_vocab(r->model.engine);
+    uint32_t         at = way->tokens.n;
+    ds4_str          text = { 0 };
+
+    while (at > 0 && (text.n_bytes == 0 || !strstr(ds4_str_text(&text), question))) {
+        at--;
+        ds4_str_truncate(&text, 0);
+        ds4_vocab_decode(v, way->tokens.ids + at, way->tokens.n - at, 0, &text);
+    }
+    ds4_str_clear(&text);
+    return at;
+}
+
+/* Ask here already; the session comes back to where it was. */
+static void ask(run *r, const ds4_way *way)
+{
+    const uint32_t    from = question_at(r, way);
+    const ds4_prefill all = { .tokens = way->tokens.ids + from, .n_tokens = way->tokens.n - from,
+                              .logits = r->logits };
+    ds4_snapshot     *here = NULL;
+    ds4_str           said = { 0 };
+    ds4_err           err;
+
+    check(ds4_session_snapshot(r->session, &here, &err), &err);
+    check(ds4_session_prefill(r->session, &all, &err), &err);
+    say(r, &said);
+    check(ds4_session_restore(r->session, here, &err), &err);
+    ds4_snapshot_free(here);
+    printf("#          asked here: %s\n", ds4_str_text(&said));
+    ds4_str_clear(&said);
+}
+
 static void read_prompt(run *r, ds4_way *way)
 {
     uint32_t last = ds4_session_pos(r->session);
@@ -131,27 +183,16 @@ static void read_prompt(run *r, ds4_way *way)
         if (to < r->next || to == way->tokens.n) continue;
         const double took = seconds(ds4_now_ns() - since);
         const double each = decode_ms(r, way->tokens.ids[to]);
+        const bool   planted = to > way->tokens.n / 9;
         printf("# %8u tokens: read at %.0f t/s, a token decoded in %.2f ms, %.1f MiB resident,"
                " of these rows %.1f\n", to, (to - last) / took, each, mib(ds4_sysmem_used()),
                mib(ds4_engine_cold_bytes(r->model.engine)));
         fflush(stdout);
+        if (planted && to < way->tokens.n) ask(r, way);
+        fflush(stdout);
         last = to;
         since = ds4_now_ns();
-        while (r->next <= to) r->next *= 2;
-    }
-}
-
-static void say(run *r, ds4_str *said)
-{
-    const ds4_vocab *v = ds4_engine_vocab(r->model.engine);
-    ds4_err          err;
-
-    for (int i = 0; i < 64; i++) {
-        const int32_t token = likeliest(r->logits, ds4_engine_info(r->model.engine)->n_vocab);
-        if (ds4_vocab_is_end(v, token)) return;
-        ds4_vocab_decode(v, &token, 1, 0, said);
-        const ds4_work work = { .session = r->session, .tokens = &token, .n_tokens = 1, .logits = r->logits };
-        check(ds4_engine_step(r->model.engine, &work, 1, &err), &err);
+        while (r->next <= to) r->next = r->next < SPARSE ? 2 * r->next : r->next + SPARSE;
     }
 }
 
@@ -162,6 +203,7 @@ static void open_all(run *r, char **argv, int argc)
     const ds4_engine_options opt = {
         .model_path = argv[1], .kv_mem_bytes = kv / 4 * 3, .kv_dir = argv[5],
         .plan_ctx = n_ctx < 1048576 ? n_ctx : 1048576,
+        .max_batch = 1024,      /* on a busy machine each step waits for both threads many times */
         .n_threads = argc > 6 ? (uint32_t)strtoul(argv[6], NULL, 10) : 0,
     };
     ds4_err                  err;

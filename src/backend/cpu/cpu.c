@@ -40,12 +40,17 @@ static uint64_t larger(uint64_t a, uint64_t b)
 static uint64_t score_floats(const ds4_limits *l)
 {
     const uint64_t index = l->max_top_k ? INDEX_QUERIES * INDEX_RUN : 0;
-    return larger(larger((uint64_t)l->max_heads * l->max_rows, index), l->max_experts);
+    return larger(larger(larger(l->max_heads, ATTEND_HEADS) * l->max_rows, index), l->max_experts);
 }
 
 static uint64_t row_floats(const ds4_limits *l)
 {
     return ((uint64_t)l->max_rows + ATTEND_TOKENS) * l->max_head;
+}
+
+static uint64_t pointers(const ds4_limits *l)
+{
+    return 2 * (uint64_t)l->max_rows + ATTEND_TOKENS;
 }
 
 static uint64_t packed_bytes(const ds4_limits *l)
@@ -63,7 +68,7 @@ static void free_own(cpu_own *own, const ds4_limits *l)
     cpu_release(own->row, (uint64_t)l->max_in * sizeof(float));
     cpu_release(own->rows, row_floats(l) * sizeof(float));
     cpu_release(own->packed, packed_bytes(l));
-    cpu_release((void *)own->row_at, (uint64_t)l->max_rows * sizeof(float *));
+    cpu_release((void *)own->row_at, pointers(l) * sizeof(float *));
     cpu_release(own->scores, score_floats(l) * sizeof(float));
     cpu_release(own->picks, pick_bytes(l));
 }
@@ -73,7 +78,7 @@ static bool reserve_own(cpu_own *own, const ds4_limits *l)
     own->row = cpu_reserve((uint64_t)l->max_in * sizeof(float));
     own->rows = cpu_reserve(row_floats(l) * sizeof(float));
     own->packed = cpu_reserve(packed_bytes(l));
-    own->row_at = cpu_reserve((uint64_t)l->max_rows * sizeof(float *));
+    own->row_at = cpu_reserve(pointers(l) * sizeof(float *));
     own->scores = cpu_reserve(score_floats(l) * sizeof(float));
     own->picks = cpu_reserve(pick_bytes(l));
     return own->row && own->rows && own->packed && own->row_at && own->scores && own->picks;
@@ -147,7 +152,7 @@ static uint64_t cpu_scratch_bytes(const ds4_limits *l)
     enum { PAIR_TABLES = 12 };
     const uint64_t n_threads = l->n_threads ? l->n_threads : ds4_cpu_count();
     const uint64_t queries = l->n_top_k ? cpu_index_group(l->max_batch, (uint32_t)n_threads) : 0;
-    const uint64_t scores = larger((uint64_t)l->max_heads * l->n_rows, queries * INDEX_RUN);
+    const uint64_t scores = larger(larger(l->max_heads, ATTEND_HEADS) * l->n_rows, queries * INDEX_RUN);
     const uint64_t picks = queries ? (queries + 1) * cpu_pick_slots(l) * sizeof(uint64_t) : 0;
     const uint64_t rows = (l->n_rows + ATTEND_TOKENS) * (uint64_t)l->max_head + scores;
     const uint64_t own = rows * sizeof(float) + l->n_rows * sizeof(float *) + picks;

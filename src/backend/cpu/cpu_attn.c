@@ -171,24 +171,62 @@ static int unpack_compressed(const ds4_dev *dev, const row_set *set, uint32_t fr
     return 0;
 }
 
+static void rotate_back(const ds4_dev *dev, const ds4_op_attend *op, uint32_t t, uint64_t from, uint64_t to)
+{
+    const uint32_t n = op->n_head, half = op->n_rot / 2;
+    const float   *angles = cpu_row(op->angles, t);
+    float         *out = cpu_row(op->out, t);
+    float          back[256];           /* negated sines; the shape reader keeps n_rot <= 512 */
+
+    for (uint32_t i = 0; i < half; i++) back[i] = -angles[half + i];
+    for (uint64_t h = from; h < to; h++) dev->k.rope(out + (h + 1) * n - op->n_rot, angles, back, op->n_rot);
+}
+
 /* Heads from .. to-1 over unpacked rows, then back-rotation of what they read. */
 static void attend_heads(const ds4_dev *dev, const ds4_op_attend *op, uint32_t t, const cpu_own *rows,
                          uint32_t n_rows, float *scores, uint64_t from, uint64_t to)
 {
     const ds4_kernels *k = &dev->k;
-    const uint32_t     n = op->n_head, half = op->n_rot / 2;
-    const float       *angles = cpu_row(op->angles, t);
-    float             *out = cpu_row(op->out, t);
-    float              back[256];       /* negated sines; the shape reader keeps n_rot <= 512 */
+    const uint32_t     n = op->n_head;
 
     if (from == to) return;
-    k->attend(out + from * n, cpu_row(op->q, t) + from * n, rows->row_at, n_rows, (uint32_t)(to - from), n,
+    k->attend(cpu_row(op->out, t) + from * n, cpu_row(op->q, t) + from * n, rows->row_at, n_rows, (uint32_t)(to - from), n,
               cpu_floats(op->sink) + from, op->scale, scores);
-    for (uint32_t i = 0; i < half; i++) back[i] = -angles[half + i];
-    for (uint64_t h = from; h < to; h++) k->rope(out + (h + 1) * n - op->n_rot, angles, back, op->n_rot);
+    rotate_back(dev, op, t, from, to);
 }
 
 /* ---- many tokens ------------------------------------------------------------------------------- */
+
+/* Tokens first .. first + n - 1 over the same compressed rows, a few of them at once.
+ *
+ *   raw   [n_window + n - 1] rows: the first token's window and what follows it           */
+static void attend_together(const ds4_dev *dev, const ds4_op_attend *op, const cpu_own *own,
+                            const float *const *raw, uint32_t first, uint32_t n)
+{
+    const uint32_t at_once = ATTEND_HEADS / op->n_heads;
+
+    for (uint32_t i = 0; i < n; i += at_once) {
+        size_t           n_shared[ATTEND_TOKENS];
+        ds4_attend_batch b = {
+            .out = cpu_row(op->out, first + i), .q = cpu_row(op->q, first + i), .stride = op->q.stride,
+            .raw = raw + i, .n_raw = dev->batch->kv->n_window, .shared = own->row_at, .n_shared = n_shared,
+            .n_tokens = n - i < at_once ? n - i : at_once, .n_heads = op->n_heads, .n = op->n_head,
+            .sink = cpu_floats(op->sink), .scale = op->scale, .scores = own->scores,
+        };
+        for (uint32_t j = 0; j < b.n_tokens; j++) n_shared[j] = rows_of(dev, op, first + i + j).n_compressed;
+        dev->k.attend_shared(&b);
+        for (uint32_t j = 0; j < b.n_tokens; j++) rotate_back(dev, op, first + i + j, 0, op->n_heads);
+    }
+}
+
+/* Whether the tokens of a group may be taken together: whole windows, all compressed rows. */
+static bool can_together(const ds4_dev *dev, const ds4_op_attend *op, const row_set *begin, uint32_t n)
+{
+    const uint32_t n_window = dev->batch->kv->n_window;
+
+    return dev->k.attend_shared && begin->layer->ratio > 4 && n > 1 && op->n_heads * 2 <= ATTEND_HEADS
+        && begin->n_raw == n_window && n_window % DS4_ATTEND_CHAIN == 0 && op->q.stride == op->out.stride;
+}
 
 /* Tokens first .. first + n - 1 of one span, n <= ATTEND_TOKENS. Returns 0 or the reason why not. */
 static int attend_group(const ds4_dev *dev, const ds4_op_attend *op, cpu_own *own, uint32_t first, uint32_t n)
@@ -198,9 +236,12 @@ static int attend_group(const ds4_dev *dev, const ds4_op_attend *op, cpu_own *ow
     float         *raw = own->rows;
     float         *compressed = raw + (uint64_t)(begin.pos + n - oldest) * op->n_head;
     uint32_t       n_done = 0;          /* rows that all tokens see, unpacked */
+    const float  **window = own->row_at + dev->limits.max_rows;
+    const bool     together = can_together(dev, op, &begin, n);
 
     for (uint32_t pos = oldest; pos < begin.pos + n; pos++) {
         unpack_row(dev, raw + (uint64_t)(pos - oldest) * op->n_head, raw_row(dev, op, &begin, pos));
+        if (together) window[pos - oldest] = raw + (uint64_t)(pos - oldest) * op->n_head;
     }
     for (uint32_t t = first; t < first + n; t++) {
         const row_set  set = rows_of(dev, op, t);
@@ -209,6 +250,7 @@ static int attend_group(const ds4_dev *dev, const ds4_op_attend *op, cpu_own *ow
                                                   compressed + (uint64_t)from * op->n_head);
         if (reason != 0) return reason;
         n_done = set.n_compressed;
+        if (together) continue;
         for (uint32_t i = 0; i < set.n_raw; i++) {
             own->row_at[i] = raw + (uint64_t)(set.pos + 1 - set.n_raw - oldest + i) * op->n_head;
         }
@@ -217,6 +259,9 @@ static int attend_group(const ds4_dev *dev, const ds4_op_attend *op, cpu_own *ow
         }
         attend_heads(dev, op, t, own, n_rows, own->scores, 0, op->n_heads);
     }
+    if (!together) return 0;
+    for (uint32_t i = 0; i < n_done; i++) own->row_at[i] = compressed + (uint64_t)i * op->n_head;
+    attend_together(dev, op, own, window, first, n);
     return 0;
 }
 

@@ -16,7 +16,7 @@ struct ds4_buf {
 
 enum {
     INDEX_QUERIES = 64, INDEX_RUN = 512,        /* see cpu_index.c */
-    ATTEND_TOKENS = 16,                         /* see cpu_attn.c */
+    ATTEND_TOKENS = 16, ATTEND_HEADS = 64,      /* see cpu_attn.c */
     CPU_MAX_TEAM = 256,
 };
 
@@ -25,8 +25,8 @@ typedef struct cpu_own {
     float        *row;              /* [max_in] a decoded weight row */
     float        *rows;             /* [max_rows + ATTEND_TOKENS][max_head] unpacked attention rows */
     uint8_t      *packed;           /* [CPU_SPILL_BATCH] rows from files */
-    const float **row_at;           /* [max_rows] */
-    float        *scores;           /* [max_heads][max_rows], also [INDEX_QUERIES][INDEX_RUN] */
+    const float **row_at;           /* [max_rows], then as many for a window */
+    float        *scores;           /* [max_heads or ATTEND_HEADS][max_rows], also [INDEX_QUERIES][INDEX_RUN] */
     uint64_t     *picks;            /* [INDEX_QUERIES + 1][cpu_pick_slots()] */
 } cpu_own;
 

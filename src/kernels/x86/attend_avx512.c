@@ -7,7 +7,7 @@
 
 enum {
     HEADS = 4,
-    ROW_CHAIN = 128,            /* rows of one float chain of the weighted sum */
+    ROW_CHAIN = DS4_ATTEND_CHAIN,   /* rows of one float chain of the weighted sum */
 };
 
 /* ---- scores --------------------------------------------------------------------------- */
@@ -59,8 +59,9 @@ INLINE __m512 score_tile(const float *const q[HEADS], const float *const row[4],
     return sum_lanes16(sum);
 }
 
-static void score_rows(float *scores, const float *q, const float *const *rows, size_t n_rows,
-                       uint32_t n_heads, uint32_t n, float scale)
+/* The scores of a head begin `stride` behind those of the one before. */
+static void score_rows(float *scores, size_t stride, const float *q, const float *const *rows,
+                       size_t n_rows, uint32_t n_heads, uint32_t n, float scale)
 {
     for (size_t r = 0; r < n_rows; r += 4) {
         const size_t left = n_rows - r < 4 ? n_rows - r : 4;
@@ -73,7 +74,7 @@ static void score_rows(float *scores, const float *q, const float *const *rows, 
             for (uint32_t i = 0; i < HEADS; i++) qh[i] = q + (size_t)(h + (i < heads ? i : 0)) * n;
             _mm512_storeu_ps(out, _mm512_mul_ps(score_tile(qh, row, n), _mm512_set1_ps(scale)));
             for (uint32_t i = 0; i < heads; i++)
-                memcpy(scores + (h + i) * n_rows + r, out + 4 * i, left * sizeof(float));
+                memcpy(scores + (h + i) * stride + r, out + 4 * i, left * sizeof(float));
         }
     }
 }
@@ -134,11 +135,12 @@ INLINE void weigh_tile(float *const out[HEADS], const float *const weight[HEADS]
     }
 }
 
-/* Unused heads of the last tile write to spare. */
-static void weigh_rows(float *out, const float *scores, const float *const *rows, size_t n_rows,
-                       uint32_t n_heads, uint32_t n)
+/* out += the rows of one chain; first starts at 0. Unused heads of the last tile write to
+ * spare. */
+static void weigh_chain(float *out, const float *scores, size_t stride, const float *const *rows,
+                        size_t n_rows, bool first, uint32_t n_heads, uint32_t n)
 {
-    float spare[64];
+    float spare[64] = { 0 };
 
     for (uint32_t d = 0; d < n; d += 64) {
         for (uint32_t h = 0; h < n_heads; h += HEADS) {
@@ -147,15 +149,59 @@ static void weigh_rows(float *out, const float *scores, const float *const *rows
             for (uint32_t i = 0; i < HEADS; i++) {
                 const bool real = h + i < n_heads;
                 o[i] = real ? out + (size_t)(h + i) * n + d : spare;
-                weight[i] = scores + (h + (real ? i : 0)) * n_rows;
+                weight[i] = scores + (h + (real ? i : 0)) * stride;
             }
-            for (size_t r = 0; r < n_rows; r += ROW_CHAIN) {
-                const size_t left = n_rows - r < ROW_CHAIN ? n_rows - r : ROW_CHAIN;
-                const float *w[HEADS];
-                for (int i = 0; i < HEADS; i++) w[i] = weight[i] + r;
-                if (n - d >= 64) weigh_tile(o, w, rows + r, d, left, r == 0, 4);
-                else weigh_tile(o, w, rows + r, d, left, r == 0, 2);
-            }
+            if (n - d >= 64) weigh_tile(o, weight, rows, d, n_rows, first, 4);
+            else weigh_tile(o, weight, rows, d, n_rows, first, 2);
+        }
+    }
+}
+
+/* Scores become weights that with the sink's weight add up to one. */
+static void weights_of(float *score, size_t n_rows, float sink)
+{
+    const __m512 inv = _mm512_set1_ps(softmax_with_sink(score, n_rows, sink));
+
+    for (size_t r = 0; r < n_rows; r += 16) {
+        const __mmask16 mask = tail_mask(n_rows - r);
+        const __m512    s = _mm512_maskz_loadu_ps(mask, score + r);
+        _mm512_mask_storeu_ps(score + r, mask, _mm512_mul_ps(s, inv));
+    }
+}
+
+/* ---- tokens ----------------------------------------------------------------------------- */
+
+/* A chain of shared rows serves all tokens while it is in the cache. */
+static void attend_shared(const ds4_attend_batch *b)
+{
+    const size_t n_shared = b->n_shared[b->n_tokens - 1];
+    const size_t stride = b->n_raw + n_shared, token = stride * b->n_heads;
+
+    for (uint32_t t = 0; t < b->n_tokens; t++)
+        score_rows(b->scores + t * token, stride, b->q + t * b->stride, b->raw + t, b->n_raw, b->n_heads,
+                   b->n, b->scale);
+    for (size_t r = 0; r < n_shared; r += ROW_CHAIN) {
+        for (uint32_t t = 0; t < b->n_tokens; t++) {
+            if (b->n_shared[t] <= r) continue;
+            const size_t left = b->n_shared[t] - r;
+            score_rows(b->scores + t * token + b->n_raw + r, stride, b->q + t * b->stride, b->shared + r,
+                       left < ROW_CHAIN ? left : ROW_CHAIN, b->n_heads, b->n, b->scale);
+        }
+    }
+    for (uint32_t t = 0; t < b->n_tokens; t++) {
+        for (uint32_t h = 0; h < b->n_heads; h++)
+            weights_of(b->scores + t * token + h * stride, b->n_raw + b->n_shared[t], b->sink[h]);
+        for (size_t r = 0; r < b->n_raw; r += ROW_CHAIN)
+            weigh_chain(b->out + t * b->stride, b->scores + t * token + r, stride, b->raw + t + r,
+                        ROW_CHAIN, r == 0, b->n_heads, b->n);
+    }
+    for (size_t r = 0; r < n_shared; r += ROW_CHAIN) {
+        for (uint32_t t = 0; t < b->n_tokens; t++) {
+            if (b->n_shared[t] <= r) continue;
+            const size_t left = b->n_shared[t] - r;
+            weigh_chain(b->out + t * b->stride, b->scores + t * token + b->n_raw + r, stride,
+                        b->shared + r, left < ROW_CHAIN ? left : ROW_CHAIN, b->n_raw + r == 0, b->n_heads,
+                        b->n);
         }
     }
 }
@@ -163,20 +209,14 @@ static void weigh_rows(float *out, const float *scores, const float *const *rows
 static void attend(float *out, const float *q, const float *const *rows, size_t n_rows,
                    uint32_t n_heads, uint32_t n, const float *sink, float scale, float *scores)
 {
-    score_rows(scores, q, rows, n_rows, n_heads, n, scale);
-    for (uint32_t h = 0; h < n_heads; h++) {
-        const float inv = softmax_with_sink(scores + h * n_rows, n_rows, sink[h]);
-        for (size_t r = 0; r < n_rows; r += 16) {
-            const __mmask16 mask = tail_mask(n_rows - r);
-            float *s = scores + h * n_rows + r;
-            _mm512_mask_storeu_ps(
-                s, mask, _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, s), _mm512_set1_ps(inv)));
-        }
-    }
-    weigh_rows(out, scores, rows, n_rows, n_heads, n);
+    attend_shared(&(ds4_attend_batch){
+        .out = out, .q = q, .shared = rows, .n_shared = &n_rows, .n_tokens = 1, .n_heads = n_heads, .n = n,
+        .sink = sink, .scale = scale, .scores = scores,
+    });
 }
 
 void ds4_kernels_avx512_attend(ds4_kernels *k)
 {
     k->attend = attend;
+    k->attend_shared = attend_shared;
 }
