@@ -78,7 +78,7 @@ bool ds4_term_colour(FILE *file);       /* a terminal that may get escape sequen
 /* A line on a terminal that is written over again and again; nothing when standard error
  * is no terminal. */
 void ds4_term_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void ds4_term_progress_end(void);       /* wipes it */
+void ds4_term_progress_end(void);       /* wipes it, if it is there */
 
 /* Standard output could take everything. Says so and returns false when it could not. */
 bool ds4_app_flush(const char *program);

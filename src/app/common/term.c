@@ -16,11 +16,15 @@ bool ds4_term_colour(FILE *file)
     return ds4_term_is(file) && !(no_color && *no_color);
 }
 
+/* Is such a line there? If not, the cursor's line is somebody else's and stays. */
+static bool progress_shown;
+
 void ds4_term_progress(const char *fmt, ...)
 {
     va_list args;
 
     if (!ds4_term_is(stderr)) return;
+    progress_shown = true;
     va_start(args, fmt);
     fputc('\r', stderr);
     vfprintf(stderr, fmt, args);
@@ -31,7 +35,8 @@ void ds4_term_progress(const char *fmt, ...)
 
 void ds4_term_progress_end(void)
 {
-    if (!ds4_term_is(stderr)) return;
+    if (!progress_shown) return;
+    progress_shown = false;
     fputs("\r\033[K", stderr);
     fflush(stderr);
 }
