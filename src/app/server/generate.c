@@ -118,9 +118,9 @@ static void log_answer(const ds4_answer *a)
     const double seconds = (double)st->generate_ns / 1e9;
     ds4_server_say(
         api_name(a->request.api),
-        "id=%s prompt=%u cached=%u generated=%u reasoning=%u calls=%u finish=%s%s "
+        "id=%s tools=%u prompt=%u cached=%u generated=%u reasoning=%u calls=%u finish=%s%s "
         "wait_ms=%.0f prefill_ms=%.0f generate_ms=%.0f tokens_per_second=%.1f oddities=%#x",
-        a->id, u.n_prompt, u.n_cached, u.n_generated, u.n_reasoning, r->n_calls,
+        a->id, a->request.n_tools, u.n_prompt, u.n_cached, u.n_generated, u.n_reasoning, r->n_calls,
         r->finish == DS4_FINISH_LOOP ? "loop" : ds4_finish_name(r->finish),
         a->request.stream ? " stream" : "", (double)st->wait_ns / 1e6, (double)st->prefill_ns / 1e6,
         (double)st->generate_ns / 1e6, seconds > 0 ? st->n_generated / seconds : 0, r->oddities);

@@ -23,9 +23,12 @@ static void print_claude(const facts *f)
            "export ANTHROPIC_DEFAULT_OPUS_MODEL=%s\n"
            "export CLAUDE_CODE_SUBAGENT_MODEL=%s\n",
            f->model, f->model, f->model, f->model);
-    printf("export CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1\n"
+    printf("export CLAUDE_CODE_AUTO_COMPACT_WINDOW=%u\n"
+           "export CLAUDE_CODE_MAX_OUTPUT_TOKENS=%u\n"
+           "export CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1\n"
            "export CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1\n"
-           "export CLAUDE_STREAM_IDLE_TIMEOUT_MS=600000\n");
+           "export CLAUDE_STREAM_IDLE_TIMEOUT_MS=600000\n",
+           f->n_ctx, f->n_out);
 }
 
 static void print_codex(const facts *f)
