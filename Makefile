@@ -182,7 +182,7 @@ test-built: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES)
 
 # The pages of the server in a real browser; skipped where there is no Chromium.
 .PHONY: test-web
-test-web: $(OUT)/ds4-server
+test-web: $(OUT)/ds4-server $(SCRIPTED)
 	$(Q)OUT=$(OUT) LOG=$(OUT)/test_web.log sh tests/run.sh tests/web/run.sh
 
 # The JavaScript SDKs of OpenAI, Anthropic and Vercel against a running server; needs node.
@@ -191,11 +191,14 @@ test-sdk: setup
 	$(Q)$(MAKE) all $(SCRIPTED)
 	$(Q)OUT=$(OUT) sh tests/run.sh tests/sdk/run.sh
 
-# Coding agents as they are on npm, each with a task; takes some minutes.
-.PHONY: test-clients
+# Coding agents as they are on npm, each with a task; takes some minutes. record-clients also
+# keeps their requests for tests/clients/replay_test.c. CLIENTS="pi codex" chooses some.
+.PHONY: test-clients record-clients
 test-clients: setup
 	$(Q)$(MAKE) all $(SCRIPTED)
-	$(Q)OUT=$(OUT) sh tests/run.sh tests/clients/run.sh
+	$(Q)OUT=$(OUT) LOG=$(OUT)/test_clients.log sh tests/run.sh tests/clients/run.sh
+record-clients:
+	$(Q)RECORD=tests/clients/recorded $(MAKE) test-clients
 
 # The tree's own rules, then every test again under the address and undefined-behaviour
 # sanitizers.
@@ -318,6 +321,7 @@ help:
 	@echo "make test       install what is missing, build and run the tests"
 	@echo "make test-sdk   the SDKs that programs use, from npm, against a running server"
 	@echo "make test-web   the server's pages in Chromium (needs node and npm)"
+	@echo "make test-clients  coding agents from npm, each with a task (minutes); record-clients"
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
 	@echo "make check-arm  the Arm kernels alone"
 	@echo "make test-kv-long  kept conversations and long contexts, for an hour or more"

@@ -1,7 +1,8 @@
 #!/bin/sh
 # run.sh - run test programs and scripts that print TAP, and count.
 # The last line is "N passed, N failed, N skipped"; a program that dies counts as failed.
-# RUN is put before compiled programs (an emulator); LOG keeps the whole output.
+# RUN is put before compiled programs (an emulator); LOG keeps the whole output. Lines that
+# begin with "#| " are shown as they are, for tables.
 set -u
 out=${OUT:-build}
 log=${LOG:-$out/test.log}
@@ -17,6 +18,7 @@ for test in "$@"; do
         *)              one=$(${RUN:-} "$test" 2>&1); rc=$? ;;
     esac
     printf '# %s (exit %s)\n%s\n' "$name" "$rc" "$one" >>"$log"
+    printf '%s\n' "$one" | sed -n 's/^#| //p'
     skip=$(printf '%s\n' "$one" | grep -cE '^(not )?ok .*# SKIP')
     bad=$(printf '%s\n' "$one" | grep -E '^not ok' | grep -cv '# SKIP')
     good=$(printf '%s\n' "$one" | grep -E '^ok' | grep -cv '# SKIP')
