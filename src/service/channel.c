@@ -1,6 +1,8 @@
 /* channel.c - see channel.h. */
 #include "service/channel.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,8 @@ struct ds4_channel {
     pthread_mutex_t lock;
     pthread_cond_t  filled;
     ds4_event      *first, **last;
+    uint32_t        n_ends;     /* ends of jobs among them */
+    bool            resting;    /* the reader wants to hear of an end only */
     bool            broken;
 };
 
@@ -57,11 +61,13 @@ void ds4_channel_put(ds4_channel *c, const ds4_event *event)
     if (copy) {
         *c->last = copy;
         c->last = &copy->next;
+        c->n_ends += event->kind == DS4_EVENT_END;
     } else {
         c->broken = true;
     }
-    pthread_cond_signal(&c->filled);
+    const bool wake = !c->resting || c->n_ends > 0 || c->broken;
     pthread_mutex_unlock(&c->lock);
+    if (wake) pthread_cond_signal(&c->filled);
 }
 
 bool ds4_channel_broken(ds4_channel *c)
@@ -72,18 +78,27 @@ bool ds4_channel_broken(ds4_channel *c)
     return broken;
 }
 
+/* A time from now, as pthread_cond_timedwait() wants it. */
+static struct timespec time_after(uint64_t wait_ns)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += (time_t)(wait_ns / 1000000000u);
+    t.tv_nsec += (long)(wait_ns % 1000000000u);
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
 ds4_event *ds4_channel_get(ds4_channel *c, uint32_t wait_ms)
 {
-    struct timespec until;
+    struct timespec until = { 0 };
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     pthread_mutex_lock(&c->lock);
+    if (!c->first && wait_ms > 0) until = time_after((uint64_t)wait_ms * 1000000u);
     while (!c->first && !c->broken && wait_ms > 0) {
         if (pthread_cond_timedwait(&c->filled, &c->lock, &until) != 0) break;
     }
@@ -91,7 +106,23 @@ ds4_event *ds4_channel_get(ds4_channel *c, uint32_t wait_ms)
     if (event) {
         c->first = event->next;
         if (!c->first) c->last = &c->first;
+        c->n_ends -= event->kind == DS4_EVENT_END;
     }
     pthread_mutex_unlock(&c->lock);
     return event;
+}
+
+void ds4_channel_rest(ds4_channel *c, uint64_t until_ns)
+{
+    const uint64_t now = ds4_now_ns();
+
+    if (until_ns <= now) return;
+    const struct timespec until = time_after(until_ns - now);
+    pthread_mutex_lock(&c->lock);
+    c->resting = true;
+    while (c->n_ends == 0 && !c->broken) {
+        if (pthread_cond_timedwait(&c->filled, &c->lock, &until) != 0) break;
+    }
+    c->resting = false;
+    pthread_mutex_unlock(&c->lock);
 }

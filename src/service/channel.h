@@ -49,4 +49,8 @@ bool ds4_channel_broken(ds4_channel *c);
  * The caller frees it with free(). */
 ds4_event *ds4_channel_get(ds4_channel *c, uint32_t wait_ms);
 
+/* Let events gather until a time of ds4_now_ns(), or the end of a job. A reader that wakes up
+ * for each token takes the processor from the thread that samples them. */
+void ds4_channel_rest(ds4_channel *c, uint64_t until_ns);
+
 #endif

@@ -82,6 +82,7 @@ static void *work(void *arg)
         pthread_mutex_lock(&s->lock);
         describe_slots(s);
         while (!s->stop && s->n_running == 0 && s->n_waiting == 0) {
+            s->stepped_ns = 0;
             pthread_cond_wait(&s->wake, &s->lock);
         }
         const bool stop = s->stop && s->n_running == 0;

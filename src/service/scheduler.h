@@ -102,6 +102,8 @@ typedef struct ds4_scheduler_stats {
     uint64_t n_jobs, n_refused, n_cancelled, n_failed, n_loops;         /* since the start */
     uint64_t n_prompt_tokens, n_cached_tokens, n_prefilled_tokens, n_generated_tokens;
     uint64_t prefill_ns, decode_ns;             /* time of steps, shared by their tokens */
+    uint64_t between_ns;        /* from the end of a step to the begin of the next: sampling, reading
+                                   what was sampled, telling of it, keeping positions */
     uint64_t n_steps;
     uint64_t kept_bytes;        /* positions in memory */
     uint64_t disk_bytes, disk_max_bytes, n_disk;        /* on disk; 0: no store */

@@ -66,6 +66,7 @@ struct ds4_scheduler {
     uint64_t              n_taken;      /* jobs given to slots */
     uint32_t              turn;         /* which slot reads first */
     double                token_ns;     /* of one prompt token, running mean; 0: not known */
+    uint64_t              stepped_ns;   /* the end of the last step; 0: nothing to do since */
 
     pthread_t             worker;
     bool                  has_worker;

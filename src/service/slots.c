@@ -269,9 +269,10 @@ static void count_speed(ds4_speed *speed, uint64_t now_ns, uint32_t n)
     speed->n[i] += n;
 }
 
-static void account(ds4_scheduler *s, uint32_t n, uint64_t took_ns)
+static void account(ds4_scheduler *s, uint32_t n, uint64_t begin_ns, uint64_t end_ns)
 {
-    uint32_t n_reading = 0, n_decoding = 0;
+    const uint64_t took_ns = end_ns - begin_ns;
+    uint32_t       n_reading = 0, n_decoding = 0;
 
     for (uint32_t i = 0; i < n; i++) {
         const bool decodes = s->slot[s->work_slot[i]].state == DS4_SLOT_DECODE;
@@ -285,9 +286,11 @@ static void account(ds4_scheduler *s, uint32_t n, uint64_t took_ns)
     s->stats.n_prefilled_tokens += n_reading;
     s->stats.prefill_ns += (uint64_t)(each * n_reading);
     s->stats.decode_ns += (uint64_t)(each * n_decoding);
-    count_speed(&s->prefill_speed, ds4_now_ns(), n_reading);
-    count_speed(&s->decode_speed, ds4_now_ns(), n_decoding);
+    if (s->stepped_ns) s->stats.between_ns += begin_ns - s->stepped_ns;
+    count_speed(&s->prefill_speed, end_ns, n_reading);
+    count_speed(&s->decode_speed, end_ns, n_decoding);
     pthread_mutex_unlock(&s->lock);
+    s->stepped_ns = end_ns;
 }
 
 bool ds4_slots_step(ds4_scheduler *s)
@@ -299,15 +302,18 @@ bool ds4_slots_step(ds4_scheduler *s)
         }
     }
     const uint32_t n = collect(s);
-    if (n == 0) return false;
-
+    if (n == 0) {
+        s->stepped_ns = 0;
+        return false;
+    }
     const uint64_t   begin = ds4_now_ns();
     const ds4_status st = ds4_engine_step(s->opt.engine, s->work, n, NULL);
     if (st != DS4_OK) {
+        s->stepped_ns = 0;
         one_by_one(s, n);
         return true;
     }
-    account(s, n, ds4_now_ns() - begin);
+    account(s, n, begin, ds4_now_ns());
     for (uint32_t i = 0; i < n; i++) advance(s, &s->slot[s->work_slot[i]], &s->work[i]);
     return true;
 }

@@ -71,7 +71,7 @@ struct ds4_answer {
     ds4_choice          choice[16];
     uint32_t            n_choices, n_over, n_submitted;
     uint64_t            key;            /* of the conversation before the answer, see turn_replay.h */
-    uint64_t            begin_ns, first_ns, last_ns, looked_ns;
+    uint64_t            begin_ns, first_ns, last_ns, looked_ns, said_ns;
     uint64_t            seed;
     char                client[96];
     const ds4_http_call *call;

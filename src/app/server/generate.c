@@ -14,6 +14,10 @@ enum { LISTEN_MS = 100 }; /* between two looks at whether the client is still th
 
 static const uint64_t alive_ns = 5000000000; /* longest silence of a stream */
 
+/* Text of a fast model leaves together when it follows within this time: a write for each
+ * token costs more than the token's own. The first one and the end do not wait. */
+static const uint64_t gather_ns = 10000000;
+
 /* ---- for writers ---------------------------------------------------------------------------- */
 
 void ds4_add_json(ds4_str *out, ds4_slice text)
@@ -318,6 +322,7 @@ static long read_stream(void *ctx, char *out, size_t max)
         }
         ds4_str_truncate(&a->out, 0);
         a->n_sent = 0;
+        if (a->said_ns) ds4_channel_rest(a->channel, a->said_ns + gather_ns);
         if (!listen_once(a)) {
             ds4_server_say(api_name(a->request.api), "id=%s the client has gone", a->id);
             return -1;
@@ -325,6 +330,7 @@ static long read_stream(void *ctx, char *out, size_t max)
         const uint64_t now = ds4_now_ns();
         if (a->out.n_bytes == 0 && now - a->last_ns >= alive_ns) a->writer->alive(a);
         if (a->out.n_bytes > 0) a->last_ns = now;
+        if (a->out.n_bytes > 0 && a->first_ns) a->said_ns = now;
     }
     const size_t left = a->out.n_bytes - a->n_sent;
     const size_t n = left < max ? left : max;

@@ -17,7 +17,9 @@ bool ds4_key_is_plain(const char *key)
 
 ds4_status ds4_keys_add(ds4_keys *keys, const char *key, ds4_err *err)
 {
-    if (!ds4_key_is_plain(key)) return ds4_fail(err, DS4_E_ARG, "a key is made of letters, digits and ._~+/=:-");
+    if (!ds4_key_is_plain(key)) {
+        return ds4_fail(err, DS4_E_ARG, "a key is made of letters, digits and ._~+/=:-");
+    }
     if (keys->n == DS4_MAX_KEYS) return ds4_fail(err, DS4_E_LIMIT, "more than %d keys", DS4_MAX_KEYS);
     keys->item[keys->n++] = key;
     return DS4_OK;
@@ -47,17 +49,22 @@ static void blank_comments(char *text)
 
 ds4_status ds4_keys_read(ds4_keys *keys, const char *path, ds4_err *err)
 {
-    const uint32_t before = keys->n;
-    ds4_err        why = { .code = DS4_OK };
-    char          *save = NULL;
+    static const char blanks[] = " \t\r\n";
+    const uint32_t    before = keys->n;
+    ds4_err           why = { .code = DS4_OK };
+    char             *save = NULL;
 
     DS4_TRY(check_file(path, err));
     DS4_TRY(ds4_file_read(path, MAX_FILE_BYTES, &keys->text, err));
     if (keys->text.n_bytes == 0) return ds4_fail(err, DS4_E_ARG, "%s has no keys", path);
-    if (memchr(keys->text.data, 0, keys->text.n_bytes)) return ds4_fail(err, DS4_E_ARG, "%s is not text", path);
+    if (memchr(keys->text.data, 0, keys->text.n_bytes)) {
+        return ds4_fail(err, DS4_E_ARG, "%s is not text", path);
+    }
     blank_comments(keys->text.data);
-    for (char *key = strtok_r(keys->text.data, " \t\r\n", &save); key; key = strtok_r(NULL, " \t\r\n", &save)) {
-        if (ds4_keys_add(keys, key, &why) != DS4_OK) return ds4_fail(err, why.code, "%s: %s", path, why.text);
+    for (char *key = strtok_r(keys->text.data, blanks, &save); key; key = strtok_r(NULL, blanks, &save)) {
+        if (ds4_keys_add(keys, key, &why) != DS4_OK) {
+            return ds4_fail(err, why.code, "%s: %s", path, why.text);
+        }
     }
     return keys->n > before ? DS4_OK : ds4_fail(err, DS4_E_ARG, "%s has no keys", path);
 }

@@ -127,6 +127,8 @@ void ds4_page_metrics(ds4_server *s, ds4_http_answer *a)
         { "generated_tokens_total", "counter", "Tokens sampled", (double)n.n_generated_tokens },
         { "prefill_seconds_total", "counter", "Time spent on prompts", (double)n.prefill_ns / 1e9 },
         { "decode_seconds_total", "counter", "Time spent on answers", (double)n.decode_ns / 1e9 },
+        { "between_steps_seconds_total", "counter", "Time of the worker from one step to the next",
+          (double)n.between_ns / 1e9 },
         { "resumed_total", "counter", "Requests whose prompt began like a known one",
           (double)n.n_hits },
         { "kept_bytes", "gauge", "Positions kept in memory", (double)n.kept_bytes },
