@@ -1,15 +1,12 @@
 /* turn_replay.c - see turn_replay.h: turns in order of use, found through a table of hashes. */
 #include "service/turn_replay.h"
 
-#include "base/file.h"
+#include "service/record_log.h"
 #include "text/pyjson.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { N_BUCKETS = 1 << 14 };
 
@@ -36,7 +33,7 @@ struct ds4_replay {
     size_t          max_bytes, n_bytes;
     turn           *newest, *oldest;
     handle         *bucket[N_BUCKETS];
-    int             log; /* turns are appended here; -1: nowhere */
+    ds4_record_log *log; /* turns are appended here; NULL: nowhere */
 };
 
 /* ---- what counts ---------------------------------------------------------------------------- */
@@ -105,7 +102,7 @@ static uint64_t id_hash(ds4_slice id)
     return hash_bytes(hash_bytes(0, "id", 2), id.data, id.n_bytes);
 }
 
-/* ---- keeping -------------------------------------------------------------------------------- */
+/* ---- turns -------------------------------------------------------------------------------- */
 
 static void unlink_turn(ds4_replay *r, turn *t)
 {
@@ -180,63 +177,49 @@ static turn *make_turn(uint64_t key, const ds4_message *m, ds4_slice visible)
 
 /* ---- the file ------------------------------------------------------------------------------------ */
 
-/* A record: this head, the hashes, the texts, and a checksum of all that. */
-typedef struct record_head {
-    uint32_t magic, n_links;
+/* A record: this head, the hashes, the texts. */
+typedef struct turn_head {
+    uint32_t n_links;
     uint32_t n_bytes[4]; /* visible, reasoning, content, raw_calls */
-} record_head;
+} turn_head;
 
-enum { RECORD_MAGIC = 0x31545344, MAX_LINKS = 4096, MAX_FILE_BYTES = 1 << 30 };
+enum { MAX_LINKS = 4096 };
 
-static void write_record(const turn *t, ds4_str *out)
+static void write_record(const turn *t, ds4_record_log *to)
 {
     const ds4_slice text[4] = { t->visible, t->reasoning, t->content, t->raw_calls };
-    record_head     head = { .magic = RECORD_MAGIC, .n_links = t->n_links };
-    const size_t    begin = out->n_bytes;
+    turn_head       head = { .n_links = t->n_links };
+    ds4_str         out = { 0 };
 
+    if (!to) return;
     for (int i = 0; i < 4; i++) head.n_bytes[i] = (uint32_t)text[i].n_bytes;
-    ds4_str_add(out, &head, sizeof head);
+    ds4_str_add(&out, &head, sizeof head);
     for (uint32_t i = 0; i < t->n_links; i++) {
-        ds4_str_add(out, &t->links[i].hash, sizeof t->links[i].hash);
+        ds4_str_add(&out, &t->links[i].hash, sizeof t->links[i].hash);
     }
-    for (int i = 0; i < 4; i++) ds4_str_add(out, text[i].data, text[i].n_bytes);
-    if (out->failed) return;
-    const uint64_t sum = hash_bytes(0, out->data + begin, out->n_bytes - begin);
-    ds4_str_add(out, &sum, sizeof sum);
+    for (int i = 0; i < 4; i++) ds4_str_add(&out, text[i].data, text[i].n_bytes);
+    if (!out.failed) ds4_record_log_append(to, (ds4_slice){ ds4_str_text(&out), out.n_bytes });
+    ds4_str_clear(&out);
 }
 
-/* One write, so that a reader finds whole records unless the disk is full. */
-static void append(ds4_replay *r, const ds4_str *record)
+/* The turn of a record, or NULL. */
+static turn *read_record(ds4_slice record)
 {
-    if (r->log < 0 || record->failed || record->n_bytes == 0) return;
-    if (write(r->log, record->data, record->n_bytes) == (ssize_t)record->n_bytes) return;
-    close(r->log);
-    r->log = -1;
-}
+    turn_head head;
+    ds4_slice text[4];
 
-/* The turn of a record at data, or NULL; *n_record receives the record's bytes. */
-static turn *read_record(const char *data, size_t n_left, size_t *n_record)
-{
-    record_head head;
-    ds4_slice   text[4];
-    uint64_t    sum;
-
-    if (n_left < sizeof head) return NULL;
-    memcpy(&head, data, sizeof head);
-    if (head.magic != RECORD_MAGIC || head.n_links == 0 || head.n_links > MAX_LINKS) return NULL;
+    if (record.n_bytes < sizeof head) return NULL;
+    memcpy(&head, record.data, sizeof head);
+    if (head.n_links == 0 || head.n_links > MAX_LINKS) return NULL;
     uint64_t n = sizeof head + head.n_links * sizeof(uint64_t);
-    for (int i = 0; i < 4; i++) {
-        text[i] = (ds4_slice){ data + n, head.n_bytes[i] };
-        n += head.n_bytes[i];
-    }
-    if (n + sizeof sum > n_left) return NULL;
-    memcpy(&sum, data + n, sizeof sum);
-    if (hash_bytes(0, data, (size_t)n) != sum) return NULL;
+    for (int i = 0; i < 4; i++) n += head.n_bytes[i];
+    if (n != record.n_bytes) return NULL;
+    const char *at = record.data + sizeof head + head.n_links * sizeof(uint64_t);
+    for (int i = 0; i < 4; at += head.n_bytes[i++]) text[i] = (ds4_slice){ at, head.n_bytes[i] };
     turn *t = new_turn(head.n_links, text);
     for (uint32_t i = 0; t && i < head.n_links; i++) {
-        memcpy(&t->links[i].hash, data + sizeof head + i * sizeof(uint64_t), sizeof(uint64_t));
+        memcpy(&t->links[i].hash, record.data + sizeof head + i * sizeof(uint64_t), sizeof(uint64_t));
     }
-    *n_record = (size_t)n + sizeof sum;
     return t;
 }
 
@@ -251,26 +234,6 @@ static void add_turn(ds4_replay *r, turn *t)
         *bucket = &t->links[i];
     }
     r->n_bytes += t->n_bytes;
-}
-
-void ds4_replay_keep(ds4_replay *r, uint64_t key, const ds4_message *m)
-{
-    ds4_str visible = { 0 }, record = { 0 };
-
-    add_visible(m, &visible);
-    const ds4_slice shown = { ds4_str_text(&visible), visible.n_bytes };
-    turn           *t = visible.failed ? NULL : make_turn(key, m, shown);
-    ds4_str_clear(&visible);
-    if (!t || t->n_bytes > r->max_bytes) {
-        free(t);
-        return;
-    }
-    write_record(t, &record);
-    pthread_mutex_lock(&r->lock);
-    add_turn(r, t);
-    append(r, &record);
-    pthread_mutex_unlock(&r->lock);
-    ds4_str_clear(&record);
 }
 
 /* ---- finding -------------------------------------------------------------------------------- */
@@ -295,6 +258,17 @@ static bool copy_out(const turn *t, ds4_message *out, void **block)
     return true;
 }
 
+static void make_newest(ds4_replay *r, turn *t)
+{
+    if (r->newest == t) return;
+    if (t->newer) t->newer->older = t->older;
+    if (t->older)
+        t->older->newer = t->newer;
+    else
+        r->oldest = t->newer;
+    add_newest(r, t);
+}
+
 bool ds4_replay_find(ds4_replay *r, uint64_t key, const ds4_message *m, ds4_message *out,
                      void **block)
 {
@@ -309,14 +283,7 @@ bool ds4_replay_find(ds4_replay *r, uint64_t key, const ds4_message *m, ds4_mess
     if (!t) t = look_up(r, key, shown);
     if (t && copy_out(t, out, block)) {
         found = true;
-        if (r->newest != t) {
-            if (t->newer) t->newer->older = t->older;
-            if (t->older)
-                t->older->newer = t->newer;
-            else
-                r->oldest = t->newer;
-            add_newest(r, t);
-        }
+        make_newest(r, t);
     }
     pthread_mutex_unlock(&r->lock);
     ds4_str_clear(&visible);
@@ -331,47 +298,67 @@ size_t ds4_replay_bytes(ds4_replay *r)
     return n;
 }
 
-/* ---- opening the file ------------------------------------------------------------------------- */
+/* ---- keeping ------------------------------------------------------------------------------------ */
 
-static ds4_status write_anew(ds4_replay *r, const char *path, ds4_err *err)
+static void write_all(void *ctx, ds4_record_log *to)
 {
-    ds4_str all = { 0 };
+    const ds4_replay *r = ctx;
+    for (const turn *t = r->oldest; t; t = t->newer) write_record(t, to);
+}
 
-    for (turn *t = r->oldest; t; t = t->newer) write_record(t, &all);
-    const ds4_status st = all.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for %s", path)
-                                     : ds4_file_replace(path, ds4_str_text(&all), all.n_bytes, err);
-    ds4_str_clear(&all);
-    return st;
+/* The same request has had the same answer before: nothing new to know, unless it has calls
+ * with new ids. */
+static turn *look_up_same(const ds4_replay *r, uint64_t key, const turn *t)
+{
+    turn *known = t->n_links == 1 ? look_up(r, key, t->visible) : NULL;
+
+    if (!known || !ds4_slice_eq(known->reasoning, t->reasoning)) return NULL;
+    return ds4_slice_eq(known->content, t->content) ? known : NULL;
+}
+
+void ds4_replay_keep(ds4_replay *r, uint64_t key, const ds4_message *m)
+{
+    ds4_str visible = { 0 };
+
+    add_visible(m, &visible);
+    const ds4_slice shown = { ds4_str_text(&visible), visible.n_bytes };
+    turn           *t = visible.failed ? NULL : make_turn(key, m, shown);
+    ds4_str_clear(&visible);
+    if (!t || t->n_bytes > r->max_bytes) {
+        free(t);
+        return;
+    }
+    pthread_mutex_lock(&r->lock);
+    turn *known = look_up_same(r, key, t);
+    if (known) {
+        make_newest(r, known);
+        free(t);
+    } else {
+        add_turn(r, t);
+        write_record(t, r->log);
+        if (ds4_record_log_full(r->log)) ds4_record_log_renew(r->log, write_all, r);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void take_record(void *ctx, ds4_slice record)
+{
+    ds4_replay *r = ctx;
+    turn       *t = read_record(record);
+
+    if (t && t->n_bytes <= r->max_bytes)
+        add_turn(r, t);
+    else
+        free(t);
 }
 
 ds4_status ds4_replay_open(ds4_replay *r, const char *path, ds4_err *err)
 {
-    ds4_str    text = { 0 };
-    size_t     at = 0, n_record = 0;
-    ds4_status st = DS4_OK;
-
-    if (ds4_file_exists(path)) st = ds4_file_read(path, MAX_FILE_BYTES, &text, err);
     pthread_mutex_lock(&r->lock);
-    while (st == DS4_OK && at < text.n_bytes) {
-        turn *t = read_record(text.data + at, text.n_bytes - at, &n_record);
-        if (!t) break;
-        at += n_record;
-        if (t->n_bytes > r->max_bytes) {
-            free(t);
-            continue;
-        }
-        add_turn(r, t);
-    }
-    const bool damaged = at < text.n_bytes;
-    if (st == DS4_E_LIMIT || (st == DS4_OK && (damaged || text.n_bytes / 2 > r->max_bytes))) {
-        st = write_anew(r, path, err);
-    }
-    if (st == DS4_OK) {
-        r->log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (r->log < 0) st = ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
-    }
+    const uint64_t   most = 2 * (uint64_t)r->max_bytes;
+    const ds4_status st = ds4_record_log_open(&r->log, path, most, take_record, r, err);
+    if (st == DS4_OK && ds4_record_log_full(r->log)) ds4_record_log_renew(r->log, write_all, r);
     pthread_mutex_unlock(&r->lock);
-    ds4_str_clear(&text);
     return st;
 }
 
@@ -386,7 +373,6 @@ ds4_status ds4_replay_create(size_t max_bytes, ds4_replay **out, ds4_err *err)
         return ds4_fail(err, DS4_E_NOMEM, "no memory for remembered turns");
     }
     r->max_bytes = max_bytes;
-    r->log = -1;
     *out = r;
     return DS4_OK;
 }
@@ -395,7 +381,7 @@ void ds4_replay_free(ds4_replay *r)
 {
     if (!r) return;
     while (r->oldest) drop(r, r->oldest);
-    if (r->log >= 0) close(r->log);
+    ds4_record_log_close(r->log);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }

@@ -18,7 +18,7 @@ DS4_MUST_CHECK ds4_status ds4_replay_create(size_t max_bytes, ds4_replay **out, 
 
 /* Remember turns across restarts: read what the file holds, and from now on append to it.
  * It holds answers in clear text and is readable for its owner only. What is damaged or cut
- * is passed over. A file that has grown beyond twice max_bytes is written anew.
+ * is passed over. When it has grown beyond twice max_bytes it is written anew.
  *
  * Returns DS4_OK; DS4_E_IO naming the file; DS4_E_NOMEM.                              */
 DS4_MUST_CHECK ds4_status ds4_replay_open(ds4_replay *r, const char *path, ds4_err *err);

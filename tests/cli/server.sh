@@ -208,6 +208,25 @@ cached=$(sed 's/.*"cached_tokens":\([0-9]*\).*/\1/' "$box/stdout")
 [ "$cached" -ge $((prompt * 9 / 10)) ]
 report $? "it is known after a restart: $cached of $prompt"
 is "and answered the same" "$(cat "$box/first")" "$(text "$box/stdout")"
+
+# Responses outlive it too: the third goes on from the second, which went on from the first.
+respond() {                             # respond INPUT [ID]: leaves the response's id in id
+    post /v1/responses "{\"model\":\"m\",\"input\":\"$1\",\"max_output_tokens\":8,\"temperature\":0${2:+,\"previous_response_id\":\"$2\"}}"
+    id=$(sed 's/{"id":"\([^"]*\)".*/\1/' "$box/stdout")
+}
+input_tokens() { sed 's/.*"input_tokens":\([0-9]*\).*/\1/' "$box/stdout"; }
+respond "one word"
+respond "another word" "$id"
+second=$id
+respond "and a third" "$second"
+before=$(input_tokens)
+stop_server
+start_server --kv-disk-dir "$box/kv"
+respond "and a third" "$second"
+is "a response goes on from one before a restart" "200 $before" "$status $(input_tokens)"
+respond "and a third" resp_00000000000000000000000000000000
+refused "a response that is not known" 400 '"param":"previous_response_id"'
+is "what is kept is private" "" "$(find "$box/kv" -type f -perm /077)"
 stop_server
 
 # ---- leaving early ----------------------------------------------------------------------------

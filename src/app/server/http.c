@@ -23,7 +23,8 @@ struct ds4_http {
     ds4_http_options   opt;
     struct MHD_Daemon *daemon;
     int                listener; /* after quiescing: ours to close; else -1 */
-    atomic_ullong      n_connections;
+    atomic_ullong      n_connections; /* since the start */
+    atomic_ullong      n_closed;
 };
 
 struct ds4_http_call {
@@ -242,7 +243,7 @@ static void count_connection(void *ctx, struct MHD_Connection *connection, void 
 
     (void)connection;
     (void)state;
-    if (what == MHD_CONNECTION_NOTIFY_STARTED) atomic_fetch_add(&h->n_connections, 1);
+    atomic_fetch_add(what == MHD_CONNECTION_NOTIFY_STARTED ? &h->n_connections : &h->n_closed, 1);
 }
 
 static void log_line(void *ctx, const char *fmt, va_list args)
@@ -344,4 +345,10 @@ void ds4_http_stop(ds4_http *h)
 uint64_t ds4_http_connections(const ds4_http *h)
 {
     return atomic_load(&h->n_connections);
+}
+
+uint64_t ds4_http_open(const ds4_http *h)
+{
+    const uint64_t n_closed = atomic_load(&h->n_closed);
+    return atomic_load(&h->n_connections) - n_closed;
 }

@@ -71,7 +71,8 @@ DS4_MUST_CHECK ds4_status ds4_http_start(const ds4_http_options *opt, ds4_http *
 uint32_t                  ds4_http_port(const ds4_http *h);
 void                      ds4_http_quiesce(ds4_http *h);        /* take no more connections */
 void                      ds4_http_stop(ds4_http *h);           /* ends all of them; NULL is fine */
-uint64_t                  ds4_http_connections(const ds4_http *h);
+uint64_t                  ds4_http_connections(const ds4_http *h);      /* since the start */
+uint64_t                  ds4_http_open(const ds4_http *h);             /* of these now */
 
 /* Is the address one that only this machine can reach? */
 bool ds4_http_is_loopback(const char *host);

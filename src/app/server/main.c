@@ -20,8 +20,7 @@ enum {
     IDLE_SECONDS = 75,
     BODY_SECONDS = 120,
     DRAIN_MS = 60000,
-    REPLAY_BYTES = 256 << 20,
-    RECALL_BYTES = 128 << 20,
+    TURN_BYTES = 128 << 20,
 };
 
 typedef struct command_line {
@@ -69,6 +68,9 @@ static ds4_parsed parse(command_line *c, int argc, char **argv)
         DS4_OPT_TEXT(0, "script", "FILE", &s->script_path, "prescribed answers, for tests"),
 #endif
         DS4_APP_KV_OPTIONS(&c->kv),
+        DS4_OPT_SIZE(0, "turn-mem", "SIZE", &s->turn_bytes,
+                     "memory for the exact text of earlier turns and for\n"
+                     "responses that later ones go on from [128M]"),
         DS4_OPT_TEXT(0, "print-config", "CLIENT", &c->print_config,
                      "print the configuration of claude, codex, opencode,\n"
                      "pi or continue for these options, and exit"),
@@ -156,9 +158,10 @@ static ds4_status start_parts(ds4_server *s, ds4_err *err)
     };
 
     if (s->opt.script_path) DS4_TRY(ds4_script_open(s->opt.script_path, &s->script, err));
-    DS4_TRY(ds4_replay_create(REPLAY_BYTES, &s->replay, err));
+    DS4_TRY(ds4_replay_create((size_t)(s->opt.turn_bytes / 2), &s->replay, err));
     if (s->opt.turns_path) DS4_TRY(ds4_replay_open(s->replay, s->opt.turns_path, err));
-    DS4_TRY(ds4_recall_create(RECALL_BYTES, &s->recall, err));
+    DS4_TRY(ds4_recall_create((size_t)(s->opt.turn_bytes / 2), &s->recall, err));
+    if (s->opt.responses_path) DS4_TRY(ds4_recall_open(s->recall, s->opt.responses_path, err));
     DS4_TRY(ds4_scheduler_create(&scheduler, &s->scheduler, err));
     return ds4_http_start(&http, &s->http, err);
 }
@@ -225,13 +228,15 @@ static int run(const command_line *c)
                      .start_time = (long)time(NULL) };
     ds4_err    err = { .code = DS4_OK };
     sigset_t   set;
-    char       turns[4096];
+    char       turns[4096], responses[4096];
 
     s.opt.origins = c->origins.item;
     s.opt.n_origins = c->origins.n;
     if (c->kv.dir) {
         snprintf(turns, sizeof turns, "%s/server-turns.bin", c->kv.dir);
         s.opt.turns_path = turns;
+        snprintf(responses, sizeof responses, "%s/server-responses.bin", c->kv.dir);
+        s.opt.responses_path = responses;
     }
     block_signals(&set);
     ds4_app_model want = c->model;
@@ -281,6 +286,7 @@ int main(int argc, char **argv)
                     .max_tokens = 393216,
                     .max_connections = 512,
                     .loop_tokens = 512,
+                    .turn_bytes = TURN_BYTES,
                     .model_id = "deepseek-v4-flash" },
     };
 

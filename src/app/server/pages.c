@@ -1,4 +1,5 @@
 /* pages.c - models, health, numbers, tokens, and the web page's files. */
+#include "app/server/recall.h"
 #include "app/server/server.h"
 
 #include "app/server/web_assets.h"
@@ -131,13 +132,23 @@ void ds4_page_metrics(ds4_server *s, ds4_http_answer *a)
           (double)n.between_ns / 1e9 },
         { "resumed_total", "counter", "Requests whose prompt began like a known one",
           (double)n.n_hits },
+        { "new_total", "counter", "Requests whose prompt began like no other",
+          (double)n.n_misses },
         { "kept_bytes", "gauge", "Positions kept in memory", (double)n.kept_bytes },
         { "disk_bytes", "gauge", "Positions kept on disk", (double)n.disk_bytes },
+        { "disk_max_bytes", "gauge", "Most that they may take", (double)n.disk_max_bytes },
+        { "disk_positions", "gauge", "How many they are", (double)n.n_disk },
         { "steps_total", "counter", "Steps of the engine", (double)n.n_steps },
         { "replayed_turns_total", "counter", "Turns recognised and given back as sampled",
           (double)atomic_load(&s->n_replayed) },
         { "connections_total", "counter", "Connections",
           s->http ? (double)ds4_http_connections(s->http) : 0 },
+        { "connections", "gauge", "Connections that are open",
+          s->http ? (double)ds4_http_open(s->http) : 0 },
+        { "turn_bytes", "gauge", "Text of earlier turns in memory",
+          (double)ds4_replay_bytes(s->replay) },
+        { "response_bytes", "gauge", "Items of earlier responses in memory",
+          (double)ds4_recall_bytes(s->recall) },
         { "memory_bytes", "gauge", "Memory in use by this process", (double)ds4_sysmem_used() },
         { "uptime_seconds", "gauge", "Time since the start",
           (double)(ds4_now_ns() - s->start_ns) / 1e9 },

@@ -69,7 +69,7 @@ typedef struct ds4_request {
     ds4_slice         previous_id;
     bool              summary;  /* reasoning is wanted as a summary */
     bool              store;
-    ds4_slice         items;    /* JSON text of the input items, without the brackets */
+    ds4_slice         items;    /* JSON text of this request's own input items, without the brackets */
     ds4_slice         echo_fields;      /* members that the response object repeats, JSON text */
 } ds4_request;
 

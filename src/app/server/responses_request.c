@@ -176,7 +176,7 @@ static ds4_status read_item_list(ds4_request *rq, ds4_slice list, const char *na
     return DS4_OK;
 }
 
-/* The input as items, so that a later response can go on from it. */
+/* The input as items, behind those of earlier responses. */
 static ds4_status read_input(ds4_request *rq, const ds4_fields *f, ds4_slice earlier, ds4_err *err)
 {
     ds4_slice value;
@@ -192,8 +192,10 @@ static ds4_status read_input(ds4_request *rq, const ds4_fields *f, ds4_slice ear
     }
     ds4_str_add_char(&items, '[');
     ds4_str_add(&items, earlier.data, earlier.n_bytes);
+    size_t own = items.n_bytes;
     if (kind == DS4_JSON_STRING) {
         ds4_str_add_text(&items, earlier.n_bytes ? "," : "");
+        own = items.n_bytes;
         ds4_str_add_text(&items, "{\"role\":\"user\",\"content\":");
         ds4_str_add(&items, value.data, value.n_bytes);
         ds4_str_add_char(&items, '}');
@@ -201,11 +203,12 @@ static ds4_status read_input(ds4_request *rq, const ds4_fields *f, ds4_slice ear
         const ds4_slice inside = { value.data + 1, value.n_bytes - 2 };
         const bool      empty = strspn(inside.data, " \t\r\n") >= inside.n_bytes;
         if (earlier.n_bytes && !empty) ds4_str_add_char(&items, ',');
+        own = items.n_bytes;
         if (!empty) ds4_str_add(&items, inside.data, inside.n_bytes);
     }
     ds4_str_add_char(&items, ']');
     const ds4_slice all = ds4_arena_take(&rq->arena, &items);
-    rq->items = (ds4_slice){ all.data + 1, all.n_bytes ? all.n_bytes - 2 : 0 };
+    rq->items = (ds4_slice){ all.data + own, all.n_bytes > own ? all.n_bytes - own - 1 : 0 };
     return read_item_list(rq, all, "input", err);
 }
 

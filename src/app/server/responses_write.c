@@ -365,7 +365,7 @@ static void ended(ds4_answer *a, ds4_choice *c)
         close_item(a, c, is_cut(c) ? "incomplete" : "completed");
     }
     if (a->request.store) {
-        ds4_recall_keep(a->server->recall, a->id, a->request.items,
+        ds4_recall_keep(a->server->recall, a->id, a->request.previous_id, a->request.items,
                         (ds4_slice){ ds4_str_text(&c->items), c->items.n_bytes });
     }
 }

@@ -28,6 +28,8 @@ typedef struct ds4_server_options {
     uint32_t    n_origins;
     const char *trace_path, *script_path;
     const char *turns_path;     /* where sampled turns are remembered; NULL: in memory only */
+    const char *responses_path; /* where responses are; the same */
+    uint64_t    turn_bytes;     /* memory for both */
     const char *model_id;       /* what /v1/models calls it */
 } ds4_server_options;
 
