@@ -177,7 +177,7 @@ setup-fuzz:
 .PHONY: test test-built
 test: setup
 	$(Q)$(MAKE) test-built
-test-built: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES)
+test-built: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ)
 	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
 
 # The pages of the server in a real browser; skipped where there is no Chromium.
@@ -245,12 +245,34 @@ test-kv-long: setup
 	$(Q)$(MAKE) $(KV_LONG) $(OUT)/tests/service/store_test $(OUT)/tests/service/store_fault_test
 	$(Q)OUT=$(OUT) DS4_KV_WALKS=$(KV_WALKS) sh tests/long/kv_long.sh $(KV_CONTEXT) $(KV_MODELS)
 
+# Many clients of one server for SOAK_SECONDS: the same answers as alone, and flat memory.
+SOAK      := $(OUT)/tests/soak/soak
+HTTP_FUZZ := $(OUT)/tests/soak/http_fuzz
+SOAK_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(filter-out %/http_fuzz.c,$(wildcard tests/soak/*.c)))
+$(SOAK): $(SOAK_OBJ) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(HTTP_FUZZ): $(patsubst %,$(OUT)/tests/soak/%.o,http_fuzz soak_http soak_rude) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: test-soak
+test-soak: setup
+	$(Q)$(MAKE) all $(SOAK)
+	$(Q)OUT=$(OUT) sh tests/soak/run.sh
+
 # Coverage-guided fuzzing, FUZZ_SECONDS for each target.
 FUZZ_CC   ?= clang
 FUZZ_SECONDS ?= 60
 .PHONY: fuzz
 fuzz: setup-fuzz
 	$(Q)CC=$(FUZZ_CC) OUT=build/fuzz sh tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_SRC)
+
+# Damaged requests at the socket of a server under sanitizers.
+.PHONY: fuzz-http fuzz-http-built
+fuzz-http: setup
+	$(Q)$(MAKE) OUT=build/san SAN=address,undefined OPT=-O1 fuzz-http-built
+fuzz-http-built: $(OUT)/ds4-server $(HTTP_FUZZ)
+	$(Q)OUT=$(OUT) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/soak/fuzz_http.sh
 
 .PHONY: demo
 demo: setup-demo
@@ -326,5 +348,7 @@ help:
 	@echo "make check-arm  the Arm kernels alone"
 	@echo "make test-kv-long  kept conversations and long contexts, for an hour or more"
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (60) each; needs clang"
+	@echo "make fuzz-http  the same at a server's socket"
+	@echo "make test-soak  sixteen clients of one server for SOAK_SECONDS (600)"
 	@echo "make install    into PREFIX ($(PREFIX)), below DESTDIR if that is given; make uninstall"
 	@echo "make clean      remove what was built"
