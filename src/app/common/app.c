@@ -95,13 +95,12 @@ void ds4_app_say_plan(const char *program, const ds4_plan *p)
     const double mib = 1.0 / (1 << 20);
 
     ds4_app_say(program,
-                "%.0f MiB in memory (weights %.0f, experts %.0f%s, KV for %u tokens %.0f, scratch "
-                "%.0f) of %.0f"
-                " that may be used",
-                (double)p->total * mib, (double)p->dense * mib,
+                "memory: %.0f of %.0f MiB (weights %.0f, experts %.0f%s, KV of %u tokens %.0f, "
+                "scratch %.0f)",
+                (double)p->total * mib, (double)p->budget * mib, (double)p->dense * mib,
                 (double)(p->stream ? p->expert_cache : p->experts) * mib,
-                p->stream ? " as a cache, streamed from disk" : "", p->n_ctx, (double)p->kv * mib,
-                (double)(p->scratch + p->tables) * mib, (double)p->budget * mib);
+                p->stream ? " cached, streamed" : "", p->n_ctx, (double)p->kv * mib,
+                (double)(p->scratch + p->tables) * mib);
 }
 
 void ds4_app_say_memory(const char *program, ds4_engine *engine)
