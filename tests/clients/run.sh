@@ -16,10 +16,11 @@ if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
     finish
 fi
 
-# Two of them are put in place by their install scripts, no other script is run.
+# As package-lock.json says. Not `npm ci`, which wants packages for every other system too. Two
+# are put in place by their install scripts, no other script is run.
 install_clients() {
-    cd tests/clients && npm ci --no-audit --no-fund --silent --ignore-scripts &&
-        npm rebuild --silent @anthropic-ai/claude-code opencode-ai
+    cd tests/clients && npm install --no-save --no-audit --no-fund --ignore-scripts &&
+        npm rebuild @anthropic-ai/claude-code opencode-ai
 }
 modules=${NODE_MODULES:-$PWD/tests/clients/node_modules}
 if [ ! -d "$modules/.bin" ] && ! (install_clients) >"$box/npm" 2>&1; then
