@@ -55,6 +55,7 @@ async function little() {
     mock.stats = () => ({ version: "0.1.0", speed: { decode_tps: 0 } });
     await page.waitForFunction(() => document.getElementById("slots").textContent === "no data");
     is("what is missing says so", await page.$$eval(".now span", (l) => l.filter((s) => /^no /.test(s.textContent)).length), 5);
+    ok("without a folder it says how to have one", await page.isVisible(".hint code") && !await page.isVisible("canvas[aria-label^=Conversations]"));
     await mock.close();
     await page.waitForSelector("#banner:not([hidden])");
     ok("a server that is gone is named", /cannot be reached/.test(await page.textContent("#banner")));

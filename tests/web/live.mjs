@@ -2,24 +2,32 @@
 //
 // What such a small model answers is its own affair; that it arrives, that it can be stopped,
 // that the numbers are right and that nothing is blocked by the page's policy is looked at.
+// What is said in the step with a tool is prescribed.
 
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openBrowser, steps, ok, is, end } from "./browser.mjs";
 
 const tree = fileURLToPath(new URL("../../", import.meta.url));
 const program = resolve(tree, process.env.OUT || "build", "ds4-server");
+const scripted = `${program}-scripted`;
 const model = resolve(tree, "models/ds4-mini.gguf");
 
 // A step that fails must not leave its server behind.
 const running = new Set();
-process.on("exit", () => { for (const server of running) server.kill("SIGKILL"); });
+const folder = mkdtempSync(join(tmpdir(), "ds4-live-"));
+process.on("exit", () => {
+    for (const server of running) server.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+});
 
 // Starts it on a free port; resolves to its address.
-async function serve(...more) {
-    const server = spawn(program, ["-m", model, "--port", "0", "--ctx", "65536", ...more], { stdio: ["ignore", "ignore", "pipe"] });
+const serve = (...more) => start(program, ...more);
+async function start(what, ...more) {
+    const server = spawn(what, ["-m", model, "--port", "0", "--ctx", "65536", ...more], { stdio: ["ignore", "ignore", "pipe"] });
     const url = await new Promise((done, reject) => {
         let said = "";
         server.stderr.on("data", (text) => {
@@ -56,7 +64,7 @@ async function send(page, text) {
 }
 
 async function chat() {
-    const { url, stop } = await serve();
+    const { url, stop } = await serve("--kv-disk-dir", join(folder, "kept"));
     const { page, errors, shot, close } = await openBrowser();
 
     await page.goto(url);
@@ -106,20 +114,20 @@ async function chat() {
     await stop();
 }
 
-// One of the bundled model's own cases, so that it can be expected to call.
+const CALL = "</think>\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"list_files\">\n<｜DSML｜parameter name=\"path\" string=\"true\">docs" +
+    "</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>";
+
 async function tool() {
-    const { url, stop } = await serve();
+    const script = [{ if: "<tool_result>", say: "</think>There are **a.md** and **b.md**." }, { if: "docs", say: CALL }];
+    writeFileSync(join(folder, "script"), script.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    const { url, stop } = await start(scripted, "--script", join(folder, "script"));
     const { page, errors, shot, close } = await openBrowser();
     const list = { name: "list_files", description: "List the files of a directory", parameters: {
         type: "object", properties: { path: { type: "string", description: "Directory" } }, required: ["path"] } };
 
     await page.goto(url);
     await page.waitForFunction(() => document.getElementById("model").textContent);
-    await page.selectOption("#thinking", "off");
     await page.click("#settings-open");
-    await page.fill("[name=system]", "Follow the user's instructions carefully.");
-    await page.fill("[name=temperature]", "0");
-    await page.fill("[name=max_tokens]", "200");
     await page.fill("[name=tools]", JSON.stringify([list]));
     await page.keyboard.press("Escape");
     await send(page, "Show me the content of the directory docs.");
@@ -130,7 +138,7 @@ async function tool() {
     await page.click("text=Send the result");
     await page.waitForFunction(() => document.querySelectorAll(".message.assistant").length === 2);
     await idle(page);
-    ok("and its result is answered", (await page.$$eval(".answer", (l) => l[1].textContent)).trim().length > 0);
+    is("and its result is answered", await page.$$eval(".answer", (l) => l[1].textContent.trim()), "There are a.md and b.md.");
     await shot("live-tool");
     is("no error is shown", await page.$$eval(".note.bad", (l) => l.map((n) => n.textContent).join()), "");
     is("nothing complained", errors.join("; "), "");
@@ -165,7 +173,7 @@ async function headers() {
     await stop();
 }
 
-if (existsSync(program) && existsSync(model)) {
+if (existsSync(program) && existsSync(scripted) && existsSync(model)) {
     await steps([["chat", chat], ["tool", tool], ["key", key], ["headers", headers]]);
 } else {
     console.log("ok 1 - the pages on the real server # SKIP it is not built");

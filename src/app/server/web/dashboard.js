@@ -16,6 +16,7 @@ const samples = [];
 const short = (n) => n >= 1e9 ? `${(n / 1e9).toFixed(1)}G` : n >= 1e6 ? `${(n / 1e6).toFixed(1)}M`
     : n >= 1e4 ? `${Math.round(n / 1e3)}k` : n >= 100 || Number.isInteger(n) ? String(Math.round(n)) : n.toFixed(1);
 const percent = (share) => `${Math.round(share * 100)}%`;
+const many = (n, one, more) => `${count(n ?? 0)} ${n === 1 ? one : more}`;
 const number = (value) => typeof value === "number" && Number.isFinite(value) ? value : null;
 
 // ---- cards -------------------------------------------------------------------------------------
@@ -57,9 +58,10 @@ const CARDS = [
       plot: { series: [{ colour: "--plot-1", of: member("memory", "kv_bytes"), fill: true }], format: axisBytes,
               least: 1e6, limit: member("memory", "kv_max_bytes") } },
     { title: "Conversations on disk", unit: "", none: "no folder in use", now: member("disk", "bytes"), show: bytes,
+      hint: ["Start the server with ", el("code", null, "--kv-disk-dir FOLDER"), " and conversations go on after a restart."],
       unitOf: (sample) => of(sample.stats.disk?.max_bytes),
-      more: (sample) => sample.stats.disk ? `${count(sample.stats.disk.entries ?? 0)} entries, ` +
-          `${count(sample.stats.disk.hits ?? 0)} hits, ${count(sample.stats.disk.misses ?? 0)} misses` : "",
+      more: (sample) => sample.stats.disk ? [many(sample.stats.disk.entries, "entry", "entries"),
+          many(sample.stats.disk.hits, "hit", "hits"), many(sample.stats.disk.misses, "miss", "misses")].join(", ") : "",
       plot: { series: [{ colour: "--plot-3", of: member("disk", "bytes"), fill: true }], format: axisBytes,
               least: 1e6, limit: member("disk", "max_bytes") } },
 ];
@@ -88,8 +90,9 @@ function makeCard(card) {
     }
     card.canvas = el("canvas", { role: "img", "aria-label": card.title });
     card.drawn = new Plot(card.canvas, card.plot);
+    card.hintNode = el("p.hint", { hidden: true }, el("span", null, ...card.hint || []));
     return el("section.card", { "aria-label": card.title }, el("h2", null, card.title),
-              el("p.now", null, card.value, card.unitNode), card.moreNode, card.canvas);
+              el("p.now", null, card.value, card.unitNode), card.moreNode, card.canvas, card.hintNode);
 }
 
 // As much of the wanted time as there are samples for, in steps, so that a page just opened
@@ -110,6 +113,8 @@ function showCards() {
             card.unitNode.textContent = value === null ? card.none || "no data"
                 : card.unitOf ? card.unitOf(sample) : card.unit;
             if (card.more) card.moreNode.textContent = card.more(sample);
+            card.hintNode.hidden = !card.hint || value !== null;
+            card.canvas.hidden = !card.hintNode.hidden;
             card.canvas.setAttribute("aria-label", `${card.title}: ${card.value.textContent} ${card.unitNode.textContent}`);
         }
         card.drawn.show(samples, range, now);
@@ -154,7 +159,7 @@ function slotRow(slot) {
         el("td", null, String(slot.id)),
         el("td", null, el(`span.state.${slot.state in STATES ? slot.state : "idle"}`, null, el("i"), state)),
         el("td", null, el("div.fill", null, el("div", { "aria-hidden": "true" }, fill),
-                          `${count(slot.pos)} of ${count(slot.context)}`)),
+                          el("span", null, `${count(slot.pos)} of ${count(slot.context)}`))),
         el("td.number", null, count(slot.prompt ?? 0)), el("td.number", null, count(slot.cached ?? 0)),
         el("td.number", null, count(slot.generated ?? 0)));
 }
