@@ -91,7 +91,8 @@ static void print_pi(const facts *f)
 
 static void print_continue(const facts *f)
 {
-    printf("name: ds4\n"
+    printf("# ~/.continue/config.yaml; then: cn --config ~/.continue/config.yaml\n"
+           "name: ds4\n"
            "version: 1.0.0\n"
            "schema: v1\n"
            "models:\n"
@@ -114,9 +115,13 @@ bool ds4_print_config(const char *client, const ds4_server_options *opt)
     static const struct {
         const char *name;
         void (*print)(const facts *f);
+        const char *place, *start;      /* of what cannot say it itself: JSON has no comments */
     } clients[] = {
-        { "claude", print_claude }, { "codex", print_codex },       { "opencode", print_opencode },
-        { "pi", print_pi },         { "continue", print_continue },
+        { "claude", print_claude, NULL, NULL },
+        { "codex", print_codex, NULL, NULL },
+        { "opencode", print_opencode, "~/.config/opencode/opencode.json", "opencode -m ds4/" },
+        { "pi", print_pi, "~/.pi/agent/models.json", "pi --provider ds4 --model " },
+        { "continue", print_continue, NULL, NULL },
     };
     char       base[300];
     const bool any = !strcmp(opt->host, "0.0.0.0") || !strcmp(opt->host, "::");
@@ -132,6 +137,9 @@ bool ds4_print_config(const char *client, const ds4_server_options *opt)
     for (size_t i = 0; i < sizeof clients / sizeof *clients; i++) {
         if (strcmp(clients[i].name, client) != 0) continue;
         clients[i].print(&f);
+        if (clients[i].place) {
+            fprintf(stderr, "# for %s; then: %s%s\n", clients[i].place, clients[i].start, f.model);
+        }
         return true;
     }
     return false;

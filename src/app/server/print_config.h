@@ -5,7 +5,8 @@
 #include "app/server/server.h"
 
 /* Print the configuration of a client to standard output, with the server's address, key,
- * model name and context. False for a client that is not known. */
+ * model name and context; to standard error where it belongs, if it cannot say so itself.
+ * False for a client that is not known. */
 bool ds4_print_config(const char *client, const ds4_server_options *opt);
 
 #define DS4_PRINT_CONFIG_CLIENTS "claude, codex, opencode, pi or continue"
