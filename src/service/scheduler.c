@@ -256,6 +256,20 @@ ds4_status ds4_scheduler_submit(ds4_scheduler *s, const ds4_job_spec *spec, ds4_
     return DS4_OK;
 }
 
+uint32_t ds4_job_place(const ds4_job *job)
+{
+    ds4_scheduler *s = job->owner;
+    uint32_t       place = 0, n = 0;
+
+    pthread_mutex_lock(&s->lock);
+    for (const ds4_job *at = s->line; at && place == 0; at = at->next) {
+        n++;
+        if (at == job) place = n;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return place;
+}
+
 void ds4_job_cancel(ds4_job *job)
 {
     job->cancelled = 1;

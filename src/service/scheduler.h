@@ -73,6 +73,9 @@ void ds4_scheduler_free(ds4_scheduler *s);
 DS4_MUST_CHECK ds4_status ds4_scheduler_submit(ds4_scheduler *s, const ds4_job_spec *spec,
                                                ds4_job **out, ds4_err *err);
 
+/* Its place in the line, from 1; 0 when it has left it. */
+uint32_t ds4_job_place(const ds4_job *job);
+
 void ds4_job_cancel(ds4_job *job);      /* it ends with the next step at the latest */
 
 /* Cancel it if it is not over, wait for the worker to let go, and free it. NULL is fine. */

@@ -31,6 +31,7 @@ struct turn {
 struct ds4_replay {
     pthread_mutex_t lock;
     size_t          max_bytes, n_bytes;
+    uint32_t        max_handles, n_handles;
     turn           *newest, *oldest;
     handle         *bucket[N_BUCKETS];
     ds4_record_log *log; /* turns are appended here; NULL: nowhere */
@@ -125,6 +126,7 @@ static void drop(ds4_replay *r, turn *t)
 {
     unlink_turn(r, t);
     r->n_bytes -= t->n_bytes;
+    r->n_handles -= t->n_links;
     free(t);
 }
 
@@ -226,7 +228,10 @@ static turn *read_record(ds4_slice record)
 /* Called with the lock held. */
 static void add_turn(ds4_replay *r, turn *t)
 {
-    while (r->oldest && r->n_bytes + t->n_bytes > r->max_bytes) drop(r, r->oldest);
+    while (r->oldest &&
+           (r->n_bytes + t->n_bytes > r->max_bytes || r->n_handles + t->n_links > r->max_handles)) {
+        drop(r, r->oldest);
+    }
     add_newest(r, t);
     for (uint32_t i = 0; i < t->n_links; i++) {
         handle **bucket = &r->bucket[t->links[i].hash % N_BUCKETS];
@@ -234,6 +239,7 @@ static void add_turn(ds4_replay *r, turn *t)
         *bucket = &t->links[i];
     }
     r->n_bytes += t->n_bytes;
+    r->n_handles += t->n_links;
 }
 
 /* ---- finding -------------------------------------------------------------------------------- */
@@ -364,7 +370,7 @@ ds4_status ds4_replay_open(ds4_replay *r, const char *path, ds4_err *err)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-ds4_status ds4_replay_create(size_t max_bytes, ds4_replay **out, ds4_err *err)
+ds4_status ds4_replay_create(size_t max_bytes, uint32_t max_handles, ds4_replay **out, ds4_err *err)
 {
     ds4_replay *r = calloc(1, sizeof *r);
 
@@ -373,6 +379,7 @@ ds4_status ds4_replay_create(size_t max_bytes, ds4_replay **out, ds4_err *err)
         return ds4_fail(err, DS4_E_NOMEM, "no memory for remembered turns");
     }
     r->max_bytes = max_bytes;
+    r->max_handles = max_handles;
     *out = r;
     return DS4_OK;
 }

@@ -13,8 +13,13 @@
 
 typedef struct ds4_replay ds4_replay;
 
-/* max_bytes: of remembered text; the turn unused for longest is forgotten first. */
-DS4_MUST_CHECK ds4_status ds4_replay_create(size_t max_bytes, ds4_replay **out, ds4_err *err);
+/* The turn unused for longest is forgotten first.
+ *
+ *   max_bytes    of remembered text
+ *   max_handles  turns and ids of their calls
+ */
+DS4_MUST_CHECK ds4_status ds4_replay_create(size_t max_bytes, uint32_t max_handles, ds4_replay **out,
+                                            ds4_err *err);
 
 /* Remember turns across restarts: read what the file holds, and from now on append to it.
  * It holds answers in clear text and is readable for its owner only. What is damaged or cut

@@ -123,8 +123,11 @@ refused() {                             # refused NAME STATUS TEXT
 }
 post /v1/chat/completions '{"messages":'
 refused "bad JSON" 400 '"type":"invalid_request_error"'
+has "a refusal names its request" "$box/headers" "x-request-id: chatcmpl-"
 post /v1/messages '{"messages":'
 refused "bad JSON, Anthropic" 400 '{"type":"error","error":{"type":"invalid_request_error"'
+id=$(sed -n 's/^request-id: \(msg_[0-9a-f]*\).*/\1/p' "$box/headers")
+has "its refusal names it inside too" "$box/stdout" "\"request_id\":\"${id:-none}\""
 post /v1/chat/completions '{"messages":[]}'
 refused "no messages" 400 '"param":"messages"'
 post /v1/chat/completions "$hello,\"logit_bias\":{\"1\":5}}"
@@ -194,6 +197,26 @@ for key in first-key second-key third-key; do
 done
 stop_server
 
+# ---- other options ----------------------------------------------------------------------------
+run "$server_program" -m "$model" --chdir "$box/nowhere"
+is "a folder that is not there" 2 $rc
+cp "$model" "$box/here.gguf"
+before=$model
+model=here.gguf
+start_server --chdir "$box" --warm-weights --max-body-mb 1 --prefill-chunk 16 --official-sampling \
+    --disable-exact-dsml-tool-replay --tool-memory-max-ids 10
+model=$before
+has "the model is read first" "$box/log" "model read "
+head -c 1100000 "$box/huge" >"$box/large"
+post /v1/chat/completions "@$box/large"
+is "a body that is larger than this server takes" 413 "$status"
+post /v1/chat/completions "$hello,\"seed\":1}"
+text "$box/stdout" >"$box/first"
+post /v1/chat/completions '{"messages":[{"role":"user","content":"hello"}],"max_tokens":8,"seed":1}'
+is "reasoning passes over the temperature" "$(cat "$box/first")" "$(text "$box/stdout")"
+is "and no turn is remembered" 0 "$(metric turn_bytes)"
+stop_server
+
 # ---- on disk -----------------------------------------------------------------------------------
 awk 'BEGIN { printf "{\"max_tokens\":8,\"temperature\":0,\"messages\":[{\"role\":\"user\",\"content\":\""; for (i = 0; i < 500; i++) printf "word%d ", i; print "\"}]}" }' >"$box/story.json"
 start_server --kv-disk-dir "$box/kv"
@@ -238,13 +261,21 @@ curl -sN --max-time 60 -d "$long,\"stream\":true}" "$url/v1/chat/completions" >"
 client=$!
 wait_for_metric jobs_running 1 50
 report $? "a long answer runs"
-curl -s --max-time 60 -d "$long}" "$url/v1/chat/completions" >/dev/null 2>&1 &
+curl -sN --max-time 60 -d "$long,\"stream\":true}" "$url/v1/chat/completions" >"$box/waits" 2>&1 &
 waiting=$!
 wait_for_metric jobs_waiting 1 50
 report $? "another waits"
 post /v1/chat/completions "$long}"
 refused "a full line" 429 '"type":"rate_limit_error"'
 has "it says when to come again" "$box/headers" "Retry-After:"
+post /v1/messages '{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"count"}]}'
+refused "a full line, Anthropic" 529 '"type":"overloaded_error"'
+left=80
+until grep -q 'place 1 in the line' "$box/waits" || [ $left -eq 0 ]; do
+    left=$((left - 1))
+    sleep 0.1
+done
+has "who waits learns the place in the line" "$box/waits" ": place 1 in the line"
 kill -9 $waiting
 wait_for_metric jobs_waiting 0 10
 report $? "a client that waited can leave"

@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     } else {
         write_records(path, data + 1, n_bytes - 1);
     }
-    if (ds4_replay_create(1 << 12, &r, NULL) != DS4_OK) abort();
+    if (ds4_replay_create(1 << 12, 1000, &r, NULL) != DS4_OK) abort();
     if (ds4_replay_open(r, path, NULL) != DS4_OK) abort();
     if (ds4_replay_bytes(r) > 1 << 12) abort();
     ds4_replay_free(r);

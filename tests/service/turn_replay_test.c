@@ -46,7 +46,7 @@ static void test_by_id_and_by_conversation(void **state)
     ds4_replay       *r = NULL;
 
     (void)state;
-    assert_int_equal(ds4_replay_create(1 << 20, &r, NULL), DS4_OK);
+    assert_int_equal(ds4_replay_create(1 << 20, 1000, &r, NULL), DS4_OK);
     ds4_replay_keep(r, 77, &m);
     assert_true(finds(r, 1, TEXT("Look."), "call_1", "{\"a\":1}"));
     assert_true(finds(r, 77, TEXT(" Look.\n"), "call_9", "{ \"a\" : 1 }"));
@@ -79,7 +79,7 @@ static void test_forgets_in_order_of_use(void **state)
     char        id[24];
 
     (void)state;
-    assert_int_equal(ds4_replay_create(4096, &r, NULL), DS4_OK);
+    assert_int_equal(ds4_replay_create(4096, 1000, &r, NULL), DS4_OK);
     m.calls = &c;
     for (int i = 0; i < 100; i++) {
         snprintf(id, sizeof id, "call_%d", i);
@@ -101,13 +101,13 @@ static void test_a_file_outlives_it(void **state)
 
     (void)state;
     test_temp_path(path, "turns.bin");
-    assert_int_equal(ds4_replay_create(1 << 20, &r, NULL), DS4_OK);
+    assert_int_equal(ds4_replay_create(1 << 20, 1000, &r, NULL), DS4_OK);
     assert_int_equal(ds4_replay_open(r, path, NULL), DS4_OK);
     ds4_replay_keep(r, 77, &m);
     ds4_replay_keep(r, 78, &m);
     ds4_replay_free(r);
     for (int cut = 0; cut < 2; cut++) {
-        assert_int_equal(ds4_replay_create(1 << 20, &r, NULL), DS4_OK);
+        assert_int_equal(ds4_replay_create(1 << 20, 1000, &r, NULL), DS4_OK);
         assert_int_equal(ds4_replay_open(r, path, NULL), DS4_OK);
         assert_true(finds(r, 77, TEXT("Look."), "none", "{\"a\":1}"));
         assert_int_equal(finds(r, 78, TEXT("Look."), "none", "{\"a\":1}"), !cut);

@@ -147,7 +147,14 @@ static void chat_piece(ds4_answer *a, ds4_choice *c, const ds4_event *e)
 
 static void send_comment(ds4_answer *a)
 {
-    ds4_str_add_text(&a->out, ": keep-alive\n\n");
+    const ds4_job *job = a->choice[0].job;
+    const uint32_t place = job ? ds4_job_place(job) : 0;
+
+    if (place > 0) {
+        ds4_str_addf(&a->out, ": place %u in the line\n\n", place);
+    } else {
+        ds4_str_add_text(&a->out, ": keep-alive\n\n");
+    }
 }
 
 static void chat_ended(ds4_answer *a, ds4_choice *c)

@@ -169,7 +169,7 @@ static void remember_turn(ds4_answer *a, ds4_choice *c)
     const ds4_reply_result *r = ds4_job_result(c->job);
     ds4_call *calls = ds4_arena_alloc(&a->request.arena, r->n_calls + 1, sizeof *calls);
 
-    if (a->request.raw || !calls || r->finish == DS4_FINISH_STOP) return;
+    if (a->request.raw || a->server->opt.no_replay || !calls || r->finish == DS4_FINISH_STOP) return;
     for (uint32_t i = 0; i < r->n_calls; i++) {
         const ds4_written_call *call = ds4_answer_call(a, c, i, r->calls[i].name);
         calls[i] = (ds4_call){ .id = { call->id, strlen(call->id) },
@@ -233,8 +233,9 @@ static void job_ended(ds4_answer *a, ds4_choice *c)
     c->over = true;
     a->n_over++;
     if (err->code != DS4_OK) {
-        fail_answer(
-            a, &(ds4_problem){ .status = ds4_http_status_of(err->code), .message = err->text });
+        fail_answer(a, &(ds4_problem){ .status = ds4_http_status_of(err->code),
+                                       .message = err->text,
+                                       .id = a->id });
         return;
     }
     remember_turn(a, c);
@@ -366,7 +367,9 @@ static void answer_whole(ds4_answer *a, ds4_http_answer *http)
         const ds4_err *err = ds4_job_error(a->choice[0].job);
         ds4_refuse_with(
             a->request.api,
-            &(ds4_problem){ .status = 500, .message = err->code ? err->text : "failed" }, http);
+            &(ds4_problem){
+                .status = 500, .message = err->code ? err->text : "failed", .id = a->id },
+            http);
         return;
     }
     a->writer->whole(a);
@@ -448,7 +451,10 @@ static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
     DS4_TRY(ds4_request_read(&a->request, body, &defaults, ds4_recall_find, s->recall, err));
     make_opening(a);
     DS4_TRY(make_grammar(a, err));
-    if (!a->request.raw) replay_turns(a);
+    if (s->opt.official_sampling && a->request.chat.thinking && !a->request.raw) {
+        a->request.sampling = defaults.sampling;
+    }
+    if (!a->request.raw && !s->opt.no_replay) replay_turns(a);
     DS4_TRY(ds4_request_render(&a->request, &a->text, err));
     DS4_TRY(ds4_segments_encode(s->vocab, &a->text, &a->tokens, err));
     if (s->script) {
@@ -464,7 +470,8 @@ static void refuse(ds4_answer *a, const ds4_err *err, ds4_http_answer *http)
 {
     const ds4_problem p = { .status = ds4_http_status_of(err->code),
                             .message = err->text,
-                            .param = a->request.refusal.param };
+                            .param = a->request.refusal.param,
+                            .id = a->id };
     ds4_refuse_with(a->request.api, &p, http);
 }
 
@@ -480,7 +487,8 @@ static bool refuse_long(ds4_answer *a, ds4_http_answer *http)
                                     .param = params[a->request.api],
                                     .code = "context_length_exceeded",
                                     .n_prompt = a->tokens.n,
-                                    .n_ctx = n_ctx },
+                                    .n_ctx = n_ctx,
+                                    .id = a->id },
                     http);
     return true;
 }
@@ -499,12 +507,8 @@ static void describe_client(ds4_answer *a, const ds4_http_request *rq)
 
 static void begin(ds4_answer *a, ds4_http_answer *http)
 {
-    static const char *const prefixes[] = { "chatcmpl-", "cmpl-", "msg_", "resp_", "" };
-    ds4_err                  err = { .code = DS4_OK };
+    ds4_err err = { .code = DS4_OK };
 
-    ds4_random_id(prefixes[a->request.api], 32, a->id, sizeof a->id);
-    ds4_http_add_header(http, a->request.api == DS4_API_MESSAGES ? "request-id" : "x-request-id",
-                        a->id);
     a->created = (long)time(NULL);
     for (uint32_t i = 0; i < a->n_choices; i++) {
         a->choice[i].answer = a;
@@ -514,9 +518,11 @@ static void begin(ds4_answer *a, ds4_http_answer *http)
     ds4_status st = ds4_channel_create(&a->channel, &err);
     if (st == DS4_OK) st = submit(a, 0, &err);
     if (st == DS4_E_LIMIT || st == DS4_E_CANCELLED) {
+        const int full = a->request.api == DS4_API_MESSAGES ? 529 : 429;
         ds4_http_add_header(http, "Retry-After", "5");
-        const ds4_problem p = { .status = st == DS4_E_LIMIT ? 429 : 503,
+        const ds4_problem p = { .status = st == DS4_E_LIMIT ? full : 503,
                                 .message = err.text,
+                                .id = a->id,
                                 .code = st == DS4_E_LIMIT ? "rate_limit_exceeded" : NULL };
         ds4_refuse_with(a->request.api, &p, http);
     } else if (st != DS4_OK) {
@@ -535,7 +541,8 @@ static void begin(ds4_answer *a, ds4_http_answer *http)
 static ds4_answer *new_answer(ds4_server *s, ds4_api api, const ds4_http_request *rq,
                               ds4_http_answer *http)
 {
-    ds4_answer *a = calloc(1, sizeof *a);
+    static const char *const prefixes[] = { "chatcmpl-", "cmpl-", "msg_", "resp_", "" };
+    ds4_answer              *a = calloc(1, sizeof *a);
 
     if (!a) {
         ds4_refuse_with(api, &(ds4_problem){ .status = 500, .message = "memory is exhausted" },
@@ -548,6 +555,8 @@ static ds4_answer *new_answer(ds4_server *s, ds4_api api, const ds4_http_request
     a->call = rq->call;
     a->begin_ns = ds4_now_ns();
     describe_client(a, rq);
+    ds4_random_id(prefixes[api], 32, a->id, sizeof a->id);
+    ds4_http_add_header(http, api == DS4_API_MESSAGES ? "request-id" : "x-request-id", a->id);
     return a;
 }
 

@@ -95,7 +95,9 @@ void ds4_problem_json(ds4_api api, const ds4_problem *p, ds4_str *out)
         }
     }
     if (p->n_ctx) ds4_str_addf(out, ",\"n_prompt_tokens\":%u,\"n_ctx\":%u", p->n_prompt, p->n_ctx);
-    ds4_str_add_text(out, "}}");
+    ds4_str_add_char(out, '}');
+    if (api == DS4_API_MESSAGES && p->id) ds4_str_addf(out, ",\"request_id\":\"%s\"", p->id);
+    ds4_str_add_char(out, '}');
 }
 
 void ds4_refuse_with(ds4_api api, const ds4_problem *p, ds4_http_answer *a)

@@ -22,6 +22,11 @@ typedef struct ds4_script ds4_script;           /* see script.h */
 typedef struct ds4_server_options {
     const char *host;
     uint32_t    port, n_ctx, n_parallel, max_queue, max_tokens, max_connections, loop_tokens;
+    uint32_t    max_body_mb;
+    uint32_t    max_chunk;      /* prompt tokens of a step; 0: as the engine likes it */
+    uint32_t    max_turns;      /* remembered */
+    bool        no_replay;      /* of turns as they were sampled */
+    bool        official_sampling;      /* temperature and top_p mean nothing while reasoning is on */
     const ds4_keys *keys;       /* lent; without any nobody is asked */
     const char *api_key;        /* the first of them, NULL without; what configurations show */
     const char *const *origins; /* [n_origins] that a browser page may come from */
@@ -72,6 +77,7 @@ typedef struct ds4_problem {
     const char *param;          /* "" or NULL: none */
     const char *code;           /* of OpenAI's errors; NULL: none */
     uint32_t    n_prompt, n_ctx;        /* of a prompt that is too long; 0: another problem */
+    const char *id;             /* of the request, in Anthropic's errors; NULL: none */
 } ds4_problem;
 
 /* An error in the shape of its API, as a whole answer or as the JSON alone. */
