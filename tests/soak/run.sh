@@ -6,7 +6,7 @@
 . tests/cli/tap.inc
 . tests/cli/server.inc
 seconds=${SOAK_SECONDS:-600}
-start_server --parallel "${SOAK_STREAMS:-16}" --mem 160M --turn-mem 2M
+start_server --parallel "${SOAK_STREAMS:-16}" --mem 340M --turn-mem 1M
 "$out/tests/soak/soak" "${url##*:}" "$server" "$seconds" "${SOAK_STREAMS:-16}" \
     models/eval/cases.jsonl models/eval/filler.txt
 bad=$?

@@ -278,6 +278,15 @@ static void judge_memory(const soak_memory *m, unsigned n, double begin, double 
            percent);
 }
 
+static void tell_what_is_kept(const soak *s, const char *when)
+{
+    printf("# %s: positions %.2f MiB, turns %.2f, responses %.2f, of %.2f in all\n", when,
+           soak_metric(s->port, "kept_bytes") / 1048576,
+           soak_metric(s->port, "turn_bytes") / 1048576,
+           soak_metric(s->port, "response_bytes") / 1048576,
+           soak_metric(s->port, "memory_bytes") / 1048576);
+}
+
 static void soak_for(soak *s, double seconds)
 {
     stream       w[MAX_STREAMS];
@@ -288,6 +297,7 @@ static void soak_for(soak *s, double seconds)
 
     atomic_store(&s->n_answers, 0);
     atomic_store(&s->n_tokens, 0);
+    tell_what_is_kept(s, "at the beginning");
     for (unsigned i = 0; i < s->n_streams; i++) {
         w[i] = (stream){ .s = s, .id = i, .until = begin + seconds };
         if (pthread_create(&w[i].thread, NULL, wander, &w[i]) != 0) abort();
@@ -304,6 +314,7 @@ static void soak_for(soak *s, double seconds)
            (double)s->n_answers, 0);
     report(s->n_wrong == 0, "every answer is that of the same request alone: %.0f of %.0f differ",
            (double)s->n_wrong, (double)s->n_answers, 0);
+    tell_what_is_kept(s, "at the end");
     judge_memory(seen, n_seen, begin, seconds);
     soak_watch_free(watch);
 }
