@@ -111,6 +111,24 @@ const ds4_vocab          *ds4_engine_vocab(const ds4_engine *e);
 uint32_t                  ds4_engine_threads(const ds4_engine *e);
 uint32_t                  ds4_engine_max_batch(const ds4_engine *e);
 
+/* ---- files that are cut ---------------------------------------------------------- */
+
+/* Weights stay in the mapped model file. If somebody shortens that file while it is in use,
+ * or its disk fails, touching a lost page raises SIGBUS, and that ends the process unless
+ * somebody handles it. The library takes no signal by itself. A program that would rather
+ * get an error calls this once, early: from then on such a fault in a file that the library
+ * has mapped makes the opening or step return DS4_E_IO (the sentence names the file), and so
+ * does every later step of that engine. Faults elsewhere go to the handler that was
+ * there before, or do what they did without one.
+ *
+ * A program with a SIGBUS handler of its own calls ds4_faults_take() in it instead, with the
+ * siginfo_t's si_addr: true means that the address was the library's and the handler should
+ * return, false that it is somebody else's. It may be called from a handler, on any thread.
+ *
+ * Returns DS4_OK, also when called again; DS4_E_IO.                                      */
+DS4_MUST_CHECK ds4_status ds4_faults_catch(ds4_err *err);
+bool                      ds4_faults_take(const void *address);
+
 /* ---- the plan ------------------------------------------------------------------ */
 
 /* What running a model takes, known before anything large is allocated. All in bytes. */
@@ -296,8 +314,9 @@ typedef struct ds4_work {
  *
  * Returns DS4_OK; DS4_E_ARG for a bad token id, an empty or repeated entry or too many
  * tokens; DS4_E_LIMIT when a session's context is full; DS4_E_DEVICE for a number that
- * is not finite; DS4_E_IO when streamed experts cannot be read. After the last two the
- * sessions of the step must be freed, cleared or restored.
+ * is not finite; DS4_E_IO when streamed experts cannot be read, or after
+ * ds4_faults_catch() when the file was cut. After the last two the sessions of the step must
+ * be freed, cleared or restored.
  * Source: docs/MODEL.md section 3.                                                   */
 DS4_MUST_CHECK ds4_status ds4_engine_step(ds4_engine *e, const ds4_work *work, uint32_t n_work, ds4_err *err);
 

@@ -1,6 +1,8 @@
 /* file.c - see file.h. */
 #include "base/file.h"
 
+#include "base/map_guard.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -22,14 +24,15 @@ ds4_status ds4_map_open(ds4_map *out, const char *path, ds4_err *err)
     } else if (!S_ISREG(info.st_mode)) {
         st = ds4_fail(err, DS4_E_IO, "%s: not a regular file", path);
     } else if (info.st_size == 0) {
-        *out = (ds4_map){ NULL, 0 };
+        *out = (ds4_map){ NULL, 0, 0 };
     } else {
         void *p = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
         if (p == MAP_FAILED) {
             st = ds4_fail(err, DS4_E_IO, "%s: cannot map %lld bytes: %s", path,
                           (long long)info.st_size, strerror(errno));
         } else {
-            *out = (ds4_map){ p, (uint64_t)info.st_size };
+            *out = (ds4_map){ p, (uint64_t)info.st_size, 0 };
+            out->guard = ds4_guard_add(p, out->n_bytes);
         }
     }
     close(fd);
@@ -38,8 +41,22 @@ ds4_status ds4_map_open(ds4_map *out, const char *path, ds4_err *err)
 
 void ds4_map_close(ds4_map *map)
 {
+    ds4_guard_remove(map->guard);
     if (map->data) munmap((void *)(uintptr_t)map->data, (size_t)map->n_bytes);
-    *map = (ds4_map){ NULL, 0 };
+    *map = (ds4_map){ NULL, 0, 0 };
+}
+
+ds4_status ds4_map_check(const ds4_map *map, const char *path, ds4_err *err)
+{
+    struct stat info;
+
+    if (!ds4_guard_lost(map->guard)) return DS4_OK;
+    if (stat(path, &info) == 0 && (uint64_t)info.st_size < map->n_bytes) {
+        return ds4_fail(err, DS4_E_IO, "%s: truncated while in use: it had %llu bytes and has %llu now", path,
+                        (unsigned long long)map->n_bytes, (unsigned long long)info.st_size);
+    }
+    return ds4_fail(err, DS4_E_IO, "%s: parts of it cannot be read any more: it was truncated for a time,"
+                    " or its disk failed", path);
 }
 
 void ds4_map_expect_random(const void *data, uint64_t n_bytes)

@@ -9,13 +9,19 @@
 typedef struct ds4_map {
     const uint8_t *data;        /* [n_bytes]; NULL for an empty file */
     uint64_t       n_bytes;
+    int            guard;       /* see map_guard.h */
 } ds4_map;
 
 /* Map a regular file. The mapping stays valid after the file is unlinked; if the file is
- * truncated by someone else, touching the lost pages is a SIGBUS.
+ * truncated by someone else, touching the lost pages is a SIGBUS, or with a guard against
+ * it they read as zeros and ds4_map_check() says so.
  * Returns DS4_OK; DS4_E_IO with the path and the reason (also for a directory).        */
 DS4_MUST_CHECK ds4_status ds4_map_open(ds4_map *out, const char *path, ds4_err *err);
 void                      ds4_map_close(ds4_map *map);          /* a zeroed map is fine */
+
+/* Did everything read so far come from the file? Returns DS4_OK; DS4_E_IO with the path and
+ * what became of the file. */
+DS4_MUST_CHECK ds4_status ds4_map_check(const ds4_map *map, const char *path, ds4_err *err);
 
 /* Part of a mapping of which only scattered rows will be read: the system then does not
  * fetch its neighbours with each. */

@@ -70,7 +70,9 @@ ds4_status ds4_engine_open(ds4_engine **out, const ds4_engine_options *opt, ds4_
     ds4_engine *e = calloc(1, sizeof *e);
     if (!e) return ds4_fail(err, DS4_E_NOMEM, "no memory for an engine");
 
-    const ds4_status st = open_parts(e, opt, err);
+    ds4_status       st = open_parts(e, opt, err);
+    const ds4_gguf  *file = e->model.file;
+    if (file && ds4_gguf_check(file, NULL) != DS4_OK) st = ds4_gguf_check(file, err);
     if (st != DS4_OK) {
         ds4_engine_close(e);
         return st;

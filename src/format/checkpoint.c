@@ -188,6 +188,12 @@ void ds4_checkpoint_close(ds4_checkpoint *c)
     free(c);
 }
 
+ds4_status ds4_checkpoint_check(const ds4_checkpoint *c, ds4_err *err)
+{
+    for (uint32_t i = 0; i < c->n_shards; i++) DS4_TRY(ds4_safetensors_check(c->shards[i].file, err));
+    return DS4_OK;
+}
+
 uint32_t ds4_checkpoint_count(const ds4_checkpoint *c)
 {
     return c->n_tensors;

@@ -16,6 +16,9 @@ typedef struct ds4_checkpoint ds4_checkpoint;
 DS4_MUST_CHECK ds4_status ds4_checkpoint_open(const char *dir, ds4_checkpoint **out, ds4_err *err);
 void                      ds4_checkpoint_close(ds4_checkpoint *c);      /* NULL is fine */
 
+/* Did everything read so far come from the files? As ds4_gguf_check(). */
+DS4_MUST_CHECK ds4_status ds4_checkpoint_check(const ds4_checkpoint *c, ds4_err *err);
+
 uint32_t             ds4_checkpoint_count(const ds4_checkpoint *c);
 const ds4_st_tensor *ds4_checkpoint_at(const ds4_checkpoint *c, uint32_t i);       /* sorted by name */
 const ds4_st_tensor *ds4_checkpoint_find(const ds4_checkpoint *c, const char *name);       /* or NULL */

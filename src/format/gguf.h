@@ -51,6 +51,10 @@ DS4_MUST_CHECK ds4_status ds4_gguf_open_bytes(const char *name, const void *data
                                               ds4_gguf **out, ds4_err *err);
 void        ds4_gguf_close(ds4_gguf *g);                /* NULL is fine */
 
+/* Did everything read so far come from the file, and not from pages it has lost?
+ * Returns DS4_OK; DS4_E_IO. */
+DS4_MUST_CHECK ds4_status ds4_gguf_check(const ds4_gguf *g, ds4_err *err);
+
 /* Pages of the mapping that this process need not hold for now: those of one tensor, or
  * with NULL all. They come back as they are read. Nothing for bytes in memory. */
 void        ds4_gguf_forget(const ds4_gguf *g, const ds4_gguf_tensor *t);

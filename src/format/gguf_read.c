@@ -485,16 +485,25 @@ ds4_status ds4_gguf_open_bytes(const char *name, const void *data, uint64_t n_by
 
 ds4_status ds4_gguf_open(const char *path, ds4_gguf **out, ds4_err *err)
 {
-    ds4_map map = { NULL, 0 };
+    ds4_map   map = { 0 };
+    ds4_gguf *g = NULL;
 
     DS4_TRY(ds4_map_open(&map, path, err));
-    const ds4_status st = ds4_gguf_open_bytes(path, map.data, map.n_bytes, out, err);
-    if (st == DS4_OK) {
-        (*out)->map = map;
-    } else {
-        ds4_map_close(&map);
+    const ds4_status parsed = ds4_gguf_open_bytes(path, map.data, map.n_bytes, &g, err);
+    const ds4_status whole = ds4_map_check(&map, path, err);
+    if (parsed == DS4_OK && whole == DS4_OK) {
+        g->map = map;
+        *out = g;
+        return DS4_OK;
     }
-    return st;
+    ds4_gguf_close(g);
+    ds4_map_close(&map);
+    return whole != DS4_OK ? whole : parsed;
+}
+
+ds4_status ds4_gguf_check(const ds4_gguf *g, ds4_err *err)
+{
+    return ds4_map_check(&g->map, g->path, err);
 }
 
 void ds4_gguf_close(ds4_gguf *g)

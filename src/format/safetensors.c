@@ -222,16 +222,25 @@ ds4_status ds4_safetensors_open_bytes(const char *name, const void *data, uint64
 
 ds4_status ds4_safetensors_open(const char *path, ds4_safetensors **out, ds4_err *err)
 {
-    ds4_map map = { NULL, 0 };
+    ds4_map map = { 0 };
 
     DS4_TRY(ds4_map_open(&map, path, err));
-    const ds4_status st = ds4_safetensors_open_bytes(path, map.data, map.n_bytes, out, err);
-    if (st == DS4_OK) {
-        (*out)->map = map;
-    } else {
-        ds4_map_close(&map);
+    ds4_safetensors *s = NULL;
+    const ds4_status parsed = ds4_safetensors_open_bytes(path, map.data, map.n_bytes, &s, err);
+    const ds4_status whole = ds4_map_check(&map, path, err);
+    if (parsed == DS4_OK && whole == DS4_OK) {
+        s->map = map;
+        *out = s;
+        return DS4_OK;
     }
-    return st;
+    ds4_safetensors_close(s);
+    ds4_map_close(&map);
+    return whole != DS4_OK ? whole : parsed;
+}
+
+ds4_status ds4_safetensors_check(const ds4_safetensors *s, ds4_err *err)
+{
+    return ds4_map_check(&s->map, s->path, err);
 }
 
 void ds4_safetensors_close(ds4_safetensors *s)

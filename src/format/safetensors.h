@@ -40,6 +40,9 @@ DS4_MUST_CHECK ds4_status ds4_safetensors_open(const char *path, ds4_safetensors
 DS4_MUST_CHECK ds4_status ds4_safetensors_open_bytes(const char *name, const void *data, uint64_t n_bytes,
                                                      ds4_safetensors **out, ds4_err *err);
 void                 ds4_safetensors_close(ds4_safetensors *s);        /* NULL is fine */
+
+/* As ds4_gguf_check(). */
+DS4_MUST_CHECK ds4_status ds4_safetensors_check(const ds4_safetensors *s, ds4_err *err);
 uint32_t             ds4_safetensors_count(const ds4_safetensors *s);
 const ds4_st_tensor *ds4_safetensors_at(const ds4_safetensors *s, uint32_t i);     /* sorted by name */
 const ds4_st_tensor *ds4_safetensors_find(const ds4_safetensors *s, const char *name);     /* or NULL */

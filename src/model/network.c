@@ -154,12 +154,15 @@ ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_net
 {
     const ds4_op_list *list = &m->layers[needs_index(m, batch)];
 
+    DS4_TRY(ds4_gguf_check(m->file, err));
     if (m->cache) DS4_TRY(ds4_expert_cache_check(m->cache, err));
     if (!watch->fn) {
         const uint32_t n = m->n_start;
         DS4_TRY(m->backend->run(m->dev, batch, list->op, n, err));
         DS4_TRY(forget_embedding(m, err));
-        return m->backend->run(m->dev, batch, list->op + n, list->n - n, err);
+        DS4_TRY(m->backend->run(m->dev, batch, list->op + n, list->n - n, err));
+        DS4_TRY(m->backend->sync(m->dev, err));
+        return ds4_gguf_check(m->file, err);
     }
     for (uint32_t i = 0; i < list->n; i++) {
         DS4_TRY(m->backend->run(m->dev, batch, &list->op[i], 1, err));
@@ -185,6 +188,7 @@ ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, const uint
     m->head.op[1].project.n_rows = n_rows;
     DS4_TRY(m->backend->run(m->dev, batch, m->head.op, m->head.n, err));
     DS4_TRY(m->backend->sync(m->dev, err));
+    DS4_TRY(ds4_gguf_check(m->file, err));
     for (uint32_t i = 0; i < n_rows; i++) {
         ds4_view at = m->buffers.logits.at;
         at.off += (uint64_t)i * m->buffers.logits.stride * sizeof(float);

@@ -242,20 +242,28 @@ static void replace_session(ds4_scheduler *s, ds4_slot *slot)
     }
 }
 
-/* A step of several failed and changed nothing: each is done alone, so that only those at
- * fault fail. */
-static void one_by_one(ds4_scheduler *s, uint32_t n)
+static void give_up(ds4_scheduler *s, ds4_slot *slot, const ds4_err *err)
 {
+    ds4_job *job = slot->job;
+
+    replace_session(s, slot);
+    fail_job(s, slot, job, err);
+}
+
+/* A step of several was refused and changed nothing: each is done alone, so that only those
+ * at fault fail. One that failed halfway has damaged all of its sessions. */
+static void step_failed(ds4_scheduler *s, uint32_t n, const ds4_err *reason)
+{
+    const bool was_refused = reason->code == DS4_E_ARG || reason->code == DS4_E_LIMIT;
+
     for (uint32_t i = 0; i < n; i++) {
         ds4_slot *slot = &s->slot[s->work_slot[i]];
-        ds4_err   err = { .code = DS4_OK };
-        if (ds4_engine_step(s->opt.engine, &s->work[i], 1, &err) == DS4_OK) {
+        ds4_err   err = *reason;
+        if (was_refused && ds4_engine_step(s->opt.engine, &s->work[i], 1, &err) == DS4_OK) {
             advance(s, slot, &s->work[i]);
-            continue;
+        } else {
+            give_up(s, slot, &err);
         }
-        ds4_job *job = slot->job;
-        replace_session(s, slot);
-        fail_job(s, slot, job, &err);
     }
 }
 
@@ -306,11 +314,11 @@ bool ds4_slots_step(ds4_scheduler *s)
         s->stepped_ns = 0;
         return false;
     }
-    const uint64_t   begin = ds4_now_ns();
-    const ds4_status st = ds4_engine_step(s->opt.engine, s->work, n, NULL);
-    if (st != DS4_OK) {
+    const uint64_t begin = ds4_now_ns();
+    ds4_err        err = { .code = DS4_OK };
+    if (ds4_engine_step(s->opt.engine, s->work, n, &err) != DS4_OK) {
         s->stepped_ns = 0;
-        one_by_one(s, n);
+        step_failed(s, n, &err);
         return true;
     }
     account(s, n, begin, ds4_now_ns());

@@ -37,7 +37,8 @@ ds4_status store_identify(const ds4_engine *e, ds4_kv_key *out, ds4_err *err)
         const uint64_t n = stride < SAMPLE_BYTES ? stride : SAMPLE_BYTES;
         key = ds4_kv_hash_on(&key, map.data + header + i * stride, (size_t)n);
     }
+    const ds4_status st = ds4_map_check(&map, path, err);
     ds4_map_close(&map);
-    *out = key;
-    return DS4_OK;
+    if (st == DS4_OK) *out = key;
+    return st;
 }

@@ -2,7 +2,9 @@
  * the model file holds is what the checkpoint holds, within what each type can say. */
 #include "testing.h"
 
+#include <dirent.h>
 #include <math.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include "base/file.h"
@@ -588,6 +590,62 @@ static void test_unused_tensors_are_told(void **state)
     ds4_str_clear(&said);
 }
 
+/* Files of a conversion in progress. */
+static uint32_t count_unfinished(void)
+{
+    DIR           *dir = opendir(folder);
+    struct dirent *entry;
+    uint32_t       n = 0;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir))) n += strstr(entry->d_name, ".tmp.") != NULL;
+    closedir(dir);
+    return n;
+}
+
+/* Start a slow conversion and interrupt it once it writes. Returns the exit code. */
+static int interrupt(void)
+{
+    char program[600], target[600];
+
+    snprintf(program, sizeof program, "%s/ds4-quantize", built());
+    snprintf(target, sizeof target, "%s/stopped.gguf", folder);
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (!freopen("/dev/null", "w", stderr)) _exit(99);
+        execl(program, program, "convert", "--from", folder, "--out", target, "--threads", "1",
+              "--experts", "q2", (char *)NULL);
+        _exit(99);
+    }
+    int   status = 0;
+    pid_t done = 0;
+    while (count_unfinished() == 0 && done == 0) {
+        usleep(200);
+        done = waitpid(pid, &status, WNOHANG);
+    }
+    kill(pid, SIGINT);
+    if (done == 0) assert_int_equal(waitpid(pid, &status, 0), pid);
+    const bool exists = ds4_file_exists(target);
+    unlink(target);
+    if (!WIFEXITED(status)) return -1;
+    assert_int_equal(exists, WEXITSTATUS(status) == 0);
+    return WEXITSTATUS(status);
+}
+
+static void test_ctrl_c_leaves_nothing(void **state)
+{
+    int code = 0;
+
+    (void)state;
+    for (int i = 0; i < 20 && code == 0; i++) {     /* 0: it was faster */
+        code = interrupt();
+        assert_int_equal(count_unfinished(), 0);
+    }
+    if (code == 0) skip();
+    assert_int_equal(code, 130);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_mxfp4_is_lossless),
     cmocka_unit_test(test_bf16_and_f32_are_lossless),
@@ -597,6 +655,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_bad_checkpoints_are_refused),
     cmocka_unit_test(test_numbers_beyond_f16),
     cmocka_unit_test(test_unused_tensors_are_told),
+    cmocka_unit_test(test_ctrl_c_leaves_nothing),
 };
 
 int main(void)

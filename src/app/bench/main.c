@@ -203,7 +203,7 @@ int main(int argc, char **argv)
     const ds4_command command = { .name = DS4_BENCH_NAME, .usage = "ds4-bench [options]", .about = about,
                                   .options = options, .after = after };
 
-    ds4_app_log(DS4_BENCH_NAME);
+    ds4_app_begin(DS4_BENCH_NAME);
     switch (ds4_command_parse(&command, argc, argv, NULL, NULL)) {
     case DS4_PARSED_DONE:  return DS4_EXIT_OK;
     case DS4_PARSED_WRONG: return DS4_EXIT_WRONG;

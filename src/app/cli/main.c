@@ -146,7 +146,7 @@ int main(int argc, char **argv)
     };
 
     if (argc > 1 && strcmp(argv[1], "kv") == 0) {
-        ds4_app_log(DS4_CLI_NAME);
+        ds4_app_begin(DS4_CLI_NAME);
         const int code = ds4_cli_kv(argc - 1, argv + 1);
         return ds4_app_flush(DS4_CLI_NAME) ? code : DS4_EXIT_FAILURE;
     }
@@ -161,7 +161,7 @@ int main(int argc, char **argv)
         return DS4_EXIT_WRONG;
     }
     if (!cli.seed.given) cli.seed.value = (uint64_t)time(NULL) << 20 ^ (uint64_t)getpid();
-    ds4_app_log(DS4_CLI_NAME);
+    ds4_app_begin(DS4_CLI_NAME);
     const int code = run(&cli);
     if (!ds4_app_flush(DS4_CLI_NAME)) return DS4_EXIT_FAILURE;
     return code;

@@ -46,9 +46,13 @@ static void log_line(void *ctx, ds4_log_level level, const char *subject, const 
     ds4_app_say(ctx, "%s: %s", subject, text);
 }
 
-void ds4_app_log(const char *program)
+void ds4_app_begin(const char *program)
 {
+    ds4_err err = { .code = DS4_OK };
+
     ds4_log_to(log_line, (void *)(uintptr_t)program, DS4_LOG_WARN);
+    ds4_interrupt_quit(program);
+    if (ds4_faults_catch(&err) != DS4_OK) ds4_app_say(program, "%s", err.text);
 }
 
 int ds4_app_find(const ds4_app_model *want, ds4_str *path)

@@ -22,8 +22,10 @@ void ds4_app_say(const char *program, const char *fmt, ...) __attribute__((forma
  * cancellation, else DS4_EXIT_FAILURE. Bytes of a bad file that are not printable become '?'. */
 int ds4_app_failed(const char *program, const ds4_err *err);
 
-/* Send errors and warnings of the library to standard error. */
-void ds4_app_log(const char *program);
+/* The first thing a program does: errors and warnings of the library go to standard error,
+ * a mapped file that is cut becomes an error, and Ctrl-C says so before it ends the program.
+ * `program` must stay. */
+void ds4_app_begin(const char *program);
 
 /* ---- model --------------------------------------------------------------------------- */
 
@@ -84,6 +86,10 @@ void ds4_term_progress_end(void);       /* wipes it, if it is there */
 bool ds4_app_flush(const char *program);
 
 /* ---- interruption --------------------------------------------------------------------- */
+
+/* From now on Ctrl-C ends the program at once with one line and DS4_EXIT_INTERRUPTED: while
+ * it opens files there is nothing to undo. */
+void ds4_interrupt_quit(const char *program);
 
 /* From now on Ctrl-C sets the flag; once more, before the flag was cleared, ends the
  * program with DS4_EXIT_INTERRUPTED.

@@ -9,6 +9,28 @@
 static ds4_cancel    interrupt_flag;
 static volatile bool interrupt_has_colour;
 
+static char          quit_line[128];
+static size_t        quit_bytes;
+
+static void on_quit(int signal_number)
+{
+    (void)signal_number;
+    if (write(STDERR_FILENO, quit_line, quit_bytes) < 0) _exit(DS4_EXIT_INTERRUPTED);
+    _exit(DS4_EXIT_INTERRUPTED);
+}
+
+void ds4_interrupt_quit(const char *program)
+{
+    struct sigaction action;
+
+    snprintf(quit_line, sizeof quit_line, "%.100s: interrupted\n", program);
+    quit_bytes = strlen(quit_line);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_quit;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
 static void on_interrupt(int signal_number)
 {
     static const char plain[] = "\033[0m\n";

@@ -85,7 +85,7 @@ int ds4_eval_diff(const char *argv0, int argc, char **argv)
     ds4_option_f32 bound = { .value = 1e-2f };
     limits         lim = { .max = { .given = false } };
     const char    *names[2] = { NULL, NULL };
-    ds4_map        maps[2] = { { NULL, 0 }, { NULL, 0 } };
+    ds4_map        maps[2] = { { 0 }, { 0 } };
     ds4_err        err = { .code = DS4_OK };
     const ds4_option options[] = {
         DS4_OPT_U32(0, "cols", "N", &n_cols, 1, 1 << 30, "values in a row: the vocabulary"),
@@ -121,8 +121,9 @@ int ds4_eval_diff(const char *argv0, int argc, char **argv)
     }
     ds4_status st = ds4_map_open(&maps[0], names[0], &err);
     if (st == DS4_OK) st = ds4_map_open(&maps[1], names[1], &err);
-    const int code = st == DS4_OK ? compare(names, maps, n_cols, bound.value, &lim)
-                                  : ds4_app_failed(DS4_EVAL_NAME, &err);
+    int code = st == DS4_OK ? compare(names, maps, n_cols, bound.value, &lim) : DS4_EXIT_OK;
+    for (int i = 0; st == DS4_OK && i < 2; i++) st = ds4_map_check(&maps[i], names[i], &err);
+    if (st != DS4_OK) code = ds4_app_failed(DS4_EVAL_NAME, &err);
     ds4_map_close(&maps[0]);
     ds4_map_close(&maps[1]);
     return code;

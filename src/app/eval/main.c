@@ -66,7 +66,7 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    ds4_app_log(DS4_EVAL_NAME);
+    ds4_app_begin(DS4_EVAL_NAME);
     const int code = dispatch(argc, argv);
     if (!ds4_app_flush(DS4_EVAL_NAME)) return DS4_EXIT_FAILURE;
     return code;

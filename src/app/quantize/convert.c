@@ -63,6 +63,11 @@ static ds4_status check_range(const slab_work *w, const float *x, uint64_t row, 
     return DS4_OK;
 }
 
+static bool is_stopped(const converter *c)
+{
+    return c->opt->cancel && c->opt->cancel->stop;
+}
+
 static ds4_status encode_one(const slab_work *w, uint64_t row, float *x, uint8_t *out, ds4_err *err)
 {
     if (w->repack) return source_row_mxfp4(w->from, row, out, err);
@@ -79,7 +84,7 @@ static void encode_share(void *ctx, uint32_t member, uint32_t n_members)
     float           *x = w->c->rows + member * w->c->row_capacity;
 
     ds4_team_share(w->n_rows, 1, member, n_members, &from, &to);
-    for (uint64_t i = from; i < to && w->errors[member].code == DS4_OK; i++) {
+    for (uint64_t i = from; i < to && w->errors[member].code == DS4_OK && !is_stopped(w->c); i++) {
         const ds4_status st =
             encode_one(w, w->first + i, x, w->c->slab + i * w->row_bytes, &w->errors[member]);
         if (st != DS4_OK) w->errors[member].code = st;
@@ -100,6 +105,8 @@ static ds4_status write_matrix(converter *c, const tensor_plan *t, const source 
         w.n_rows = from->n_rows - w.first < most ? from->n_rows - w.first : most;
         for (uint32_t i = 0; i < n_members; i++) errors[i].code = DS4_OK;
         ds4_team_run(c->team, encode_share, &w);
+        if (is_stopped(c)) return ds4_fail(err, DS4_E_CANCELLED, "%s: stopped", c->opt->out);
+        DS4_TRY(ds4_checkpoint_check(c->checkpoint, err));
         for (uint32_t i = 0; i < n_members; i++) {      /* shares are in row order: the first row's error */
             if (errors[i].code == DS4_OK) continue;
             if (err) *err = errors[i];
@@ -163,7 +170,7 @@ static ds4_status write_table(converter *c, const tensor_plan *t, ds4_err *err)
         for (int k = 0; k < 4; k++) entry[k] = (uint8_t)(id >> (8 * k));
         DS4_TRY(ds4_gguf_writer_append(c->writer, entry, sizeof entry, err));
     }
-    return DS4_OK;
+    return ds4_checkpoint_check(c->checkpoint, err);
 }
 
 static uint32_t n_parts(const tensor_plan *t)

@@ -16,6 +16,7 @@ typedef struct convert_options {
     recipe      types;
     uint32_t    file_type;      /* general.file_type: informative */
     uint32_t    n_threads;      /* >= 1 */
+    const ds4_cancel *cancel;   /* NULL: never */
     void      (*progress)(void *ctx, const convert_progress *p);   /* NULL: silent */
     void      (*note)(void *ctx, const char *text);                 /* one line worth knowing; NULL: none */
     void       *ctx;
@@ -27,7 +28,7 @@ typedef struct convert_result {
 } convert_result;
 
 /* Returns DS4_OK; DS4_E_IO; DS4_E_FORMAT or DS4_E_UNSUPPORTED for a bad checkpoint, naming
- * file or tensor; DS4_E_NOMEM. On failure no file of that name was touched.             */
+ * file or tensor; DS4_E_NOMEM; DS4_E_CANCELLED. On failure no file of that name was touched.             */
 DS4_MUST_CHECK ds4_status convert_checkpoint(const convert_options *opt, convert_result *out, ds4_err *err);
 
 #endif

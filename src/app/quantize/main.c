@@ -133,6 +133,7 @@ static int run_convert(int argc, char **argv)
         return DS4_EXIT_WRONG;
     }
     if (o.n_threads > MAX_THREADS) o.n_threads = MAX_THREADS;
+    o.cancel = ds4_interrupt_catch(true);
     const ds4_status st = convert_checkpoint(&o, &done, &err);
     ds4_term_progress_end();
     if (st != DS4_OK) return failed(&err);
@@ -203,6 +204,7 @@ int main(int argc, char **argv)
     const char *words[1] = { "" };
     uint32_t    n_words = 0;
 
+    ds4_app_begin(program);
     if (argc > 1 && strcmp(argv[1], "convert") == 0) return run_convert(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "vocab") == 0) return run_vocab(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "synth") == 0) return synth_main(argc - 1, argv + 1);

@@ -100,6 +100,28 @@ static void *second_signal(void *arg)
     _exit(DS4_EXIT_INTERRUPTED);
 }
 
+/* Opening a large model takes a while and leaves nothing behind: a signal ends it at once. */
+static void *quit_while_opening(void *arg)
+{
+    int number = 0;
+
+    sigwait(arg, &number);
+    ds4_app_say(DS4_SERVER_NAME, "interrupted");
+    _exit(DS4_EXIT_INTERRUPTED);
+}
+
+static int open_model(const ds4_app_model *want, ds4_model *out, sigset_t *set)
+{
+    pthread_t  watcher;
+    const bool watched = pthread_create(&watcher, NULL, quit_while_opening, set) == 0;
+    const int  code = ds4_app_open(want, out);
+
+    if (!watched) return code;
+    pthread_cancel(watcher);            /* sigwait() lets go */
+    pthread_join(watcher, NULL);
+    return code;
+}
+
 static void serve_until_signal(ds4_server *s, sigset_t *set)
 {
     pthread_t watcher;
@@ -162,7 +184,7 @@ static int run(const ds4_command_line *c)
     want.n_sessions = c->server.n_parallel;
     ds4_app_kv_model(&c->kv, &want);
     int code = open_trace(&s);
-    if (code == DS4_EXIT_OK) code = ds4_app_open(&want, &s.model);
+    if (code == DS4_EXIT_OK) code = open_model(&want, &s.model, &set);
     if (code != DS4_EXIT_OK) return code;
     if (c->warm) warm_weights(&s.model);
     s.vocab = ds4_engine_vocab(s.model.engine);
