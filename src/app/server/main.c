@@ -220,6 +220,7 @@ int main(int argc, char **argv)
     ds4_command_line c;
     int              code = DS4_EXIT_OK;
 
+    ds4_app_begin(DS4_SERVER_NAME);
     if (!ds4_command_line_read(&c, argc, argv, &code)) return code;
     code = c.print_config ? print_config(&c) : run(&c);
     ds4_keys_clear(&c.keys);
