@@ -73,6 +73,13 @@ void ds4_block_pool_unpromise(ds4_block_pool *p, uint32_t n)
     p->n_promised -= n;
 }
 
+uint64_t ds4_block_pool_cold_bytes(const ds4_block_pool *p, uint32_t n)
+{
+    const uint64_t slabs = ((uint64_t)n + SLAB_BLOCKS - 1) / SLAB_BLOCKS;
+    const uint64_t blocks = slabs * SLAB_BLOCKS > p->n_total ? slabs * SLAB_BLOCKS : p->n_total;
+    return blocks * p->cold_bytes;
+}
+
 ds4_kv_block *ds4_block_take(ds4_block_pool *p)
 {
     ds4_kv_block *b = p->free;

@@ -36,6 +36,9 @@ void ds4_block_pool_clear(ds4_block_pool *p);       /* all blocks must have been
 DS4_MUST_CHECK ds4_status ds4_block_pool_promise(ds4_block_pool *p, uint32_t n, ds4_err *err);
 void                      ds4_block_pool_unpromise(ds4_block_pool *p, uint32_t n);
 
+/* Bytes of the cold parts when at least n blocks were promised. */
+uint64_t ds4_block_pool_cold_bytes(const ds4_block_pool *p, uint32_t n);
+
 ds4_kv_block *ds4_block_take(ds4_block_pool *p);                /* one of the promised; refs 1 */
 void          ds4_block_share(ds4_kv_block *b);                 /* one more holder */
 void          ds4_block_drop(ds4_block_pool *p, ds4_kv_block *b);   /* one holder less */

@@ -35,6 +35,7 @@ struct ds4_session {
 
 struct ds4_snapshot {
     ds4_engine    *engine;
+    uint32_t       n_holders;
     uint32_t       pos;
     int32_t       *tokens;          /* [pos] */
     uint32_t       n_blocks;        /* full ones: pos / 256 */

@@ -14,6 +14,7 @@ static ds4_status new_snapshot(ds4_engine *e, const int32_t *tokens, uint32_t po
 
     if (p) {
         p->engine = e;
+        p->n_holders = 1;
         p->pos = pos;
         p->tail_bytes = ds4_kv_tail_bytes(&e->model.kv, pos);
         p->tokens = malloc((pos + 1) * sizeof *p->tokens);
@@ -56,12 +57,20 @@ ds4_status ds4_session_snapshot(ds4_session *s, ds4_snapshot **out, ds4_err *err
 
 void ds4_snapshot_free(ds4_snapshot *p)
 {
-    if (!p) return;
+    if (!p || --p->n_holders > 0) return;
     for (uint32_t i = 0; i < p->n_blocks; i++) ds4_block_drop(&p->engine->blocks, p->block[i]);
     free(p->tail);
     free(p->block);
     free(p->tokens);
     free(p);
+}
+
+ds4_snapshot *ds4_snapshot_share(const ds4_snapshot *p)
+{
+    ds4_snapshot *shared = (ds4_snapshot *)(uintptr_t)p;
+
+    shared->n_holders++;
+    return shared;
 }
 
 uint32_t ds4_snapshot_pos(const ds4_snapshot *p)
@@ -132,6 +141,15 @@ uint64_t ds4_engine_cold_bytes(const ds4_engine *e)
 {
     const ds4_backend *backend = e->model.backend;
     return backend->spill_resident ? backend->spill_resident(e->model.dev) : 0;
+}
+
+/* What the sessions of the plan take, or what was taken beyond that. */
+uint64_t ds4_engine_rows_on_disk(const ds4_engine *e)
+{
+    const ds4_plan *plan = &e->model.plan;
+
+    if (!e->model.backend->alloc_spill || plan->kv_cold == UINT64_MAX) return 0;
+    return ds4_block_pool_cold_bytes(&e->blocks, plan->n_sessions * ds4_kv_blocks(plan->n_ctx));
 }
 
 uint64_t ds4_snapshot_bytes(const ds4_snapshot *p)

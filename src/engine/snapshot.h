@@ -24,7 +24,12 @@ uint64_t       ds4_engine_tail_bytes(const ds4_engine *e, uint32_t pos);
  * for itself. */
 uint64_t       ds4_engine_kept_bytes(const ds4_engine *e);
 uint64_t       ds4_engine_cold_bytes(const ds4_engine *e);  /* resident of those that may leave */
+uint64_t       ds4_engine_rows_on_disk(const ds4_engine *e);    /* their files, planned or taken */
 uint64_t       ds4_snapshot_bytes(const ds4_snapshot *p);
+
+/* One more holder of the same snapshot; each frees it. On the engine's thread, as freeing is;
+ * another thread may read what it holds. */
+ds4_snapshot  *ds4_snapshot_share(const ds4_snapshot *p);
 
 uint32_t       ds4_snapshot_n_blocks(const ds4_snapshot *p);            /* full ones */
 const uint8_t *ds4_snapshot_tail(const ds4_snapshot *p, uint64_t *n_bytes);

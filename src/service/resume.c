@@ -15,7 +15,8 @@ enum {
 struct ds4_resume {
     ds4_engine *engine;
     ds4_kept   *kept;
-    ds4_store  *store;          /* NULL: none */
+    ds4_store  *store;          /* NULL: none; for reading */
+    ds4_store_writer *writer;   /* with the store */
     bool        said;           /* that the store failed */
 };
 
@@ -38,9 +39,12 @@ ds4_status ds4_resume_create(const ds4_resume_options *opt, ds4_resume **out, ds
     const uint64_t mem = opt->mem_bytes ? opt->mem_bytes : default_bytes(opt->engine);
     ds4_status     st = ds4_kept_create(opt->engine, mem, &r->kept, err);
     if (st == DS4_OK && opt->dir) {
-        const ds4_store_options store = { .dir = opt->dir, .max_bytes = opt->dir_bytes,
-                                          .min_tokens = opt->min_tokens, .engine = opt->engine };
+        ds4_store_options store = { .dir = opt->dir, .max_bytes = opt->dir_bytes,
+                                    .min_tokens = opt->min_tokens, .engine = opt->engine,
+                                    .rows_bytes = ds4_engine_rows_on_disk(opt->engine), .defers_hits = true };
         st = ds4_store_open(&r->store, &store, err);
+        store.rows_bytes = 0;
+        if (st == DS4_OK) st = ds4_store_writer_start(&store, &r->writer, err);
     }
     if (st != DS4_OK) {
         ds4_resume_free(r);
@@ -53,6 +57,7 @@ ds4_status ds4_resume_create(const ds4_resume_options *opt, ds4_resume **out, ds
 void ds4_resume_free(ds4_resume *r)
 {
     if (!r) return;
+    ds4_store_writer_stop(r->writer);
     ds4_store_close(r->store);
     ds4_kept_free(r->kept);
     free(r);
@@ -68,6 +73,11 @@ ds4_store *ds4_resume_store(ds4_resume *r)
     return r->store;
 }
 
+void ds4_resume_settle(ds4_resume *r)
+{
+    if (r->writer) ds4_store_writer_settle(r->writer);
+}
+
 /* The store helps or it does not; a prompt goes on without it. */
 static void note_failure(ds4_resume *r, const ds4_err *err)
 {
@@ -75,15 +85,21 @@ static void note_failure(ds4_resume *r, const ds4_err *err)
     r->said = true;
 }
 
+static bool stores(const ds4_resume *r)
+{
+    return r->writer && ds4_store_writer_works(r->writer);
+}
+
 static void store(ds4_resume *r, const ds4_snapshot *p, ds4_tail_kind kind, const int32_t *after,
                   uint32_t n_after)
 {
     ds4_err err;
 
-    if (!r->store || !ds4_store_writes(r->store)) return;
-    const ds4_status st = ds4_store_save(r->store, p, kind, after, n_after, &err);
-    /* When writing failed the store itself has said so. */
-    if (st != DS4_OK && st != DS4_E_IO) note_failure(r, &err);
+    if (!stores(r)) return;
+    /* Kept positions may have made the rows' files grow. */
+    const uint64_t rows = ds4_engine_rows_on_disk(r->engine);
+    if (ds4_store_set_rows(r->store, rows, &err) != DS4_OK) note_failure(r, &err);
+    ds4_store_writer_save(r->writer, p, kind, after, n_after);
 }
 
 /* ---- the tokens ---------------------------------------------------------------------------------- */
@@ -131,6 +147,7 @@ ds4_status ds4_way_begin(ds4_resume *r, ds4_way *way, const ds4_segments *text, 
     ds4_wording      w;
 
     *way = (ds4_way){ .pin = { .fd = -1 } };
+    if (r->writer) ds4_store_writer_tidy(r->writer);
     ds4_status st = ds4_wording_begin(&w, vocab, text, plain, err);
     if (st == DS4_OK) {
         consider_all(r, &w, session, n_sessions);
@@ -186,6 +203,7 @@ static ds4_snapshot *load_longer(ds4_resume *r, ds4_way *way, uint32_t n, const 
         }
         const ds4_status st = ds4_store_load(r->store, &found, t->ids, base, &p, &err);
         if (st == DS4_OK) {
+            ds4_store_writer_hit(r->writer, found.tail);
             way->pin = found;
             return p;
         }
@@ -341,6 +359,7 @@ ds4_status ds4_way_prefill(ds4_resume *r, const ds4_way *way, ds4_session *s, co
 
 void ds4_resume_sampled(ds4_resume *r, ds4_session *s)
 {
+    if (r->writer) ds4_store_writer_tidy(r->writer);
     if (ds4_session_pos(s) % DS4_EVEN == 0) ds4_kept_add(r->kept, s, DS4_KEPT_TRAIL);
 }
 
@@ -351,7 +370,7 @@ void ds4_resume_turn_over(ds4_resume *r, ds4_way *way, ds4_session *s)
 
     /* What was resumed may now go: this turn's position serves in its place. */
     if (way->pin.pos > 0) ds4_store_unpin(&way->pin);
-    if (!r->store || !ds4_store_writes(r->store) || pos == 0) return;
+    if (!stores(r) || pos == 0) return;
     const ds4_snapshot *even = ds4_kept_find_even(r->kept, tokens, pos, DS4_EVEN);
     if (even && pos - ds4_snapshot_pos(even) <= MAX_AFTER) {
         store(r, even, DS4_TAIL_TURN, tokens + ds4_snapshot_pos(even), pos - ds4_snapshot_pos(even));

@@ -12,12 +12,13 @@
  * they lie at multiples of DS4_EVEN, where a tail is smallest; the few tokens from there to
  * the end of the turn are stored as numbers and evaluated again.
  *
- * Belongs to the thread that owns the engine. */
+ * Belongs to the thread that owns the engine. What goes to the disk is written by another
+ * one, see store_writer.h; freeing waits for it. */
 #ifndef DS4_SERVICE_RESUME_H
 #define DS4_SERVICE_RESUME_H
 
 #include "service/kept.h"
-#include "service/store.h"
+#include "service/store_writer.h"
 #include "service/wording.h"
 
 enum {
@@ -46,6 +47,7 @@ DS4_MUST_CHECK ds4_status ds4_resume_create(const ds4_resume_options *opt, ds4_r
 void                      ds4_resume_free(ds4_resume *r);       /* NULL is fine */
 ds4_kept                 *ds4_resume_kept(ds4_resume *r);
 ds4_store                *ds4_resume_store(ds4_resume *r);      /* NULL: none */
+void                      ds4_resume_settle(ds4_resume *r);     /* wait until all is on the disk */
 
 /* ---- a prompt on its way into a session ------------------------------------------------------ */
 

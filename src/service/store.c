@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -27,11 +28,15 @@ enum { INDEX_BYTES_PER_TOKEN = 16 };    /* tokens, texts and names in the index,
 
 static ds4_status open_index(ds4_store *s, const char *path, ds4_err *err)
 {
-    /* SQLite would make it readable for others. */
-    const int fd = openat(s->fd, "index.sqlite", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
-                          0600);
-    if (fd < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
-    close(fd);
+    struct stat info;
+    /* SQLite would make it readable for others. One that is there is not opened: closing it
+     * again would undo the locks of another store of this process. */
+    const int fd = openat(s->fd, "index.sqlite", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 && errno != EEXIST) return ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    else if (fstatat(s->fd, "index.sqlite", &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) {
+        return ds4_fail(err, DS4_E_IO, "%s: not a file", path);
+    }
     return ds4_index_open(&s->index, path, err);
 }
 
@@ -94,7 +99,8 @@ static ds4_status open_parts(ds4_store *s, const ds4_store_options *opt, ds4_err
     if (opened != DS4_OK && err) *err = why;
     if (opened != DS4_OK || !opt->engine) return opened;
     const ds4_status st = ds4_store_prune(s, s->max_bytes, err);
-    return st == DS4_E_LIMIT ? DS4_OK : st;         /* somebody else's pins */
+    if (st != DS4_OK && st != DS4_E_LIMIT) return st;           /* limit: somebody else's pins */
+    return opt->rows_bytes ? ds4_store_set_rows(s, opt->rows_bytes, err) : DS4_OK;
 }
 
 ds4_status ds4_store_open(ds4_store **out, const ds4_store_options *opt, ds4_err *err)
@@ -106,6 +112,7 @@ ds4_status ds4_store_open(ds4_store **out, const ds4_store_options *opt, ds4_err
     s->engine = opt->engine;
     s->max_bytes = opt->max_bytes ? opt->max_bytes : DS4_STORE_BYTES;
     s->min_tokens = opt->min_tokens ? opt->min_tokens : DS4_STORE_MIN_TOKENS;
+    s->defers_hits = opt->defers_hits;
     s->dir = malloc(strlen(opt->dir) + 1);
     ds4_status st = s->dir ? DS4_OK : ds4_fail(err, DS4_E_NOMEM, "no memory for a folder's name");
     if (s->dir) strcpy(s->dir, opt->dir);
@@ -144,6 +151,28 @@ void ds4_store_close(ds4_store *s)
     if (s->fd >= 0) close(s->fd);
     free(s->dir);
     free(s);
+}
+
+ds4_status ds4_store_set_rows(ds4_store *s, uint64_t n_bytes, ds4_err *err)
+{
+    const uint64_t more = n_bytes > s->rows_bytes ? n_bytes - s->rows_bytes : 0;
+
+    if (n_bytes == s->rows_bytes) return DS4_OK;
+    DS4_TRY(store_check(s, err));
+    DS4_TRY(ds4_index_begin(s->index, err));
+    ds4_status st = store_make_room(s, more, s->max_bytes, 0, err);
+    if (st == DS4_E_LIMIT) {
+        st = ds4_fail(err, DS4_E_LIMIT,
+                      "%s: rows of the context take %llu MB there, and the budget of %llu MB has no room for"
+                      " them (--kv-disk-space-mb)", s->dir, (unsigned long long)(n_bytes >> 20),
+                      (unsigned long long)(s->max_bytes >> 20));
+    }
+    if (st == DS4_OK) st = store_be_writer(s, err);
+    if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, n_bytes, err);
+    if (st == DS4_OK) st = ds4_index_commit(s->index, err);
+    if (st != DS4_OK) ds4_index_rollback(s->index);
+    else s->rows_bytes = n_bytes;
+    return st;
 }
 
 bool ds4_store_writes(const ds4_store *s)
@@ -273,7 +302,7 @@ static ds4_status reserve(job *j, ds4_err *err)
     ds4_status st = store_make_room(s, j->need + rows, s->max_bytes, j->last, err);
     if (st == DS4_OK) st = check_disk(j, err);
     if (st == DS4_OK) st = store_be_writer(s, err);
-    if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, j->need + rows, err);
+    if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, s->rows_bytes + j->need + rows, err);
     if (st == DS4_OK) st = ds4_index_commit(s->index, err);
     if (st != DS4_OK) ds4_index_rollback(s->index);
     return st;
@@ -434,7 +463,7 @@ static ds4_status finish(job *j, bool *missing, ds4_err *err)
         if (st == DS4_OK) st = add_ending(j, &bytes, &text, err);
         if (st == DS4_OK) st = ds4_index_touch_tail(s->index, j->tail, false, err);
         if (st == DS4_OK) st = store_thin_out(s, j->tail, j->tokens, err);
-        if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, 0, err);
+        if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, s->rows_bytes, err);
         if (st == DS4_OK) st = ds4_index_commit(s->index, err);
     }
     if (st != DS4_OK || *missing) ds4_index_rollback(s->index);

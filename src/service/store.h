@@ -26,6 +26,9 @@ typedef struct ds4_store_options {
     const char *dir;            /* made if it is missing */
     uint64_t    max_bytes;      /* of everything in the folder; 0: DS4_STORE_BYTES */
     uint32_t    min_tokens;     /* shorter positions are not kept; 0: DS4_STORE_MIN_TOKENS */
+    uint64_t    rows_bytes;     /* of max_bytes that files outside the store take, see
+                                   ds4_store_set_rows() */
+    bool        defers_hits;    /* the caller counts them: ds4_store_count_hit() */
     ds4_engine *engine;         /* NULL: only to look at it, check it and prune it */
 } ds4_store_options;
 
@@ -37,6 +40,11 @@ typedef struct ds4_store_options {
  * Returns DS4_OK; DS4_E_IO for a folder that cannot be used or must not be; DS4_E_NOMEM. */
 DS4_MUST_CHECK ds4_status ds4_store_open(ds4_store **out, const ds4_store_options *opt, ds4_err *err);
 void                      ds4_store_close(ds4_store *s);        /* NULL is fine */
+
+/* Rows of --kv-mem lie in the same folder, in files without a name: they count against
+ * the budget from now on with so many bytes. Returns DS4_OK; DS4_E_LIMIT when the budget has
+ * no room for them (the number before holds); DS4_E_IO; ...                              */
+DS4_MUST_CHECK ds4_status ds4_store_set_rows(ds4_store *s, uint64_t n_bytes, ds4_err *err);
 
 bool        ds4_store_writes(const ds4_store *s);       /* false after writing has failed */
 uint64_t    ds4_store_budget(const ds4_store *s);
@@ -79,6 +87,9 @@ void                      ds4_store_unpin(ds4_stored *found);   /* a zeroed one 
  * aside, and finding again gives the next best; DS4_E_NOMEM; DS4_E_DEVICE.               */
 DS4_MUST_CHECK ds4_status ds4_store_load(ds4_store *s, const ds4_stored *found, const int32_t *tokens,
                                          const ds4_snapshot *base, ds4_snapshot **out, ds4_err *err);
+
+/* A stored position was of use. Failure does not matter. */
+void ds4_store_count_hit(ds4_store *s, int64_t tail);
 
 /* Gives tokens that stand for a beginning of a text. */
 typedef void ds4_store_recall_fn(void *ctx, const int32_t *tokens, uint32_t n_tokens);

@@ -417,7 +417,7 @@ static void put_away(const loader *l, const ds4_err *why)
     if (st != DS4_OK) ds4_index_rollback(s->index);
 }
 
-static void count_hit(ds4_store *s, int64_t tail)
+void ds4_store_count_hit(ds4_store *s, int64_t tail)
 {
     ds4_err    err;
     ds4_status st = ds4_index_begin(s->index, &err);
@@ -454,7 +454,7 @@ ds4_status ds4_store_load(ds4_store *s, const ds4_stored *found, const int32_t *
     }
     free(bytes);
     free(keys);
-    if (st == DS4_OK) count_hit(s, found->tail);
-    else put_away(&l, why);
+    if (st != DS4_OK) put_away(&l, why);
+    else if (!s->defers_hits) ds4_store_count_hit(s, found->tail);
     return st;
 }

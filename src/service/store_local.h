@@ -12,6 +12,8 @@ struct ds4_store {
     ds4_index   *index;
     uint64_t     max_bytes;
     uint32_t     min_tokens;
+    uint64_t     rows_bytes;            /* see ds4_store_set_rows() */
+    bool         defers_hits;
     bool         gave_up;               /* writing has failed */
     bool         said_damaged;
     ds4_engine  *engine;                /* NULL: none */

@@ -1,10 +1,11 @@
 /* kv_context.c - a long context within a memory budget that cannot hold it: resident
  * memory, speeds on the way, and a fact that was planted early is recalled at the end.
  *
- *   kv_context MODEL FILLER TOKENS KV_MIB DIR [THREADS]
+ *   kv_context MODEL FILLER TOKENS KV_MIB DIR [THREADS [FACT_AT]]
  *
- * FILLER is a text that is repeated up to TOKENS tokens. Positions are kept in DIR, so
- * that a run which was stopped goes on where it was. Prints TAP lines. */
+ * FILLER is a text that is repeated up to TOKENS tokens; the fact comes after FACT_AT of them, or
+ * a tenth. Positions are kept in DIR, so that a run which was stopped goes on where it was. On
+ * the way the question is asked already. Prints TAP lines. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sysmem.h"
@@ -30,7 +31,9 @@ typedef struct run {
     ds4_resume  *resume;
     float       *logits;
     uint64_t     begin_ns, most_rss;
+    ds4_tokens   gap;           /* before a question */
     uint32_t     next;          /* position of the next line */
+    uint32_t     fact_at;
 } run;
 
 static void die(const ds4_err *err)
@@ -54,8 +57,9 @@ static double mib(uint64_t n_bytes)
     return (double)n_bytes / (1 << 20);
 }
 
-/* The filler again and again, the fact after a tenth, the question at the end. */
-static void write_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens, ds4_str *out)
+/* The filler again and again, the fact somewhere, the question at the end. */
+static void write_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens, uint32_t fact_at,
+                         ds4_str *out)
 {
     ds4_str    filler = { 0 };
     ds4_tokens once = { 0 };
@@ -63,7 +67,7 @@ static void write_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens
 
     check(ds4_file_read(path, 1 << 26, &filler, &err), &err);
     check(ds4_vocab_encode(v, filler.data, filler.n_bytes, 0, &once, &err), &err);
-    const double want = (double)filler.n_bytes * n_tokens / once.n;
+    const double each = (double)filler.n_bytes / once.n, want = each * n_tokens;
     bool         placed = false;
     while ((double)out->n_bytes < want) {
         const char  *at = filler.data;
@@ -73,7 +77,7 @@ static void write_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens
             const size_t n = end ? (size_t)(end - at) + 2 : (size_t)(stop - at);
             ds4_str_add(out, at, n);
             at += n;
-            if (placed || (double)out->n_bytes < want / 10) continue;
+            if (placed || (double)out->n_bytes < each * fact_at) continue;
             ds4_str_add_text(out, fact);
             placed = true;
         }
@@ -152,6 +156,7 @@ static uint32_t question_at(const run *r, const ds4_way *way)
 static void ask(run *r, const ds4_way *way)
 {
     const uint32_t    from = question_at(r, way);
+    const ds4_prefill gap = { .tokens = r->gap.ids, .n_tokens = r->gap.n };
     const ds4_prefill all = { .tokens = way->tokens.ids + from, .n_tokens = way->tokens.n - from,
                               .logits = r->logits };
     ds4_snapshot     *here = NULL;
@@ -159,6 +164,7 @@ static void ask(run *r, const ds4_way *way)
     ds4_err           err;
 
     check(ds4_session_snapshot(r->session, &here, &err), &err);
+    check(ds4_session_prefill(r->session, &gap, &err), &err);
     check(ds4_session_prefill(r->session, &all, &err), &err);
     say(r, &said);
     check(ds4_session_restore(r->session, here, &err), &err);
@@ -183,7 +189,7 @@ static void read_prompt(run *r, ds4_way *way)
         if (to < r->next || to == way->tokens.n) continue;
         const double took = seconds(ds4_now_ns() - since);
         const double each = decode_ms(r, way->tokens.ids[to]);
-        const bool   planted = to > way->tokens.n / 9;
+        const bool   planted = to > r->fact_at + 4096;
         printf("# %8u tokens: read at %.0f t/s, a token decoded in %.2f ms, %.1f MiB resident,"
                " of these rows %.1f\n", to, (to - last) / took, each, mib(ds4_sysmem_used()),
                mib(ds4_engine_cold_bytes(r->model.engine)));
@@ -213,6 +219,7 @@ static void open_all(run *r, char **argv, int argc)
     check(ds4_resume_create(&keep, &r->resume, &err), &err);
     check(ds4_session_create(r->model.engine, opt.plan_ctx, &r->session, &err), &err);
     r->logits = malloc(sizeof(float) * ds4_engine_info(r->model.engine)->n_vocab);
+    check(ds4_vocab_encode(ds4_engine_vocab(r->model.engine), "\n\n", 2, 0, &r->gap, &err), &err);
     r->next = 4096;
     r->begin_ns = ds4_now_ns();
 }
@@ -226,12 +233,15 @@ int main(int argc, char **argv)
     ds4_err      err;
 
     if (argc < 6) {
-        printf("Bail out! usage: kv_context MODEL FILLER TOKENS KV_MIB DIR [THREADS]\n");
+        printf("Bail out! usage: kv_context MODEL FILLER TOKENS KV_MIB DIR [THREADS [FACT_AT]]\n");
         return 2;
     }
     open_all(&r, argv, argc);
     const ds4_vocab *v = ds4_engine_vocab(r.model.engine);
-    write_prompt(v, argv[2], (uint32_t)strtoul(argv[3], NULL, 10), &prompt);
+    const uint32_t n_tokens = (uint32_t)strtoul(argv[3], NULL, 10);
+    const uint32_t fact_at = argc > 7 ? (uint32_t)strtoul(argv[7], NULL, 10) : n_tokens / 10;
+    r.fact_at = fact_at;
+    write_prompt(v, argv[2], n_tokens, fact_at, &prompt);
     const ds4_message      m = { .role = DS4_ROLE_USER, .content = { prompt.data, prompt.n_bytes } };
     const ds4_chat_options chat = { .protocol = r.model.protocol };
     check(ds4_chat_render(&m, 1, &chat, &text, &err), &err);
@@ -259,6 +269,7 @@ int main(int argc, char **argv)
     ds4_resume_free(r.resume);
     ds4_session_free(r.session);
     ds4_model_close(&r.model);
+    ds4_tokens_clear(&r.gap);
     free(r.logits);
     return !right;
 }

@@ -190,8 +190,8 @@ static void attend_heads(const ds4_dev *dev, const ds4_op_attend *op, uint32_t t
     const uint32_t     n = op->n_head;
 
     if (from == to) return;
-    k->attend(cpu_row(op->out, t) + from * n, cpu_row(op->q, t) + from * n, rows->row_at, n_rows, (uint32_t)(to - from), n,
-              cpu_floats(op->sink) + from, op->scale, scores);
+    k->attend(cpu_row(op->out, t) + from * n, cpu_row(op->q, t) + from * n, rows->row_at, n_rows,
+              (uint32_t)(to - from), n, cpu_floats(op->sink) + from, op->scale, scores);
     rotate_back(dev, op, t, from, to);
 }
 

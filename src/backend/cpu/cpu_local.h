@@ -26,7 +26,7 @@ typedef struct cpu_own {
     float        *rows;             /* [max_rows + ATTEND_TOKENS][max_head] unpacked attention rows */
     uint8_t      *packed;           /* [CPU_SPILL_BATCH] rows from files */
     const float **row_at;           /* [max_rows], then as many for a window */
-    float        *scores;           /* [max_heads or ATTEND_HEADS][max_rows], also [INDEX_QUERIES][INDEX_RUN] */
+    float        *scores;           /* [max_heads or ATTEND_HEADS][max_rows], or of the indexer */
     uint64_t     *picks;            /* [INDEX_QUERIES + 1][cpu_pick_slots()] */
 } cpu_own;
 
