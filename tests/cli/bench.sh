@@ -84,6 +84,36 @@ while [ $i -lt 60 ]; do echo "line $i of a longer text"; i=$((i + 1)); done >"$b
 # shellcheck disable=SC2086
 run $small --prompt-file "$box/p.txt";  check "a text" 0 "96,32,"
 
+# A conversation is as long as its text and what the protocol puts around it, and the system
+# text is in front: other logits.
+[ -r models/ds4-mini.gguf ] && model=models/ds4-mini.gguf
+small="-m $model -t 2 --ctx-start 32 --ctx-max 100 --step-incr 100 --gen-tokens 0"
+for how in raw chat plain; do mkdir -p "$box/$how"; done
+# shellcheck disable=SC2086
+run $small --prompt-file "$box/p.txt" --dump-frontier-logits-dir "$box/raw"
+check "prefill only" 0 "100,68,"
+# shellcheck disable=SC2086
+run $small --chat-prompt-file "$box/p.txt" --dump-frontier-logits-dir "$box/chat" --plot "$box/z.svg"
+check "a message" 0 "100,68,"
+# shellcheck disable=SC2086
+run $small --chat-prompt-file "$box/p.txt" -sys "" --dump-frontier-logits-dir "$box/plain"
+check "a message without a system text" 0 "100,68,"
+text=$(cd "$box" && ls raw chat plain | grep -c 'ctx-[0-9]*.f32$'); rc=$?
+check "logits of every context" 0 6
+text=$(cd "$box" && cksum raw/ctx-100.f32 chat/ctx-100.f32 plain/ctx-100.f32 | cut -d' ' -f1 | sort -u | wc -l); rc=$?
+check "other prompts, other logits" 0 3
+# The likeliest token is what ds4 says first to the same message.
+text=$(head -c 60 "$box/p.txt"); printf '%s' "$text" >"$box/q.txt"
+text=$("$out/ds4" -m "$model" --nothink --prompt-file "$box/q.txt" --temp 0 -n 1 --json 2>/dev/null | tr ',' '\n' |
+       sed -n 's/.*"prompt_tokens": *\([0-9]*\).*/\1/p' | head -n 1)
+n_tokens=${text:-0}
+run -m "$model" -t 2 --chat-prompt-file "$box/q.txt" --ctx-start "$n_tokens" --ctx-max "$n_tokens" --gen-tokens 0
+check "as many tokens as ds4 counts" 0 "$n_tokens,$n_tokens,"
+run -m "$model" -t 2 --chat-prompt-file "$box/q.txt" --ctx-start 1 --ctx-max $((n_tokens + 1)) --gen-tokens 0
+check "and not one more" 1 "q.txt: $n_tokens tokens, --ctx-max asks for $((n_tokens + 1))"
+run --prompt-file x --chat-prompt-file y;   check "one text" 2 "exclude each other"
+run -m "$model" -t 2 --chat-prompt-file "$box/none";    check "no such text" 1 "none"
+
 rm -rf "$box"
 echo "1..$n"
 exit $failed

@@ -12,6 +12,8 @@ enum { BENCH_MAX_BATCHES = 16, BENCH_MAX_SESSIONS = 256, BENCH_MAX_POINTS = 4096
 typedef struct bench_options {
     ds4_app_model  model;
     const char    *prompt_path;             /* NULL: synthetic tokens */
+    const char    *chat_path, *system;      /* a message of the user and what stands before it; NULL: none */
+    const char    *logits_dir;              /* NULL: not wanted */
     const char    *csv_path, *json_path, *plot_path, *compare_path;     /* NULL: not wanted */
     const char    *batch_text;              /* "1,2,4" */
     uint32_t       ctx_start, ctx_max, ctx_alloc, step_incr, gen_tokens, n_repeats, chunk;
@@ -65,14 +67,15 @@ typedef struct bench_result {
 DS4_MUST_CHECK ds4_status bench_measure(const bench_options *o, ds4_engine *e, bench_result *out,
                                         ds4_err *err);
 
-/* The tokens of the prompt file after the beginning-of-sentence token, or synthetic ones.
+/* The tokens of the prompt file after the beginning-of-sentence token, or of the chat file as
+ * the message that a model answers without thinking, or synthetic ones.
  *
- *   out   [n_tokens]; the caller frees it
+ *   out   [o->ctx_max] or more; the caller frees it
  *
  * Returns DS4_OK; DS4_E_LIMIT naming both lengths when the text is too short; DS4_E_IO;
- * DS4_E_NOMEM.                                                                           */
-DS4_MUST_CHECK ds4_status bench_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens,
-                                       int32_t **out, ds4_err *err);
+ * DS4_E_UNSUPPORTED when the model knows no conversations; DS4_E_NOMEM.                  */
+DS4_MUST_CHECK ds4_status bench_prompt(const ds4_engine *e, const bench_options *o, int32_t **out,
+                                       ds4_err *err);
 
 /* The speed at which n_threads threads together read memory, in GB/s: best of some rounds.
  * Returns DS4_OK; DS4_E_NOMEM.                                                            */

@@ -7,6 +7,7 @@
 #include "app/bench/bench.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "text/vocab.h"
 
 #include <math.h>
@@ -174,6 +175,17 @@ static ds4_status decode_batches(bench *b, const bench_row *rows, double *sample
     return st;
 }
 
+/* What the model says at a context, as it is in memory. */
+static ds4_status write_logits(const bench *b, uint32_t ctx, ds4_err *err)
+{
+    ds4_str path = { 0 };
+
+    ds4_str_addf(&path, "%s/ctx-%u.f32", b->o->logits_dir, ctx);
+    const ds4_status st = ds4_file_replace(ds4_str_text(&path), b->start, b->n_vocab * sizeof *b->start, err);
+    ds4_str_clear(&path);
+    return st;
+}
+
 static ds4_status run_once(bench *b, const bench_result *r, uint32_t i_repeat, ds4_err *err)
 {
     const uint32_t n_repeats = b->o->n_repeats, n_batches = b->o->n_batches;
@@ -192,7 +204,8 @@ static ds4_status run_once(bench *b, const bench_result *r, uint32_t i_repeat, d
             of_row[PREFILL_TPS * n_repeats + i_repeat] = rows->prefill_tokens / seconds;
             of_row[TTFT_MS * n_repeats + i_repeat] = total * 1e3;
         }
-        DS4_TRY(decode_batches(b, rows, samples, i_repeat, err));
+        if (b->o->logits_dir && i_repeat == 0) DS4_TRY(write_logits(b, rows->ctx_tokens, err));
+        if (b->o->gen_tokens > 0) DS4_TRY(decode_batches(b, rows, samples, i_repeat, err));
     }
     return DS4_OK;
 }
@@ -295,7 +308,7 @@ ds4_status bench_measure(const bench_options *o, ds4_engine *e, bench_result *ou
     *out = (bench_result){ .options = o, .file_bytes = info->file_bytes,
                            .n_threads = ds4_engine_threads(e) };
     snprintf(out->model, sizeof out->model, "%s", *info->name ? info->name : info->path);
-    ds4_status st = bench_prompt(ds4_engine_vocab(e), o->prompt_path, o->ctx_max, &b.prompt, err);
+    ds4_status st = bench_prompt(e, o, &b.prompt, err);
     if (st == DS4_OK) st = bench_weights_read(info->path, &b.weights, err);
     if (st == DS4_OK) st = open_sessions(&b, err);
     if (st == DS4_OK) st = make_rows(&b, out, err);

@@ -37,22 +37,47 @@ static void make_tokens(const ds4_vocab *v, uint32_t n, ds4_tokens *out)
     }
 }
 
-ds4_status bench_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens, int32_t **out,
-                        ds4_err *err)
+/* What ds4 would send for the text with --nothink. */
+static ds4_status read_chat(const ds4_engine *e, const bench_options *o, ds4_tokens *out, ds4_err *err)
 {
-    const int32_t bos = ds4_vocab_specials(v)->bos;
-    ds4_tokens    tokens = { 0 };
-    ds4_status    st = DS4_OK;
+    ds4_str text = { 0 };
 
-    if (bos >= 0) ds4_tokens_add(&tokens, bos);
-    if (path) st = read_text(v, path, &tokens, err);
-    else make_tokens(v, n_tokens, &tokens);
-    if (st == DS4_OK && tokens.failed) {
-        st = ds4_fail(err, DS4_E_NOMEM, "no memory for %u tokens", n_tokens);
+    DS4_TRY(ds4_file_read(o->chat_path, MAX_TEXT_BYTES, &text, err));
+    const ds4_chat_turn turns[] = { { DS4_SYSTEM, o->system }, { DS4_USER, ds4_str_text(&text) } };
+    const bool          alone = *o->system == '\0';
+    const ds4_chat      chat = { .turns = turns + alone, .n_turns = alone ? 1 : 2 };
+    uint32_t            n = 0;
+    ds4_status          st = ds4_chat_prompt(e, &chat, NULL, 0, &n, err);
+    int32_t            *ids = NULL;
+
+    if (st == DS4_E_LIMIT) {
+        ids = malloc(n * sizeof *ids);
+        st = ids ? ds4_chat_prompt(e, &chat, ids, n, &n, err)
+                 : ds4_fail(err, DS4_E_NOMEM, "no memory for %u tokens", n);
     }
-    if (st == DS4_OK && tokens.n < n_tokens) {
-        st = ds4_fail(err, DS4_E_LIMIT, "%s: %u tokens, --ctx-max asks for %u", path, tokens.n,
-                      n_tokens);
+    for (uint32_t i = 0; st == DS4_OK && i < n; i++) ds4_tokens_add(out, ids[i]);
+    free(ids);
+    ds4_str_clear(&text);
+    return st;
+}
+
+ds4_status bench_prompt(const ds4_engine *e, const bench_options *o, int32_t **out, ds4_err *err)
+{
+    const ds4_vocab *v = ds4_engine_vocab(e);
+    const int32_t    bos = ds4_vocab_specials(v)->bos;
+    ds4_tokens       tokens = { 0 };
+    ds4_status       st = DS4_OK;
+
+    if (bos >= 0 && !o->chat_path) ds4_tokens_add(&tokens, bos);
+    if (o->chat_path) st = read_chat(e, o, &tokens, err);
+    else if (o->prompt_path) st = read_text(v, o->prompt_path, &tokens, err);
+    else make_tokens(v, o->ctx_max, &tokens);
+    if (st == DS4_OK && tokens.failed) {
+        st = ds4_fail(err, DS4_E_NOMEM, "no memory for %u tokens", o->ctx_max);
+    }
+    if (st == DS4_OK && tokens.n < o->ctx_max) {
+        st = ds4_fail(err, DS4_E_LIMIT, "%s: %u tokens, --ctx-max asks for %u",
+                      o->chat_path ? o->chat_path : o->prompt_path, tokens.n, o->ctx_max);
     }
     if (st != DS4_OK) {
         ds4_tokens_clear(&tokens);

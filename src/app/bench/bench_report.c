@@ -109,7 +109,7 @@ static bool read_row(const json_t *row, old_row *out)
     if (ctx < 1 || ctx > UINT32_MAX || batch < 1 || batch > UINT32_MAX) return false;
     out->ctx_tokens = (uint32_t)ctx;
     out->batch = (uint32_t)batch;
-    return out->prefill_tps > 0.0 && out->gen_tps > 0.0;
+    return out->prefill_tps > 0.0 && out->gen_tps >= 0.0;      /* 0: nothing was decoded */
 }
 
 static const bench_row *find_row(const bench_result *r, const old_row *old)
@@ -150,7 +150,9 @@ static ds4_status compare_rows(const bench_result *r, const char *path, const js
         if (old.ctx_tokens != last_ctx) {
             *worse |= say_change(&old, "prefill", old.prefill_tps, now->prefill_tps, max_loss);
         }
-        *worse |= say_change(&old, "decode", old.gen_tps, now->gen_tps, max_loss);
+        if (old.gen_tps > 0.0 && now->gen_tokens > 0) {
+            *worse |= say_change(&old, "decode", old.gen_tps, now->gen_tps, max_loss);
+        }
         last_ctx = old.ctx_tokens;
     }
     if (n_common) return DS4_OK;

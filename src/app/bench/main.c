@@ -36,6 +36,10 @@ static bool complete(bench_options *o)
         ds4_app_say(DS4_BENCH_NAME, "invalid value for --batch: %s", o->batch_text);
         return false;
     }
+    if (o->prompt_path && o->chat_path) {
+        ds4_app_say(DS4_BENCH_NAME, "--prompt-file and --chat-prompt-file exclude each other");
+        return false;
+    }
     if (o->ctx_start > o->ctx_max) {
         ds4_app_say(DS4_BENCH_NAME, "--ctx-start %u is more than --ctx-max %u", o->ctx_start,
                     o->ctx_max);
@@ -148,7 +152,7 @@ static const char after[] =
 int main(int argc, char **argv)
 {
     bench_options    o = { .model = { .program = DS4_BENCH_NAME, .argv0 = argv[0] },
-                           .batch_text = "1", .ctx_start = 2048, .ctx_max = 32768,
+                           .system = "You are a helpful assistant", .batch_text = "1", .ctx_start = 2048, .ctx_max = 32768,
                            .step_incr = 2048, .gen_tokens = 128, .n_repeats = 1,
                            .chunk = DEFAULT_CHUNK };
     const ds4_option options[] = {
@@ -157,6 +161,11 @@ int main(int argc, char **argv)
           .help = "GGUF file [ds4flash.gguf, else the bundled model]" },
         { .kind = DS4_OPTION_TEXT, .name = "prompt-file", .arg = "FILE", .to = &o.prompt_path,
           .help = "text to prefill, long enough for --ctx-max\n[random tokens, the same each time]" },
+        { .kind = DS4_OPTION_TEXT, .name = "chat-prompt-file", .arg = "FILE", .to = &o.chat_path,
+          .help = "the same as one message of a user, to be answered\nwithout thinking" },
+        { .kind = DS4_OPTION_TEXT, .name = "system", .arg = "TEXT", .to = &o.system,
+          .help = "system text before that message, also as -sys; \"\"\n"
+                  "for none [\"You are a helpful assistant\"]" },
         { .kind = DS4_OPTION_U32, .name = "ctx-start", .arg = "N", .to = &o.ctx_start, .min = 1,
           .max = MAX_CONTEXT, .help = "first context length [2048]" },
         { .kind = DS4_OPTION_U32, .name = "ctx-max", .arg = "N", .to = &o.ctx_max, .min = 1,
@@ -170,7 +179,7 @@ int main(int argc, char **argv)
           .max = MAX_CONTEXT, .help = "or N more, when --step-mul is 1 [2048]" },
         { .kind = DS4_OPTION_U32, .letter = 'n', .name = "gen-tokens", .arg = "N",
           .to = &o.gen_tokens,
-          .min = 1, .max = MAX_CONTEXT, .help = "tokens to decode at each context [128]" },
+          .max = MAX_CONTEXT, .help = "tokens to decode at each context, 0: prefill only [128]" },
         { .kind = DS4_OPTION_TEXT, .name = "batch", .arg = "LIST", .to = &o.batch_text,
           .help = "sessions that decode together, as 1,2,4,8 [1]" },
         { .kind = DS4_OPTION_U32, .name = "chunk", .arg = "N",
@@ -192,6 +201,10 @@ int main(int argc, char **argv)
           .help = "receives the results as JSON" },
         { .kind = DS4_OPTION_TEXT, .name = "plot", .arg = "FILE", .to = &o.plot_path,
           .help = "receives a picture of the results, SVG" },
+        { .kind = DS4_OPTION_TEXT, .name = "dump-frontier-logits-dir", .arg = "DIR",
+          .to = &o.logits_dir,
+          .help = "receives the logits at the end of each prefill as\n"
+                  "ctx-N.f32: 32-bit floats, one for each token" },
         { .kind = DS4_OPTION_TEXT, .name = "compare", .arg = "FILE", .to = &o.compare_path,
           .help = "compare with the --json file of an earlier run" },
         { .kind = DS4_OPTION_F32, .name = "max-loss", .arg = "P",
