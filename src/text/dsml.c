@@ -613,10 +613,22 @@ ds4_status ds4_dsml_bytes(ds4_dsml *r, const char *data, size_t n_bytes, ds4_err
     return advance(r, err);
 }
 
+/* The limit fell into what opens a block: the special token is there, the first call is not. */
+static bool opener_is_cut(const ds4_dsml *r)
+{
+    size_t       n_sign = 0;
+    ds4_dsml_tag tag;
+
+    if (r->result.state != DS4_DSML_CONTENT || r->at + 1 >= r->text.bytes.n_bytes) return false;
+    if (ds4_dsml_sign_at(&r->text, r->at + 1, &n_sign) != DS4_SIGN_DSML) return false;
+    return ds4_dsml_match_opener(&r->text, r->at, &tag) == DS4_FOUND_MORE;
+}
+
 ds4_status ds4_dsml_finish(ds4_dsml *r, bool cut, ds4_err *err)
 {
     if (r->finished) return DS4_OK;
     r->finished = true;
+    if (cut && r->phase == PHASE_NONE && !r->failed && opener_is_cut(r)) cut_block(r);
     if (r->phase != PHASE_NONE && !r->failed) {
         const size_t end = r->text.bytes.n_bytes;
         end_inside(r, end, end, cut);
