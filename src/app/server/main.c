@@ -14,12 +14,16 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 enum {
     IDLE_SECONDS = 75,
     BODY_SECONDS = 120,
     DRAIN_MS = 60000,
     WARM_BYTES = 4 << 20,
+    LARGE_BYTES = 64 << 10,
 };
 
 /* ---- start ---------------------------------------------------------------------------------- */
@@ -215,11 +219,22 @@ static int print_config(const ds4_command_line *c)
     return DS4_EXIT_WRONG;
 }
 
+/* Memory that comes and goes for weeks: positions of large and changing sizes go back to the
+ * system when they are freed, and the connections' threads share a heap. */
+static void keep_heap_small(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    mallopt(M_ARENA_MAX, 2);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     ds4_command_line c;
     int              code = DS4_EXIT_OK;
 
+    keep_heap_small();
     ds4_app_begin(DS4_SERVER_NAME);
     if (!ds4_command_line_read(&c, argc, argv, &code)) return code;
     code = c.print_config ? print_config(&c) : run(&c);
