@@ -1,4 +1,11 @@
-/* generate.c - from a request to the answer: render, put in line, listen, write down. */
+/* generate.c - from a request to the answer: render, put in line, listen, write down.
+ *
+ * ds4_generate() prepares an answer and submits its first job; further choices follow when
+ * that has read the prompt. The scheduler's thread samples and puts events into the
+ * answer's channel. A stream is read by http.c through read_stream(), which waits for events
+ * and lets the API's writer (answer.h) append what they say to `out`; a whole answer is listened to
+ * to its end first. Both look every tenth of a second whether the client is still there:
+ * freeing an answer cancels its jobs. */
 #include "app/server/answer.h"
 
 #include "app/server/recall.h"

@@ -1,4 +1,18 @@
-/* server.h - the running server: what all its parts share. */
+/* server.h - the running server: what all its parts share.
+ *
+ * The way of a request, on the thread of its connection:
+ *
+ *     http.c              takes it from the socket
+ *     route.c             decides who may ask what, first by its head alone
+ *     request.c           reads the body, with the reader of its API (*_request.c), into one
+ *                         structure for all of them; or refuse.c says what is wrong with it
+ *     generate.c          gives back earlier turns as they were sampled, renders the prompt, puts
+ *                         jobs into the line (service/scheduler.h), and listens to their channel
+ *     *_write.c           say what happens in the words of the API
+ *     http.c              sends it
+ *
+ * What needs no model is in pages.c. main.c starts and ends it all, as command_line.c
+ * has read it. */
 #ifndef DS4_APP_SERVER_SERVER_H
 #define DS4_APP_SERVER_SERVER_H
 
