@@ -136,7 +136,7 @@ $(SCRIPTED): $(SCRIPTED_SRC:%.c=$(OUT)/scripted/%.o) $(WEB_OBJ) $(COMMON_OBJ) $(
 
 $(OUT)/tests/server/%_test: $(OUT)/tests/server/%_test.o $(TEST_AUX) $(SERVER_LIB) $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(HTTP_LIBS) $(LDLIBS)
 $(OUT)/tests/%_test: $(OUT)/tests/%_test.o $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)

@@ -9,15 +9,24 @@
 #include <microhttpd.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { HEADER_BYTES = 64 << 10, STACK_BYTES = 512 << 10, BLOCK_BYTES = 16 << 10 };
+
+/* A connection, while it is open. */
+typedef struct client {
+    struct client *next, **link;
+    int            fd;
+    uint64_t       since_ns; /* waiting for the head of a request; 0: at work */
+} client;
 
 struct ds4_http {
     ds4_http_options   opt;
@@ -25,6 +34,11 @@ struct ds4_http {
     int                listener; /* after quiescing: ours to close; else -1 */
     atomic_ullong      n_connections; /* since the start */
     atomic_ullong      n_closed;
+    pthread_mutex_t    lock; /* of the clients */
+    pthread_cond_t     wake;
+    client            *clients;
+    bool               stop;
+    pthread_t          watch;
 };
 
 struct ds4_http_call {
@@ -178,6 +192,19 @@ static void set_timeout(struct MHD_Connection *connection, uint32_t seconds)
     MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)seconds);
 }
 
+/* Note when a client begins to wait for a head, or that it has sent one. */
+static void set_since(ds4_http *h, struct MHD_Connection *connection, uint64_t since_ns)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    client *c = info ? info->socket_context : NULL;
+
+    if (!c) return;
+    pthread_mutex_lock(&h->lock);
+    c->since_ns = since_ns;
+    pthread_mutex_unlock(&h->lock);
+}
+
 static enum MHD_Result begin_call(ds4_http *h, struct MHD_Connection *connection,
                                   ds4_http_request *rq, void **state)
 {
@@ -189,6 +216,7 @@ static enum MHD_Result begin_call(ds4_http *h, struct MHD_Connection *connection
     call->connection = connection;
     call->begin_ns = ds4_now_ns();
     *state = rq->call = call;
+    set_since(h, connection, 0);
     if (h->opt.check(h->opt.ctx, rq, &a)) return send_answer(connection, &a);
     if (declared_too_large(rq, h->opt.max_body)) {
         h->opt.too_large(h->opt.ctx, rq, &a);
@@ -227,23 +255,78 @@ static void end_call(void *ctx, struct MHD_Connection *connection, void **state,
 {
     ds4_http_call *call = *state;
 
-    (void)ctx;
-    (void)connection;
     (void)why;
     if (!call) return;
+    set_since(ctx, connection, ds4_now_ns());
     ds4_str_clear(&call->body);
     free(call);
     *state = NULL;
 }
 
-static void count_connection(void *ctx, struct MHD_Connection *connection, void **state,
-                             enum MHD_ConnectionNotificationCode what)
+static void add_client(ds4_http *h, int fd, void **state)
 {
-    ds4_http *h = ctx;
+    client *c = calloc(1, sizeof *c);
 
-    (void)connection;
-    (void)state;
-    atomic_fetch_add(what == MHD_CONNECTION_NOTIFY_STARTED ? &h->n_connections : &h->n_closed, 1);
+    if (!c) return;
+    c->fd = fd;
+    c->since_ns = ds4_now_ns();
+    pthread_mutex_lock(&h->lock);
+    c->next = h->clients;
+    c->link = &h->clients;
+    if (c->next) c->next->link = &c->next;
+    h->clients = c;
+    pthread_mutex_unlock(&h->lock);
+    *state = c;
+}
+
+static void remove_client(ds4_http *h, void **state)
+{
+    client *c = *state;
+
+    if (!c) return;
+    pthread_mutex_lock(&h->lock);
+    *c->link = c->next;
+    if (c->next) c->next->link = c->link;
+    pthread_mutex_unlock(&h->lock);
+    free(c);
+    *state = NULL;
+}
+
+static void note_connection(void *ctx, struct MHD_Connection *connection, void **state,
+                            enum MHD_ConnectionNotificationCode what)
+{
+    ds4_http                       *h = ctx;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        atomic_fetch_add(&h->n_connections, 1);
+        if (info) add_client(h, info->connect_fd, state);
+    } else {
+        atomic_fetch_add(&h->n_closed, 1);
+        remove_client(h, state);
+    }
+}
+
+/* The library closes what is silent; a head that comes byte by byte never is. */
+static void *watch(void *arg)
+{
+    ds4_http      *h = arg;
+    const uint64_t most = (uint64_t)h->opt.head_seconds * 1000000000u;
+
+    pthread_mutex_lock(&h->lock);
+    while (!h->stop) {
+        struct timespec until;
+        const uint64_t  now = ds4_now_ns();
+        for (const client *c = h->clients; c; c = c->next) {
+            if (c->since_ns > 0 && now > c->since_ns + most) shutdown(c->fd, SHUT_RDWR);
+        }
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 1;
+        pthread_cond_timedwait(&h->wake, &h->lock, &until);
+    }
+    pthread_mutex_unlock(&h->lock);
+    return NULL;
 }
 
 static void log_line(void *ctx, const char *fmt, va_list args)
@@ -254,6 +337,15 @@ static void log_line(void *ctx, const char *fmt, va_list args)
     vsnprintf(text, sizeof text, fmt, args);
     text[strcspn(text, "\n")] = '\0';
     ds4_log(DS4_LOG_DEBUG, "http", "%s", text);
+}
+
+static void end_watch(ds4_http *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->stop = true;
+    pthread_cond_signal(&h->wake);
+    pthread_mutex_unlock(&h->lock);
+    pthread_join(h->watch, NULL);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -287,6 +379,19 @@ static ds4_status open_socket(const ds4_http_options *opt, int *out, ds4_err *er
     return DS4_OK;
 }
 
+static struct MHD_Daemon *start_daemon(ds4_http *h, int fd)
+{
+    return MHD_start_daemon(
+        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+            MHD_USE_ERROR_LOG | MHD_USE_ITC,
+        0, NULL, NULL, handle, h, MHD_OPTION_EXTERNAL_LOGGER, log_line, NULL,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->opt.max_connections,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->opt.idle_seconds, MHD_OPTION_THREAD_STACK_SIZE,
+        (size_t)STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, end_call,
+        h, MHD_OPTION_NOTIFY_CONNECTION, note_connection, h, MHD_OPTION_END);
+}
+
 ds4_status ds4_http_start(const ds4_http_options *opt, ds4_http **out, ds4_err *err)
 {
     ds4_http *h = calloc(1, sizeof *h);
@@ -295,27 +400,27 @@ ds4_status ds4_http_start(const ds4_http_options *opt, ds4_http **out, ds4_err *
     if (!h) return ds4_fail(err, DS4_E_NOMEM, "no memory for the HTTP server");
     h->opt = *opt;
     h->listener = -1;
-    const ds4_status st = open_socket(opt, &fd, err);
-    if (st != DS4_OK) {
-        free(h);
-        return st;
+    ds4_status st = open_socket(opt, &fd, err);
+    if (st != DS4_OK) goto no_socket;
+    if (pthread_mutex_init(&h->lock, NULL) != 0) goto no_lock;
+    if (pthread_cond_init(&h->wake, NULL) != 0) goto no_cond;
+    if (pthread_create(&h->watch, NULL, watch, h) != 0) goto no_watch;
+    h->daemon = start_daemon(h, fd);
+    if (h->daemon) {
+        *out = h;
+        return DS4_OK;
     }
-    h->daemon = MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-            MHD_USE_ERROR_LOG | MHD_USE_ITC,
-        0, NULL, NULL, handle, h, MHD_OPTION_EXTERNAL_LOGGER, log_line, NULL,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)opt->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)opt->idle_seconds, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, end_call, NULL,
-        MHD_OPTION_NOTIFY_CONNECTION, count_connection, h, MHD_OPTION_END);
-    if (!h->daemon) {
-        close(fd);
-        free(h);
-        return ds4_fail(err, DS4_E_IO, "cannot start the HTTP server: %s", strerror(errno));
-    }
-    *out = h;
-    return DS4_OK;
+    end_watch(h);
+no_watch:
+    pthread_cond_destroy(&h->wake);
+no_cond:
+    pthread_mutex_destroy(&h->lock);
+no_lock:
+    st = ds4_fail(err, DS4_E_IO, "cannot start the HTTP server: %s", strerror(errno));
+    close(fd);
+no_socket:
+    free(h);
+    return st;
 }
 
 uint32_t ds4_http_port(const ds4_http *h)
@@ -339,6 +444,9 @@ void ds4_http_stop(ds4_http *h)
     if (!h) return;
     MHD_stop_daemon(h->daemon);
     if (h->listener >= 0) close(h->listener);
+    end_watch(h);
+    pthread_cond_destroy(&h->wake);
+    pthread_mutex_destroy(&h->lock);
     free(h);
 }
 

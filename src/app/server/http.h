@@ -59,7 +59,8 @@ typedef struct ds4_http_options {
     size_t              max_body;       /* bytes */
     uint32_t            max_connections;
     uint32_t            idle_seconds;   /* a connection without a request, or a stalled one */
-    uint32_t            body_seconds;   /* longest that a request may take to arrive */
+    uint32_t            head_seconds;   /* longest that a connection may be without a whole head */
+    uint32_t            body_seconds;   /* longest that a body may take to arrive */
     ds4_http_check_fn  *check;
     ds4_http_handle_fn *handle;
     ds4_http_handle_fn *too_large;      /* fills in the answer for a body above max_body */

@@ -20,6 +20,7 @@
 
 enum {
     IDLE_SECONDS = 75,
+    HEAD_SECONDS = 120,
     BODY_SECONDS = 120,
     DRAIN_MS = 60000,
     WARM_BYTES = 4 << 20,
@@ -56,6 +57,7 @@ static ds4_status start_parts(ds4_server *s, ds4_err *err)
         .max_body = (size_t)s->opt.max_body_mb << 20,
         .max_connections = s->opt.max_connections,
         .idle_seconds = IDLE_SECONDS,
+        .head_seconds = HEAD_SECONDS,
         .body_seconds = BODY_SECONDS,
         .check = ds4_route_check,
         .handle = ds4_route_handle,
