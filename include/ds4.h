@@ -155,7 +155,7 @@ typedef struct ds4_plan {
     uint32_t n_ctx, n_sessions; /* what kv was computed for */
     bool     stream;            /* routed experts are read from disk as they are needed */
     bool     fits;
-    char     advice[320];       /* when it does not fit: the numbers and what would; else "" */
+    char     advice[352];       /* when it does not fit: the numbers and what would; else "" */
 } ds4_plan;
 
 /* Compute the plan for a model file without loading it. ds4_engine_open() follows the same

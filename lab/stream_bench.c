@@ -205,12 +205,14 @@ int main(int argc, char **argv)
     ds4_engine_expert_stats(b.e, &end);
     report("one token repeated", 12, alone, &a, &end);
     printf("cache %.2f GB, %u of %u experts, opened in %.1f s; medians of %u rounds: %.2f tokens/s,"
-           " %.1f ms; random reads %.2f GB/s; what is missing takes %.1f ms at that rate (%.0f %%), %.1f ms at the"
+           " %.1f ms;",
+           (double)z.cache_bytes / 1e9, z.n_slots, z.n_experts, opened, n_rounds,
+           1e3 / median(t.all, n_rounds), median(t.all, n_rounds));
+    printf(" random reads %.2f GB/s; what is missing takes %.1f ms at that rate (%.0f %%), %.1f ms at the"
            " rate while busy (%.0f %%), the cores %.1f ms; the larger of the last two is %.0f %%\n",
-           (double)z.cache_bytes / 1e9, z.n_slots, z.n_experts, opened, n_rounds, 1e3 / median(t.all, n_rounds),
-           median(t.all, n_rounds), median(disk, n_rounds), median(t.random, n_rounds),
-           100 * median(t.share[0], n_rounds), median(t.busy, n_rounds), 100 * median(t.share[1], n_rounds),
-           median(t.cores, n_rounds), 100 * median(t.share[2], n_rounds));
+           median(disk, n_rounds), median(t.random, n_rounds), 100 * median(t.share[0], n_rounds),
+           median(t.busy, n_rounds), 100 * median(t.share[1], n_rounds), median(t.cores, n_rounds),
+           100 * median(t.share[2], n_rounds));
     ds4_session_free(b.s);
     ds4_engine_close(b.e);
     free(b.logits);

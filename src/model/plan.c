@@ -140,12 +140,6 @@ static void add_sessions(const ds4_kv_layout *kv, const ds4_engine_options *opt,
 
 /* ---- deciding --------------------------------------------------------------------------------- */
 
-/* The smallest cache worth starting with: a sixteenth of the experts. */
-static uint64_t least_cache(const ds4_plan *p)
-{
-    return p->experts / 16;
-}
-
 /* What is in memory whatever becomes of the experts. */
 static uint64_t firm_bytes(const ds4_plan *p)
 {
@@ -155,6 +149,13 @@ static uint64_t firm_bytes(const ds4_plan *p)
 static uint64_t left_of(const ds4_plan *p)
 {
     return p->budget > firm_bytes(p) ? p->budget - firm_bytes(p) : 0;
+}
+
+/* The smallest cache worth starting with: a sixteenth of the experts, and what a token needs. */
+static uint64_t least_cache(const ds4_expert_file *file, const ds4_plan *p)
+{
+    const uint64_t part = p->experts / 16, least = ds4_expert_cache_least(file);
+    return part > least ? part : least;
 }
 
 static void decide_experts(const ds4_plan_parts *parts, const ds4_engine_options *opt, ds4_plan *p)
@@ -167,15 +168,27 @@ static void decide_experts(const ds4_plan_parts *parts, const ds4_engine_options
     if (p->stream) {
         const ds4_expert_file file = ds4_plan_experts(parts->g, parts->s, layers);
         p->scratch = parts->scratch[1];
-        const uint64_t left = left_of(p);
-        const uint64_t want = opt->expert_cache_bytes ? opt->expert_cache_bytes
-                            : left < least_cache(p)   ? least_cache(p)
-                                                      : left;
+        const uint64_t left = left_of(p), least = least_cache(&file, p);
+        const uint64_t want = opt->expert_cache_bytes ? opt->expert_cache_bytes : left < least ? least : left;
         p->expert_cache = ds4_expert_cache_bytes(&file, want);
     }
     p->total = firm_bytes(p) + (p->stream ? p->expert_cache : p->experts);
     p->fits = p->total <= p->budget;
 }
+
+static ds4_plan plan_within(const ds4_plan_parts *parts, const ds4_engine_options *opt, const ds4_sysmem *mem)
+{
+    ds4_plan p = { .machine = mem->total_bytes, .free = mem->free_bytes };
+
+    p.budget = opt->mem_bytes ? opt->mem_bytes : mem->free_bytes ? mem->free_bytes / 10 * 9 : UINT64_MAX;
+    p.tables = parts->tables + directory_bytes(parts->g);
+    add_weights(parts->g, &p);
+    add_sessions(parts->kv, opt, &p);
+    decide_experts(parts, opt, &p);
+    return p;
+}
+
+/* ---- what would fit ------------------------------------------------------------------------------ */
 
 typedef struct amount {
     char text[24];
@@ -199,42 +212,75 @@ static amount option_size(uint64_t n_bytes)
     return a;
 }
 
-/* Say what would fit: first the choice that keeps the most. */
-static void advise(const ds4_engine_options *opt, ds4_plan *p)
+/* The longest context that fits, in steps of 256; 0: none of 2,048 tokens or more. Scratch is
+ * that of the wanted context, so it is rather too careful. */
+static uint32_t longest_context(const ds4_plan_parts *parts, ds4_engine_options opt, const ds4_sysmem *mem)
 {
-    const uint64_t rest = firm_bytes(p);
-    const uint64_t without_kv = rest - p->kv + (p->stream ? least_cache(p) : p->experts);
-    char           what[64];
+    enum { STEP = 256, LEAST = 2048 };
+    uint32_t low = 0, high = (ds4_plan_ctx(&opt) - 1) / STEP;     /* low fits or is 0 */
 
-    if (!p->stream && rest + least_cache(p) <= p->budget) {
-        snprintf(what, sizeof what, "--experts stream would fit");
-    } else if (p->stream && opt->expert_cache_bytes && rest + least_cache(p) <= p->budget) {
-        snprintf(what, sizeof what, "--expert-cache %s would fit", option_size(p->budget - rest).text);
-    } else if (without_kv < p->budget && p->per_token_kv && p->n_ctx > 2048) {
-        const uint64_t per_token = p->n_sessions * (p->per_token_kv + sizeof(int32_t));
-        const uint64_t n = (p->budget - without_kv) / per_token;
-        snprintf(what, sizeof what, "--ctx %" PRIu64 " would fit", n / 256 * 256);
-    } else {
-        snprintf(what, sizeof what, "at least %s are needed",
-                 size(rest - p->kv + least_cache(p)).text);
+    while (low < high) {
+        const uint32_t middle = (low + high + 1) / 2;
+        opt.plan_ctx = middle * STEP;
+        if (plan_within(parts, &opt, mem).fits) low = middle;
+        else high = middle - 1;
     }
-    snprintf(p->advice, sizeof p->advice,
-             "%s are needed (weights %s, experts %s, KV for %u tokens %s, scratch %s)"
-             " and %s may be used%s: %s",
-             size(p->total).text, size(p->dense).text,
-             size(p->stream ? p->expert_cache : p->experts).text, p->n_ctx, size(p->kv).text,
-             size(p->scratch + p->tables).text, size(p->budget).text, opt->mem_bytes ? " (--mem)" : "", what);
+    return low * STEP >= LEAST ? low * STEP : 0;
+}
+
+typedef struct sentence {
+    char text[96];
+} sentence;
+
+/* The first choice that fits, beginning with those that keep the most. */
+static sentence choose_advice(const ds4_plan_parts *parts, ds4_engine_options opt, const ds4_sysmem *mem,
+                              const ds4_plan *p)
+{
+    sentence                 out;
+    const ds4_engine_options asked = opt;
+
+    if (p->stream && opt.expert_cache_bytes) {
+        opt.expert_cache_bytes = 0;                 /* as much as is left */
+        const ds4_plan q = plan_within(parts, &opt, mem);
+        if (q.fits) {
+            snprintf(out.text, sizeof out.text, "--expert-cache %s would fit", option_size(left_of(&q)).text);
+            return out;
+        }
+        opt = asked;
+    }
+    if (!p->stream) {
+        opt.experts = DS4_EXPERTS_STREAM;
+        if (plan_within(parts, &opt, mem).fits) {
+            snprintf(out.text, sizeof out.text, "--experts stream would fit");
+            return out;
+        }
+        opt = asked;
+    }
+    const uint32_t n_ctx = longest_context(parts, opt, mem);
+    if (n_ctx) {
+        snprintf(out.text, sizeof out.text, "--ctx %u would fit", n_ctx);
+        return out;
+    }
+    opt.experts = DS4_EXPERTS_STREAM;
+    opt.expert_cache_bytes = 0;
+    opt.mem_bytes = 1;
+    if (ds4_plan_ctx(&opt) > 2048) opt.plan_ctx = 2048;
+    snprintf(out.text, sizeof out.text, "at least %s are needed, with --ctx %u --experts stream",
+             size(plan_within(parts, &opt, mem).total).text, opt.plan_ctx);
+    return out;
 }
 
 void ds4_plan_compute(const ds4_plan_parts *parts, const ds4_engine_options *opt, ds4_plan *out)
 {
     const ds4_sysmem mem = ds4_sysmem_get();
+    ds4_plan         p = plan_within(parts, opt, &mem);
 
-    *out = (ds4_plan){ .machine = mem.total_bytes, .free = mem.free_bytes };
-    out->budget = opt->mem_bytes ? opt->mem_bytes : mem.free_bytes ? mem.free_bytes / 10 * 9 : UINT64_MAX;
-    out->tables = parts->tables + directory_bytes(parts->g);
-    add_weights(parts->g, out);
-    add_sessions(parts->kv, opt, out);
-    decide_experts(parts, opt, out);
-    if (!out->fits) advise(opt, out);
+    *out = p;
+    if (p.fits) return;
+    snprintf(out->advice, sizeof out->advice,
+             "%s are needed (weights %s, experts %s, KV for %u tokens %s, scratch %s)"
+             " and %s may be used%s: %s",
+             size(p.total).text, size(p.dense).text, size(p.stream ? p.expert_cache : p.experts).text,
+             p.n_ctx, size(p.kv).text, size(p.scratch + p.tables).text, size(p.budget).text,
+             opt->mem_bytes ? " (--mem)" : "", choose_advice(parts, *opt, &mem, &p).text);
 }

@@ -8,7 +8,7 @@ answer="$ds4 -m $model -n 12 --seed 5"
 run $answer -p hello --nothink
 is "an answer succeeds" 0 $rc
 is "one line on standard error: the plan" 1 "$(wc -l <"$box/stderr")"
-has "it says what is in memory" "$box/stderr" "MiB in memory"
+has "it says what is in memory" "$box/stderr" "MiB (weights"
 cp "$box/stdout" "$box/first"
 run $answer -p hello --nothink
 cmp -s "$box/stdout" "$box/first"

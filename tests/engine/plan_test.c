@@ -153,9 +153,56 @@ static void test_streamed_experts(void **state)
     check((ds4_engine_options){ .mem_bytes = budget }, "streamed, what a budget leaves");
 }
 
+/* An advice in options, applied. False: the sentence names none. */
+static bool follow(const char *advice, ds4_engine_options *opt)
+{
+    const char        *at = strrchr(advice, ':');
+    unsigned long long n;
+
+    if (sscanf(at, ": --ctx %llu would fit", &n) == 1) opt->plan_ctx = (uint32_t)n;
+    else if (sscanf(at, ": --expert-cache %lluM would fit", &n) == 1) opt->expert_cache_bytes = n << 20;
+    else if (strcmp(at, ": --experts stream would fit") == 0) opt->experts = DS4_EXPERTS_STREAM;
+    else return false;
+    return true;
+}
+
+/* Budgets from nothing to everything: what fits opens, and what is advised fits and opens. */
+static void test_advice_fits(void **state)
+{
+    const ds4_engine_options ways[] = {
+        { .experts = DS4_EXPERTS_AUTO, .plan_ctx = 100000 },
+        { .experts = DS4_EXPERTS_RESIDENT, .plan_ctx = 30000, .plan_sessions = 3 },
+        { .experts = DS4_EXPERTS_STREAM, .plan_ctx = 4096, .max_batch = 16 },
+        { .expert_cache_bytes = 7 << 20, .plan_ctx = 20000 },
+    };
+    uint32_t n_followed = 0;
+
+    (void)state;
+    if (access(model_path(), R_OK) != 0) skip();
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        for (uint32_t mib = 4; mib < 64; mib += 3) {
+            ds4_engine_options opt = ways[i];
+            ds4_engine        *e = NULL;
+            ds4_plan           plan;
+            ds4_err            err = { 0 };
+
+            opt.model_path = model_path();
+            opt.n_threads = 1;
+            opt.mem_bytes = (uint64_t)mib << 20;
+            if (ds4_plan_make(&opt, &plan, &err) != DS4_OK) fail_msg("%s", err.text);
+            if (!plan.fits && !follow(plan.advice, &opt)) continue;
+            n_followed += !plan.fits;
+            if (ds4_engine_open(&e, &opt, &err) != DS4_OK) fail_msg("%s, then %s", plan.advice, err.text);
+            ds4_engine_close(e);
+        }
+    }
+    assert_true(n_followed > 20);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_resident_experts),
     cmocka_unit_test(test_streamed_experts),
+    cmocka_unit_test(test_advice_fits),
 };
 
 TEST_MAIN(tests)

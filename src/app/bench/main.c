@@ -152,7 +152,8 @@ static const char after[] =
 int main(int argc, char **argv)
 {
     bench_options    o = { .model = { .program = DS4_BENCH_NAME, .argv0 = argv[0] },
-                           .system = "You are a helpful assistant", .batch_text = "1", .ctx_start = 2048, .ctx_max = 32768,
+                           .system = "You are a helpful assistant",
+                           .batch_text = "1", .ctx_start = 2048, .ctx_max = 32768,
                            .step_incr = 2048, .gen_tokens = 128, .n_repeats = 1,
                            .chunk = DEFAULT_CHUNK };
     const ds4_option options[] = {
