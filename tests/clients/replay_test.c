@@ -9,9 +9,9 @@
 
 /* Prompts have a part of their length here, so that it takes seconds. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { FILLER_PART = 16 };
+enum { FILLER_PART = 32, MAX_TOOLS = 1 };
 #else
-enum { FILLER_PART = 8 };
+enum { FILLER_PART = 8, MAX_TOOLS = 100 };
 #endif
 
 /* At least 98 % of the tokens before. After a restart up to 127 are evaluated again
@@ -54,7 +54,7 @@ static void test_replay(void **state)
     bool          restarted = false;
     ds4_str       script = { 0 };
 
-    recording_open(&r, c->client, FILLER_PART);
+    recording_open(&r, c->client, FILLER_PART, MAX_TOOLS);
     recording_script(&r, &script);
     scripted_server_start(&c->server, ds4_str_text(&script));
     for (uint32_t i = 0; i < r.n_steps; i++) {

@@ -117,7 +117,7 @@ static void read_step(json_t *json, recording_step *step)
     ds4_str_clear(&calls);
 }
 
-void recording_open(recording *r, const char *client, uint32_t part)
+void recording_open(recording *r, const char *client, uint32_t part, uint32_t n_tools)
 {
     char         path[256];
     json_error_t error;
@@ -125,7 +125,7 @@ void recording_open(recording *r, const char *client, uint32_t part)
     size_t       i;
 
     snprintf(path, sizeof path, "tests/clients/recorded/%s.json", client);
-    *r = (recording){ .json = json_load_file(path, 0, &error), .part = part };
+    *r = (recording){ .json = json_load_file(path, 0, &error), .part = part, .n_tools = n_tools };
     if (!r->json) fail_msg("%s: %s", path, error.text);
     json_array_foreach(json_object_get(r->json, "steps"), i, json) {
         assert_true(i < RECORDING_MAX_STEPS);
@@ -156,6 +156,25 @@ void recording_script(const recording *r, ds4_str *out)
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
+static bool is_called(const recording *r, const char *tool)
+{
+    const size_t n = strlen(tool);
+
+    for (uint32_t i = 0; i < r->n_steps; i++) {
+        const char *calls = r->step[i].calls;
+        if (n > 0 && !strncmp(calls, tool, n) && calls[n] == ' ') return true;
+    }
+    return false;
+}
+
+static void drop_tools(const recording *r, json_t *tools)
+{
+    for (size_t i = json_array_size(tools); i-- > r->n_tools;) {
+        json_t *tool = json_array_get(tools, i), *function = json_object_get(tool, "function");
+        if (!is_called(r, text_of(function ? function : tool, "name"))) json_array_remove(tools, i);
+    }
+}
+
 void recording_request(const recording *r, uint32_t i_step, ds4_str *out)
 {
     json_t     *step = json_array_get(json_object_get(r->json, "steps"), i_step), *value;
@@ -171,6 +190,7 @@ void recording_request(const recording *r, uint32_t i_step, ds4_str *out)
     }
     if (body) {
         body = real(r, i_step, body);
+        drop_tools(r, json_object_get(body, "tools"));
         text = json_dumps(body, JSON_COMPACT);
         ds4_str_addf(out, "Content-Length: %zu\r\n", strlen(text));
         json_decref(body);

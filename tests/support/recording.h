@@ -27,7 +27,7 @@ typedef struct recording {
     json_t        *json;
     recording_step step[RECORDING_MAX_STEPS];
     uint32_t       n_steps;
-    uint32_t       part;
+    uint32_t       part, n_tools;
 } recording;
 
 /* What an answer says. */
@@ -38,8 +38,8 @@ typedef struct recording_answer {
     uint32_t n_prompt, n_cached, n_generated;
 } recording_answer;
 
-/* Fillers get 1 / part of their length. */
-void recording_open(recording *r, const char *client, uint32_t part);
+/* Fillers get 1 / part of their length; of the tools the first n_tools stay and those called. */
+void recording_open(recording *r, const char *client, uint32_t part, uint32_t n_tools);
 void recording_close(recording *r);
 
 /* The lines of JSON that prescribe what is sampled. */
