@@ -260,6 +260,18 @@ test-soak: setup
 	$(Q)$(MAKE) all $(SOAK)
 	$(Q)OUT=$(OUT) sh tests/soak/run.sh
 
+# The plan against the memory in use, on a file of full width: PLAN_MODEL, or one of 2.2 GB that
+# is written and removed.
+PLAN_MODEL    ?=
+PLAN_CONTEXTS ?= 1024 4096
+.PHONY: test-plan
+test-plan: setup
+	$(Q)$(MAKE) all $(OUT)/tests/engine/plan_test
+	$(Q)file=$(PLAN_MODEL); [ -n "$$file" ] || { file=$(OUT)/plan.gguf; \
+	    $(OUT)/ds4-quantize synth --like flash-q2 --layers 3 --experts 4 --out $$file || exit 1; }; \
+	DS4_PLAN_MODEL=$$file DS4_PLAN_CONTEXTS="$(PLAN_CONTEXTS)" $(OUT)/tests/engine/plan_test; rc=$$?; \
+	[ -n "$(PLAN_MODEL)" ] || rm -f $$file; exit $$rc
+
 # Coverage-guided fuzzing, FUZZ_SECONDS for each target.
 FUZZ_CC   ?= clang
 FUZZ_SECONDS ?= 60
@@ -347,6 +359,7 @@ help:
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
 	@echo "make check-arm  the Arm kernels alone"
 	@echo "make test-kv-long  kept conversations and long contexts, for an hour or more"
+	@echo "make test-plan  memory in use against the plan, with a model of full width"
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (60) each; needs clang"
 	@echo "make fuzz-http  the same at a server's socket"
 	@echo "make test-soak  sixteen clients of one server for SOAK_SECONDS (600)"

@@ -178,7 +178,8 @@ static void test_advice_fits(void **state)
     uint32_t n_followed = 0;
 
     (void)state;
-    if (access(model_path(), R_OK) != 0) skip();
+    /* The budgets below are for the bundled model. */
+    if (getenv("DS4_PLAN_MODEL") || access(model_path(), R_OK) != 0) skip();
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         for (uint32_t mib = 4; mib < 64; mib += 3) {
             ds4_engine_options opt = ways[i];

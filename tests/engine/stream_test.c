@@ -7,6 +7,7 @@
 #include "format/dtype.h"
 #include "support/tiny_model.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 enum { N_TOKENS = 160, N_CTX = 512, N_EXPERTS = 24, N_LAYERS = 4, N_USED = 2 };
@@ -243,11 +244,58 @@ static void test_truncated_file_is_an_error(void **state)
     ds4_engine_close(e);
 }
 
+/* The engine's descriptor of the model file; -1: this system does not tell. */
+static int find_descriptor(void)
+{
+    struct stat model, info;
+
+    assert_int_equal(stat(model_path, &model), 0);
+    for (int fd = 3; fd < 256; fd++) {
+        if (fstat(fd, &info) == 0 && info.st_dev == model.st_dev && info.st_ino == model.st_ino) return fd;
+    }
+    return -1;
+}
+
+/* Every read of the disk is refused, as by one that fails: behind the engine's back its
+ * descriptor becomes one that cannot be read. The step says so; when the disk is back, the
+ * session goes on after clearing, and others at once. */
+static void test_disk_error_is_an_error(void **state)
+{
+    ds4_engine  *e = open_engine(DS4_EXPERTS_STREAM, least_bytes(), 64);
+    ds4_session *s = new_session(e), *other = new_session(e);
+    const int    fd = find_descriptor(), whole = dup(fd), deaf = open(model_path, O_WRONLY);
+    float        logits[TINY_VOCAB];
+    ds4_err      err = { 0 };
+
+    (void)state;
+    assert_true(fd >= 0 && whole >= 0 && deaf >= 0);
+    step(e, &(ds4_work){ .session = other, .tokens = text[1], .n_tokens = 30 }, 1);
+    assert_true(dup2(deaf, fd) == fd);
+    const ds4_work work = { .session = s, .tokens = text[0], .n_tokens = 40 };
+    assert_int_equal(ds4_engine_step(e, &work, 1, &err), DS4_E_IO);
+    assert_non_null(strstr(err.text, model_path));
+    assert_non_null(strstr(err.text, "cannot read"));
+    assert_int_equal(ds4_session_pos(s), 0);
+    assert_true(dup2(whole, fd) == fd);
+
+    step(e, &(ds4_work){ .session = other, .tokens = text[1] + 30, .n_tokens = 1, .logits = logits }, 1);
+    assert_same(logits, 1, 30, 1);
+    ds4_session_clear(s);
+    step(e, &(ds4_work){ .session = s, .tokens = text[2], .n_tokens = 64, .logits = logits }, 1);
+    assert_same(logits, 2, 63, 1);
+    close(whole);
+    close(deaf);
+    ds4_session_free(s);
+    ds4_session_free(other);
+    ds4_engine_close(e);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_logits_equal_those_of_resident_experts),
     cmocka_unit_test(test_company_does_not_show),
     cmocka_unit_test(test_too_small_a_cache_is_refused_with_the_number),
     cmocka_unit_test(test_truncated_file_is_an_error),
+    cmocka_unit_test(test_disk_error_is_an_error),
 };
 
 int main(void)
