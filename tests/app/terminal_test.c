@@ -169,8 +169,10 @@ static void test_a_conversation_stays_on_the_screen(void **state)
     type(&t, "\003");
     expect(&t, "press Ctrl-C again");
     expect(&t, "\r\nds4> ");
-    type(&t, "/quit\r");
+    type(&t, "/think\r/nothink\r/quit\r");      /* commands are no lines of a message */
     assert_int_equal(0, end(&t));
+    assert_on_screen(&t.seen, "from now on with reasoning");
+    assert_on_screen(&t.seen, "from now on without reasoning");
     ds4_str_clear(&t.seen);
 }
 

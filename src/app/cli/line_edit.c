@@ -17,13 +17,14 @@
 enum { PASTE_GAP_MS = 15 };         /* a person does not begin the next line sooner */
 
 struct ds4_line_edit {
-    EditLine   *el;                 /* NULL: standard input is no terminal */
-    History    *history;
-    const char *prompt;
-    char       *history_path;
-    bool        continued;          /* another line of the same message */
-    char       *plain;              /* buffer of getline() */
-    size_t      plain_bytes;
+    EditLine          *el;              /* NULL: standard input is no terminal */
+    History           *history;
+    const char        *prompt;
+    char              *history_path;
+    ds4_line_alone_fn *alone;
+    bool               continued;       /* another line of the same message */
+    char              *plain;           /* buffer of getline() */
+    size_t             plain_bytes;
 };
 
 static char *give_prompt(EditLine *el)
@@ -64,12 +65,14 @@ static bool open_editor(ds4_line_edit *e, const char *program)
     return true;
 }
 
-ds4_line_edit *ds4_line_edit_open(const char *program, const char *prompt, const char *history_path)
+ds4_line_edit *ds4_line_edit_open(const char *program, const char *prompt,
+                                  const char *history_path, ds4_line_alone_fn *alone)
 {
     ds4_line_edit *e = calloc(1, sizeof *e);
 
     if (!e) return NULL;
     e->prompt = prompt;
+    e->alone = alone;
     e->history_path = strdup(history_path);
     const bool ok = e->history_path && (!ds4_term_is(stdin) || open_editor(e, program));
     if (ok) return e;
@@ -124,6 +127,7 @@ static ds4_line_end read_edited(ds4_line_edit *e, ds4_str *out)
         }
         const bool whole = line[n - 1] == '\n';
         ds4_str_add(out, line, (size_t)n - (whole ? 1 : 0));
+        if (!e->continued && e->alone(ds4_str_text(out))) return DS4_LINE_READ;
         if (!more_is_waiting()) return DS4_LINE_READ;
         ds4_str_add_char(out, '\n');
         e->continued = true;

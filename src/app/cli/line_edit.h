@@ -14,13 +14,15 @@ typedef enum ds4_line_end {
 } ds4_line_end;
 
 typedef struct ds4_line_edit ds4_line_edit;
+typedef bool                 ds4_line_alone_fn(const char *line);
 
 /* Returns NULL when memory is short.
  *
  *   prompt        borrowed; shown on a terminal only
- *   history_path  "" for none; made readable by its owner only                          */
+ *   history_path  "" for none; made readable by its owner only
+ *   alone         such a first line is a message of its own, whatever comes behind it    */
 ds4_line_edit *ds4_line_edit_open(const char *program, const char *prompt,
-                                  const char *history_path);
+                                  const char *history_path, ds4_line_alone_fn *alone);
 void           ds4_line_edit_close(ds4_line_edit *e);      /* NULL is fine */
 
 /* Read one message, without its newline. On a terminal, lines that arrive together, as a

@@ -216,7 +216,7 @@ static ds4_line_edit *open_editor(void)
     ds4_str     path = { 0 };
 
     if (home && *home) ds4_str_addf(&path, "%s/.ds4_history", home);
-    ds4_line_edit *edit = ds4_line_edit_open(DS4_CLI_NAME, "ds4> ", ds4_str_text(&path));
+    ds4_line_edit *edit = ds4_line_edit_open(DS4_CLI_NAME, "ds4> ", ds4_str_text(&path), is_command);
     ds4_str_clear(&path);
     return edit;
 }
