@@ -127,16 +127,17 @@ def recall_case(r, kind, filler):
     return msgs, None, {"contains": [v]}, context
 
 
-def make():
-    """(cases, filler text); each case carries its reference under "reference"."""
-    filler = filler_text(Rand(SEED, held=True))
+def make(seed=SEED, scale=1):
+    """(cases, filler text); each case carries its reference under "reference". Another seed gives
+    another draw, to choose by; `scale` times as many cases."""
+    filler = filler_text(Rand(seed, held=True))
     makers = {"chat": chat_case, "self": self_case, "math": math_case, "tool": tool_case, "parallel": parallel_case, "result": result_case,
               "notool": notool_case, "repeat": lambda r, i: copy_case(r, gen_copy.repeat_turn), "edit": lambda r, i: copy_case(r, gen_copy.edit_turn)}
     out = []
     for kind, count in COUNT.items():
-        r = Rand(f"{SEED} {kind}", held=True)
+        r = Rand(f"{seed} {kind}", held=True)
         r.usual = True
-        for i in range(count):
+        for i in range(count * scale):
             made = makers[kind](r, i) if kind in makers else recall_case(r, kind, filler)
             msgs, tools, want = made[:3]
             ref = dict(msgs[-1])

@@ -3,6 +3,7 @@
 CKPT_DIR holds training checkpoints or an exported model. Decoding recomputes the whole
 sequence, but several tokens are proposed per round (from the reference and by looking up the
 last tokens in the prompt) and only those that greedy decoding would give are accepted.
+KINDS=a,b selects kinds; SEED=N SCALE=K evaluates K times as many cases of another draw.
 """
 import json
 import os
@@ -170,7 +171,7 @@ def main(folder, tokenizer, out):
     tok = mix.fast_tokenizer(tokenizer)
     from bpe import Tokenizer
     decode = Tokenizer(tokenizer).decode
-    all_cases, filler = case_file.make()
+    all_cases, filler = case_file.make(int(os.environ.get("SEED", case_file.SEED)), int(os.environ.get("SCALE", 1)))
     only = os.environ.get("KINDS", "").split(",") if os.environ.get("KINDS") else None
     engine, results, start = Engine(model, device), [], time.time()
     for kind in case_file.COUNT:

@@ -288,7 +288,10 @@ def memory_dialogue(r):
         (f"I have a dog called {n}.", pick(r, "What is my dog called?", "What is the name of my dog?"), f"Your dog is called {n}.", n))[k]
     first = pick(r, "Thank you for telling me!", "That is good to know.", "Nice! I will remember that.")
     turns = [(tell, first, "The user tells me something.")]
-    turns += [chat_turn(r) for _ in range(r.randint(0, 2))]
+    between = [chat_turn(r) for _ in range(r.randint(0, 2))]
+    if not r.held:                                      # no second name
+        between = [t for t in between if not any(w in t[0].lower() for w in ("call", "name", "i am", "i'm", "this is", " here"))]
+    turns += between
     return turns + [(ask, ans, f"The user told me: {hint}.")]
 
 

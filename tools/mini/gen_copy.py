@@ -6,6 +6,8 @@ from gen_chat import system
 
 def material(r, size=None):
     """A piece of text or code to copy, of very different kinds."""
+    if not r.held and r.chance(.12):
+        return grid(r)
     k = r.choice((0, 1, 2, 3, 4, 5, 6, 7, 8, 18)) if r.usual else r.randint(0, 20 if r.docs else 17 if r.tokens else 13)
     if k == 18 and not r.docs:
         k = 2
@@ -31,6 +33,13 @@ def material(r, size=None):
         chars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,;:-_/()[]{}<>+*=!?#%&@'\""
         return "".join(r.choice(chars) for _ in range(r.randint(8, 50))).strip() or "x"
     return "\n\n".join(prose.paragraph(r, 1, 3) for _ in range(r.randint(1, 3)))
+
+
+def grid(r):
+    """Rows of codes, numbers and dates, where only the order of single characters counts."""
+    sep = r.choice((" | ", ",", "\t", ";", " ", ", ", "-"))
+    cells = [r.choice((r.ident, r.ident, r.number, r.integer, r.date, r.clock, r.made_up, r.word)) for _ in range(r.randint(1, 5))]
+    return "\n".join(sep.join(str(c()) for c in cells) for _ in range(r.randint(1, 8)))
 
 
 def doc_text(r):

@@ -1,5 +1,6 @@
 """Tool schemas with names nobody has seen, requests for them, calls, results and refusals."""
 import json
+import everyday
 import lexicon as L
 import prose
 from gen_chat import system, chat_turn, self_turn, hard_turn
@@ -187,8 +188,10 @@ class NaturalTool:
     """A tool of everyday use; parameter and tool names are often replaced by made-up ones."""
 
     def __init__(self, r):
-        self.name, self.desc, params, forms = r.choice(natural(r))
+        self.name, self.desc, params, forms = r.choice(natural(r) if r.held else natural(r) + everyday.tools(r))
         self.forms = forms if r.held or len(forms) < 3 else forms[:-1]
+        if not r.held:
+            self.forms += everyday.MORE.get(self.name, ())
         self.makers = {k: v[2] for k, v in params.items()}
         new = (lambda: r.w(L.PARAM) if r.chance(.5) else r.made_up(1, 3))
         self.rename = {k: (new() if r.chance(.8 if r.held else .35) else k) for k in params}
@@ -270,8 +273,8 @@ JOIN = ("{a}. Also {b}.", "{a}, and {b}.", "{a}. And {b}.", "{a}; also {b}.", "P
         "{a}. In parallel, {b}.", "First, {a}. Second, {b}.", "Do both: {a}; {b}.")
 
 
-def two_calls(r):
-    tools = toolset(r)
+def two_calls(r, tools=None):
+    tools = tools or toolset(r)
     t1, t2 = r.choice(tools), r.choice(tools)
     if t1 is t2 and not t1.params:
         t1, t2 = (tools[0], tools[-1])
@@ -383,10 +386,16 @@ def session(r):
     """A longer agent-like session with the same tools."""
     tools = toolset(r)
     msgs = system(r)
-    for _ in range(r.randint(2, 4)):
-        t = r.choice(tools)
-        args = t.arguments(r)
-        text, body, _ = result_of(r)
-        msgs += [{"role": "user", "content": ask(r, t, args)}, calls_message(r, [{"name": t.name, "arguments": args}]),
-                 {"role": "tool", "content": text}, {"role": "assistant", "content": finish(body), "reasoning_content": "I have the result."}]
+    for _ in range(r.randint(2, 6)):
+        if r.chance(.35):
+            _, calls, u = two_calls(r, tools)
+        else:
+            t = r.choice(tools)
+            args = t.arguments(r)
+            calls, u = [{"name": t.name, "arguments": args}], ask(r, t, args)
+        results = [result_of(r) for _ in calls]
+        msgs += [{"role": "user", "content": u}, calls_message(r, calls)]
+        msgs += [{"role": "tool", "content": text} for text, _, _ in results]
+        msgs.append({"role": "assistant", "content": " ".join(finish(body) for _, body, _ in results),
+                     "reasoning_content": "I have the result." if len(calls) == 1 else "I have both results."})
     return msgs, [x.schema(r) for x in tools]

@@ -60,7 +60,8 @@ def segments(r, kind, chars, docs):
     if isinstance(made, str):
         return [(prompt.BOS, 0.0, False), (made, 0.2, True)]
     msgs, tools = made
-    return prompt.render(msgs, r.chance(0.6), tools, effort_max=r.chance(0.03))
+    thinking = r.chance(0.95 if kind == "math" else 0.6)        # sums are not to be guessed
+    return prompt.render(msgs, thinking, tools, effort_max=r.chance(0.03))
 
 
 def encode(segs, tok):
@@ -96,11 +97,17 @@ class Packer:
         self.kinds = list(KINDS)
         self.weights = [(weights or {}).get(k, KINDS[k][0]) for k in self.kinds]
         self.long_share = long_share
+        self.waiting = []               # documents that did not fit where they were made
 
     def document(self, chunks, fill):
-        """One document of at most `chunks` chunks; with `fill` a long one that nearly fills them."""
+        """One document of at most `chunks` chunks, or None; with `fill` a long one that nearly fills
+        them. What is too long waits for the next row, so that no kind is favoured for its shortness."""
         r = self.r
+        for i, (ids, *_) in enumerate(d[1:] for d in self.waiting):
+            if len(ids) <= chunks * CHUNK and not fill:
+                return self.waiting.pop(i)
         while True:
+            r.new_document()
             if fill:
                 kind = r.choice(("recall", "recall", "recall", "sprinkled", "after"))
                 chars = int(chunks * CHUNK * 3.0)
@@ -112,17 +119,18 @@ class Packer:
                 kind = r.choices(self.kinds, self.weights)[0]
                 segs = segments(r, kind, max(520, int(min(chunks, 16) * CHUNK * 3.0)), self.docs)
             ids, weight, filler = encode(segs, self.tok)
+            made = kind, ids, weight, bases(r, filler, r.chance(0.5))
             if len(ids) <= chunks * CHUNK:
-                return kind, ids, weight, bases(r, filler, r.chance(0.5))
-            chunks_needed = -(-len(ids) // CHUNK)
-            if chunks < 4 or (chunks_needed > chunks and r.chance(.3)):
+                return made
+            if len(ids) <= self.length and len(self.waiting) < 32:
+                self.waiting.append(made)
                 return None
 
     def row(self, out, i):
         n = self.length // CHUNK
         at, number, fails = 0, 0, 0
         fill = self.r.chance(self.long_share)
-        while at < n and fails < 3:
+        while at < n and fails < 4:
             doc = self.document(n - at, fill and at == 0)
             if doc is None:
                 fails += 1

@@ -1,5 +1,8 @@
 """A seeded source of names, numbers and values; composed so that they must be copied, not known."""
 import random
+import re
+from collections import Counter
+
 import lexicon as L
 
 ONSET = "b c d f g h j k l m n p r s t v w z br ch cl cr dr fl fr gl gr kl kr pl pr qu sh sk sl sm sn sp st sw th tr tw vl zh".split()
@@ -10,6 +13,12 @@ EXT = "txt md json csv py c h js ts html css yaml toml log pdf png jpg wav sh rs
 
 
 HELD = {w.lower() for v in vars(L).values() if isinstance(v, L.Words) for entry in v.held for w in entry.replace(":", " ").replace(",", " ").split()}
+
+
+def doc_vocabulary(docs):
+    """English words of the documentation, without the held-out ones."""
+    count = Counter(w for p in docs or () for w in re.findall(r"(?<![\w-])[a-z]{3,11}(?![\w-])", p))
+    return sorted(w for w, n in count.items() if n > 1 and w not in HELD and plural(w) not in HELD)
 
 
 class Rand(random.Random):
@@ -25,12 +34,36 @@ class Rand(random.Random):
         self.held, self.docs = held, docs
         self.usual = False      # True: only values and texts as people use them, no letter salad
         self.tokens = tokens
+        self.vocab = doc_vocabulary(docs)
+        self.world, self.foreign = None, 0.0
         stems = {t.strip(" _-./(\"'").lower() for t in tokens or ()}
         self.pieces = sorted(t for t in stems if t.isalpha() and 2 <= len(t) <= 9)
         self.whole = [t for t in self.pieces if len(t) > 2 and t not in HELD]
 
+    def new_document(self):
+        """The spread of the next training document: which values, how few words, how foreign."""
+        self.usual = self.random() < 0.5
+        self.world = {} if self.random() < 0.7 else None
+        self.foreign = self.choice((0.0, 0.3, 0.8)) if self.vocab else 0.0
+
+    def small_world(self, words):
+        """A few entries of a list, some of them replaced by words of the documentation: with
+        few words most of them recur, and what follows one is no longer unique."""
+        n = len(words.train)
+        pool = self.sample(words.train, min(n, self.randint(max(2, n // 14), max(3, n // 4))))
+        for i, w in enumerate(pool):
+            if w.isalpha() and self.random() < self.foreign:
+                v = self.choice(self.vocab)
+                pool[i] = v.capitalize() if w[0].isupper() else v
+        return pool
+
     def w(self, words):
-        return self.choice(words.of(self.held))
+        if self.world is None:
+            return self.choice(words.of(self.held))
+        pool = self.world.get(id(words))
+        if pool is None:
+            pool = self.world[id(words)] = self.small_world(words)
+        return self.choice(pool)
 
     def chance(self, p):
         return self.random() < p

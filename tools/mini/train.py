@@ -1,8 +1,9 @@
 """Training: torchrun --standalone --nproc_per_node=N train.py --out DIR --seconds S [options].
 
 Stages are LENGTH:SHARE pairs of the wall-clock time; the learning rate warms up, stays, and
-falls to a few percent over the last part, so that every run ends in a usable model. --init
-continues from a checkpoint.
+falls to almost nothing over the last part, so that every run ends in a usable model. --init
+continues from a checkpoint. A number of seconds in OUT/seconds moves the end while it runs.
+OUT/average gets a running average of the weights beside those of the last step.
 """
 import argparse
 import os
@@ -36,6 +37,8 @@ def arguments():
     p.add_argument("--warm", type=float, default=0.12, help="share of the time with dense attention")
     p.add_argument("--decay", type=float, default=0.4, help="share of the time with falling learning rate")
     p.add_argument("--peak", type=float, default=1.0)
+    p.add_argument("--floor", type=float, default=0.01, help="learning rate at the end, as a share of the peak")
+    p.add_argument("--average", type=int, default=300, help="steps that the average of the weights looks back")
     p.add_argument("--save-every", type=float, default=120)
     p.add_argument("--weights", default="", help="kind=weight,... overrides of the mixture")
     p.add_argument("--long-share", type=float, default=0.8, help="share of rows that start with a long document, if longer than 2048")
@@ -51,16 +54,27 @@ class Clock:
         self.args, self.stages, self.world, self.rank = args, stages, world, rank
         self.start = time.time()
         self.step = 0
+        self.seconds = args.seconds
+
+    def moved_end(self):
+        """Rank 0 looks now and then whether the end was moved."""
+        if self.rank == 0 and self.step % 50 == 0:
+            try:
+                with open(os.path.join(self.args.out, "seconds")) as f:
+                    self.seconds = float(f.read())
+            except (OSError, ValueError):
+                pass
 
     def tick(self):
         """(fraction of the time gone, stage, learning-rate factor, warm flag)."""
         a = self.args
-        f = torch.tensor([min((time.time() - self.start) / a.seconds, 1.0)], dtype=torch.float64)
+        self.moved_end()
+        f = torch.tensor([min((time.time() - self.start) / self.seconds, 1.0)], dtype=torch.float64)
         if self.world > 1:
             dist.broadcast(f, 0, group=self.cpu_group)
         f = float(f)
         self.step += 1
-        lr = min(1.0, self.step / 100) * min(1.0, max(0.03, (1 - f) / a.decay))
+        lr = min(1.0, self.step / 100) * min(1.0, max(a.floor, (1 - f) / a.decay))
         edge, stage = 0.0, 0
         for i, (_, share) in enumerate(self.stages):
             if f >= edge:
@@ -82,6 +96,8 @@ class Trainer:
                 checkpoint.load(self.model, args.init)
         self.mode = Mode(torch.float32 if args.cpu else torch.bfloat16, index_loss=True)
         self.opt = Optimizer(self.model)
+        self.usual_norm = None
+        self.mean = [p.detach().clone() for p in self.model.parameters()]
         wrap = (lambda f: f) if args.plain else (lambda f: torch.compile(f, dynamic=False))
         self.mix_rows, self.feed_fn = wrap(Block.mix_rows), wrap(Block.feed)
         self.head_loss, self.mtp_in = wrap(head_loss), wrap(mtp_input)
@@ -135,16 +151,46 @@ class Trainer:
         loss.backward()
         params = list(self.model.parameters())
         if self.world > 1:
-            flat = torch.cat([p.grad.flatten() for p in params])
+            flat = torch.cat([p.grad.flatten() for p in params]).bfloat16()     # half the traffic
             dist.all_reduce(flat, op=dist.ReduceOp.AVG)
             for p, g in zip(params, flat.split([p.numel() for p in params])):
                 p.grad.copy_(g.view_as(p))
         norm = torch.nn.utils.clip_grad_norm_(params, 0.5)
+        if self.outlier(float(norm)):
+            for p in params:
+                p.grad = None
+            return norm
         self.opt.step(lr)
         for p in params:
             p.grad = None
         self.balance(torch.stack(loads), lr)
         return norm
+
+    def outlier(self, norm):
+        """Whether a gradient is far larger than usual (or no number): such a step is left out."""
+        usual = self.usual_norm = self.usual_norm or norm
+        self.usual_norm += 0.02 * (min(norm, 4 * usual) - usual) if norm == norm else 0.0
+        return not norm <= 4 * usual
+
+    @torch.no_grad()
+    def average(self, step, every=10):
+        """Every few steps the average moves towards the weights; from the first step on it is a fair one."""
+        if step % every == 0:
+            share = max(every / self.args.average, 1 / (1 + step / every))
+            torch._foreach_mul_(self.mean, 1 - share)
+            torch._foreach_add_(self.mean, [p.detach() for p in self.model.parameters()], alpha=share)
+
+    @torch.no_grad()
+    def save(self):
+        """The weights, and the averaged ones beside them."""
+        checkpoint.save(self.model, self.args.out)
+        params = list(self.model.parameters())
+        now = [p.detach().clone() for p in params]
+        for p, m in zip(params, self.mean):
+            p.copy_(m)
+        checkpoint.save(self.model, os.path.join(self.args.out, "average"))
+        for p, v in zip(params, now):
+            p.copy_(v)
 
     @torch.no_grad()
     def balance(self, loads, lr):
@@ -201,13 +247,14 @@ def run(args, trainer, clock, stages, feed_args):
         if f >= 1.0:
             break
         edge = sum(s for _, s in stages[: stage + 1])
-        if (edge - f) * args.seconds < 40:
+        if (edge - f) * clock.seconds < 40:
             feed(stage + 1)
         if last is not None and stage != last:
             feeds[last].close()
         last = stage
         b, new = feed(stage).next()
         norm = trainer.step(b, lr, warm)
+        trainer.average(clock.step)
         if clock.step <= 2:                     # compilation is not training time
             if trainer.device.type == "cuda":
                 torch.cuda.synchronize()
@@ -217,16 +264,16 @@ def run(args, trainer, clock, stages, feed_args):
             if trainer.device.type == "cuda":
                 torch.cuda.synchronize()
             dt = time.time() - t0
-            trainer.report(f"[{f * args.seconds:6.1f}s] step {clock.step} T {stages[stage][0]} lr {lr:.3f} {'warm ' if warm else ''}"
+            trainer.report(f"[{f * clock.seconds:6.1f}s] step {clock.step} T {stages[stage][0]} lr {lr:.3f} {'warm ' if warm else ''}"
                            f"{done * args.tokens * world / dt / 1e3:.0f}k tok/s fresh {fresh / done:.2f} norm {float(norm):.2f} worst {float(worst):.2f}")
             worst = worst * 0
             fresh, done, t0 = 0, 0, time.time()
         if rank == 0 and time.time() - saved > args.save_every:
-            checkpoint.save(trainer.model, args.out)
+            trainer.save()
             saved = time.time()
     trainer.report("end")
     if rank == 0:
-        checkpoint.save(trainer.model, args.out)
+        trainer.save()
         if trainer.device.type == "cuda":
             print("peak memory", torch.cuda.max_memory_allocated() >> 20, "MiB", flush=True)
     for q in feeds.values():
