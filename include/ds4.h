@@ -139,7 +139,8 @@ typedef struct ds4_plan {
     uint64_t shared_experts;
     uint64_t head;              /* to the vocabulary */
     uint64_t other;             /* routers, hyper-connections, norms */
-    uint64_t embedding;         /* token table: stays in the file, only rows in use are read */
+    uint64_t embedding;         /* token table: stays in the file, only rows in use are read; a small one
+                                   is in `other` instead, and this is 0 */
     uint64_t experts;           /* routed experts, all of them */
     uint64_t expert_cache;      /* slots for streamed experts; 0 when they are resident */
     uint64_t kv;                /* sessions at their full context */

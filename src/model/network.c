@@ -144,6 +144,7 @@ static ds4_status show(ds4_network *m, const ds4_batch *batch, const ds4_op *op,
 /* A row of the embedding brings its neighbours into memory, 64 KiB as a rule. */
 static ds4_status forget_embedding(ds4_network *m, ds4_err *err)
 {
+    if (m->plan.embedding == 0) return DS4_OK;
     DS4_TRY(m->backend->sync(m->dev, err));
     ds4_gguf_forget(m->file, ds4_gguf_tensor_find(m->file, "token_embd.weight"));
     return DS4_OK;

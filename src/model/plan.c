@@ -59,6 +59,13 @@ static uint64_t *kind_of(ds4_slice name, ds4_plan *p)
     return &p->other;
 }
 
+/* Giving pages back costs more than so few of them are worth. */
+static bool stays_in_file(const ds4_gguf_tensor *t)
+{
+    enum { SMALL_BYTES = 4 << 20 };
+    return ds4_slice_eq(t->name, DS4_SLICE("token_embd.weight")) && t->n_bytes > SMALL_BYTES;
+}
+
 /* Tensors of the MTP block are in the file but nothing reads them. */
 static void add_weights(const ds4_gguf *g, ds4_plan *p)
 {
@@ -67,7 +74,7 @@ static void add_weights(const ds4_gguf *g, ds4_plan *p)
         if (starts_with(t->name, "mtp.")) continue;
         if (ends_with(t->name, "_exps.weight")) {
             p->experts += t->n_bytes;
-        } else if (ds4_slice_eq(t->name, DS4_SLICE("token_embd.weight"))) {
+        } else if (stays_in_file(t)) {
             p->embedding += t->n_bytes;
         } else {
             *kind_of(t->name, p) += t->n_bytes;

@@ -31,8 +31,8 @@ static void print_plan(const char *path, const ds4_plan *p)
     line("tables", p->tables, "vocabulary, directory, operations");
     line("in memory", p->total, p->fits ? "fits" : "does not fit");
     line("may be used", p->budget, "");
-    printf("On disk only\n");
-    line("embedding", p->embedding, "rows are read as tokens need them");
+    if (p->embedding || p->stream || p->kv_on_disk) printf("On disk only\n");
+    if (p->embedding) line("embedding", p->embedding, "rows are read as tokens need them");
     if (p->stream) line("routed experts", p->experts, "streamed");
     if (p->kv_on_disk) line("KV rows", p->kv_on_disk, "fetched as tokens choose them");
     printf("Machine\n");
