@@ -8,7 +8,7 @@ if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
     finish
 fi
 if [ ! -d tests/sdk/node_modules/openai ] &&
-   ! (cd tests/sdk && npm install --no-audit --no-fund --ignore-scripts --silent >"$box/npm" 2>&1); then
+   ! (cd tests/sdk && npm ci --no-audit --no-fund --ignore-scripts --silent >"$box/npm" 2>&1); then
     skip "the SDKs" "npm cannot install them"
     finish
 fi
