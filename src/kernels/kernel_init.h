@@ -28,6 +28,13 @@ void ds4_kernels_avx512_rows(ds4_kernels *k);
 void ds4_kernels_avx512_attend(ds4_kernels *k);
 void ds4_kernels_avx512_index(ds4_kernels *k);
 
+void ds4_kernels_amx_q256(ds4_kernels *k);
+void ds4_kernels_amx_q32(ds4_kernels *k);
+
+/* What AMX leaves to AVX-512: products with few tokens. */
+ds4_matmul_fn ds4_matmul_q8_0_avx512, ds4_matmul_mxfp4_avx512, ds4_matmul_q2_k_avx512,
+              ds4_matmul_q4_k_avx512, ds4_matmul_q6_k_avx512, ds4_matmul_iq2_xxs_avx512;
+
 void ds4_kernels_neon_q256(ds4_kernels *k);
 void ds4_kernels_neon_q32(ds4_kernels *k);
 void ds4_kernels_neon_float(ds4_kernels *k);

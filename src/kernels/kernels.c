@@ -2,7 +2,16 @@
 #include "kernels/kernels.h"
 #include "kernels/kernel_init.h"
 
+#include <stdbool.h>
 #include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
@@ -46,6 +55,29 @@ size_t ds4_index_row_bytes(uint32_t n)
 
 #if defined(__x86_64__)
 
+#if defined(DS4_AMX_EMULATED)       /* see lab/amx_emulated.h */
+static bool have_amx(void)
+{
+    return true;
+}
+#elif defined(__linux__)
+/* The processor has tiles of int8 and the system keeps them for this process: it does so
+ * when asked, once for all threads (Linux, Documentation/arch/x86/xstate.rst). */
+static bool have_amx(void)
+{
+    enum { TILE = 1 << 24, INT8 = 1 << 25, REQ_XCOMP_PERM = 0x1023, XFEATURE_TILE_DATA = 18 };
+    unsigned a, b, c, d;
+
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & TILE) || !(d & INT8)) return false;
+    return syscall(SYS_arch_prctl, REQ_XCOMP_PERM, XFEATURE_TILE_DATA) == 0;
+}
+#else
+static bool have_amx(void)
+{
+    return false;
+}
+#endif
+
 unsigned ds4_cpu_features(void)
 {
     unsigned features = 0;
@@ -59,6 +91,7 @@ unsigned ds4_cpu_features(void)
         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
         __builtin_cpu_supports("gfni"))
         features |= DS4_CPU_AVX512;
+    if ((features & DS4_CPU_AVX512) && have_amx()) features |= DS4_CPU_AMX;
     return features;
 }
 
@@ -116,6 +149,10 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
         ds4_kernels_avx512_rows(k);
         ds4_kernels_avx512_attend(k);
         ds4_kernels_avx512_index(k);
+    }
+    if ((features & DS4_CPU_AVX512) && (features & DS4_CPU_AMX)) {
+        ds4_kernels_amx_q256(k);
+        ds4_kernels_amx_q32(k);
     }
 #elif defined(__aarch64__)
     if (features & DS4_CPU_NEON) {

@@ -128,10 +128,11 @@ typedef struct ds4_kernels {
 
     /* Leave a hyper-connection: with h_old = streams before the sublayer,
      * h_new[j][d] = post[j] * y[d] + sum_i comb[i * n_hc + j] * h_old[i][d].
-     *   h_new, h_old [n_hc][n], must not overlap; comb [n_hc][n_hc], input stream first
+     *   h_new, h_old [n_hc] streams of n, stride floats apart, must not overlap
+     *   comb         [n_hc][n_hc], input stream first
      * Agreement: 4e-6 * sum of magnitudes. */
     void (*hc_leave)(float *h_new, const float *h_old, const float *y, const float *post,
-                     const float *comb, size_t n_hc, size_t n);
+                     const float *comb, size_t n_hc, size_t n, size_t stride);
 
     /* u[d] = sum_s pre[s] * h[s][d]. Agreement: 4e-6 * sum of magnitudes. */
     void (*hc_mix)(float *u, const float *h, const float *pre, size_t n_hc, size_t n);
@@ -188,11 +189,14 @@ enum {
     DS4_CPU_AVX2    = 1u << 0,      /* with FMA and F16C */
     DS4_CPU_AVX512  = 1u << 1,      /* F, BW, VL, DQ, VNNI, VBMI, GFNI (Ice Lake, Zen 4 and
                                      * later); implies AVX2 */
+    DS4_CPU_AMX     = 1u << 3,      /* tiles of int8, which the system must allow; implies
+                                     * AVX512 and gives the same bits */
     DS4_CPU_NEON    = 1u << 2,      /* Arm v8.2 with dotprod and half-precision conversion */
 };
 
 unsigned    ds4_cpu_features(void);                     /* found on this machine, DS4_CPU_* */
-const char *ds4_cpu_features_text(unsigned features);   /* "avx2 avx512", "plain C" for 0 */
+/* "avx2 avx512", "plain C" for 0. Features with the same text give the same bits. */
+const char *ds4_cpu_features_text(unsigned features);
 
 /* Fill every slot with the fastest version that features allow; 0 is the reference set. */
 void ds4_kernels_init(ds4_kernels *k, unsigned features);

@@ -51,6 +51,7 @@ static struct {
 static const struct { const char *name; unsigned features; } isas[] = {
     { "avx2", DS4_CPU_AVX2 },
     { "avx512", DS4_CPU_AVX2 | DS4_CPU_AVX512 },
+    { "amx", DS4_CPU_AVX2 | DS4_CPU_AVX512 | DS4_CPU_AMX },
     { "neon", DS4_CPU_NEON },
 };
 enum { N_ISAS = sizeof isas / sizeof *isas };

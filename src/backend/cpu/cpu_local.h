@@ -40,7 +40,9 @@ struct ds4_dev {
     uint64_t         act_bytes;
     struct cpu_moe  *moe;           /* see cpu_moe.c */
     cpu_spill       *spill;         /* NULL: rows stay in memory */
+    struct cpu_ahead *ahead;        /* see cpu_ahead.c */
     const ds4_batch *batch;         /* of the run in progress */
+    const ds4_op    *op, *op_end;   /* the operation in progress, the end of the list */
     ds4_time_fn     *time_fn;       /* NULL: nobody asks */
     void            *time_ctx;
     uint64_t         marked_ns;     /* when the last mark was made */
@@ -85,6 +87,14 @@ static inline void cpu_mark(ds4_dev *dev, const char *name, uint64_t weight_byte
 /* Run fn on the team, or here if there is too little to share. */
 void cpu_run(ds4_dev *dev, ds4_team_fn *fn, void *ctx, uint64_t n_items);
 
+/* Rows that are computed value by value can be shared in pieces. A piece is whole blocks of
+ * every form of activations. */
+enum { CPU_PIECE = 256 };
+static inline uint32_t cpu_pieces(uint32_t n_values)
+{
+    return (n_values + CPU_PIECE - 1) / CPU_PIECE;
+}
+
 /* Memory that the system provides as it is touched, zeroed; NULL on failure. */
 void *cpu_reserve(uint64_t n_bytes);
 void  cpu_release(void *data, uint64_t n_bytes);
@@ -112,6 +122,7 @@ void cpu_multiply(const ds4_dev *dev, const cpu_slab *slab, uint64_t from, uint6
 
 /* A matrix whose rows the team shares with those of others. */
 typedef struct cpu_part {
+    const uint8_t *w;
     uint64_t n_rows, row_bytes;
     uint32_t dtype;                 /* equal ones stand side by side */
     uint32_t n_tokens;              /* that each row is multiplied with */
@@ -124,6 +135,20 @@ typedef void cpu_part_fn(void *ctx, uint32_t i_part, uint64_t from, uint64_t to,
 /* Run fn on the team until every row of every part was in exactly one call. */
 void cpu_run_parts(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts, cpu_part_fn *fn,
                    void *ctx);
+
+/* Rows from .. to-1 of a part are the first that a member will take of its line. */
+typedef void cpu_stretch_fn(void *ctx, uint32_t member, const cpu_part *part, uint64_t from, uint64_t to);
+
+/* Tell where the members will begin when cpu_run_parts() gets these parts. */
+void cpu_parts_begin(const cpu_part *parts, uint32_t n_parts, uint32_t n_members, cpu_stretch_fn *fn,
+                     void *ctx);
+
+/* The parts of a product. */
+void cpu_project_parts(const ds4_op_project *op, uint32_t n_rows, cpu_part *parts);
+
+/* While members wait, let them read what they will need after this operation; first comes what
+ * the parts need, of this operation. Nothing depends on it. */
+void cpu_look_ahead(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts);
 
 /* Rows that kernels take together: part of a tile costs as much as a whole one. */
 uint32_t cpu_tile(uint32_t dtype, uint64_t row_bytes, uint32_t n_tokens);
@@ -166,6 +191,9 @@ void cpu_window(ds4_dev *dev, const ds4_op_window *op);
 void cpu_route(ds4_dev *dev, const ds4_op_route *op);
 void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op);
 ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err);
+
+ds4_status cpu_ahead_create(ds4_dev *dev, ds4_err *err);
+void       cpu_ahead_free(ds4_dev *dev);
 
 ds4_status cpu_moe_create(ds4_dev *dev, ds4_err *err);
 void       cpu_moe_free(ds4_dev *dev);

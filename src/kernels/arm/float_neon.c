@@ -161,15 +161,15 @@ static void swiglu(float *y, const float *gate, const float *up, size_t n, float
 }
 
 static void hc_leave(float *h_new, const float *h_old, const float *y, const float *post,
-                     const float *comb, size_t n_hc, size_t n)
+                     const float *comb, size_t n_hc, size_t n, size_t stride)
 {
     for (size_t j = 0; j < n_hc; j++) {
         for (size_t d = 0; d < n; d += 4) {
             float32x4_t sum = vmulq_f32(vdupq_n_f32(post[j]), load4(y + d, n - d));
             for (size_t i = 0; i < n_hc; i++)
                 sum = vfmaq_f32(sum, vdupq_n_f32(comb[i * n_hc + j]),
-                                load4(h_old + i * n + d, n - d));
-            store4(h_new + j * n + d, n - d, sum);
+                                load4(h_old + i * stride + d, n - d));
+            store4(h_new + j * stride + d, n - d, sum);
         }
     }
 }

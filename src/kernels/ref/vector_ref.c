@@ -46,13 +46,13 @@ static void swiglu(float *y, const float *gate, const float *up, size_t n, float
 }
 
 static void hc_leave(float *h_new, const float *h_old, const float *y, const float *post,
-                     const float *comb, size_t n_hc, size_t n)
+                     const float *comb, size_t n_hc, size_t n, size_t stride)
 {
     for (size_t j = 0; j < n_hc; j++) {
         for (size_t d = 0; d < n; d++) {
             double sum = (double)post[j] * y[d];
-            for (size_t i = 0; i < n_hc; i++) sum += (double)comb[i * n_hc + j] * h_old[i * n + d];
-            h_new[j * n + d] = (float)sum;
+            for (size_t i = 0; i < n_hc; i++) sum += (double)comb[i * n_hc + j] * h_old[i * stride + d];
+            h_new[j * stride + d] = (float)sum;
         }
     }
 }

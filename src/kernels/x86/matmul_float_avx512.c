@@ -28,6 +28,23 @@ INLINE __m512 load_weights(const uint8_t *row, size_t i, uint32_t dtype, __mmask
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
 }
 
+/* Sixteen values from k on. */
+INLINE void step(__m512 sum[8][4], const call_float *c, const uint8_t *w, const uint8_t *x, size_t k,
+                 uint32_t dtype, __mmask16 mask, const int n_r, const int n_t)
+{
+    __m512 xv[4];
+
+    UNROLL
+    for (int j = 0; j < n_t; j++)
+        xv[j] = _mm512_maskz_loadu_ps(mask, x + (size_t)j * c->x_stride + 4 * k);
+    UNROLL
+    for (int i = 0; i < n_r; i++) {
+        const __m512 wv = load_weights(w + (size_t)i * c->w_stride, k, dtype, mask);
+        UNROLL
+        for (int j = 0; j < n_t; j++) sum[i][j] = _mm512_fmadd_ps(wv, xv[j], sum[i][j]);
+    }
+}
+
 /* n_r rows from r times n_t tokens from t. */
 INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const int n_r,
                  const int n_t)
@@ -48,22 +65,14 @@ INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const 
             UNROLL
             for (int j = 0; j < n_t; j++) sum[i][j] = _mm512_setzero_ps();
         }
-        for (size_t k = from; k < end; k += 16) {
-            const __mmask16 mask = tail_mask(end - k);
-            __m512 xv[4];
+        size_t k = from;
+        for (; k + 16 <= end; k += 16) {
             if (n_t == 1)
                 prefetch_span(w, (size_t)n_r * (c->w_stride + k * weight_bytes),
                               (size_t)n_r * 16 * weight_bytes);
-            UNROLL
-            for (int j = 0; j < n_t; j++)
-                xv[j] = _mm512_maskz_loadu_ps(mask, x + (size_t)j * c->x_stride + 4 * k);
-            UNROLL
-            for (int i = 0; i < n_r; i++) {
-                const __m512 wv = load_weights(w + (size_t)i * c->w_stride, k, dtype, mask);
-                UNROLL
-                for (int j = 0; j < n_t; j++) sum[i][j] = _mm512_fmadd_ps(wv, xv[j], sum[i][j]);
-            }
+            step(sum, c, w, x, k, dtype, 0xffff, n_r, n_t);
         }
+        if (k < end) step(sum, c, w, x, k, dtype, tail_mask(end - k), n_r, n_t);
         UNROLL
         for (int i = 0; i < n_r; i++) {
             UNROLL

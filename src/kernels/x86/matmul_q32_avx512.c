@@ -5,7 +5,7 @@
  *     acc = fma(float(isum), d * dx, acc)   over the blocks of 1024 values from acc = 0,
  *     y = y + acc                           over those parts,
  * which bounds the error for long rows: 32 + n_in / 1024 roundings. */
-#include "kernels/x86/tile_avx512.h"
+#include "kernels/x86/tile_q32_avx512.h"
 #include "kernels/kernel_init.h"
 
 enum {
@@ -15,12 +15,6 @@ enum {
     MAX_SUMS = 4096,            /* sums of activations that are kept: 16 KiB of stack */
     FEW_TOKENS = 16,            /* so few have 256 blocks to a segment, more have 64 */
 };
-
-/* One block of 16 rows: bytes 4i..4i+3 with an offset added to make them unsigned. */
-typedef struct block32 {
-    __m512i w[8];
-    __m512  d;
-} block32;
 
 typedef struct call32 {
     float         *y;
@@ -39,48 +33,10 @@ typedef struct act_sums {
 
 enum { Q8_0_OFFSET = 128, MXFP4_OFFSET = 16 };
 
-INLINE block32 load_q8_0(const uint8_t *w, size_t stride)
+INLINE block32 load_unsigned(const uint8_t *w, size_t stride, size_t block_bytes)
 {
-    const __m512i sign = _mm512_set1_epi8((char)0x80);
-    block32 b;
-
-    load_columns(b.w, w + 2, stride);
-    load_columns(b.w + 4, w + 18, stride);
-    UNROLL
-    for (int i = 0; i < 8; i++) b.w[i] = _mm512_xor_si512(b.w[i], sign);
-    b.d = low_halves(load_column4(w, stride));
-    return b;
-}
-
-/* Codes become twice their value plus 16. The scale is halved to match. */
-INLINE block32 load_mxfp4(const uint8_t *w, size_t stride)
-{
-    const __m512i nibbles = _mm512_set1_epi8(15), exp_mask = _mm512_set1_epi32(255);
-    const __m512i twice = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4));
-    block32 b;
-    __m512i v[4];
-
-    load_columns(v, w + 1, stride);
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        b.w[i] = _mm512_shuffle_epi8(twice, _mm512_and_si512(v[i], nibbles));
-        b.w[i + 4] =
-            _mm512_shuffle_epi8(twice, _mm512_and_si512(_mm512_srli_epi16(v[i], 4), nibbles));
-    }
-    const __m512i e = _mm512_and_si512(load_column4(w, stride), exp_mask);
-    __m512i bits = _mm512_slli_epi32(e, 23);
-    bits =
-        _mm512_mask_mov_epi32(bits, _mm512_testn_epi32_mask(e, e), _mm512_set1_epi32(0x00400000));
-    bits = _mm512_mask_mov_epi32(bits, _mm512_cmpeq_epi32_mask(e, exp_mask),
-                                 _mm512_set1_epi32(0x7fc00000));
-    b.d = _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0.5f));
-    return b;
-}
-
-INLINE block32 load_block(const uint8_t *w, size_t stride, size_t block_bytes)
-{
-    return block_bytes == Q8_0_BYTES ? load_q8_0(w, stride) : load_mxfp4(w, stride);
+    return load_block(w, stride, block_bytes,
+                      block_bytes == Q8_0_BYTES ? Q8_0_OFFSET : MXFP4_OFFSET);
 }
 
 static void sum_activations(act_sums *s, const call32 *c, size_t first, size_t n_blocks, int offset)
@@ -143,7 +99,7 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const block32 *tile, size_t n_bl
 }
 
 /* One token: every block is used straight from registers. ahead is the distance to what the
- * next 16 rows will read meanwhile. */
+ * next 16 rows will read meanwhile, 0 if there are none. */
 INLINE __m512 part_one_token(const uint8_t *w, size_t stride, size_t block_bytes, const ds4_q32 *x,
                              const int32_t *start, size_t n_blocks, const uint8_t *base,
                              size_t ahead)
@@ -151,8 +107,8 @@ INLINE __m512 part_one_token(const uint8_t *w, size_t stride, size_t block_bytes
     __m512 acc = _mm512_setzero_ps();
 
     for (size_t b = 0; b < n_blocks; b++, w += block_bytes) {
-        prefetch_span(base, ahead + TILE_ROWS * block_bytes * b, TILE_ROWS * block_bytes);
-        const block32 block = load_block(w, stride, block_bytes);
+        if (ahead) prefetch_span(base, ahead + TILE_ROWS * block_bytes * b, TILE_ROWS * block_bytes);
+        const block32 block = load_unsigned(w, stride, block_bytes);
         const __m512  scale = _mm512_mul_ps(block.d, _mm512_set1_ps(x[b].d));
         acc = _mm512_fmadd_ps(block_sum(&block, x + b, start + b), scale, acc);
     }
@@ -170,7 +126,7 @@ INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride
         const size_t n = n_blocks - b < TILE_BLOCKS ? n_blocks - b : TILE_BLOCKS;
         size_t t = 0;
         for (size_t i = 0; i < n; i++)
-            tile[i] = load_block(w + (b + i) * block_bytes, stride, block_bytes);
+            tile[i] = load_unsigned(w + (b + i) * block_bytes, stride, block_bytes);
         for (; t < c->n_tokens; t += 4) {
             const uint8_t *x = c->x + t * c->x_stride + (first + b) * sizeof(ds4_q32);
             const int32_t *s = start + t * step + b;
@@ -200,7 +156,7 @@ INLINE void run_segment(const call32 *c, size_t block_bytes, size_t first, size_
         for (size_t b = 0; b < n_blocks; b += PART_BLOCKS) {
             const size_t   n = n_blocks - b < PART_BLOCKS ? n_blocks - b : PART_BLOCKS;
             const uint8_t *w = c->w + r * c->w_stride + (first + b) * block_bytes;
-            const size_t ahead =
+            const size_t ahead = r + TILE_ROWS >= c->n_rows ? 0 :
                 (r + TILE_ROWS) * c->w_stride + TILE_ROWS * (first + b) * block_bytes;
             size_t stride = c->w_stride;
             if (mask != 0xffff) {
@@ -238,9 +194,9 @@ INLINE void run(const call32 *c, size_t block_bytes, int offset)
 }
 
 #define MATMUL(type, bytes, offset)                                                             \
-    static void matmul_##type(float *y, size_t y_stride, const void *w, size_t w_stride,        \
-                              size_t n_rows, const void *x, size_t x_stride, size_t n_tokens,   \
-                              size_t n_in)                                                      \
+    void ds4_matmul_##type##_avx512(float *y, size_t y_stride, const void *w, size_t w_stride,  \
+                                    size_t n_rows, const void *x, size_t x_stride,              \
+                                    size_t n_tokens, size_t n_in)                               \
     {                                                                                           \
         for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
             const size_t n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;             \
@@ -255,6 +211,6 @@ MATMUL(mxfp4, MXFP4_BYTES, MXFP4_OFFSET)
 
 void ds4_kernels_avx512_q32(ds4_kernels *k)
 {
-    k->matmul[DS4_Q8_0] = matmul_q8_0;
-    k->matmul[DS4_MXFP4] = matmul_mxfp4;
+    k->matmul[DS4_Q8_0] = ds4_matmul_q8_0_avx512;
+    k->matmul[DS4_MXFP4] = ds4_matmul_mxfp4_avx512;
 }

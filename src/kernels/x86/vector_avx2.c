@@ -81,7 +81,7 @@ static void swiglu(float *y, const float *gate, const float *up, size_t n, float
 
 /* Four streams, the usual number: every old stream is read once. */
 static void hc_leave_4(float *h_new, const float *h_old, const float *y, const float *post,
-                       const float *comb, size_t n)
+                       const float *comb, size_t n, size_t stride)
 {
     __m256 c[4][4], p[4];
 
@@ -99,20 +99,20 @@ static void hc_leave_4(float *h_new, const float *h_old, const float *y, const f
         for (int j = 0; j < 4; j++) sum[j] = _mm256_mul_ps(p[j], yv);
         UNROLL
         for (int i = 0; i < 4; i++) {
-            const __m256 h = load8(h_old + (size_t)i * n + d, left);
+            const __m256 h = load8(h_old + (size_t)i * stride + d, left);
             UNROLL
             for (int j = 0; j < 4; j++) sum[j] = _mm256_fmadd_ps(c[i][j], h, sum[j]);
         }
         UNROLL
-        for (int j = 0; j < 4; j++) store8(h_new + (size_t)j * n + d, left, sum[j]);
+        for (int j = 0; j < 4; j++) store8(h_new + (size_t)j * stride + d, left, sum[j]);
     }
 }
 
 static void hc_leave(float *h_new, const float *h_old, const float *y, const float *post,
-                     const float *comb, size_t n_hc, size_t n)
+                     const float *comb, size_t n_hc, size_t n, size_t stride)
 {
     if (n_hc == 4) {
-        hc_leave_4(h_new, h_old, y, post, comb, n);
+        hc_leave_4(h_new, h_old, y, post, comb, n, stride);
         return;
     }
     for (size_t j = 0; j < n_hc; j++) {
@@ -120,8 +120,8 @@ static void hc_leave(float *h_new, const float *h_old, const float *y, const flo
             __m256 sum = _mm256_mul_ps(_mm256_set1_ps(post[j]), load8(y + d, n - d));
             for (size_t i = 0; i < n_hc; i++)
                 sum = _mm256_fmadd_ps(_mm256_set1_ps(comb[i * n_hc + j]),
-                                      load8(h_old + i * n + d, n - d), sum);
-            store8(h_new + j * n + d, n - d, sum);
+                                      load8(h_old + i * stride + d, n - d), sum);
+            store8(h_new + j * stride + d, n - d, sum);
         }
     }
 }

@@ -84,7 +84,7 @@ static void swiglu(float *y, const float *gate, const float *up, size_t n, float
 
 /* Four streams, the usual number: every old stream is read once. */
 static void hc_leave_4(float *h_new, const float *h_old, const float *y, const float *post,
-                       const float *comb, size_t n)
+                       const float *comb, size_t n, size_t stride)
 {
     __m512 c[4][4], p[4];
 
@@ -102,20 +102,20 @@ static void hc_leave_4(float *h_new, const float *h_old, const float *y, const f
         for (int j = 0; j < 4; j++) sum[j] = _mm512_mul_ps(p[j], yv);
         UNROLL
         for (int i = 0; i < 4; i++) {
-            const __m512 h = _mm512_maskz_loadu_ps(mask, h_old + (size_t)i * n + d);
+            const __m512 h = _mm512_maskz_loadu_ps(mask, h_old + (size_t)i * stride + d);
             UNROLL
             for (int j = 0; j < 4; j++) sum[j] = _mm512_fmadd_ps(c[i][j], h, sum[j]);
         }
         UNROLL
-        for (int j = 0; j < 4; j++) _mm512_mask_storeu_ps(h_new + (size_t)j * n + d, mask, sum[j]);
+        for (int j = 0; j < 4; j++) _mm512_mask_storeu_ps(h_new + (size_t)j * stride + d, mask, sum[j]);
     }
 }
 
 static void hc_leave(float *h_new, const float *h_old, const float *y, const float *post,
-                     const float *comb, size_t n_hc, size_t n)
+                     const float *comb, size_t n_hc, size_t n, size_t stride)
 {
     if (n_hc == 4) {
-        hc_leave_4(h_new, h_old, y, post, comb, n);
+        hc_leave_4(h_new, h_old, y, post, comb, n, stride);
         return;
     }
     for (size_t j = 0; j < n_hc; j++) {
@@ -124,8 +124,8 @@ static void hc_leave(float *h_new, const float *h_old, const float *y, const flo
             __m512 sum = _mm512_mul_ps(_mm512_set1_ps(post[j]), _mm512_maskz_loadu_ps(mask, y + d));
             for (size_t i = 0; i < n_hc; i++)
                 sum = _mm512_fmadd_ps(_mm512_set1_ps(comb[i * n_hc + j]),
-                                      _mm512_maskz_loadu_ps(mask, h_old + i * n + d), sum);
-            _mm512_mask_storeu_ps(h_new + j * n + d, mask, sum);
+                                      _mm512_maskz_loadu_ps(mask, h_old + i * stride + d), sum);
+            _mm512_mask_storeu_ps(h_new + j * stride + d, mask, sum);
         }
     }
 }

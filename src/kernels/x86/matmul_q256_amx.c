@@ -1,0 +1,192 @@
+/* matmul_q256_amx.c - products of Q2_K, Q4_K and IQ2_XXS rows with several tokens, for AMX.
+ *
+ * The same sums as matmul_q256_avx512.c in the same order, so the same bits: the scaled sum of
+ * a block is an exact integer, whether its groups are summed apart (Q4_K, IQ2_XXS) or the
+ * scales go into the weights first (Q2_K: at most 3 * 15 fits a byte). */
+#include "kernels/x86/tile_amx.h"
+#include "kernels/x86/tile_q256_avx512.h"
+#include "kernels/kernel_init.h"
+
+enum { MAX_TOKENS = 256, MAX_PART = Q4_K_BYTES, GROUPS = 8, GROUP_VALUES = 32 };
+
+/* Groups of equal size for n_tokens. The last one begins earlier if it would be too long:
+ * what it computes twice is the same twice. */
+typedef struct token_groups {
+    size_t n, n_tokens;             /* groups, tokens in one */
+} token_groups;
+
+INLINE token_groups group_tokens(size_t n_tokens)
+{
+    const size_t n = (n_tokens + AMX_MAX_TOKENS - 1) / AMX_MAX_TOKENS;
+    return (token_groups){ n, (n_tokens + n - 1) / n };
+}
+
+typedef struct call256 {
+    float         *y;
+    size_t         y_stride;
+    const uint8_t *w;
+    size_t         w_stride, n_rows;
+    const uint8_t *x;
+    size_t         x_stride, n_tokens, n_blocks;
+    token_groups   groups;
+} call256;
+
+typedef int32_t sums256[GROUPS][AMX_MAX_TOKENS][TILE_ROWS];
+
+/* The eight groups of 32 values, each on its own. */
+INLINE void group_sums(sums256 sums, const tile256 *t, const int8_t *q, size_t x_stride)
+{
+#define ONE(reg, g)                                                                             \
+    amx_zero(reg);                                                                              \
+    amx_load(4, q + (g) * GROUP_VALUES, x_stride);                                              \
+    amx_load(5, t->w + 8 * (g), 64);                                                            \
+    amx_dot(reg, 4, 5);
+    ONE(0, 0) ONE(1, 1) ONE(2, 2) ONE(3, 3)
+    amx_store(0, sums[0], 64);
+    amx_store(1, sums[1], 64);
+    amx_store(2, sums[2], 64);
+    amx_store(3, sums[3], 64);
+    ONE(0, 4) ONE(1, 5) ONE(2, 6) ONE(3, 7)
+    amx_store(0, sums[4], 64);
+    amx_store(1, sums[5], 64);
+    amx_store(2, sums[6], 64);
+    amx_store(3, sums[7], 64);
+#undef ONE
+}
+
+/* All 256 values; sums[0] + sums[1]: two chains are done sooner than one. */
+INLINE void block_sums(sums256 sums, const tile256 *t, const int8_t *q, size_t x_stride)
+{
+#define ONE(reg, i)                                                                             \
+    amx_load(4, q + 64 * (i), x_stride);                                                        \
+    amx_load(5, t->w + 16 * (i), 64);                                                           \
+    amx_dot(reg, 4, 5);
+    amx_zero(0);
+    amx_zero(1);
+    ONE(0, 0) ONE(1, 1) ONE(0, 2) ONE(1, 3)
+    amx_store(0, sums[0], 64);
+    amx_store(1, sums[1], 64);
+#undef ONE
+}
+
+INLINE void add_token(float *acc, const tile256 *t, sums256 sums, size_t i, const ds4_q256 *x,
+                      const tile_kind kind)
+{
+    __m512i isum, msum = _mm512_setzero_si512();
+    const __m512 dx = _mm512_set1_ps(x->d);
+    __m512 y = _mm512_load_ps(acc);
+
+    if (kind == KIND_MIN16) {
+        isum = _mm512_add_epi32(_mm512_load_si512(sums[0][i]), _mm512_load_si512(sums[1][i]));
+    } else {
+        isum = _mm512_mullo_epi32(_mm512_load_si512(sums[0][i]), t->scale[0]);
+        UNROLL
+        for (int g = 1; g < GROUPS; g++)
+            isum = _mm512_add_epi32(
+                isum, _mm512_mullo_epi32(_mm512_load_si512(sums[g][i]), t->scale[g]));
+    }
+    y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum), _mm512_mul_ps(t->d, dx), y);
+    if (kind != KIND_SHIFT32) {
+        UNROLL
+        for (int j = 0; j < 8; j++)
+            msum = _mm512_dpwssd_epi32(msum, t->pair[j], broadcast4(x->sum + 2 * j));
+        y = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(msum), _mm512_mul_ps(t->dmin, dx), y);
+    }
+    _mm512_store_ps(acc, y);
+}
+
+/* Block b of all tokens. */
+INLINE void add_tokens(float (*acc)[TILE_ROWS], const call256 *c, const tile256 *t, size_t b,
+                       const tile_kind kind)
+{
+    _Alignas(64) sums256 sums;
+    const size_t n = c->groups.n_tokens;
+
+    for (size_t g = 0; g < c->groups.n; g++) {
+        const size_t first = g + 1 < c->groups.n ? g * n : c->n_tokens - n;
+        const uint8_t *x = c->x + first * c->x_stride + b * sizeof(ds4_q256);
+        const int8_t *q = (const int8_t *)x + offsetof(ds4_q256, q);
+        if (kind == KIND_MIN16) block_sums(sums, t, q, c->x_stride);
+        else group_sums(sums, t, q, c->x_stride);
+        for (size_t i = g * n - first; i < n; i++)
+            add_token(acc[first + i], t, sums, i,
+                      (const ds4_q256 *)(const void *)(x + i * c->x_stride), kind);
+    }
+}
+
+/* Scales go into the weights: no byte of a pair carries into the other. */
+INLINE void scale_weights(tile256 *t)
+{
+    for (int g = 0; g < 16; g++) {
+        const __m512i scale = _mm512_or_si512(t->scale[g], _mm512_slli_epi32(t->scale[g], 16));
+        UNROLL
+        for (int i = 0; i < 4; i++) t->w[4 * g + i] = _mm512_mullo_epi16(t->w[4 * g + i], scale);
+    }
+}
+
+INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, const iq2_tables *tab)
+{
+    _Alignas(64) float acc[MAX_TOKENS][TILE_ROWS];
+    uint8_t part[TILE_ROWS * MAX_PART];
+    tile256 tile;
+
+    amx_begin(c->groups.n_tokens, kind == KIND_MIN16 ? 64 : GROUP_VALUES);
+    for (size_t r = 0; r < c->n_rows; r += TILE_ROWS) {
+        const size_t n_rows = c->n_rows - r;
+        memset(acc, 0, c->n_tokens * sizeof acc[0]);
+        for (size_t b = 0; b < c->n_blocks; b++) {
+            const uint8_t *w = c->w + r * c->w_stride + b * block_bytes;
+            size_t stride = c->w_stride;
+            if (n_rows > TILE_ROWS)
+                prefetch_span(c->w + r * stride, TILE_ROWS * (stride + b * block_bytes),
+                              TILE_ROWS * block_bytes);
+            if (n_rows < TILE_ROWS) {
+                copy_part(part, w, stride, n_rows, block_bytes);
+                w = part;
+                stride = block_bytes;
+            }
+            if (block_bytes == Q2_K_BYTES) fill_q2_k(&tile, w, stride);
+            else if (block_bytes == Q4_K_BYTES) fill_q4_k(&tile, w, stride);
+            else fill_iq2_xxs(&tile, w, stride, tab);
+            if (kind == KIND_MIN16) scale_weights(&tile);
+            add_tokens(acc, c, &tile, b, kind);
+        }
+        for (size_t t = 0; t < c->n_tokens; t++)
+            _mm512_mask_storeu_ps(c->y + t * c->y_stride + r, tail_mask(n_rows),
+                                  _mm512_load_ps(acc[t]));
+    }
+    amx_release();
+}
+
+#define MATMUL(type, bytes, kind, least, tables)                                                    \
+    static void matmul_##type(float *y, size_t y_stride, const void *w, size_t w_stride,        \
+                              size_t n_rows, const void *x, size_t x_stride, size_t n_tokens,   \
+                              size_t n_in)                                                      \
+    {                                                                                           \
+        if (n_tokens < (least)) {                                                               \
+            ds4_matmul_##type##_avx512(y, y_stride, w, w_stride, n_rows, x, x_stride, n_tokens, \
+                                       n_in);                                                   \
+            return;                                                                             \
+        }                                                                                       \
+        tables                                                                                  \
+        for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
+            const size_t  n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;            \
+            const call256 c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                \
+                                (const uint8_t *)x + t * x_stride, x_stride, n, n_in / 256,     \
+                                group_tokens(n) };                                                 \
+            run(&c, bytes, kind, tab);                                                          \
+        }                                                                                       \
+    }
+
+/* Fewer tokens than so many are faster without tiles. */
+MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, 4, const iq2_tables *tab = NULL;)
+MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, 6, const iq2_tables *tab = NULL;)
+MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, 6, iq2_tables tables;
+       const iq2_tables *tab = &tables; make_iq2_tables(&tables, 0);)
+
+void ds4_kernels_amx_q256(ds4_kernels *k)
+{
+    k->matmul[DS4_Q2_K] = matmul_q2_k;
+    k->matmul[DS4_Q4_K] = matmul_q4_k;
+    k->matmul[DS4_IQ2_XXS] = matmul_iq2_xxs;
+}
