@@ -1,14 +1,17 @@
 /* team.h - a team of threads that run the same function together, many times a second.
  *
- * One owner calls ds4_team_run(); it takes part. A run has as many shares as members, and
- * whoever is free takes the next one: on a busy machine, where a member does not get a
- * processor, the owner does its share too instead of waiting for it. Between runs the
+ * One owner calls ds4_team_run(); it takes part. A run has as many shares as members. Each
+ * does its own, and whoever is free takes those that nobody has begun: on a busy machine,
+ * where a member does not get a processor, the owner does its share too instead of waiting
+ * for it. Between runs the
  * members spin for a moment, then sleep, so that a token's many small regions cost about
  * a microsecond each and an idle program costs nothing. */
 #ifndef DS4_BASE_TEAM_H
 #define DS4_BASE_TEAM_H
 
 #include "base/err.h"
+
+#include <stdbool.h>
 
 typedef struct ds4_team ds4_team;
 
@@ -23,6 +26,12 @@ uint32_t                  ds4_team_size(const ds4_team *team);
 
 /* Do all shares of a run; as many as the team has members. */
 void ds4_team_run(ds4_team *team, ds4_team_fn *fn, void *ctx);
+
+/* Called again and again by a member that waits, with its number: something short that helps
+ * and that nobody depends on. Returns false when there is nothing. It may run at any time,
+ * beside a run and after it, until the team is freed. Set once. */
+typedef bool ds4_team_idle_fn(void *ctx, uint32_t member);
+void ds4_team_set_idle(ds4_team *team, ds4_team_idle_fn *fn, void *ctx);
 
 /* The part of 0..n-1 that belongs to a share: *from .. *to-1, in steps of `grain`.
  * A fixed function of its arguments; all shares together are exactly 0..n-1.            */

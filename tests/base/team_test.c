@@ -87,6 +87,48 @@ static void test_members_that_sleep_are_woken(void **state)
     ds4_team_free(team);
 }
 
+typedef struct waits {
+    atomic_uint n[MAX_MEMBERS];
+    atomic_bool wrong;
+} waits;
+
+static bool count_wait(void *ctx, uint32_t member)
+{
+    waits *w = ctx;
+    if (member >= 3) atomic_store(&w->wrong, true);
+    else atomic_fetch_add(&w->n[member], 1);
+    return member == 1;
+}
+
+/* The first share of each run waits for the others to have idled. */
+static void wait_for_idlers(void *ctx, uint32_t share, uint32_t n_shares)
+{
+    waits *w = ctx;
+
+    (void)n_shares;
+    if (share != 0) return;
+    const uint64_t until = ds4_now_ns() + 20 * 1000 * 1000;
+    while ((atomic_load(&w->n[1]) == 0 || atomic_load(&w->n[2]) == 0) && ds4_now_ns() < until) continue;
+}
+
+static void test_members_idle_while_they_wait(void **state)
+{
+    ds4_team *team = NULL;
+    waits     w = { 0 };
+    counts    c = { .n_members = 3 };
+
+    (void)state;
+    assert_int_equal(ds4_team_create(&team, 3, NULL), DS4_OK);
+    ds4_team_set_idle(team, count_wait, &w);
+    for (int i = 0; i < 200 && !(atomic_load(&w.n[1]) && atomic_load(&w.n[2])); i++) {
+        ds4_team_run(team, wait_for_idlers, &w);
+    }
+    run_turns(team, &c, 100, 1000);
+    ds4_team_free(team);
+    assert_true(atomic_load(&w.n[1]) > 0 && atomic_load(&w.n[2]) > 0);
+    assert_false(atomic_load(&w.wrong));
+}
+
 static atomic_bool stop_spinning;
 
 static void *spin(void *arg)
@@ -197,6 +239,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_every_member_runs_once_each_time),
     cmocka_unit_test(test_members_that_fall_asleep_are_woken),
     cmocka_unit_test(test_members_that_sleep_are_woken),
+    cmocka_unit_test(test_members_idle_while_they_wait),
     cmocka_unit_test(test_runs_complete_under_load),
     cmocka_unit_test(test_teams_come_and_go),
     cmocka_unit_test(test_two_teams_do_not_meet),

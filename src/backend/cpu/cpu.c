@@ -94,6 +94,7 @@ static void cpu_close(ds4_dev *dev)
     free(dev->own);
     cpu_release(dev->act, dev->act_bytes);
     ds4_team_free(dev->team);
+    cpu_ahead_free(dev);            /* members look at it while they wait */
     free(dev);
 }
 
@@ -109,6 +110,7 @@ static ds4_status open_scratch(ds4_dev *dev, ds4_err *err)
     bool ok = dev->own && dev->act;
     for (uint32_t i = 0; ok && i < n; i++) ok = reserve_own(&dev->own[i], l);
     if (!ok) return ds4_fail(err, DS4_E_NOMEM, "no memory for the scratch of %u threads", n);
+    DS4_TRY(cpu_ahead_create(dev, err));
     return cpu_moe_create(dev, err);
 }
 
@@ -327,7 +329,9 @@ static ds4_status cpu_run_ops(ds4_dev *dev, const ds4_batch *batch, const ds4_op
 {
     dev->batch = batch;
     if (dev->time_fn) dev->marked_ns = ds4_now_ns();
+    dev->op_end = ops + n;
     for (uint32_t i = 0; i < n; i++) {
+        dev->op = &ops[i];
         DS4_TRY(run_one(dev, &ops[i], err));
         cpu_mark(dev, ops[i].name, ops[i].kind == DS4_OP_PROJECT ? project_bytes(&ops[i].project) : 0);
     }

@@ -42,7 +42,7 @@ static void heads_share(void *ctx, uint32_t member, uint32_t n_members)
 void cpu_heads(ds4_dev *dev, const ds4_op_heads *op)
 {
     attn_job job = { .dev = dev, .op = op };
-    cpu_run(dev, heads_share, &job, dev->batch->n_tokens);
+    cpu_run(dev, heads_share, &job, (uint64_t)dev->batch->n_tokens * op->n_heads);
 }
 
 static void pack_row(const ds4_dev *dev, uint8_t *row, const float *x)
@@ -286,17 +286,13 @@ static void attend_tokens(void *ctx, uint32_t member, uint32_t n_members)
 
 /* ---- one token --------------------------------------------------------------------------------- */
 
-/* The team unpacks the token's rows together, then splits the heads. */
-static void unpack_share(void *ctx, uint32_t member, uint32_t n_members)
+/* Rows from .. to-1 of the token's set, raw ones first. */
+static void unpack_rows(attn_job *job, const cpu_own *into, uint8_t *packed, uint64_t from, uint64_t to)
 {
-    attn_job            *job = ctx;
     const ds4_dev       *dev = job->dev;
     const ds4_op_attend *op = job->op;
     const row_set        set = rows_of(dev, op, job->token);
-    const cpu_own       *into = &dev->own[0];
-    uint64_t             from, to;
 
-    ds4_team_share(job->n_rows, 1, member, n_members, &from, &to);
     for (uint64_t i = from; i < to; i++) into->row_at[i] = into->rows + i * op->n_head;
     for (; from < to && from < set.n_raw; from++) {
         unpack_row(dev, into->rows + from * op->n_head,
@@ -304,8 +300,34 @@ static void unpack_share(void *ctx, uint32_t member, uint32_t n_members)
     }
     if (from >= to) return;
     const int reason = unpack_compressed(dev, &set, (uint32_t)from - set.n_raw, (uint32_t)to - set.n_raw,
-                                         dev->own[member].packed, into->rows + from * op->n_head);
+                                         packed, into->rows + from * op->n_head);
     if (reason != 0) atomic_store(&job->reason, reason);
+}
+
+/* Each member unpacks all rows for its heads: that takes less time than to fetch unpacked
+ * ones from another core's cache. */
+static void attend_alone_share(void *ctx, uint32_t member, uint32_t n_members)
+{
+    attn_job            *job = ctx;
+    const ds4_op_attend *op = job->op;
+    const cpu_own       *own = &job->dev->own[member];
+    uint64_t             from, to;
+
+    ds4_team_share(op->n_heads, 1, member, n_members, &from, &to);
+    if (from == to) return;
+    unpack_rows(job, own, own->packed, 0, job->n_rows);
+    attend_heads(job->dev, op, job->token, own, job->n_rows, own->scores, from, to);
+}
+
+/* Where rows may have to come from a disk, the team unpacks them together and then splits the
+ * heads. */
+static void unpack_share(void *ctx, uint32_t member, uint32_t n_members)
+{
+    attn_job *job = ctx;
+    uint64_t  from, to;
+
+    ds4_team_share(job->n_rows, 1, member, n_members, &from, &to);
+    unpack_rows(job, &job->dev->own[0], job->dev->own[member].packed, from, to);
 }
 
 static void attend_share(void *ctx, uint32_t member, uint32_t n_members)
@@ -330,6 +352,10 @@ ds4_status cpu_attend(ds4_dev *dev, const ds4_op_attend *op, ds4_err *err)
         for (job.token = 0; job.token < n; job.token++) {
             const row_set set = rows_of(dev, op, job.token);
             job.n_rows = set.n_raw + set.n_compressed;
+            if (!dev->spill) {
+                ds4_team_run(dev->team, attend_alone_share, &job);
+                continue;
+            }
             ds4_team_run(dev->team, unpack_share, &job);
             ds4_team_run(dev->team, attend_share, &job);
         }

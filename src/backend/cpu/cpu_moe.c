@@ -32,7 +32,7 @@ struct cpu_moe {
     uint32_t  n_wave, n_wave_pairs;
     uint32_t *count;                /* [experts] tokens that chose an expert */
     uint32_t *next;                 /* [experts] its next sorted pair while sorting */
-    cpu_part *parts;                /* [2 * (experts + 1)] of a wave: gate and up, later down */
+    cpu_part *parts;                /* [3 * (experts + 1)] of a wave: gate and up, then down */
     uint32_t *visit_of;             /* [experts] */
     ds4_expert_ready *ready;        /* [experts] */
     uint8_t  *x[2];                 /* [tokens] encoded for routed and for shared experts */
@@ -80,7 +80,7 @@ ds4_status cpu_moe_create(ds4_dev *dev, ds4_err *err)
     m->wave = malloc((l->max_experts + 1) * sizeof *m->wave);
     m->count = malloc(l->max_experts * sizeof *m->count);
     m->next = malloc(l->max_experts * sizeof *m->next);
-    m->parts = malloc(2 * (l->max_experts + 1) * sizeof *m->parts);
+    m->parts = malloc(3 * (l->max_experts + 1) * sizeof *m->parts);
     m->visit_of = malloc(l->max_experts * sizeof *m->visit_of);
     m->ready = malloc(l->max_experts * sizeof *m->ready);
     m->x_bytes = (uint64_t)l->max_batch * l->max_embd * sizeof(float);
@@ -251,9 +251,9 @@ static cpu_slab slab_of(const ds4_matrix *w, const uint8_t *at)
     return (cpu_slab){ .w = at, .dtype = w->dtype, .n_in = w->n_in, .row_bytes = w->row_bytes };
 }
 
-static cpu_part part_of(const ds4_matrix *w, const visit *v)
+static cpu_part part_of(const ds4_matrix *w, const uint8_t *at, const visit *v)
 {
-    return (cpu_part){ .n_rows = w->n_out, .row_bytes = w->row_bytes, .dtype = w->dtype,
+    return (cpu_part){ .w = at, .n_rows = w->n_out, .row_bytes = w->row_bytes, .dtype = w->dtype,
                        .n_tokens = v->n, .tile = cpu_tile(w->dtype, w->row_bytes, v->n) };
 }
 
@@ -275,30 +275,36 @@ static void gate_up_part(void *ctx, uint32_t i_part, uint64_t from, uint64_t to,
     cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
 }
 
-/* The weight goes in before the down product, so that its encoding includes it. */
-static void activate_pair(const moe_job *job, uint32_t pair, ds4_act act)
+/* A piece of a pair. The weight goes in before the down product, so that its encoding
+ * includes it. */
+static void activate_piece(const moe_job *job, uint32_t pair, ds4_act act, uint32_t at)
 {
     const ds4_op_experts *op = job->op;
     struct cpu_moe       *m = job->dev->moe;
-    const uint32_t        n_ffn = op->gate.n_out;
-    float                *g = m->gate + (uint64_t)pair * n_ffn;
+    const uint32_t        n_ffn = op->gate.n_out, n = n_ffn - at < CPU_PIECE ? n_ffn - at : CPU_PIECE;
+    float                *g = m->gate + (uint64_t)pair * n_ffn + at;
 
-    job->dev->k.swiglu(g, g, m->up + (uint64_t)pair * n_ffn, n_ffn, op->clamp, m->pair_weight[pair]);
-    cpu_encode(&job->dev->k, act, pair_h(m, op, pair), g, n_ffn);
+    job->dev->k.swiglu(g, g, m->up + (uint64_t)pair * n_ffn + at, n, op->clamp, m->pair_weight[pair]);
+    cpu_encode(&job->dev->k, act, pair_h(m, op, pair) + ds4_act_bytes(act, at), g, n);
 }
 
+/* Items are pieces of the pairs of the wave: a few pairs are worth sharing. */
 static void activate_share(void *ctx, uint32_t member, uint32_t n_members)
 {
     const moe_job  *job = ctx;
     struct cpu_moe *m = job->dev->moe;
-    uint64_t        from, to, i_pair = 0;       /* within the wave */
+    const uint32_t  per_pair = cpu_pieces(job->op->gate.n_out);
+    uint64_t        from, to, i_item = 0;       /* within the wave */
 
-    ds4_team_share(m->n_wave_pairs, 1, member, n_members, &from, &to);
-    for (uint32_t v = 0; v < m->n_wave; v++) {
-        const visit  *a = m->wave[v];
-        const ds4_act act = ds4_act_of(a->down->dtype);
-        for (uint32_t i = 0; i < a->n; i++, i_pair++) {
-            if (i_pair >= from && i_pair < to) activate_pair(job, a->first + i, act);
+    ds4_team_share((uint64_t)m->n_wave_pairs * per_pair, 1, member, n_members, &from, &to);
+    for (uint32_t v = 0; v < m->n_wave && i_item < to; v++) {
+        const visit   *a = m->wave[v];
+        const ds4_act  act = ds4_act_of(a->down->dtype);
+        const uint64_t n_items = (uint64_t)a->n * per_pair, first = i_item;
+        i_item += n_items;
+        for (uint64_t i = from > first ? from - first : 0; i < n_items && first + i < to; i++) {
+            const uint32_t pair = a->first + (uint32_t)(i / per_pair);
+            activate_piece(job, pair, act, (uint32_t)(i % per_pair) * CPU_PIECE);
         }
     }
 }
@@ -319,22 +325,24 @@ static void down_part(void *ctx, uint32_t i_part, uint64_t from, uint64_t to, ui
     cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
 }
 
-/* y = 0 + the outputs of the token's slots in order. */
+/* y = 0 + the outputs of the token's slots in order; items are pieces of tokens. */
 static void sum_share(void *ctx, uint32_t member, uint32_t n_members)
 {
     const moe_job        *job = ctx;
     const ds4_op_experts *op = job->op;
     const struct cpu_moe *m = job->dev->moe;
-    const uint32_t        n_embd = op->down.n_out, n_slots = op->n_used + 1;
+    const uint32_t        n_embd = op->down.n_out, n_slots = op->n_used + 1, per_row = cpu_pieces(n_embd);
     uint64_t              from, to;
 
-    ds4_team_share(job->dev->batch->n_tokens, 1, member, n_members, &from, &to);
-    for (uint32_t t = (uint32_t)from; t < to; t++) {
-        float *y = cpu_row(op->y, t);
-        memset(y, 0, n_embd * sizeof *y);
+    ds4_team_share((uint64_t)job->dev->batch->n_tokens * per_row, 1, member, n_members, &from, &to);
+    for (uint64_t i = from; i < to; i++) {
+        const uint32_t t = (uint32_t)(i / per_row), at = (uint32_t)(i % per_row) * CPU_PIECE;
+        const uint32_t n = n_embd - at < CPU_PIECE ? n_embd - at : CPU_PIECE;
+        float         *y = cpu_row(op->y, t) + at;
+        memset(y, 0, n * sizeof *y);
         for (uint32_t s = 0; s < n_slots; s++) {
             const uint32_t pair = m->pair_of[t * n_slots + s];
-            job->dev->k.axpy(y, 1.0f, m->out + (uint64_t)pair * n_embd, n_embd);
+            job->dev->k.axpy(y, 1.0f, m->out + (uint64_t)pair * n_embd + at, n);
         }
     }
 }
@@ -355,19 +363,23 @@ static uint64_t parts_bytes(const cpu_part *parts, uint32_t n)
 static void run_wave(moe_job *job)
 {
     struct cpu_moe *m = job->dev->moe;
+    cpu_part       *gate_up = m->parts, *down = m->parts + 2 * m->n_wave;
 
     if (m->n_wave == 0) return;
     for (uint32_t v = 0; v < m->n_wave; v++) {
-        m->parts[2 * v] = part_of(m->wave[v]->gate, m->wave[v]);
-        m->parts[2 * v + 1] = part_of(m->wave[v]->up, m->wave[v]);
+        const visit *a = m->wave[v];
+        gate_up[2 * v] = part_of(a->gate, a->at[0], a);
+        gate_up[2 * v + 1] = part_of(a->up, a->at[1], a);
+        down[v] = part_of(a->down, a->at[2], a);
     }
-    cpu_run_parts(job->dev, m->parts, 2 * m->n_wave, gate_up_part, job);
-    cpu_mark(job->dev, "experts.gate_up", parts_bytes(m->parts, 2 * m->n_wave));
-    cpu_run(job->dev, activate_share, job, m->n_wave_pairs);
+    cpu_look_ahead(job->dev, down, m->n_wave);
+    cpu_run_parts(job->dev, gate_up, 2 * m->n_wave, gate_up_part, job);
+    cpu_mark(job->dev, "experts.gate_up", parts_bytes(gate_up, 2 * m->n_wave));
+    cpu_run(job->dev, activate_share, job, (uint64_t)m->n_wave_pairs * cpu_pieces(job->op->gate.n_out));
     cpu_mark(job->dev, "experts.activate", 0);
-    for (uint32_t v = 0; v < m->n_wave; v++) m->parts[v] = part_of(m->wave[v]->down, m->wave[v]);
-    cpu_run_parts(job->dev, m->parts, m->n_wave, down_part, job);
-    cpu_mark(job->dev, "experts.down", parts_bytes(m->parts, m->n_wave));
+    cpu_look_ahead(job->dev, NULL, 0);
+    cpu_run_parts(job->dev, down, m->n_wave, down_part, job);
+    cpu_mark(job->dev, "experts.down", parts_bytes(down, m->n_wave));
     m->n_wave = m->n_wave_pairs = 0;
 }
 
@@ -453,6 +465,6 @@ ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err)
         for (uint32_t v = 0; v < m->n_visits; v++) add_to_wave(m, &m->visits[v]);
         run_wave(&job);
     }
-    cpu_run(dev, sum_share, &job, dev->batch->n_tokens);
+    cpu_run(dev, sum_share, &job, (uint64_t)dev->batch->n_tokens * cpu_pieces(op->down.n_out));
     return DS4_OK;
 }

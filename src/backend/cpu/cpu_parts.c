@@ -10,8 +10,7 @@
 #include <stdatomic.h>
 
 enum {
-    DEAL_BYTES = 256 << 10,     /* of weights: much more than kernels read ahead of a stretch */
-    MANY_DEAL_BYTES = 64 << 10, /* the same where many tokens make reading ahead cheap */
+    DEAL_BYTES = 64 << 10,      /* of weights */
     MANY_TOKENS = 4,
     DEALS = 8,                  /* for each member, at most */
     MAX_LINES = 4,              /* further types join the last line */
@@ -114,10 +113,25 @@ static void plan_line(line *l, uint32_t n_members)
         n_bytes += l->parts[i].n_rows * l->parts[i].row_bytes;
         many |= l->parts[i].n_tokens > MANY_TOKENS;
     }
-    n_deals = many ? n_bytes / 2 / MANY_DEAL_BYTES : n_bytes / 8 / DEAL_BYTES;
+    n_deals = n_bytes / (many ? 2 : 8) / DEAL_BYTES;
     if (n_deals > DEALS * n_members) n_deals = DEALS * n_members;
     l->n_deals = n_deals < n_members ? 0 : (uint32_t)n_deals;
     l->fixed = l->n_deals == 0 ? l->total : many ? l->total / 2 : l->total / 8 * 7;
+}
+
+/* Cut parts into lines of one type each. Returns the number of lines. */
+static uint32_t plan_lines(line lines[MAX_LINES], const cpu_part *parts, uint32_t n_parts, uint32_t n_members)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < n_parts; i++) {
+        if (i == 0 || (parts[i].dtype != parts[i - 1].dtype && n < MAX_LINES)) {
+            lines[n++] = (line){ .parts = &parts[i] };
+        }
+        lines[n - 1].n_parts++;
+    }
+    for (uint32_t i = 0; i < n; i++) plan_line(&lines[i], n_members);
+    return n;
 }
 
 void cpu_run_parts(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts, cpu_part_fn *fn,
@@ -125,12 +139,25 @@ void cpu_run_parts(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts, cpu_pa
 {
     parts_job job = { .parts = parts, .fn = fn, .ctx = ctx };
 
-    for (uint32_t i = 0; i < n_parts; i++) {
-        if (i == 0 || (parts[i].dtype != parts[i - 1].dtype && job.n_lines < MAX_LINES)) {
-            job.line[job.n_lines++].parts = &parts[i];
-        }
-        job.line[job.n_lines - 1].n_parts++;
-    }
-    for (uint32_t i = 0; i < job.n_lines; i++) plan_line(&job.line[i], ds4_team_size(dev->team));
+    job.n_lines = plan_lines(job.line, parts, n_parts, ds4_team_size(dev->team));
     ds4_team_run(dev->team, parts_share, &job);
+}
+
+void cpu_parts_begin(const cpu_part *parts, uint32_t n_parts, uint32_t n_members, cpu_stretch_fn *fn,
+                     void *ctx)
+{
+    line           lines[MAX_LINES];
+    const uint32_t n_lines = plan_lines(lines, parts, n_parts, n_members);
+
+    for (uint32_t i = 0; i < n_lines; i++) {
+        place at = find(&lines[i], 0);
+        for (uint32_t m = 0; m < n_members; m++) {
+            const place    end = find(&lines[i], cut(lines[i].fixed, m + 1, n_members));
+            const uint64_t n_rows = at.part < lines[i].n_parts ? lines[i].parts[at.part].n_rows : 0;
+            if (at.row < n_rows && (at.part < end.part || at.row < end.row)) {
+                fn(ctx, m, &lines[i].parts[at.part], at.row, at.part == end.part ? end.row : n_rows);
+            }
+            at = end;
+        }
+    }
 }

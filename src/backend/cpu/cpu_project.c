@@ -10,7 +10,9 @@
 /* With many tokens a slab of weights and the activations it meets stay in the cache. */
 enum {
     SLAB_BYTES = 512 << 10,
-    TOKENS_AT_ONCE = 64,
+    ACT_BYTES = 1 << 20,        /* of the tokens that a slab meets together: a part of the cache, */
+    LEAST_TOKENS = 64,          /* unless so few take more */
+    MOST_TOKENS = 256,
     TILE_ROWS = 16,             /* of encoded rows, at most on any machine */
     TILE_FLOAT_ROWS = 8,        /* of float rows */
     LONG_ROW_BYTES = 8192,      /* a float row worth a core of its own */
@@ -45,6 +47,12 @@ static uint64_t rows_of_slab(uint64_t row_bytes)
     return n_rows ? n_rows : TILE_ROWS;
 }
 
+static uint32_t tokens_at_once(uint64_t x_stride)
+{
+    const uint64_t n = ACT_BYTES / x_stride / LEAST_TOKENS * LEAST_TOKENS;
+    return n < LEAST_TOKENS ? LEAST_TOKENS : n > MOST_TOKENS ? MOST_TOKENS : (uint32_t)n;
+}
+
 void cpu_multiply(const ds4_dev *dev, const cpu_slab *s, uint64_t from, uint64_t to, float *row)
 {
     if (s->precise && ds4_act_of(s->dtype) != DS4_ACT_F32) {
@@ -52,14 +60,15 @@ void cpu_multiply(const ds4_dev *dev, const cpu_slab *s, uint64_t from, uint64_t
         return;
     }
     ds4_matmul_fn *matmul = dev->k.matmul[s->dtype];
-    const uint64_t slab_rows = s->n_tokens > TOKENS_AT_ONCE ? rows_of_slab(s->row_bytes) : to - from;
+    const uint64_t slab_rows = s->n_tokens > LEAST_TOKENS ? rows_of_slab(s->row_bytes) : to - from;
+    const uint32_t at_once = tokens_at_once(s->x_stride);
     for (uint64_t r = from; r < to; r += slab_rows) {
         const uint64_t n_rows = to - r < slab_rows ? to - r : slab_rows;
-        for (uint32_t t = 0; t < s->n_tokens; t += TOKENS_AT_ONCE) {
+        for (uint32_t t = 0; t < s->n_tokens; t += at_once) {
             const uint32_t left = s->n_tokens - t;
             matmul(s->y + t * s->y_stride + r, s->y_stride, s->w + r * s->row_bytes, s->row_bytes,
                    n_rows, s->x + t * s->x_stride, s->x_stride,
-                   left < TOKENS_AT_ONCE ? left : TOKENS_AT_ONCE, s->n_in);
+                   left < at_once ? left : at_once, s->n_in);
         }
     }
 }
@@ -184,6 +193,16 @@ static bool shares_tokens(const project_job *job)
         && job->n_rows >= FEW_TOKENS * ds4_team_size(job->dev->team);
 }
 
+void cpu_project_parts(const ds4_op_project *op, uint32_t n_rows, cpu_part *parts)
+{
+    for (uint32_t i = 0; i < op->n; i++) {
+        const ds4_matrix *w = &op->part[i].w;
+        parts[i] = (cpu_part){ .w = cpu_at(w->at), .n_rows = w->n_out, .row_bytes = w->row_bytes,
+                               .dtype = w->dtype, .n_tokens = n_rows,
+                               .tile = cpu_tile(w->dtype, w->row_bytes, n_rows) };
+    }
+}
+
 void cpu_project(ds4_dev *dev, const ds4_op_project *op)
 {
     const uint32_t n_rows = op->n_rows ? op->n_rows : dev->batch->n_tokens;
@@ -197,11 +216,7 @@ void cpu_project(ds4_dev *dev, const ds4_op_project *op)
         ds4_team_run(dev->team, multiply_tokens, &job);
         return;
     }
-    for (uint32_t i = 0; i < op->n; i++) {
-        const ds4_matrix *w = &op->part[i].w;
-        parts[i] = (cpu_part){ .n_rows = w->n_out, .row_bytes = w->row_bytes,
-                               .dtype = w->dtype, .n_tokens = n_rows,
-                               .tile = cpu_tile(w->dtype, w->row_bytes, n_rows) };
-    }
+    cpu_project_parts(op, n_rows, parts);
+    cpu_look_ahead(dev, NULL, 0);
     cpu_run_parts(dev, parts, op->n, multiply_part, &job);
 }
