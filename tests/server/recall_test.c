@@ -52,7 +52,7 @@ static void test_with_all_before(void **state)
 static void test_forgets_in_order_of_use(void **state)
 {
     ds4_recall *r = new_recall(4096, NULL);
-    char        id[16];
+    char        id[32];
 
     (void)state;
     keep(r, "r1", "", "1");
@@ -91,7 +91,7 @@ static void test_outlives_the_program(void **state)
 
 static void test_the_file_is_bounded(void **state)
 {
-    char  path[256], id[16];
+    char  path[256], id[32];
     FILE *f;
 
     (void)state;
