@@ -49,7 +49,10 @@ static void start(terminal *t, char *const argv[])
     assert_non_null(tty);
     t->pid = fork();
     assert_true(t->pid >= 0);
-    if (t->pid == 0) become(tty, argv);
+    if (t->pid == 0) {
+        close(t->fd);                   /* or the program would keep its own terminal open */
+        become(tty, argv);
+    }
 }
 
 /* Take what comes until the text is there; NULL: until the end. */
