@@ -369,6 +369,9 @@ static void score_set(float *score, size_t stride, const ds4_index_batch *b, con
     for (size_t r = 0; r < b->n_rows; r += DS4_INDEX_PART) {
         const size_t   n = b->n_rows - r < DS4_INDEX_PART ? b->n_rows - r : DS4_INDEX_PART;
         const uint8_t *rows = b->rows[r / DS4_INDEX_PART];
+        /* Parts lie here and there: the memory must be asked in time. */
+        if (r + DS4_INDEX_PART < b->n_rows)
+            prefetch_span(b->rows[r / DS4_INDEX_PART + 1], 0, DS4_INDEX_PART * ROW_BYTES);
         load_tile(&tile, rows, n);
         for (uint32_t i = 0; i < n_queries; i++) {
             float *to = score + (first + i) * stride + r;
