@@ -4,8 +4,9 @@
  *   kv_context MODEL FILLER TOKENS KV_MIB DIR [THREADS [FACT_AT]]
  *
  * FILLER is a text that is repeated up to TOKENS tokens; the fact comes after FACT_AT of them, or
- * a tenth. Positions are kept in DIR, so that a run which was stopped goes on where it was. On
- * the way the question is asked already. Prints TAP lines. */
+ * a tenth. Positions are kept in DIR, so that a run which was stopped goes on where it was. The
+ * question is asked on the way too, and two more at the end about facts that were planted late.
+ * Prints TAP lines. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sysmem.h"
@@ -19,6 +20,15 @@
 static const char fact[] = "The telephone number of Lydia Pezjasssteern is 5176.\n\n";
 static const char question[] = "What is the telephone number of Lydia Pezjasssteern?";
 static const char answer[] = "5176";
+
+/* Planted late, so that a long run says from how far away things are recalled. */
+static const struct { double at; const char *fact, *question, *answer; } late[] = {
+    { 0.92, "The server Slompmiap listens on port 777386.\n\n",
+      "On which port does the server Slompmiap listen?", "777386" },
+    { 0.96, "The telephone number of Kind is 787.\n\n",
+      "Under which telephone number can I reach Kind?", "787" },
+};
+enum { N_LATE = sizeof late / sizeof *late };
 
 enum {
     DECODED = 32,               /* tokens of a measurement */
@@ -34,6 +44,7 @@ typedef struct run {
     ds4_tokens   gap;           /* before a question */
     uint32_t     next;          /* position of the next line */
     uint32_t     fact_at;
+    ds4_snapshot *before;       /* the question */
 } run;
 
 static void die(const ds4_err *err)
@@ -68,7 +79,7 @@ static void write_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens
     check(ds4_file_read(path, 1 << 26, &filler, &err), &err);
     check(ds4_vocab_encode(v, filler.data, filler.n_bytes, 0, &once, &err), &err);
     const double each = (double)filler.n_bytes / once.n, want = each * n_tokens;
-    bool         placed = false;
+    bool         placed = false, late_placed[N_LATE] = { false };
     while ((double)out->n_bytes < want) {
         const char  *at = filler.data;
         const char  *stop = filler.data + filler.n_bytes;
@@ -77,6 +88,11 @@ static void write_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens
             const size_t n = end ? (size_t)(end - at) + 2 : (size_t)(stop - at);
             ds4_str_add(out, at, n);
             at += n;
+            for (int i = 0; i < N_LATE; i++) {
+                if (late_placed[i] || (double)out->n_bytes < want * late[i].at) continue;
+                ds4_str_add_text(out, late[i].fact);
+                late_placed[i] = true;
+            }
             if (placed || (double)out->n_bytes < each * fact_at) continue;
             ds4_str_add_text(out, fact);
             placed = true;
@@ -173,19 +189,54 @@ static void ask(run *r, const ds4_way *way)
     ds4_str_clear(&said);
 }
 
+/* Questions about the other facts, from the place before the question. Returns how many answers
+ * are right. */
+static int ask_more(run *r, const ds4_way *way)
+{
+    const ds4_vocab *v = ds4_engine_vocab(r->model.engine);
+    const uint32_t   from = question_at(r, way);
+    int              n_right = 0;
+    ds4_tokens       t = { 0 };
+    ds4_err          err;
+
+    check(ds4_vocab_encode(v, question, strlen(question), 0, &t, &err), &err);
+    const uint32_t  n_close = way->tokens.n - from - t.n;
+    const int32_t  *close_ids = way->tokens.ids + from + t.n;
+    for (int i = 0; i < N_LATE; i++) {
+        ds4_str said = { 0 };
+        ds4_tokens_clear(&t);
+        check(ds4_vocab_encode(v, late[i].question, strlen(late[i].question), 0, &t, &err), &err);
+        ds4_tokens_append(&t, close_ids, n_close);
+        const ds4_prefill all = { .tokens = t.ids, .n_tokens = t.n, .logits = r->logits };
+        check(ds4_session_restore(r->session, r->before, &err), &err);
+        check(ds4_session_prefill(r->session, &all, &err), &err);
+        say(r, &said);
+        const bool right = strstr(ds4_str_text(&said), late[i].answer) != NULL;
+        printf("# planted at %.0f %%: %s (%s)\n", 100 * late[i].at, ds4_str_text(&said),
+               right ? "right" : "wrong");
+        n_right += right;
+        ds4_str_clear(&said);
+    }
+    ds4_tokens_clear(&t);
+    return n_right;
+}
+
 static void read_prompt(run *r, ds4_way *way)
 {
+    const uint32_t before = question_at(r, way);
     uint32_t last = ds4_session_pos(r->session);
     uint64_t since = ds4_now_ns();
     ds4_err  err;
 
     while (ds4_session_pos(r->session) < way->tokens.n) {
-        const uint32_t    pos = ds4_session_pos(r->session), to = ds4_way_next(way, pos);
+        const uint32_t    pos = ds4_session_pos(r->session), next = ds4_way_next(way, pos);
+        const uint32_t    to = pos < before && before < next ? before : next;
         const ds4_prefill part = { .tokens = way->tokens.ids + pos, .n_tokens = to - pos,
                                    .logits = to == way->tokens.n ? r->logits : NULL };
         check(ds4_session_prefill(r->session, &part, &err), &err);
         ds4_way_reached(r->resume, way, r->session);
         note_memory(r);
+        if (to == before && !r->before) check(ds4_session_snapshot(r->session, &r->before, &err), &err);
         if (to < r->next || to == way->tokens.n) continue;
         const double took = seconds(ds4_now_ns() - since);
         const double each = decode_ms(r, way->tokens.ids[to]);
@@ -257,11 +308,14 @@ int main(int argc, char **argv)
     check(ds4_way_bring(r.resume, &way, r.session, false, &err), &err);
     read_prompt(&r, &way);
     say(&r, &said);
+    const int n_late = r.before ? ask_more(&r, &way) : 0;
     const ds4_plan *plan = ds4_engine_plan(r.model.engine);
     printf("# answer: %s\n# most resident %.1f MiB, planned %.1f; rows on disk %.1f MiB\n",
            ds4_str_text(&said), mib(r.most_rss), mib(plan->total), mib(plan->kv_on_disk));
     const bool right = strstr(ds4_str_text(&said), answer) != NULL;
-    printf("%sok 1 - the fact is recalled\n1..1\n", right ? "" : "not ");
+    printf("%sok 1 - of 3 planted facts %d are recalled, one at least\n1..1\n", right || n_late ? "" : "not ",
+           right + n_late);
+    ds4_snapshot_free(r.before);
     ds4_way_clear(&way);
     ds4_segments_clear(&text);
     ds4_str_clear(&prompt);
@@ -271,5 +325,5 @@ int main(int argc, char **argv)
     ds4_model_close(&r.model);
     ds4_tokens_clear(&r.gap);
     free(r.logits);
-    return !right;
+    return !right && n_late == 0;
 }
