@@ -116,7 +116,7 @@ static void test_failed_replace_changes_nothing(void **state)
 
 static void test_map_refuses_what_is_no_file(void **state)
 {
-    ds4_map map = { (const uint8_t *)"kept", 4 };
+    ds4_map map = { .data = (const uint8_t *)"kept", .n_bytes = 4 };
     ds4_err err = { 0 };
 
     (void)state;
@@ -132,7 +132,7 @@ static void test_map_refuses_what_is_no_file(void **state)
 
 static void test_map_of_an_empty_file_is_empty(void **state)
 {
-    ds4_map map = { (const uint8_t *)"x", 1 };
+    ds4_map map = { .data = (const uint8_t *)"x", .n_bytes = 1 };
     ds4_err err;
 
     (void)state;
