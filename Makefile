@@ -72,6 +72,9 @@ TEST_BIN  := $(TEST_SRC:%.c=$(OUT)/%)
 CLI_TESTS := $(wildcard tests/cli/*.sh)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 REPLAY    := $(FUZZ_SRC:%.c=$(OUT)/%_replay)
+# Clients of a server that ask much, and ones that misbehave.
+SOAK      := $(OUT)/tests/soak/soak
+HTTP_FUZZ := $(OUT)/tests/soak/http_fuzz
 # What tests share: the kernel checks run without cmocka, also on the other architecture.
 CHECK_AUX := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/kernels/*.c)))
 TEST_AUX  := $(CHECK_AUX) $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/support/*.c))
@@ -248,8 +251,6 @@ test-kv-long: setup
 	$(Q)OUT=$(OUT) DS4_KV_WALKS=$(KV_WALKS) sh tests/long/kv_long.sh $(KV_CONTEXT) $(KV_MODELS)
 
 # Many clients of one server for SOAK_SECONDS: the same answers as alone, and flat memory.
-SOAK      := $(OUT)/tests/soak/soak
-HTTP_FUZZ := $(OUT)/tests/soak/http_fuzz
 SOAK_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(filter-out %/http_fuzz.c,$(wildcard tests/soak/*.c)))
 $(SOAK): $(SOAK_OBJ) $(LIB)
 	$(call say,LINK,$@)
