@@ -8,6 +8,7 @@
 /* A signal handler has no other way to reach what it must set. */
 static ds4_cancel    interrupt_flag;
 static volatile bool interrupt_has_colour;
+static volatile bool interrupt_ends_read;
 
 static char          quit_line[128];
 static size_t        quit_bytes;
@@ -43,16 +44,27 @@ static void on_interrupt(int signal_number)
         _exit(DS4_EXIT_INTERRUPTED);
     }
     interrupt_flag.stop = 1;
+    if (interrupt_ends_read) alarm(1);
+}
+
+/* Only ends a read that had not begun yet when Ctrl-C came, and so was not ended by it. */
+static void on_alarm(int signal_number)
+{
+    (void)signal_number;
 }
 
 ds4_cancel *ds4_interrupt_catch(bool restart)
 {
     struct sigaction action;
 
+    alarm(0);
     interrupt_has_colour = ds4_term_colour(stdout);
+    interrupt_ends_read = !restart;
     memset(&action, 0, sizeof action);
-    action.sa_handler = on_interrupt;
     sigemptyset(&action.sa_mask);
+    action.sa_handler = on_alarm;
+    sigaction(SIGALRM, &action, NULL);
+    action.sa_handler = on_interrupt;
     action.sa_flags = restart ? SA_RESTART : 0;
     sigaction(SIGINT, &action, NULL);
     return &interrupt_flag;
