@@ -48,9 +48,15 @@ else
     check "no name is left out" 0 "blk.2.indexer_compressor_norm.weight"
     text=$("$out/ds4" -m "$box/a.gguf" --raw --temp 0 -n 2 -c 64 -p "Hello" 2>&1); rc=$?
     check "it says something" 0 ""
-    # Most of what is planned for steps needs a prompt of some length.
+    # Most of what is planned for steps needs a prompt of some length. A sanitizer's shadow and
+    # what it keeps back of freed memory are in no plan.
     awk 'BEGIN { for (i = 0; i < 250; i++) printf "%d ", i }' >"$box/p.txt"
     for how in resident stream; do
+        if grep -q __asan_init "$out/libds4.a"; then
+            n=$((n + 1))
+            echo "ok $n - the plan is kept within 2 %, experts $how # SKIP a sanitizer uses memory too"
+            continue
+        fi
         text=$("$out/ds4" -m "$box/a.gguf" --raw --temp 0 -n 2 -c 1024 --stats --experts $how \
                --prompt-file "$box/p.txt" 2>&1); rc=$?
         share=$(printf '%s\n' "$text" | sed -n 's/.*at most \([0-9]*\) MiB were in use, \([0-9]*\) were.*/\1 \2/p' |
