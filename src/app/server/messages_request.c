@@ -200,6 +200,7 @@ static ds4_status read_message(ds4_request *rq, ds4_slice json, uint32_t i, ds4_
 
 static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
+    const uint32_t  n_before = rq->n_messages;
     ds4_slice       list, one;
     ds4_pyjson_iter it;
     uint32_t        i = 0;
@@ -210,7 +211,7 @@ static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_er
     }
     DS4_TRY(ds4_pyjson_open(&it, list, err));
     for (; ds4_pyjson_next(&it, NULL, &one); i++) DS4_TRY(read_message(rq, one, i, err));
-    if (i == 0) {
+    if (rq->n_messages == n_before) { /* hidden reasoning alone makes no message */
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must not be empty");
     }
     rq->chat.prefix_last = rq->messages[rq->n_messages - 1].role == DS4_ROLE_ASSISTANT;
