@@ -125,8 +125,15 @@ static void keep_work(ds4_scheduler *s, ds4_slot *slot)
     }
 }
 
+/* A file that was cut or a device that fails is no matter of one job. */
+static bool is_broken(const ds4_err *err)
+{
+    return err->code == DS4_E_IO || err->code == DS4_E_DEVICE;
+}
+
 static void count_job(ds4_scheduler *s, const ds4_job *job)
 {
+    if (job->err.code == DS4_OK || is_broken(&job->err)) s->stats.broken = job->err;
     s->stats.n_failed += job->err.code != DS4_OK;
     s->stats.n_cancelled += ds4_reply_get(job->reply)->finish == DS4_FINISH_CANCELLED;
     s->stats.n_prompt_tokens += job->stats.n_prompt;

@@ -112,6 +112,7 @@ typedef struct ds4_scheduler_stats {
     uint64_t disk_bytes, disk_max_bytes, n_disk;        /* on disk; 0: no store */
     uint64_t n_hits, n_misses;  /* jobs that went on from something, and that began anew */
     double   prefill_speed, decode_speed;       /* tokens per second, lately; 0: nothing ran */
+    ds4_err  broken;            /* why the last job that was evaluated failed; DS4_OK: it did not */
     ds4_slot_stats slot[DS4_MAX_SLOTS];         /* [n_slots] */
 } ds4_scheduler_stats;
 

@@ -77,7 +77,8 @@ has "with the reason" "$box/stdout" "m.gguf: truncated"
 post /v1/chat/completions "$body"
 is "again and again" 500 "$status"
 ask /health
-report $? "it still listens"
+is "it still listens, but is not well" 503 "$status"
+has "and says why" "$box/stdout" '"status":"failing","reason":'
 stop_server
 is "and ends cleanly" 0 $rc
 model=$whole

@@ -65,10 +65,18 @@ void ds4_page_models(ds4_server *s, const char *id, ds4_http_answer *a)
 
 void ds4_page_health(ds4_server *s, ds4_http_answer *a)
 {
-    const bool draining = atomic_load(&s->draining);
+    const bool          draining = atomic_load(&s->draining);
+    ds4_scheduler_stats n;
 
-    a->status = draining ? 503 : 200;
-    ds4_str_addf(&a->body, "{\"status\":\"%s\"}", draining ? "shutting down" : "ok");
+    ds4_scheduler_stats_get(s->scheduler, &n);
+    const bool broken = n.broken.code != DS4_OK;
+    a->status = draining || broken ? 503 : 200;
+    ds4_str_addf(&a->body, "{\"status\":\"%s\"", draining ? "shutting down" : broken ? "failing" : "ok");
+    if (broken) {
+        ds4_str_add_text(&a->body, ",\"reason\":");
+        ds4_pyjson_add_string(&a->body, (ds4_slice){ n.broken.text, strlen(n.broken.text) });
+    }
+    ds4_str_add_char(&a->body, '}');
 }
 
 /* ---- numbers -------------------------------------------------------------------------------- */
