@@ -1,12 +1,12 @@
 /* kv_context.c - a long context within a memory budget that cannot hold it: resident
- * memory, speeds on the way, and a fact that was planted early is recalled at the end.
+ * memory, speeds on the way, and facts that were planted on the way are asked for at the end.
  *
- *   kv_context MODEL FILLER TOKENS KV_MIB DIR [THREADS [FACT_AT]]
+ *   kv_context MODEL FILLER TOKENS KV_MIB DIR [THREADS]
  *
- * FILLER is a text that is repeated up to TOKENS tokens; the fact comes after FACT_AT of them, or
- * a tenth. Positions are kept in DIR, so that a run which was stopped goes on where it was. The
- * question is asked on the way too, and two more at the end about facts that were planted late.
- * Prints TAP lines. */
+ * FILLER is a text that is repeated up to TOKENS tokens, with facts after given shares of it.
+ * Positions are kept in DIR, so that a run which was stopped goes on where it was. On the way
+ * the questions are asked already. Prints TAP lines. How many facts a model recalls is its own
+ * ability; that one is, from rows that memory cannot hold, is what must work here. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sysmem.h"
@@ -17,22 +17,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char fact[] = "The telephone number of Lydia Pezjasssteern is 5176.\n\n";
-static const char question[] = "What is the telephone number of Lydia Pezjasssteern?";
-static const char answer[] = "5176";
+typedef struct fact {
+    double      share;          /* of the tokens before it */
+    const char *text, *question, *answer;
+} fact;
 
-/* Planted late, so that a long run says from how far away things are recalled. */
-static const struct { double at; const char *fact, *question, *answer; } late[] = {
-    { 0.92, "The server Slompmiap listens on port 777386.\n\n",
-      "On which port does the server Slompmiap listen?", "777386" },
-    { 0.96, "The telephone number of Kind is 787.\n\n",
-      "Under which telephone number can I reach Kind?", "787" },
+static const fact facts[] = {
+    { 0.10, "The telephone number of Lydia Pezjasssteern is 5176.",
+      "What is the telephone number of Lydia Pezjasssteern?", "5176" },
+    { 0.25, "The meeting with Cora Keller is on 2030-04-16.", "When is the meeting with Cora Keller?",
+      "2030-04-16" },
+    { 0.40, "The server Koagswelt listens on port 8351.", "On which port does the server Koagswelt listen?",
+      "8351" },
+    { 0.55, "The train to Omaha leaves at 16:40.", "When does the train to Omaha leave?", "16:40" },
+    { 0.70, "The access code of the shiny saddle is 3992.",
+      "What is the access code of the shiny saddle?", "3992" },
+    { 0.85, "The project Gerkzi is led by Erik Ferrari.", "By whom is the project Gerkzi led?",
+      "Erik Ferrari" },
 };
-enum { N_LATE = sizeof late / sizeof *late };
 
 enum {
     DECODED = 32,               /* tokens of a measurement */
     SPARSE = 131072,            /* places of measurements, from there on */
+    N_FACTS = sizeof facts / sizeof *facts,
+    NEAR = 4096,                /* tokens after a fact before it is asked for */
 };
 
 typedef struct run {
@@ -41,10 +49,9 @@ typedef struct run {
     ds4_resume  *resume;
     float       *logits;
     uint64_t     begin_ns, most_rss;
-    ds4_tokens   gap;           /* before a question */
+    ds4_tokens   ask[N_FACTS];  /* the questions, up to where the answer begins */
     uint32_t     next;          /* position of the next line */
-    uint32_t     fact_at;
-    ds4_snapshot *before;       /* the question */
+    uint32_t     n_tokens;      /* wanted */
 } run;
 
 static void die(const ds4_err *err)
@@ -68,38 +75,41 @@ static double mib(uint64_t n_bytes)
     return (double)n_bytes / (1 << 20);
 }
 
-/* The filler again and again, the fact somewhere, the question at the end. */
-static void write_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens, uint32_t fact_at,
-                         ds4_str *out)
+/* Whether a paragraph is one sentence: so the filler states facts of the kinds that are asked for. */
+static bool is_statement(const char *text, size_t n)
+{
+    for (size_t i = 0; i + 2 < n; i++) {
+        if (strchr(".!?", text[i]) && text[i + 1] == ' ') return false;
+    }
+    return true;
+}
+
+/* The filler again and again, with the facts. What it states itself comes once: sixteen copies
+ * of another telephone number would ask for something else than a long memory. */
+static void write_prompt(const ds4_vocab *v, const char *path, uint32_t n_tokens, ds4_str *out)
 {
     ds4_str    filler = { 0 };
     ds4_tokens once = { 0 };
     ds4_err    err;
+    int        n_placed = 0;
 
     check(ds4_file_read(path, 1 << 26, &filler, &err), &err);
     check(ds4_vocab_encode(v, filler.data, filler.n_bytes, 0, &once, &err), &err);
-    const double each = (double)filler.n_bytes / once.n, want = each * n_tokens;
-    bool         placed = false, late_placed[N_LATE] = { false };
-    while ((double)out->n_bytes < want) {
-        const char  *at = filler.data;
-        const char  *stop = filler.data + filler.n_bytes;
+    const double want = (double)filler.n_bytes / once.n * n_tokens;
+    for (int round = 0; (double)out->n_bytes < want; round++) {
+        const char *at = filler.data;
+        const char *stop = filler.data + filler.n_bytes;
         while (at < stop && (double)out->n_bytes < want) {
             const char  *end = memmem(at, (size_t)(stop - at), "\n\n", 2);
             const size_t n = end ? (size_t)(end - at) + 2 : (size_t)(stop - at);
-            ds4_str_add(out, at, n);
+            if (round == 0 || !is_statement(at, n)) ds4_str_add(out, at, n);
             at += n;
-            for (int i = 0; i < N_LATE; i++) {
-                if (late_placed[i] || (double)out->n_bytes < want * late[i].at) continue;
-                ds4_str_add_text(out, late[i].fact);
-                late_placed[i] = true;
-            }
-            if (placed || (double)out->n_bytes < each * fact_at) continue;
-            ds4_str_add_text(out, fact);
-            placed = true;
+            if (n_placed == N_FACTS || (double)out->n_bytes < want * facts[n_placed].share) continue;
+            ds4_str_add_text(out, facts[n_placed++].text);
+            ds4_str_add_text(out, "\n\n");
         }
         ds4_str_add_text(out, "\n\n");
     }
-    ds4_str_add_text(out, question);
     ds4_str_clear(&filler);
     ds4_tokens_clear(&once);
 }
@@ -152,101 +162,79 @@ static void say(run *r, ds4_str *said)
     }
 }
 
-/* Where the question begins: the last tokens of the way, which also open the answer. */
-static uint32_t question_at(const run *r, const ds4_way *way)
+/* A question as the end of a user's turn: the tokens of a prompt behind those that open it. */
+static void write_question(const run *r, const char *question, ds4_tokens *out)
 {
-    const ds4_vocab *v = ds4_engine_vocab(r->model.engine);
-    uint32_t         at = way->tokens.n;
-    ds4_str          text = { 0 };
+    ds4_segments           text = { 0 };
+    ds4_str                content = { 0 };
+    ds4_err                err;
+    const ds4_vocab       *v = ds4_engine_vocab(r->model.engine);
+    const ds4_chat_options chat = { .protocol = r->model.protocol };
 
-    while (at > 0 && (text.n_bytes == 0 || !strstr(ds4_str_text(&text), question))) {
-        at--;
-        ds4_str_truncate(&text, 0);
-        ds4_vocab_decode(v, way->tokens.ids + at, way->tokens.n - at, 0, &text);
-    }
-    ds4_str_clear(&text);
-    return at;
+    ds4_str_add_text(&content, "\n\n");
+    ds4_str_add_text(&content, question);
+    const ds4_message m = { .role = DS4_ROLE_USER, .content = { content.data, content.n_bytes } };
+    check(ds4_chat_render(&m, 1, &chat, &text, &err), &err);
+    check(ds4_segments_encode(v, &text, out, &err), &err);
+    uint32_t n_open = 0;
+    while (n_open < out->n && ds4_vocab_is_special(v, out->ids[n_open])) n_open++;
+    out->n -= n_open;
+    memmove(out->ids, out->ids + n_open, out->n * sizeof *out->ids);
+    ds4_segments_clear(&text);
+    ds4_str_clear(&content);
 }
 
-/* Ask here already; the session comes back to where it was. */
-static void ask(run *r, const ds4_way *way)
+/* Ask for each fact that was planted; the session comes back to where it was. Returns how
+ * many are recalled. */
+static uint32_t ask(run *r)
 {
-    const uint32_t    from = question_at(r, way);
-    const ds4_prefill gap = { .tokens = r->gap.ids, .n_tokens = r->gap.n };
-    const ds4_prefill all = { .tokens = way->tokens.ids + from, .n_tokens = way->tokens.n - from,
-                              .logits = r->logits };
-    ds4_snapshot     *here = NULL;
-    ds4_str           said = { 0 };
-    ds4_err           err;
+    const uint32_t pos = ds4_session_pos(r->session);
+    ds4_snapshot  *here = NULL;
+    uint32_t       n_right = 0;
+    ds4_err        err;
 
     check(ds4_session_snapshot(r->session, &here, &err), &err);
-    check(ds4_session_prefill(r->session, &gap, &err), &err);
-    check(ds4_session_prefill(r->session, &all, &err), &err);
-    say(r, &said);
-    check(ds4_session_restore(r->session, here, &err), &err);
-    ds4_snapshot_free(here);
-    printf("#          asked here: %s\n", ds4_str_text(&said));
-    ds4_str_clear(&said);
-}
-
-/* Questions about the other facts, from the place before the question. Returns how many answers
- * are right. */
-static int ask_more(run *r, const ds4_way *way)
-{
-    const ds4_vocab *v = ds4_engine_vocab(r->model.engine);
-    const uint32_t   from = question_at(r, way);
-    int              n_right = 0;
-    ds4_tokens       t = { 0 };
-    ds4_err          err;
-
-    check(ds4_vocab_encode(v, question, strlen(question), 0, &t, &err), &err);
-    const uint32_t  n_close = way->tokens.n - from - t.n;
-    const int32_t  *close_ids = way->tokens.ids + from + t.n;
-    for (int i = 0; i < N_LATE; i++) {
-        ds4_str said = { 0 };
-        ds4_tokens_clear(&t);
-        check(ds4_vocab_encode(v, late[i].question, strlen(late[i].question), 0, &t, &err), &err);
-        ds4_tokens_append(&t, close_ids, n_close);
-        const ds4_prefill all = { .tokens = t.ids, .n_tokens = t.n, .logits = r->logits };
-        check(ds4_session_restore(r->session, r->before, &err), &err);
+    for (int i = 0; i < N_FACTS && pos > facts[i].share * r->n_tokens + NEAR; i++) {
+        const ds4_prefill all = { .tokens = r->ask[i].ids, .n_tokens = r->ask[i].n, .logits = r->logits };
+        ds4_str           said = { 0 };
         check(ds4_session_prefill(r->session, &all, &err), &err);
         say(r, &said);
-        const bool right = strstr(ds4_str_text(&said), late[i].answer) != NULL;
-        printf("# planted at %.0f %%: %s (%s)\n", 100 * late[i].at, ds4_str_text(&said),
-               right ? "right" : "wrong");
+        const bool right = strstr(ds4_str_text(&said), facts[i].answer) != NULL;
         n_right += right;
+        printf("#     planted after %.0f: %s (%s)\n", facts[i].share * r->n_tokens, ds4_str_text(&said),
+               right ? "right" : facts[i].answer);
+        check(ds4_session_restore(r->session, here, &err), &err);
         ds4_str_clear(&said);
     }
-    ds4_tokens_clear(&t);
+    ds4_snapshot_free(here);
+    fflush(stdout);
     return n_right;
 }
 
+/* Read up to the end of the text; what opens the answer stays. */
 static void read_prompt(run *r, ds4_way *way)
 {
-    const uint32_t before = question_at(r, way);
     uint32_t last = ds4_session_pos(r->session);
     uint64_t since = ds4_now_ns();
     ds4_err  err;
 
-    while (ds4_session_pos(r->session) < way->tokens.n) {
+    uint32_t end = way->tokens.n;
+    while (ds4_vocab_is_special(ds4_engine_vocab(r->model.engine), way->tokens.ids[end - 1])) end--;
+    while (ds4_session_pos(r->session) < end) {
         const uint32_t    pos = ds4_session_pos(r->session), next = ds4_way_next(way, pos);
-        const uint32_t    to = pos < before && before < next ? before : next;
-        const ds4_prefill part = { .tokens = way->tokens.ids + pos, .n_tokens = to - pos,
-                                   .logits = to == way->tokens.n ? r->logits : NULL };
+        const uint32_t    to = next < end ? next : end;
+        const ds4_prefill part = { .tokens = way->tokens.ids + pos, .n_tokens = to - pos };
         check(ds4_session_prefill(r->session, &part, &err), &err);
         ds4_way_reached(r->resume, way, r->session);
         note_memory(r);
-        if (to == before && !r->before) check(ds4_session_snapshot(r->session, &r->before, &err), &err);
-        if (to < r->next || to == way->tokens.n) continue;
+        if (to < r->next && to < end) continue;
         const double took = seconds(ds4_now_ns() - since);
         const double each = decode_ms(r, way->tokens.ids[to]);
-        const bool   planted = to > r->fact_at + 4096;
         printf("# %8u tokens: read at %.0f t/s, a token decoded in %.2f ms, %.1f MiB resident,"
                " of these rows %.1f\n", to, (to - last) / took, each, mib(ds4_sysmem_used()),
                mib(ds4_engine_cold_bytes(r->model.engine)));
         fflush(stdout);
-        if (planted && to < way->tokens.n) ask(r, way);
-        fflush(stdout);
+        if (to < end) ask(r);
         last = to;
         since = ds4_now_ns();
         while (r->next <= to) r->next = r->next < SPARSE ? 2 * r->next : r->next + SPARSE;
@@ -270,60 +258,54 @@ static void open_all(run *r, char **argv, int argc)
     check(ds4_resume_create(&keep, &r->resume, &err), &err);
     check(ds4_session_create(r->model.engine, opt.plan_ctx, &r->session, &err), &err);
     r->logits = malloc(sizeof(float) * ds4_engine_info(r->model.engine)->n_vocab);
-    check(ds4_vocab_encode(ds4_engine_vocab(r->model.engine), "\n\n", 2, 0, &r->gap, &err), &err);
     r->next = 4096;
     r->begin_ns = ds4_now_ns();
 }
 
-int main(int argc, char **argv)
+static void begin(run *r, ds4_way *way, char **argv)
 {
-    run          r = { .most_rss = 0 };
-    ds4_str      prompt = { 0 }, said = { 0 };
+    ds4_str      prompt = { 0 };
     ds4_segments text = { 0 };
-    ds4_way      way = { .n_held = 0 };
     ds4_err      err;
 
-    if (argc < 6) {
-        printf("Bail out! usage: kv_context MODEL FILLER TOKENS KV_MIB DIR [THREADS [FACT_AT]]\n");
-        return 2;
-    }
-    open_all(&r, argv, argc);
-    const ds4_vocab *v = ds4_engine_vocab(r.model.engine);
-    const uint32_t n_tokens = (uint32_t)strtoul(argv[3], NULL, 10);
-    const uint32_t fact_at = argc > 7 ? (uint32_t)strtoul(argv[7], NULL, 10) : n_tokens / 10;
-    r.fact_at = fact_at;
-    write_prompt(v, argv[2], n_tokens, fact_at, &prompt);
+    for (int i = 0; i < N_FACTS; i++) write_question(r, facts[i].question, &r->ask[i]);
+    write_prompt(ds4_engine_vocab(r->model.engine), argv[2], r->n_tokens, &prompt);
     const ds4_message      m = { .role = DS4_ROLE_USER, .content = { prompt.data, prompt.n_bytes } };
-    const ds4_chat_options chat = { .protocol = r.model.protocol };
+    const ds4_chat_options chat = { .protocol = r->model.protocol };
     check(ds4_chat_render(&m, 1, &chat, &text, &err), &err);
-    check(ds4_way_begin(r.resume, &way, &text, NULL, &r.session, 1, &err), &err);
-    check(ds4_way_bring(r.resume, &way, r.session, false, &err), &err);
-    printf("# %u tokens, of which %u were known after %.2f s\n", way.tokens.n, way.n_held,
-           seconds(ds4_now_ns() - r.begin_ns));
-    read_prompt(&r, &way);
-    printf("# read in %.1f s; a token decoded in %.2f ms\n", seconds(ds4_now_ns() - r.begin_ns),
-           decode_ms(&r, way.tokens.ids[way.tokens.n - 1]));
-    /* Decoding left other logits behind. */
-    ds4_session_clear(r.session);
-    check(ds4_way_bring(r.resume, &way, r.session, false, &err), &err);
-    read_prompt(&r, &way);
-    say(&r, &said);
-    const int n_late = r.before ? ask_more(&r, &way) : 0;
-    const ds4_plan *plan = ds4_engine_plan(r.model.engine);
-    printf("# answer: %s\n# most resident %.1f MiB, planned %.1f; rows on disk %.1f MiB\n",
-           ds4_str_text(&said), mib(r.most_rss), mib(plan->total), mib(plan->kv_on_disk));
-    const bool right = strstr(ds4_str_text(&said), answer) != NULL;
-    printf("%sok 1 - of 3 planted facts %d are recalled, one at least\n1..1\n", right || n_late ? "" : "not ",
-           right + n_late);
-    ds4_snapshot_free(r.before);
-    ds4_way_clear(&way);
+    check(ds4_way_begin(r->resume, way, &text, NULL, &r->session, 1, &err), &err);
+    check(ds4_way_bring(r->resume, way, r->session, false, &err), &err);
+    printf("# %u tokens, of which %u were known after %.2f s\n", way->tokens.n, way->n_held,
+           seconds(ds4_now_ns() - r->begin_ns));
     ds4_segments_clear(&text);
     ds4_str_clear(&prompt);
-    ds4_str_clear(&said);
+}
+
+int main(int argc, char **argv)
+{
+    run     r = { .most_rss = 0 };
+    ds4_way way = { .n_held = 0 };
+
+    if (argc < 6) {
+        printf("Bail out! usage: kv_context MODEL FILLER TOKENS KV_MIB DIR [THREADS]\n");
+        return 2;
+    }
+    r.n_tokens = (uint32_t)strtoul(argv[3], NULL, 10);
+    open_all(&r, argv, argc);
+    begin(&r, &way, argv);
+    read_prompt(&r, &way);
+    printf("# read in %.1f s\n", seconds(ds4_now_ns() - r.begin_ns));
+    const uint32_t  n_right = ask(&r);
+    const ds4_plan *plan = ds4_engine_plan(r.model.engine);
+    note_memory(&r);
+    printf("# most resident %.1f MiB, planned %.1f; rows on disk %.1f MiB\n", mib(r.most_rss),
+           mib(plan->total), mib(plan->kv_on_disk));
+    printf("%sok 1 - planted facts are recalled: %u of %d\n1..1\n", n_right ? "" : "not ", n_right, N_FACTS);
+    ds4_way_clear(&way);
+    for (int i = 0; i < N_FACTS; i++) ds4_tokens_clear(&r.ask[i]);
     ds4_resume_free(r.resume);
     ds4_session_free(r.session);
     ds4_model_close(&r.model);
-    ds4_tokens_clear(&r.gap);
     free(r.logits);
-    return !right && n_late == 0;
+    return n_right == 0;
 }
