@@ -22,9 +22,7 @@ static ds4_status read_call(ds4_request *rq, ds4_slice json, const char *where, 
     DS4_TRY(ds4_fields_object(&call, "function", &function, &given, &rq->refusal, err));
     if (!given) function = call;
     DS4_TRY(ds4_fields_text(&function, "name", &out->name, &rq->refusal, err));
-    if (out->name.n_bytes == 0) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, function.where, "name", "is missing");
-    }
+    DS4_TRY(ds4_need_name(rq, &function, out->name, err));
     out->arguments = DS4_SLICE("{}");
     if (!ds4_fields_get(&function, "arguments", &value)) return DS4_OK;
     if (ds4_pyjson_kind(value) != DS4_JSON_STRING) {
@@ -61,13 +59,15 @@ static ds4_status read_calls(ds4_request *rq, const ds4_fields *f, ds4_message *
     return DS4_OK;
 }
 
-static ds4_status read_message(ds4_request *rq, ds4_slice json, const char *where, ds4_err *err)
+static ds4_status read_message(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
+                               ds4_err *err)
 {
     ds4_fields f;
     ds4_slice  role = { 0 }, content;
     ds4_role   kind = DS4_ROLE_USER;
     char       at[80];
 
+    (void)ctx;
     if (ds4_pyjson_kind(json) != DS4_JSON_OBJECT) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "", "must be an object");
     }
@@ -97,21 +97,12 @@ static ds4_status read_message(ds4_request *rq, ds4_slice json, const char *wher
 
 static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
-    ds4_slice       list, one;
-    ds4_pyjson_iter it;
-    char            where[32];
+    ds4_slice list;
 
     if (!ds4_fields_get(f, "messages", &list)) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "is missing");
     }
-    if (ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must be a list");
-    }
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) {
-        snprintf(where, sizeof where, "messages[%u].", i);
-        DS4_TRY(read_message(rq, one, where, err));
-    }
+    DS4_TRY(ds4_read_list(rq, f, "messages", read_message, NULL, err));
     if (rq->n_messages == 0) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must not be empty");
     }
@@ -123,14 +114,16 @@ static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_er
 
 /* ---- tools ---------------------------------------------------------------------------------- */
 
-static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, ds4_err *err)
+static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
+                            ds4_err *err)
 {
     ds4_fields f, function;
     ds4_tool   tool = { 0 };
-    ds4_slice  type = DS4_SLICE("function"), description = { 0 }, parameters = { 0 };
+    ds4_slice  type = DS4_SLICE("function"), description = { 0 }, parameters;
     bool       nested;
     char       what[96];
 
+    (void)ctx;
     DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
     DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
     if (!ds4_slice_is(type, "function")) {
@@ -139,39 +132,10 @@ static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, 
     }
     DS4_TRY(ds4_fields_object(&f, "function", &function, &nested, &rq->refusal, err));
     if (!nested) function = f;
-    DS4_TRY(ds4_fields_text(&function, "name", &tool.name, &rq->refusal, err));
-    DS4_TRY(ds4_fields_text(&function, "description", &description, &rq->refusal, err));
-    bool strict = false;
-    DS4_TRY(ds4_fields_bool(&function, "strict", &strict, &rq->refusal, err));
-    rq->strict_tools |= strict;
-    if (tool.name.n_bytes == 0) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, function.where, "name", "is missing");
-    }
-    if (ds4_fields_get(&function, "parameters", &parameters) &&
-        ds4_pyjson_kind(parameters) != DS4_JSON_OBJECT) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, function.where, "parameters",
-                          "must be an object");
-    }
-    if (ds4_pyjson_kind(parameters) == DS4_JSON_NULL) parameters = (ds4_slice){ 0 };
+    DS4_TRY(ds4_read_tool_words(rq, &function, &tool.name, &description, err));
+    DS4_TRY(ds4_need_name(rq, &function, tool.name, err));
+    DS4_TRY(ds4_read_parameters(rq, &function, "parameters", &parameters, err));
     return ds4_request_tool(rq, &tool, description, parameters, err);
-}
-
-static ds4_status read_tools(ds4_request *rq, const ds4_fields *f, ds4_err *err)
-{
-    ds4_slice       list, one;
-    ds4_pyjson_iter it;
-    char            where[32];
-
-    if (!ds4_fields_get(f, "tools", &list)) return DS4_OK;
-    if (ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tools", "must be a list");
-    }
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) {
-        snprintf(where, sizeof where, "tools[%u].", i);
-        DS4_TRY(read_tool(rq, one, where, err));
-    }
-    return DS4_OK;
 }
 
 static ds4_status read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)
@@ -228,7 +192,7 @@ ds4_status ds4_read_chat(ds4_request *rq, const ds4_fields *f, ds4_err *err)
     }
     DS4_TRY(ds4_refuse_others(rq, f, refused, err));
     DS4_TRY(read_message_list(rq, f, err));
-    DS4_TRY(read_tools(rq, f, err));
+    DS4_TRY(ds4_read_list(rq, f, "tools", read_tool, NULL, err));
     DS4_TRY(read_tool_choice(rq, f, err));
     DS4_TRY(ds4_fields_bool(f, "parallel_tool_calls", &parallel, &rq->refusal, err));
     rq->single_call = !parallel;

@@ -92,9 +92,7 @@ static ds4_status read_tool_use(blocks *b, const ds4_fields *f, ds4_err *err)
     ds4_call *call = &b->calls[m->n_calls];
     DS4_TRY(ds4_fields_text(f, "id", &call->id, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(f, "name", &call->name, &rq->refusal, err));
-    if (call->name.n_bytes == 0) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, "name", "is missing");
-    }
+    DS4_TRY(ds4_need_name(rq, f, call->name, err));
     if (!ds4_fields_get(f, "input", &call->arguments)) call->arguments = DS4_SLICE("{}");
     m->calls = b->calls;
     m->n_calls++;
@@ -116,13 +114,14 @@ static ds4_status read_tool_result(blocks *b, const ds4_fields *f, ds4_err *err)
     return ds4_read_text(rq, content, where, text_types, "\n\n", &m->content, err);
 }
 
-static ds4_status read_block(blocks *b, ds4_slice json, const char *where, ds4_err *err)
+static ds4_status read_block(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
+                             ds4_err *err)
 {
-    ds4_request *rq = b->rq;
-    ds4_fields   f;
-    ds4_slice    type = { 0 }, text = { 0 };
-    char         what[128];
-    const bool   assistant = b->role == DS4_ROLE_ASSISTANT;
+    blocks    *b = ctx;
+    ds4_fields f;
+    ds4_slice  type = { 0 }, text = { 0 };
+    char       what[128];
+    const bool assistant = b->role == DS4_ROLE_ASSISTANT;
 
     DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
     DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
@@ -155,7 +154,6 @@ static ds4_status read_content(ds4_request *rq, ds4_slice content, ds4_role role
     ds4_pyjson_iter it;
     ds4_slice       one;
     uint32_t        n = 0;
-    char            at[96];
 
     if (ds4_pyjson_kind(content) != DS4_JSON_ARRAY) {
         ds4_message *m = open_message(&b);
@@ -163,26 +161,23 @@ static ds4_status read_content(ds4_request *rq, ds4_slice content, ds4_role role
         return ds4_read_text(rq, content, where, text_types, "\n\n", &m->content, err);
     }
     DS4_TRY(ds4_pyjson_open(&it, content, err));
-    ds4_pyjson_iter count = it;
-    while (ds4_pyjson_next(&count, NULL, &one)) n++;
+    while (ds4_pyjson_next(&it, NULL, &one)) n++;
     b.calls = ds4_arena_alloc(&rq->arena, n + 1, sizeof *b.calls);
     if (!b.calls) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
-    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) {
-        snprintf(at, sizeof at, "%.60s[%u].", where, i);
-        DS4_TRY(read_block(&b, one, at, err));
-    }
+    DS4_TRY(ds4_read_elements(rq, content, where, read_block, &b, err));
     if (n == 0 && !open_message(&b)) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
     return DS4_OK;
 }
 
-static ds4_status read_message(ds4_request *rq, ds4_slice json, uint32_t i, ds4_err *err)
+static ds4_status read_message(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
+                               ds4_err *err)
 {
     ds4_fields f;
     ds4_slice  role = { 0 }, content = DS4_SLICE("\"\"");
     ds4_role   kind = DS4_ROLE_USER;
-    char       where[64];
+    char       at[80];
 
-    snprintf(where, sizeof where, "messages[%u].", i);
+    (void)ctx;
     if (ds4_pyjson_kind(json) != DS4_JSON_OBJECT) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "", "must be an object");
     }
@@ -194,23 +189,20 @@ static ds4_status read_message(ds4_request *rq, ds4_slice json, uint32_t i, ds4_
                           "must be user, assistant or system");
     }
     ds4_fields_get(&f, "content", &content);
-    snprintf(where, sizeof where, "messages[%u].content", i);
-    return read_content(rq, content, kind, where, err);
+    snprintf(at, sizeof at, "%.60scontent", where);
+    return read_content(rq, content, kind, at, err);
 }
 
 static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
-    const uint32_t  n_before = rq->n_messages;
-    ds4_slice       list, one;
-    ds4_pyjson_iter it;
-    uint32_t        i = 0;
+    const uint32_t n_before = rq->n_messages;
+    ds4_slice      list;
 
     if (!ds4_fields_get(f, "messages", &list) || ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages",
                           "is missing or not a list");
     }
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    for (; ds4_pyjson_next(&it, NULL, &one); i++) DS4_TRY(read_message(rq, one, i, err));
+    DS4_TRY(ds4_read_elements(rq, list, "messages", read_message, NULL, err));
     if (rq->n_messages == n_before) { /* hidden reasoning alone makes no message */
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must not be empty");
     }
@@ -221,45 +213,22 @@ static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_er
 /* ---- tools ---------------------------------------------------------------------------------- */
 
 /* Tools that the service itself would run carry a type and no schema: they are left out. */
-static ds4_status read_tool(ds4_request *rq, ds4_slice json, uint32_t i, ds4_err *err)
+static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
+                            ds4_err *err)
 {
     ds4_fields f;
     ds4_tool   tool = { 0 };
-    ds4_slice  type = { 0 }, description = { 0 }, schema = { 0 };
-    char       where[32];
+    ds4_slice  type = { 0 }, description = { 0 }, schema;
 
-    snprintf(where, sizeof where, "tools[%u].", i);
+    (void)ctx;
     DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
     DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
-    DS4_TRY(ds4_fields_text(&f, "name", &tool.name, &rq->refusal, err));
-    DS4_TRY(ds4_fields_text(&f, "description", &description, &rq->refusal, err));
-    bool strict = false;
-    DS4_TRY(ds4_fields_bool(&f, "strict", &strict, &rq->refusal, err));
-    rq->strict_tools |= strict;
+    DS4_TRY(ds4_read_tool_words(rq, &f, &tool.name, &description, err));
     const bool has_schema = ds4_fields_get(&f, "input_schema", &schema);
     if (!has_schema && type.n_bytes && !ds4_slice_is(type, "custom")) return DS4_OK;
-    if (tool.name.n_bytes == 0) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "name", "is missing");
-    }
-    if (has_schema && ds4_pyjson_kind(schema) != DS4_JSON_OBJECT) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "input_schema",
-                          "must be an object");
-    }
-    return ds4_request_tool(rq, &tool, description, has_schema ? schema : (ds4_slice){ 0 }, err);
-}
-
-static ds4_status read_tools(ds4_request *rq, const ds4_fields *f, ds4_err *err)
-{
-    ds4_slice       list, one;
-    ds4_pyjson_iter it;
-
-    if (!ds4_fields_get(f, "tools", &list)) return DS4_OK;
-    if (ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tools", "must be a list");
-    }
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) DS4_TRY(read_tool(rq, one, i, err));
-    return DS4_OK;
+    DS4_TRY(ds4_need_name(rq, &f, tool.name, err));
+    DS4_TRY(ds4_read_parameters(rq, &f, "input_schema", &schema, err));
+    return ds4_request_tool(rq, &tool, description, schema, err);
 }
 
 static ds4_status read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)
@@ -303,7 +272,7 @@ ds4_status ds4_read_messages(ds4_request *rq, const ds4_fields *f, ds4_err *err)
     DS4_TRY(ds4_refuse_others(rq, f, refused, err));
     DS4_TRY(read_system(rq, f, err));
     DS4_TRY(read_message_list(rq, f, err));
-    DS4_TRY(read_tools(rq, f, err));
+    DS4_TRY(ds4_read_list(rq, f, "tools", read_tool, NULL, err));
     DS4_TRY(read_tool_choice(rq, f, err));
     DS4_TRY(ds4_fields_object(f, "output_config", &config, &given, &rq->refusal, err));
     if (given && ds4_fields_get(&config, "format", &format)) {

@@ -53,6 +53,67 @@ ds4_status ds4_request_tool(ds4_request *rq, const ds4_tool *tool, ds4_slice des
     return rq->arena.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for a tool") : DS4_OK;
 }
 
+ds4_status ds4_need_name(ds4_request *rq, const ds4_fields *f, ds4_slice name, ds4_err *err)
+{
+    if (name.n_bytes > 0) return DS4_OK;
+    return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, "name", "is missing");
+}
+
+ds4_status ds4_read_tool_words(ds4_request *rq, const ds4_fields *f, ds4_slice *name,
+                               ds4_slice *description, ds4_err *err)
+{
+    bool strict = false;
+
+    DS4_TRY(ds4_fields_text(f, "name", name, &rq->refusal, err));
+    DS4_TRY(ds4_fields_text(f, "description", description, &rq->refusal, err));
+    DS4_TRY(ds4_fields_bool(f, "strict", &strict, &rq->refusal, err));
+    rq->strict_tools |= strict;
+    return DS4_OK;
+}
+
+ds4_status ds4_read_parameters(ds4_request *rq, const ds4_fields *f, const char *name, ds4_slice *out,
+                               ds4_err *err)
+{
+    ds4_slice value;
+
+    *out = (ds4_slice){ 0 };
+    if (!ds4_fields_get(f, name, &value)) return DS4_OK;
+    if (ds4_pyjson_kind(value) != DS4_JSON_OBJECT) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, name, "must be an object");
+    }
+    *out = value;
+    return DS4_OK;
+}
+
+ds4_status ds4_read_elements(ds4_request *rq, ds4_slice list, const char *path, ds4_element_fn *take,
+                             void *ctx, ds4_err *err)
+{
+    ds4_pyjson_iter it;
+    ds4_slice       one;
+    char            where[96];
+
+    DS4_TRY(ds4_pyjson_open(&it, list, err));
+    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) {
+        snprintf(where, sizeof where, "%.80s[%u].", path, i);
+        DS4_TRY(take(rq, one, where, ctx, err));
+    }
+    return DS4_OK;
+}
+
+ds4_status ds4_read_list(ds4_request *rq, const ds4_fields *f, const char *name, ds4_element_fn *take,
+                         void *ctx, ds4_err *err)
+{
+    ds4_slice list;
+    char      path[96];
+
+    if (!ds4_fields_get(f, name, &list)) return DS4_OK;
+    if (ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, name, "must be a list");
+    }
+    snprintf(path, sizeof path, "%.60s%s", f->where, name);
+    return ds4_read_elements(rq, list, path, take, ctx, err);
+}
+
 /* The same JSON text, or the same number. */
 static bool is_neutral(ds4_slice value, const char *neutral)
 {

@@ -14,6 +14,29 @@ DS4_MUST_CHECK ds4_status ds4_request_tool(ds4_request *rq, const ds4_tool *tool
                                            ds4_slice description, ds4_slice parameters,
                                            ds4_err *err);
 
+/* Takes one element of a list; `where` names it, as "tools[2].". */
+typedef ds4_status ds4_element_fn(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
+                                  ds4_err *err);
+
+/* Hand over the elements of a list in order: of a member, which may be absent and must be a list
+ * otherwise, or of one that is known to be a list and called `path`. */
+DS4_MUST_CHECK ds4_status ds4_read_list(ds4_request *rq, const ds4_fields *f, const char *name,
+                                        ds4_element_fn *take, void *ctx, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_read_elements(ds4_request *rq, ds4_slice list, const char *path,
+                                            ds4_element_fn *take, void *ctx, ds4_err *err);
+
+/* Refuse an object, of a tool or a call, that has no name or an empty one. */
+DS4_MUST_CHECK ds4_status ds4_need_name(ds4_request *rq, const ds4_fields *f, ds4_slice name,
+                                        ds4_err *err);
+
+/* Name, description and `strict` of a tool, which need not be there. */
+DS4_MUST_CHECK ds4_status ds4_read_tool_words(ds4_request *rq, const ds4_fields *f, ds4_slice *name,
+                                              ds4_slice *description, ds4_err *err);
+
+/* The schema of a tool's parameters: an object, or "" when it is absent. */
+DS4_MUST_CHECK ds4_status ds4_read_parameters(ds4_request *rq, const ds4_fields *f, const char *name,
+                                              ds4_slice *out, ds4_err *err);
+
 /* Temperature, top_p, top_k, min_p, seed, stream, the thinking switches. */
 DS4_MUST_CHECK ds4_status ds4_read_common(ds4_request *rq, const ds4_fields *f, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_read_stops(ds4_request *rq, const ds4_fields *f, const char *name,

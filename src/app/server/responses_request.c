@@ -92,9 +92,7 @@ static ds4_status read_call(ds4_request *rq, const ds4_fields *f, bool custom, d
     DS4_TRY(ds4_fields_text(f, "call_id", &call.id, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(f, "name", &call.name, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(f, "namespace", &space, &rq->refusal, err));
-    if (call.name.n_bytes == 0) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, "name", "is missing");
-    }
+    DS4_TRY(ds4_need_name(rq, f, call.name, err));
     if (space.n_bytes) {
         ds4_str_add(&name, space.data, space.n_bytes);
         ds4_str_add(&name, call.name.data, call.name.n_bytes);
@@ -140,11 +138,13 @@ static bool ends_with(ds4_slice s, const char *end)
 
 /* Items of a kind that means nothing here (compaction, calls of hosted tools) are passed
  * over: they carry no text that the model could read. */
-static ds4_status read_item(ds4_request *rq, ds4_slice json, const char *where, ds4_err *err)
+static ds4_status read_item(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
+                            ds4_err *err)
 {
     ds4_fields f;
     ds4_slice  type = DS4_SLICE("message");
 
+    (void)ctx;
     if (ds4_pyjson_kind(json) != DS4_JSON_OBJECT) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "", "must be an object");
     }
@@ -158,20 +158,6 @@ static ds4_status read_item(ds4_request *rq, ds4_slice json, const char *where, 
     if (ds4_slice_is(type, "item_reference")) {
         return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, where, "type",
                           "is 'item_reference', which is not supported: replay the item itself");
-    }
-    return DS4_OK;
-}
-
-static ds4_status read_item_list(ds4_request *rq, ds4_slice list, const char *name, ds4_err *err)
-{
-    ds4_pyjson_iter it;
-    ds4_slice       one;
-    char            where[64];
-
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) {
-        snprintf(where, sizeof where, "%s[%u].", name, i);
-        DS4_TRY(read_item(rq, one, where, err));
     }
     return DS4_OK;
 }
@@ -209,83 +195,51 @@ static ds4_status read_input(ds4_request *rq, const ds4_fields *f, ds4_slice ear
     ds4_str_add_char(&items, ']');
     const ds4_slice all = ds4_arena_take(&rq->arena, &items);
     rq->items = (ds4_slice){ all.data + own, all.n_bytes > own ? all.n_bytes - own - 1 : 0 };
-    return read_item_list(rq, all, "input", err);
+    return ds4_read_elements(rq, all, "input", read_item, NULL, err);
 }
 
 /* ---- tools ---------------------------------------------------------------------------------- */
 
-static ds4_status read_tool(ds4_request *rq, ds4_slice json, ds4_slice space, const char *where,
+static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
                             ds4_err *err);
 
 static ds4_status read_namespace(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
-    ds4_slice       name = { 0 }, list, one;
-    ds4_pyjson_iter it;
-    char            where[64];
+    ds4_slice name = { 0 }, list;
 
     DS4_TRY(ds4_fields_text(f, "name", &name, &rq->refusal, err));
     if (!ds4_fields_get(f, "tools", &list) || ds4_pyjson_kind(list) != DS4_JSON_ARRAY)
         return DS4_OK;
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) {
-        snprintf(where, sizeof where, "%.40stools[%u].", f->where, i);
-        DS4_TRY(read_tool(rq, one, name, where, err));
-    }
-    return DS4_OK;
+    return ds4_read_list(rq, f, "tools", read_tool, &name, err);
 }
 
-/* Hosted tools (web_search and the like) run elsewhere: the model is not told of them. */
-static ds4_status read_tool(ds4_request *rq, ds4_slice json, ds4_slice space, const char *where,
+/* Hosted tools (web_search and the like) run elsewhere: the model is not told of them. The context
+ * is the name of the namespace around it, or NULL. */
+static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
                             ds4_err *err)
 {
     static const char custom_schema[] =
         "{\"type\": \"object\", \"properties\": {\"input\": {\"type\": \"string\"}}, "
         "\"required\": [\"input\"]}";
-    ds4_fields f;
-    ds4_tool   tool = { .space = space };
-    ds4_slice  type = DS4_SLICE("function"), description = { 0 }, parameters = { 0 };
+    const ds4_slice space = ctx ? *(const ds4_slice *)ctx : (ds4_slice){ 0 };
+    ds4_fields      f;
+    ds4_tool        tool = { .space = space };
+    ds4_slice       type = DS4_SLICE("function"), description = { 0 }, parameters;
 
     DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
     DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
     if (ds4_slice_is(type, "namespace") && space.n_bytes == 0) return read_namespace(rq, &f, err);
     tool.custom = ds4_slice_is(type, "custom");
     if (!tool.custom && !ds4_slice_is(type, "function")) return DS4_OK;
-    DS4_TRY(ds4_fields_text(&f, "name", &tool.own_name, &rq->refusal, err));
-    DS4_TRY(ds4_fields_text(&f, "description", &description, &rq->refusal, err));
-    bool strict = false;
-    DS4_TRY(ds4_fields_bool(&f, "strict", &strict, &rq->refusal, err));
-    rq->strict_tools |= strict;
-    if (tool.own_name.n_bytes == 0) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "name", "is missing");
-    }
+    DS4_TRY(ds4_read_tool_words(rq, &f, &tool.own_name, &description, err));
+    DS4_TRY(ds4_need_name(rq, &f, tool.own_name, err));
     tool.name = joined(rq, space, tool.own_name);
     if (tool.custom) {
         parameters = (ds4_slice){ custom_schema, sizeof custom_schema - 1 };
-    } else if (ds4_fields_get(&f, "parameters", &parameters) &&
-               ds4_pyjson_kind(parameters) != DS4_JSON_OBJECT) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "parameters",
-                          "must be an object");
+    } else {
+        DS4_TRY(ds4_read_parameters(rq, &f, "parameters", &parameters, err));
     }
-    if (ds4_pyjson_kind(parameters) == DS4_JSON_NULL) parameters = (ds4_slice){ 0 };
     return ds4_request_tool(rq, &tool, description, parameters, err);
-}
-
-static ds4_status read_tools(ds4_request *rq, const ds4_fields *f, ds4_err *err)
-{
-    ds4_slice       list, one;
-    ds4_pyjson_iter it;
-    char            where[32];
-
-    if (!ds4_fields_get(f, "tools", &list)) return DS4_OK;
-    if (ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tools", "must be a list");
-    }
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    for (uint32_t i = 0; ds4_pyjson_next(&it, NULL, &one); i++) {
-        snprintf(where, sizeof where, "tools[%u].", i);
-        DS4_TRY(read_tool(rq, one, (ds4_slice){ 0 }, where, err));
-    }
-    return DS4_OK;
 }
 
 static ds4_status read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)
@@ -403,7 +357,7 @@ ds4_status ds4_read_responses(ds4_request *rq, const ds4_fields *f, ds4_recall_f
     if (rq->n_messages == 0) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "input", "must not be empty");
     }
-    DS4_TRY(read_tools(rq, f, err));
+    DS4_TRY(ds4_read_list(rq, f, "tools", read_tool, NULL, err));
     DS4_TRY(read_tool_choice(rq, f, err));
     DS4_TRY(read_reasoning_options(rq, f, err));
     DS4_TRY(ds4_fields_object(f, "text", &text, &given, &rq->refusal, err));
