@@ -603,8 +603,8 @@ static uint32_t count_unfinished(void)
     return n;
 }
 
-/* Start a slow conversion and interrupt it once it writes. Returns the exit code. */
-static int interrupt(void)
+/* Start a slow conversion and send it a signal once it writes. Returns the exit code. */
+static int interrupt(int signal_number, bool ignored)
 {
     char program[600], target[600];
 
@@ -614,6 +614,7 @@ static int interrupt(void)
     assert_true(pid >= 0);
     if (pid == 0) {
         if (!freopen("/dev/null", "w", stderr)) _exit(99);
+        signal(signal_number, ignored ? SIG_IGN : SIG_DFL);
         execl(program, program, "convert", "--from", folder, "--out", target, "--threads", "1",
               "--experts", "q2", (char *)NULL);
         _exit(99);
@@ -624,7 +625,7 @@ static int interrupt(void)
         usleep(200);
         done = waitpid(pid, &status, WNOHANG);
     }
-    kill(pid, SIGINT);
+    kill(pid, signal_number);
     if (done == 0) assert_int_equal(waitpid(pid, &status, 0), pid);
     const bool exists = ds4_file_exists(target);
     unlink(target);
@@ -633,17 +634,41 @@ static int interrupt(void)
     return WEXITSTATUS(status);
 }
 
-static void test_ctrl_c_leaves_nothing(void **state)
+static void leaves_nothing(int signal_number)
 {
     int code = 0;
 
-    (void)state;
     for (int i = 0; i < 20 && code == 0; i++) {     /* 0: it was faster */
-        code = interrupt();
+        code = interrupt(signal_number, false);
         assert_int_equal(count_unfinished(), 0);
     }
     if (code == 0) skip();
     assert_int_equal(code, 130);
+}
+
+static void test_ctrl_c_leaves_nothing(void **state)
+{
+    (void)state;
+    leaves_nothing(SIGINT);
+}
+
+static void test_a_kill_leaves_nothing(void **state)
+{
+    (void)state;
+    leaves_nothing(SIGTERM);
+}
+
+static void test_a_closed_terminal_leaves_nothing(void **state)
+{
+    (void)state;
+    leaves_nothing(SIGHUP);
+}
+
+static void test_nohup_is_respected(void **state)
+{
+    (void)state;
+    assert_int_equal(interrupt(SIGHUP, true), 0);
+    assert_int_equal(count_unfinished(), 0);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -656,6 +681,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_numbers_beyond_f16),
     cmocka_unit_test(test_unused_tensors_are_told),
     cmocka_unit_test(test_ctrl_c_leaves_nothing),
+    cmocka_unit_test(test_a_kill_leaves_nothing),
+    cmocka_unit_test(test_a_closed_terminal_leaves_nothing),
+    cmocka_unit_test(test_nohup_is_respected),
 };
 
 int main(void)

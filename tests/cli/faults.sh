@@ -132,8 +132,8 @@ fi
 
 # ---- Ctrl-C ------------------------------------------------------------------------------------
 
-interrupt_now() {                       # interrupt_now NAME: the running program must end by it
-    kill -INT $pid
+interrupt_now() {                       # interrupt_now NAME [SIGNAL]: the running program must end by it
+    kill -"${2:-INT}" $pid
     wait $pid
     is "$1" 130 $?
     has "and says so" "$box/stderr" "interrupted"
@@ -152,10 +152,12 @@ background "$bench" -m "$model" -t 2 --ctx-start 64 --ctx-max 64 --gen-tokens 10
 wait_until said "$box/stderr" " MiB"
 sleep 0.5
 interrupt_now "Ctrl-C in ds4-bench"
-background "$quantize" synth --like flash-q2 --layers 1 --experts 2 --out "$box/o/a.gguf"
 made() { ls "$box/o" | grep -q .; }
-wait_until made
-interrupt_now "Ctrl-C in synth"
-nothing_left
-report $? "nothing is left"
+for signal in INT TERM HUP; do
+    background "$quantize" synth --like flash-q2 --layers 1 --experts 2 --out "$box/o/a.gguf"
+    wait_until made
+    interrupt_now "SIG$signal in synth" $signal
+    nothing_left
+    report $? "nothing is left"
+done
 finish

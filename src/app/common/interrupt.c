@@ -69,3 +69,15 @@ ds4_cancel *ds4_interrupt_catch(bool restart)
     sigaction(SIGINT, &action, NULL);
     return &interrupt_flag;
 }
+
+ds4_cancel *ds4_interrupt_catch_all(void)
+{
+    ds4_cancel      *flag = ds4_interrupt_catch(true);
+    struct sigaction as_interrupt, hang_up;
+
+    sigaction(SIGINT, NULL, &as_interrupt);
+    sigaction(SIGTERM, &as_interrupt, NULL);
+    sigaction(SIGHUP, NULL, &hang_up);
+    if (hang_up.sa_handler != SIG_IGN) sigaction(SIGHUP, &as_interrupt, NULL);
+    return flag;
+}

@@ -133,7 +133,7 @@ static int run_convert(int argc, char **argv)
         return DS4_EXIT_WRONG;
     }
     if (o.n_threads > MAX_THREADS) o.n_threads = MAX_THREADS;
-    o.cancel = ds4_interrupt_catch(true);
+    o.cancel = ds4_interrupt_catch_all();
     const ds4_status st = convert_checkpoint(&o, &done, &err);
     ds4_term_progress_end();
     if (st != DS4_OK) return failed(&err);

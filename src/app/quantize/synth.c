@@ -45,7 +45,7 @@ static ds4_status write_model(const synth_options *o, const synth_model *m, ds4_
 {
     const synth_job job = { .model = m, .path = o->out, .seed = o->seed.given ? o->seed.value : 1,
                             .n_threads = o->n_threads ? o->n_threads : ds4_cpu_count(),
-                            .cancel = ds4_interrupt_catch(true), .progress = show_progress };
+                            .cancel = ds4_interrupt_catch_all(), .progress = show_progress };
     const uint64_t  start_ns = ds4_now_ns();
     const ds4_status st = synth_write(&job, err);
 
