@@ -13,27 +13,27 @@
 
 typedef struct ds4_record_log ds4_record_log;
 
-typedef void ds4_record_fn(void *ctx, ds4_slice record);
+/* Whose records they are. */
+typedef struct ds4_record_owner {
+    void (*take)(void *ctx, ds4_slice record);          /* one of the file */
+    void (*put_all)(void *ctx, ds4_record_log *l);      /* append all that are still wanted */
+    void  *ctx;
+} ds4_record_owner;
 
-/* Open or create a file, and hand its records to `take` in order.
+/* Open or create a file, and hand its records to owner->take in order.
  *
- *   max_bytes   it is full when it is larger
+ *   max_bytes   when it is larger, or damaged, its content is replaced at once by what
+ *               owner->put_all appends: now, and later at the end of an append. Failing leaves
+ *               the old one, which may then double before it is tried again.
+ *   owner       copied
  *
  * Returns DS4_OK; DS4_E_IO naming the file, also for a symbolic link; DS4_E_NOMEM.       */
 DS4_MUST_CHECK ds4_status ds4_record_log_open(ds4_record_log **out, const char *path, uint64_t max_bytes,
-                                              ds4_record_fn *take, void *ctx, ds4_err *err);
+                                              const ds4_record_owner *owner, ds4_err *err);
 void                      ds4_record_log_close(ds4_record_log *l);      /* NULL is fine */
 
-/* Append a record of at most 1 GiB. When that fails nothing is written any longer. NULL is
- * fine. */
+/* Append a record of at most 1 GiB, which put_all must know of already. When that fails nothing
+ * is written any longer. NULL is fine. */
 void ds4_record_log_append(ds4_record_log *l, ds4_slice record);
-
-/* It is too large or was damaged: what is still wanted should be written anew. */
-bool ds4_record_log_full(const ds4_record_log *l);
-
-/* Replace its content at once by what put_all appends to it. Failing leaves the old one,
- * which then counts as full no more. */
-typedef void ds4_record_put_fn(void *ctx, ds4_record_log *l);
-void ds4_record_log_renew(ds4_record_log *l, ds4_record_put_fn *put_all, void *ctx);
 
 #endif

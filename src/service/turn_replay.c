@@ -342,7 +342,6 @@ void ds4_replay_keep(ds4_replay *r, uint64_t key, const ds4_message *m)
     } else {
         add_turn(r, t);
         write_record(t, r->log);
-        if (ds4_record_log_full(r->log)) ds4_record_log_renew(r->log, write_all, r);
     }
     pthread_mutex_unlock(&r->lock);
 }
@@ -361,9 +360,8 @@ static void take_record(void *ctx, ds4_slice record)
 ds4_status ds4_replay_open(ds4_replay *r, const char *path, ds4_err *err)
 {
     pthread_mutex_lock(&r->lock);
-    const uint64_t   most = 2 * (uint64_t)r->max_bytes;
-    const ds4_status st = ds4_record_log_open(&r->log, path, most, take_record, r, err);
-    if (st == DS4_OK && ds4_record_log_full(r->log)) ds4_record_log_renew(r->log, write_all, r);
+    const ds4_record_owner owner = { .take = take_record, .put_all = write_all, .ctx = r };
+    const ds4_status       st = ds4_record_log_open(&r->log, path, 2 * (uint64_t)r->max_bytes, &owner, err);
     pthread_mutex_unlock(&r->lock);
     return st;
 }

@@ -123,7 +123,7 @@ static void test_a_circle_is_not_followed(void **state)
     test_temp_path(path, "responses.bin");
     ds4_recall *r = new_recall(1 << 20, path);
     ds4_recall_free(r);
-    assert_int_equal(ds4_record_log_open(&l, path, 1 << 20, NULL, NULL, NULL), DS4_OK);
+    assert_int_equal(ds4_record_log_open(&l, path, 1 << 20, &(ds4_record_owner){ 0 }, NULL), DS4_OK);
     ds4_record_log_append(l, (ds4_slice){ first, sizeof first - 1 });
     ds4_record_log_append(l, (ds4_slice){ second, sizeof second - 1 });
     ds4_record_log_append(l, (ds4_slice){ bare, sizeof bare - 1 });
