@@ -83,6 +83,18 @@ struct ds4_answer {
     bool                closed, failed;
 };
 
+/* ---- for generate.c ---------------------------------------------------------------------------- */
+
+void ds4_answer_free(void *answer);     /* a ds4_answer; cancels what is not over */
+
+/* Put the job of a choice into the line; its events come through a->channel. Returns as
+ * ds4_scheduler_submit(). */
+DS4_MUST_CHECK ds4_status ds4_answer_submit(ds4_answer *a, uint32_t i, ds4_err *err);
+
+/* Give an answer whose first job is in the line, streamed or whole as the request wants it. Frees
+ * it, a stream when that has ended. */
+void ds4_answer_give(ds4_answer *a, ds4_http_answer *http);
+
 /* ---- for writers ------------------------------------------------------------------------------- */
 
 const ds4_written_call *ds4_answer_call(ds4_answer *a, ds4_choice *c, uint32_t i, ds4_slice name);

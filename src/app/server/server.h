@@ -6,8 +6,9 @@
  *     route.c             decides who may ask what, first by its head alone
  *     request.c           reads the body, with the reader of its API (*_request.c), into one
  *                         structure for all of them; or refuse.c says what is wrong with it
- *     generate.c          gives back earlier turns as they were sampled, renders the prompt, puts
- *                         jobs into the line (service/scheduler.h), and listens to their channel
+ *     generate.c          gives back earlier turns as they were sampled, renders the prompt, and
+ *                         puts a job into the line (service/scheduler.h)
+ *     answer.c            listens to the job's channel, and remembers the turn at its end
  *     *_write.c           say what happens in the words of the API
  *     http.c              sends it
  *
