@@ -197,6 +197,33 @@ static void test_responses_tools(void **state)
             "previous_response_id", "not known");
 }
 
+static void test_parts_of_a_turn_are_joined(void **state)
+{
+    (void)state;
+    renders(DS4_API_MESSAGES,
+            "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":["
+            "{\"type\":\"text\",\"text\":\"\"},{\"type\":\"text\",\"text\":\"a\"},"
+            "{\"type\":\"text\",\"text\":\"\"},{\"type\":\"text\",\"text\":\"b\"},"
+            "{\"type\":\"text\",\"text\":\"c\"},"
+            "{\"type\":\"tool_result\",\"tool_use_id\":\"x\",\"content\":\"r\"},"
+            "{\"type\":\"text\",\"text\":\"d\"},{\"type\":\"text\",\"text\":\"e\"}]},"
+            "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"f\"},"
+            "{\"type\":\"text\",\"text\":\"g\"}]},{\"role\":\"user\",\"content\":\"h\"}]}",
+            BOS USER "a\n\nb\n\nc\n\n<tool_result>r</tool_result>\n\nd\n\ne" ASSISTANT
+                     "</think>fg" EOS USER "h" ASSISTANT "</think>");
+    renders(DS4_API_RESPONSES,
+            "{\"reasoning\":{\"effort\":\"high\"},\"tools\":[],\"input\":["
+            "{\"role\":\"user\",\"content\":\"a\"},"
+            "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"assistant\",\"content\":\"c\"},"
+            "{\"role\":\"assistant\",\"content\":\"d\"},{\"role\":\"user\",\"content\":\"e\"},"
+            "{\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\",\"text\":\"r\"}]},"
+            "{\"role\":\"assistant\",\"content\":\"f\"},"
+            "{\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\",\"text\":\"s\"}]},"
+            "{\"role\":\"assistant\",\"content\":\"g\"}]}",
+            BOS USER "a" ASSISTANT "</think>bcd" EOS USER "e" ASSISTANT
+                "<think>rs</think>fg" EOS);
+}
+
 static void test_system_messages_stay_in_place(void **state)
 {
     (void)state;
@@ -284,6 +311,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_thinking_switches),
     cmocka_unit_test(test_calls_and_results),
     cmocka_unit_test(test_responses_tools),
+    cmocka_unit_test(test_parts_of_a_turn_are_joined),
     cmocka_unit_test(test_system_messages_stay_in_place),
     cmocka_unit_test(test_markers_in_user_text_stay_text),
     cmocka_unit_test(test_refusals),

@@ -46,17 +46,13 @@ const ds4_written_call *ds4_answer_call(ds4_answer *a, ds4_choice *c, uint32_t i
     const char *prefix = a->request.api == DS4_API_MESSAGES ? "toolu_" : "call_";
 
     while (c->n_calls <= i) {
-        if (c->n_calls == c->cap_calls) {
-            const uint32_t    capacity = c->cap_calls ? 2 * c->cap_calls : 8;
-            ds4_written_call *grown = ds4_arena_alloc(&a->request.arena, capacity, sizeof *grown);
-            if (!grown) {
-                static const ds4_written_call none = { .id = "call_0" };
-                return &none;
-            }
-            if (c->n_calls) memcpy(grown, c->calls, c->n_calls * sizeof *grown);
-            c->calls = grown;
-            c->cap_calls = capacity;
+        ds4_written_call *grown = ds4_arena_grow(&a->request.arena, c->calls, c->n_calls, &c->cap_calls,
+                                                 sizeof *grown);
+        if (!grown) {
+            static const ds4_written_call none = { .id = "call_0" };
+            return &none;
         }
+        c->calls = grown;
         ds4_written_call *call = &c->calls[c->n_calls++];
         ds4_random_id(prefix, 32, call->id, sizeof call->id);
         call->name = ds4_arena_copy(&a->request.arena, name);

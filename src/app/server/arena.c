@@ -1,7 +1,6 @@
 /* arena.c - see arena.h. */
 #include "app/server/arena.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +10,7 @@ struct ds4_arena_block {
     _Alignas(16) char data[];
 };
 
-enum { BLOCK_BYTES = 8 << 10 };
+enum { BLOCK_BYTES = 8 << 10, FIRST_ELEMENTS = 8 };
 
 void *ds4_arena_alloc(ds4_arena *a, size_t n, size_t each)
 {
@@ -31,6 +30,7 @@ void *ds4_arena_alloc(ds4_arena *a, size_t n, size_t each)
         }
         *b = (ds4_arena_block){ .next = a->blocks, .capacity = capacity };
         a->blocks = b;
+        a->n_bytes += sizeof *b + capacity;
     }
     void *p = b->data + b->used;
     b->used += bytes;
@@ -55,6 +55,44 @@ ds4_slice ds4_arena_take(ds4_arena *a, ds4_str *s)
     return copy;
 }
 
+void *ds4_arena_grow(ds4_arena *a, void *array, uint32_t n, uint32_t *capacity, size_t each)
+{
+    if (n < *capacity) return array;
+    const uint32_t room = n ? 2 * n : FIRST_ELEMENTS;
+    void          *grown = n <= UINT32_MAX / 2 ? ds4_arena_alloc(a, room, each) : NULL;
+
+    if (!grown) {
+        a->failed = true;
+        return NULL;
+    }
+    if (n) memcpy(grown, array, n * each);
+    *capacity = room;
+    return grown;
+}
+
+void ds4_arena_append(ds4_arena *a, ds4_slice *text, size_t *room, ds4_slice more)
+{
+    const size_t both = text->n_bytes + more.n_bytes;
+
+    if (more.n_bytes == 0) return;
+    if (text->n_bytes == 0) {
+        *text = more;
+        *room = 0;
+        return;
+    }
+    if (both >= *room) {
+        char *grown = ds4_arena_alloc(a, both + 1, 2);
+        if (!grown) return;
+        memcpy(grown, text->data, text->n_bytes);
+        text->data = grown;
+        *room = 2 * (both + 1);
+    }
+    char *end = (char *)text->data + text->n_bytes; /* no longer borrowed */
+    memcpy(end, more.data, more.n_bytes);
+    end[more.n_bytes] = '\0';
+    text->n_bytes = both;
+}
+
 void ds4_arena_clear(ds4_arena *a)
 {
     while (a->blocks) {
@@ -62,5 +100,6 @@ void ds4_arena_clear(ds4_arena *a)
         free(a->blocks);
         a->blocks = next;
     }
+    a->n_bytes = 0;
     a->failed = false;
 }

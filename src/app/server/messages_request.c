@@ -56,6 +56,7 @@ typedef struct blocks {
     ds4_request *rq;
     ds4_role     role;
     uint32_t     i_message; /* of the open message, plus one; 0: none is open */
+    size_t       content_room, reasoning_room;  /* of its texts, see ds4_arena_append() */
     ds4_call    *calls;     /* [n_blocks] room for those of an assistant */
 } blocks;
 
@@ -64,23 +65,18 @@ static ds4_message *open_message(blocks *b)
     if (b->i_message == 0) {
         if (!ds4_request_message(b->rq, b->role)) return NULL;
         b->i_message = b->rq->n_messages;
+        b->content_room = b->reasoning_room = 0;
     }
     return &b->rq->messages[b->i_message - 1];
 }
 
-static void append_text(ds4_request *rq, ds4_slice *to, ds4_slice text, const char *between)
+static void append_text(ds4_request *rq, ds4_slice *to, size_t *room, ds4_slice text,
+                        const char *between)
 {
-    ds4_str both = { 0 };
-
-    if (to->n_bytes == 0) {
-        *to = text;
-        return;
+    if (to->n_bytes && text.n_bytes) {
+        ds4_arena_append(&rq->arena, to, room, (ds4_slice){ between, strlen(between) });
     }
-    if (text.n_bytes == 0) return;
-    ds4_str_add(&both, to->data, to->n_bytes);
-    ds4_str_add_text(&both, between);
-    ds4_str_add(&both, text.data, text.n_bytes);
-    *to = ds4_arena_take(&rq->arena, &both);
+    ds4_arena_append(&rq->arena, to, room, text);
 }
 
 static ds4_status read_tool_use(blocks *b, const ds4_fields *f, ds4_err *err)
@@ -129,14 +125,14 @@ static ds4_status read_block(ds4_request *rq, ds4_slice json, const char *where,
         DS4_TRY(ds4_fields_text(&f, "text", &text, &rq->refusal, err));
         ds4_message *m = open_message(b);
         if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
-        append_text(rq, &m->content, text, assistant ? "" : "\n\n");
+        append_text(rq, &m->content, &b->content_room, text, assistant ? "" : "\n\n");
         return DS4_OK;
     }
     if (assistant && ds4_slice_is(type, "thinking")) {
         DS4_TRY(ds4_fields_text(&f, "thinking", &text, &rq->refusal, err));
         ds4_message *m = open_message(b);
         if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
-        append_text(rq, &m->reasoning, text, "");
+        append_text(rq, &m->reasoning, &b->reasoning_room, text, "");
         return DS4_OK;
     }
     if (assistant && ds4_slice_is(type, "redacted_thinking")) return DS4_OK;

@@ -40,7 +40,7 @@ typedef struct ds4_request {
     ds4_chat_options  chat;     /* its tools: JSON text of function objects */
     ds4_tool         *tools;    /* [n_tools] */
     ds4_slice        *tool_json;        /* [n_tools] */
-    uint32_t          n_tools, cap_tools;
+    uint32_t          n_tools, cap_tools, cap_tool_json;
     ds4_tool_choice   tool_choice;
     ds4_slice         tool_name;
     bool              single_call;

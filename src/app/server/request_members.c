@@ -9,14 +9,11 @@ enum { MAX_STOPS = 16, MAX_STOP_BYTES = 1024, MAX_TOP_K = 1 << 20 };
 
 ds4_message *ds4_request_message(ds4_request *rq, ds4_role role)
 {
-    if (rq->n_messages == rq->cap_messages) {
-        const uint32_t capacity = rq->cap_messages ? 2 * rq->cap_messages : 32;
-        ds4_message   *grown = ds4_arena_alloc(&rq->arena, capacity, sizeof *grown);
-        if (!grown) return NULL;
-        if (rq->n_messages) memcpy(grown, rq->messages, rq->n_messages * sizeof *grown);
-        rq->messages = grown;
-        rq->cap_messages = capacity;
-    }
+    ds4_message *grown = ds4_arena_grow(&rq->arena, rq->messages, rq->n_messages, &rq->cap_messages,
+                                        sizeof *grown);
+
+    if (!grown) return NULL;
+    rq->messages = grown;
     rq->messages[rq->n_messages].role = role;
     return &rq->messages[rq->n_messages++];
 }
@@ -24,19 +21,15 @@ ds4_message *ds4_request_message(ds4_request *rq, ds4_role role)
 ds4_status ds4_request_tool(ds4_request *rq, const ds4_tool *tool, ds4_slice description,
                             ds4_slice parameters, ds4_err *err)
 {
-    ds4_str json = { 0 };
+    ds4_str    json = { 0 };
+    ds4_tool  *tools = ds4_arena_grow(&rq->arena, rq->tools, rq->n_tools, &rq->cap_tools,
+                                      sizeof *tools);
+    ds4_slice *texts = ds4_arena_grow(&rq->arena, rq->tool_json, rq->n_tools, &rq->cap_tool_json,
+                                      sizeof *texts);
 
-    if (rq->n_tools == rq->cap_tools) {
-        const uint32_t capacity = rq->cap_tools ? 2 * rq->cap_tools : 32;
-        ds4_tool      *tools = ds4_arena_alloc(&rq->arena, capacity, sizeof *tools);
-        ds4_slice     *texts = ds4_arena_alloc(&rq->arena, capacity, sizeof *texts);
-        if (!tools || !texts) return ds4_fail(err, DS4_E_NOMEM, "no memory for a tool");
-        if (rq->n_tools) memcpy(tools, rq->tools, rq->n_tools * sizeof *tools);
-        if (rq->n_tools) memcpy(texts, rq->tool_json, rq->n_tools * sizeof *texts);
-        rq->tools = tools;
-        rq->tool_json = texts;
-        rq->cap_tools = capacity;
-    }
+    if (!tools || !texts) return ds4_fail(err, DS4_E_NOMEM, "no memory for a tool");
+    rq->tools = tools;
+    rq->tool_json = texts;
     ds4_str_add_text(&json, "{\"name\": ");
     ds4_pyjson_add_string(&json, tool->name);
     if (description.n_bytes) {

@@ -10,11 +10,20 @@ static const char *const text_types[] = { "input_text",   "output_text",    "tex
 /* ---- items ---------------------------------------------------------------------------------- */
 
 /* Reasoning, message and calls that follow each other are one turn of the assistant. */
-static ds4_message *assistant(ds4_request *rq)
+typedef struct open_turn {
+    size_t    content_room, reasoning_room;     /* of its texts, see ds4_arena_append() */
+    ds4_call *calls;                            /* those of the message */
+    uint32_t  cap_calls;
+} open_turn;
+
+/* The message of the turn, a new one unless the last message is an assistant's; NULL when memory
+ * is short. */
+static ds4_message *assistant(ds4_request *rq, open_turn *t)
 {
     if (rq->n_messages && rq->messages[rq->n_messages - 1].role == DS4_ROLE_ASSISTANT) {
         return &rq->messages[rq->n_messages - 1];
     }
+    *t = (open_turn){ 0 };
     return ds4_request_message(rq, DS4_ROLE_ASSISTANT);
 }
 
@@ -23,17 +32,18 @@ static ds4_status no_memory(ds4_err *err)
     return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
 }
 
-static ds4_slice joined(ds4_request *rq, ds4_slice a, ds4_slice b)
+/* The name that the model sees of what lies in a namespace. */
+static ds4_slice full_name(ds4_request *rq, ds4_slice space, ds4_slice name)
 {
     ds4_str both = { 0 };
 
-    if (a.n_bytes == 0) return b;
-    ds4_str_add(&both, a.data, a.n_bytes);
-    ds4_str_add(&both, b.data, b.n_bytes);
+    if (space.n_bytes == 0) return name;
+    ds4_str_add(&both, space.data, space.n_bytes);
+    ds4_str_add(&both, name.data, name.n_bytes);
     return ds4_arena_take(&rq->arena, &both);
 }
 
-static ds4_status read_message(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+static ds4_status read_message(ds4_request *rq, const ds4_fields *f, open_turn *turn, ds4_err *err)
 {
     ds4_slice role = { 0 }, value, text = { 0 };
     ds4_role  kind = DS4_ROLE_USER;
@@ -49,26 +59,33 @@ static ds4_status read_message(ds4_request *rq, const ds4_fields *f, ds4_err *er
         DS4_TRY(ds4_read_text(rq, value, where, text_types,
                               kind == DS4_ROLE_ASSISTANT ? "" : "\n\n", &text, err));
     }
-    ds4_message *m = kind == DS4_ROLE_ASSISTANT ? assistant(rq) : ds4_request_message(rq, kind);
+    if (kind != DS4_ROLE_ASSISTANT) {
+        ds4_message *m = ds4_request_message(rq, kind);
+        if (!m) return no_memory(err);
+        m->content = text;
+        return DS4_OK;
+    }
+    ds4_message *m = assistant(rq, turn);
     if (!m) return no_memory(err);
-    m->content = joined(rq, m->content, text);
+    ds4_arena_append(&rq->arena, &m->content, &turn->content_room, text);
     return DS4_OK;
 }
 
-static ds4_status read_reasoning(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+static ds4_status read_reasoning(ds4_request *rq, const ds4_fields *f, open_turn *turn,
+                                 ds4_err *err)
 {
     static const char *const members[] = { "content", "summary" };
     ds4_slice                value, text = { 0 };
     char                     where[80];
 
-    ds4_message *m = assistant(rq);
+    ds4_message *m = assistant(rq, turn);
     if (!m) return no_memory(err);
     for (size_t i = 0; i < 2 && text.n_bytes == 0; i++) {
         if (!ds4_fields_get(f, members[i], &value)) continue;
         snprintf(where, sizeof where, "%.60s%s", f->where, members[i]);
         DS4_TRY(ds4_read_text(rq, value, where, text_types, "", &text, err));
     }
-    m->reasoning = joined(rq, m->reasoning, text);
+    ds4_arena_append(&rq->arena, &m->reasoning, &turn->reasoning_room, text);
     return DS4_OK;
 }
 
@@ -83,33 +100,30 @@ static ds4_slice custom_arguments(ds4_request *rq, ds4_slice input)
     return ds4_arena_take(&rq->arena, &json);
 }
 
-static ds4_status read_call(ds4_request *rq, const ds4_fields *f, bool custom, ds4_err *err)
+static ds4_status read_call(ds4_request *rq, const ds4_fields *f, bool custom, open_turn *turn,
+                            ds4_err *err)
 {
     ds4_call  call = { .arguments = DS4_SLICE("{}") };
     ds4_slice input = { 0 }, space = { 0 };
-    ds4_str   name = { 0 };
 
     DS4_TRY(ds4_fields_text(f, "call_id", &call.id, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(f, "name", &call.name, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(f, "namespace", &space, &rq->refusal, err));
     DS4_TRY(ds4_need_name(rq, f, call.name, err));
-    if (space.n_bytes) {
-        ds4_str_add(&name, space.data, space.n_bytes);
-        ds4_str_add(&name, call.name.data, call.name.n_bytes);
-        call.name = ds4_arena_take(&rq->arena, &name);
-    }
+    call.name = full_name(rq, space, call.name);
     if (custom) {
         DS4_TRY(ds4_fields_text(f, "input", &input, &rq->refusal, err));
         call.arguments = custom_arguments(rq, input);
     } else {
         DS4_TRY(ds4_fields_text(f, "arguments", &call.arguments, &rq->refusal, err));
     }
-    ds4_message *m = assistant(rq);
-    ds4_call    *calls = ds4_arena_alloc(&rq->arena, m ? m->n_calls + 1 : 1, sizeof *calls);
-    if (!m || !calls) return no_memory(err);
-    if (m->n_calls) memcpy(calls, m->calls, m->n_calls * sizeof *calls);
+    ds4_message *m = assistant(rq, turn);
+    if (!m) return no_memory(err);
+    ds4_call *calls = ds4_arena_grow(&rq->arena, turn->calls, m->n_calls, &turn->cap_calls,
+                                     sizeof *calls);
+    if (!calls) return no_memory(err);
     calls[m->n_calls++] = call;
-    m->calls = calls;
+    m->calls = turn->calls = calls;
     return DS4_OK;
 }
 
@@ -137,23 +151,22 @@ static bool ends_with(ds4_slice s, const char *end)
 }
 
 /* Items of a kind that means nothing here (compaction, calls of hosted tools) are passed
- * over: they carry no text that the model could read. */
+ * over: they carry no text that the model could read. The context is the open turn. */
 static ds4_status read_item(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
                             ds4_err *err)
 {
     ds4_fields f;
     ds4_slice  type = DS4_SLICE("message");
 
-    (void)ctx;
     if (ds4_pyjson_kind(json) != DS4_JSON_OBJECT) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "", "must be an object");
     }
     DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
     DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
-    if (ds4_slice_is(type, "message")) return read_message(rq, &f, err);
-    if (ds4_slice_is(type, "reasoning")) return read_reasoning(rq, &f, err);
-    if (ds4_slice_is(type, "function_call")) return read_call(rq, &f, false, err);
-    if (ds4_slice_is(type, "custom_tool_call")) return read_call(rq, &f, true, err);
+    if (ds4_slice_is(type, "message")) return read_message(rq, &f, ctx, err);
+    if (ds4_slice_is(type, "reasoning")) return read_reasoning(rq, &f, ctx, err);
+    if (ds4_slice_is(type, "function_call")) return read_call(rq, &f, false, ctx, err);
+    if (ds4_slice_is(type, "custom_tool_call")) return read_call(rq, &f, true, ctx, err);
     if (ends_with(type, "_call_output")) return read_output(rq, &f, err);
     if (ds4_slice_is(type, "item_reference")) {
         return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, where, "type",
@@ -167,6 +180,7 @@ static ds4_status read_input(ds4_request *rq, const ds4_fields *f, ds4_slice ear
 {
     ds4_slice value;
     ds4_str   items = { 0 };
+    open_turn turn = { 0 };
 
     if (!ds4_fields_get(f, "input", &value)) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "input", "is missing");
@@ -195,7 +209,7 @@ static ds4_status read_input(ds4_request *rq, const ds4_fields *f, ds4_slice ear
     ds4_str_add_char(&items, ']');
     const ds4_slice all = ds4_arena_take(&rq->arena, &items);
     rq->items = (ds4_slice){ all.data + own, all.n_bytes > own ? all.n_bytes - own - 1 : 0 };
-    return ds4_read_elements(rq, all, "input", read_item, NULL, err);
+    return ds4_read_elements(rq, all, "input", read_item, &turn, err);
 }
 
 /* ---- tools ---------------------------------------------------------------------------------- */
@@ -233,7 +247,7 @@ static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, 
     if (!tool.custom && !ds4_slice_is(type, "function")) return DS4_OK;
     DS4_TRY(ds4_read_tool_words(rq, &f, &tool.own_name, &description, err));
     DS4_TRY(ds4_need_name(rq, &f, tool.own_name, err));
-    tool.name = joined(rq, space, tool.own_name);
+    tool.name = full_name(rq, space, tool.own_name);
     if (tool.custom) {
         parameters = (ds4_slice){ custom_schema, sizeof custom_schema - 1 };
     } else {
