@@ -197,6 +197,33 @@ static void test_responses_tools(void **state)
             "previous_response_id", "not known");
 }
 
+static void test_namespaces_are_bounded(void **state)
+{
+    ds4_request rq;
+    char        name[300], body[400];
+
+    (void)state;
+    memset(name, 'n', sizeof name);
+    for (int n = 256; n <= 257; n++) {
+        snprintf(body, sizeof body,
+                 "{\"input\":\"Q\",\"tools\":[{\"type\":\"namespace\",\"name\":\"%.*s\",\"tools\":["
+                 "{\"name\":\"f\"}]}]}",
+                 n, name);
+        if (n == 257) {
+            refuses(DS4_API_RESPONSES, body, "tools[0].name", "at most 256 bytes");
+            continue;
+        }
+        read_body(&rq, DS4_API_RESPONSES, body);
+        assert_int_equal(rq.tools[0].name.n_bytes, 257);
+        ds4_request_clear(&rq);
+    }
+    read_body(&rq, DS4_API_RESPONSES,
+              "{\"input\":\"Q\",\"tools\":[{\"type\":\"namespace\",\"tools\":[{\"name\":\"f\"},"
+              "{\"type\":\"namespace\",\"tools\":[{\"name\":\"g\"}]}]}]}");
+    assert_int_equal(rq.n_tools, 1);
+    ds4_request_clear(&rq);
+}
+
 static void test_parts_of_a_turn_are_joined(void **state)
 {
     (void)state;
@@ -311,6 +338,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_thinking_switches),
     cmocka_unit_test(test_calls_and_results),
     cmocka_unit_test(test_responses_tools),
+    cmocka_unit_test(test_namespaces_are_bounded),
     cmocka_unit_test(test_parts_of_a_turn_are_joined),
     cmocka_unit_test(test_system_messages_stay_in_place),
     cmocka_unit_test(test_markers_in_user_text_stay_text),

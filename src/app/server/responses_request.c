@@ -7,6 +7,10 @@
 static const char *const text_types[] = { "input_text",   "output_text",    "text", "refusal",
                                           "summary_text", "reasoning_text", NULL };
 
+/* The name of a namespace is part of each name in it: without a bound, a body of half a name and
+ * half tools would take memory as its square. */
+enum { MAX_NAMESPACE_BYTES = 256 };
+
 /* ---- items ---------------------------------------------------------------------------------- */
 
 /* Reasoning, message and calls that follow each other are one turn of the assistant. */
@@ -222,13 +226,17 @@ static ds4_status read_namespace(ds4_request *rq, const ds4_fields *f, ds4_err *
     ds4_slice name = { 0 }, list;
 
     DS4_TRY(ds4_fields_text(f, "name", &name, &rq->refusal, err));
+    if (name.n_bytes > MAX_NAMESPACE_BYTES) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_LIMIT, f->where, "name",
+                          "takes at most 256 bytes for a namespace");
+    }
     if (!ds4_fields_get(f, "tools", &list) || ds4_pyjson_kind(list) != DS4_JSON_ARRAY)
         return DS4_OK;
     return ds4_read_list(rq, f, "tools", read_tool, &name, err);
 }
 
-/* Hosted tools (web_search and the like) run elsewhere: the model is not told of them. The context
- * is the name of the namespace around it, or NULL. */
+/* Hosted tools (web_search and the like) run elsewhere: the model is not told of them. Nor is it
+ * of a namespace inside another. The context is the name of the namespace around it, or NULL. */
 static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
                             ds4_err *err)
 {
@@ -242,7 +250,7 @@ static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, 
 
     DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
     DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
-    if (ds4_slice_is(type, "namespace") && space.n_bytes == 0) return read_namespace(rq, &f, err);
+    if (ds4_slice_is(type, "namespace") && !ctx) return read_namespace(rq, &f, err);
     tool.custom = ds4_slice_is(type, "custom");
     if (!tool.custom && !ds4_slice_is(type, "function")) return DS4_OK;
     DS4_TRY(ds4_read_tool_words(rq, &f, &tool.own_name, &description, err));
