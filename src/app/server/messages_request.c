@@ -28,7 +28,9 @@ static ds4_status read_system(ds4_request *rq, const ds4_fields *f, ds4_err *err
         st = ds4_pyjson_open(&it, value, err);
         for (uint32_t i = 0; st == DS4_OK && ds4_pyjson_next(&it, NULL, &one); i++) {
             ds4_str list = { 0 };
-            ds4_str_addf(&list, "[%.*s]", (int)one.n_bytes, one.data);
+            ds4_str_add_char(&list, '[');
+            ds4_str_add(&list, one.data, one.n_bytes);
+            ds4_str_add_char(&list, ']');
             snprintf(where, sizeof where, "system[%u].", i);
             st = ds4_read_text(rq, ds4_arena_take(&rq->arena, &list), where, text_types, "", &text,
                                err);
