@@ -90,8 +90,11 @@ $(OUT)/%_amx.o:    CFLAGS += $(AVX512)
 $(OUT)/%_neon.o:   CFLAGS += -march=armv8.2-a+dotprod+fp16
 
 .PHONY: all
+# ./ds4 and the others are those of the usual build, whatever was built beside it since.
 all: $(PROGRAMS)
+ifeq ($(OUT),build)
 	$(Q)for p in $(PROGRAMS); do ln -sf $$p .; done
+endif
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
