@@ -229,6 +229,8 @@ static void check_matmul(const kcheck *c)
         const size_t most = kcheck_rand() % 8 ? 1024 : 5000;
         const size_t n_in = (1 + kcheck_below((uint32_t)(most / block))) * block;
         check_one(c, n_in, (kcheck_fill)(round % KCHECK_N_FILLS));
+        if (round % 4 == 0)                 /* long rows of full groups have ways of their own */
+            check_one(c, 1024 * (1 + kcheck_below(9)), (kcheck_fill)(round / 4 % KCHECK_N_FILLS));
     }
 }
 

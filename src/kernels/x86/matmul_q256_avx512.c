@@ -5,6 +5,7 @@
  * serves all tokens. Integer sums are exact, so an output is defined by its blocks alone:
  *     y = fma(float(isum), d * dx, y);  y = fma(-float(msum), dmin * dx, y)   block by block. */
 #include "kernels/x86/tile_q256_avx512.h"
+#include "kernels/x86/row_avx512.h"
 #include "kernels/kernel_init.h"
 
 enum { MAX_TOKENS = 64, MAX_PART = Q6_K_BYTES, IQ2_OFFSET = 64 };
@@ -61,34 +62,6 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
     }
 }
 
-/* acc + a block of IQ2_XXS times one token: what fill_iq2_xxs() and add_tokens() do, without
- * a tile between them. The weights' offset is taken out where each sum starts. */
-INLINE __m512 add_iq2_block(__m512 acc, const uint8_t *w, size_t stride, const ds4_q256 *x,
-                            const iq2_tables *tab)
-{
-    _Alignas(32) int32_t start[8];
-    __m512i isum = _mm512_setzero_si512();
-
-    _mm256_store_si256((__m256i *)(void *)start,
-                       _mm256_madd_epi16(_mm256_loadu_si256((const void *)x->sum),
-                                         _mm256_set1_epi16(-IQ2_OFFSET)));
-    for (int c = 0; c < 4; c++) {
-        iq2_pair pair;
-        load_iq2_pair(&pair, w + 2 + 16 * c, stride, tab);
-        UNROLL
-        for (int h = 0; h < 2; h++) {
-            const int8_t *q = x->q + 64 * c + 32 * h;
-            __m512i part = _mm512_set1_epi32(start[2 * c + h]);
-            UNROLL
-            for (int k = 0; k < 8; k++)
-                part = _mm512_dpbusd_epi32(part, iq2_weights(&pair, h, k, tab), broadcast4(q + 4 * k));
-            isum = _mm512_add_epi32(isum, _mm512_mullo_epi32(part, pair.scale[h]));
-        }
-    }
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum),
-                           _mm512_mul_ps(iq2_scale(w, stride), _mm512_set1_ps(x->d)), acc);
-}
-
 typedef struct call256 {
     float         *y;
     size_t         y_stride;
@@ -106,28 +79,6 @@ INLINE void prefetch_next(const call256 *c, size_t r, size_t b, size_t block_byt
                       TILE_ROWS * block_bytes);
 }
 
-static void run_iq2_one_token(const call256 *c, const iq2_tables *tab)
-{
-    uint8_t part[TILE_ROWS * IQ2_XXS_BYTES];
-
-    for (size_t r = 0; r < c->n_rows; r += TILE_ROWS) {
-        const size_t n_rows = c->n_rows - r;
-        __m512 acc = _mm512_setzero_ps();
-        for (size_t b = 0; b < c->n_blocks; b++) {
-            const uint8_t *w = c->w + r * c->w_stride + b * IQ2_XXS_BYTES;
-            size_t stride = c->w_stride;
-            prefetch_next(c, r, b, IQ2_XXS_BYTES);
-            if (n_rows < TILE_ROWS) {
-                copy_part(part, w, stride, n_rows, IQ2_XXS_BYTES);
-                w = part;
-                stride = IQ2_XXS_BYTES;
-            }
-            acc = add_iq2_block(acc, w, stride, (const ds4_q256 *)(const void *)c->x + b, tab);
-        }
-        _mm512_mask_storeu_ps(c->y + r, tail_mask(n_rows), acc);
-    }
-}
-
 /* Up to 64 tokens and any number of rows. */
 INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, const iq2_tables *tab)
 {
@@ -135,10 +86,6 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
     uint8_t part[TILE_ROWS * MAX_PART];
     tile256 tile;
 
-    if (block_bytes == IQ2_XXS_BYTES && c->n_tokens == 1) {
-        run_iq2_one_token(c, tab);
-        return;
-    }
     for (size_t r = 0; r < c->n_rows; r += TILE_ROWS) {
         const size_t n_rows = c->n_rows - r;
         memset(acc, 0, c->n_tokens * sizeof acc[0]);
@@ -167,11 +114,12 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
     }
 }
 
-#define MATMUL(type, bytes, kind, tables)                                                       \
+#define MATMUL(type, bytes, kind, tables, one_token)                                            \
     void ds4_matmul_##type##_avx512(float *y, size_t y_stride, const void *w, size_t w_stride,  \
                                     size_t n_rows, const void *x, size_t x_stride,              \
                                     size_t n_tokens, size_t n_in)                               \
     {                                                                                           \
+        one_token                                                                               \
         tables                                                                                  \
         for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
             const size_t  n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;            \
@@ -181,11 +129,17 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
         }                                                                                       \
     }
 
-MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, const iq2_tables *tab = NULL;)
-MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, const iq2_tables *tab = NULL;)
-MATMUL(q6_k, Q6_K_BYTES, KIND_SHIFT16, const iq2_tables *tab = NULL;)
+#define ONE_TOKEN(type)                                                                         \
+    if (n_tokens == 1 && n_in % (256 * HALF_BLOCKS) == 0) {                                     \
+        ds4_matvec_##type##_avx512(y, w, w_stride, n_rows, x, n_in / 256);                      \
+        return;                                                                                 \
+    }
+
+MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, const iq2_tables *tab = NULL;, ONE_TOKEN(q2_k))
+MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, const iq2_tables *tab = NULL;, )
+MATMUL(q6_k, Q6_K_BYTES, KIND_SHIFT16, const iq2_tables *tab = NULL;, )
 MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, iq2_tables tables; const iq2_tables *tab = &tables;
-       make_iq2_tables(&tables, IQ2_OFFSET);)
+       make_iq2_tables(&tables, IQ2_OFFSET);, ONE_TOKEN(iq2_xxs))
 
 void ds4_kernels_avx512_q256(ds4_kernels *k)
 {

@@ -6,6 +6,7 @@
  *     y = y + acc                           over those parts,
  * which bounds the error for long rows: 32 + n_in / 1024 roundings. */
 #include "kernels/x86/tile_q32_avx512.h"
+#include "kernels/x86/row_avx512.h"
 #include "kernels/kernel_init.h"
 
 enum {
@@ -14,6 +15,7 @@ enum {
     TILE_BLOCKS = 8,            /* blocks decoded together for several tokens */
     MAX_SUMS = 4096,            /* sums of activations that are kept: 16 KiB of stack */
     FEW_TOKENS = 16,            /* so few have 256 blocks to a segment, more have 64 */
+    LONG_ROW = 1024,            /* values; matrices of shorter rows may lie in a cache */
 };
 
 typedef struct call32 {
@@ -98,7 +100,7 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const block32 *tile, size_t n_bl
     for (int i = 0; i < n; i++) _mm512_store_ps(acc[i], sum[i]);
 }
 
-/* One token: every block is used straight from registers. ahead is the distance to what the
+/* One token and short rows: every block is used straight from registers. ahead is the distance to what the
  * next 16 rows will read meanwhile, 0 if there are none. */
 INLINE __m512 part_one_token(const uint8_t *w, size_t stride, size_t block_bytes, const ds4_q32 *x,
                              const int32_t *start, size_t n_blocks, const uint8_t *base,
@@ -198,6 +200,10 @@ INLINE void run(const call32 *c, size_t block_bytes, int offset)
                                     size_t n_rows, const void *x, size_t x_stride,              \
                                     size_t n_tokens, size_t n_in)                               \
     {                                                                                           \
+        if (n_tokens == 1 && n_in >= LONG_ROW && n_in % (32 * UNIT_BLOCKS) == 0) {              \
+            ds4_matvec_##type##_avx512(y, w, w_stride, n_rows, x, n_in / 32);                   \
+            return;                                                                             \
+        }                                                                                       \
         for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
             const size_t n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;             \
             const call32 c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                 \
