@@ -2,10 +2,11 @@
  *
  *   make && cc -std=c11 -O2 -D_GNU_SOURCE -Iinclude -Isrc lab/stream_bench.c build/libds4.a \
  *      -luring -lm -lpthread -o build/stream_bench
- *   build/stream_bench FILE CACHE_MB [PREFILL [ROUNDS [WARMUP]]]
+ *   build/stream_bench FILE CACHE_MB [PREFILL [ROUNDS [WARMUP [SESSIONS]]]]
  *
  * Prefills random tokens, decodes WARMUP random tokens that do not count, then ROUNDS times:
- * reads random experts for half a second, decodes 8 tokens. A disk that others use too
+ * reads random experts for half a second, decodes 8 tokens for each of SESSIONS, one for each
+ * in a step. A disk that others use too
  * changes from second to second, so each round is compared with its own measurement. Experts
  * that are read again may come from a cache of the host, faster than random reads; so the
  * rate while the disk was busy decoding is a second, stricter measure. Time in which nothing
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { TOKENS = 8, PART = 2359296, N_READS = 48, MAX_ROUNDS = 200 };
+enum { TOKENS = 8, PART = 2359296, N_READS = 48, MAX_ROUNDS = 200, MAX_SESSIONS = 16 };
 
 static uint64_t seed = 88172645463325252u;
 static uint64_t next_random(void)
@@ -109,16 +110,16 @@ typedef struct token_time {
     double share[3][MAX_ROUNDS];        /* of `all`: random, busy, the larger of busy and cores */
 } token_time;
 
-static void note(token_time *t, uint32_t r, double seconds, double disk_gbs, const ds4_expert_stats *a,
-                 const ds4_expert_stats *z)
+static void note(token_time *t, uint32_t r, uint32_t n_tokens, double seconds, double disk_gbs,
+                 const ds4_expert_stats *a, const ds4_expert_stats *z)
 {
-    const double needed = (double)(z->bytes_needed - a->bytes_needed) / TOKENS;
+    const double needed = (double)(z->bytes_needed - a->bytes_needed) / n_tokens;
     const double read = (double)(z->bytes_read - a->bytes_read), busy_ns = (double)(z->busy_ns - a->busy_ns);
 
-    t->all[r] = seconds * 1e3 / TOKENS;
+    t->all[r] = seconds * 1e3 / n_tokens;
     t->random[r] = needed / (disk_gbs + 1e-9) / 1e6;
     t->busy[r] = read > 0 ? needed / (read / busy_ns) / 1e6 : 0.0;
-    t->cores[r] = t->all[r] - (double)(z->wait_ns - a->wait_ns) / 1e6 / TOKENS;
+    t->cores[r] = t->all[r] - (double)(z->wait_ns - a->wait_ns) / 1e6 / n_tokens;
     t->share[0][r] = t->random[r] / t->all[r];
     t->share[1][r] = t->busy[r] / t->all[r];
     t->share[2][r] = (t->busy[r] > t->cores[r] ? t->busy[r] : t->cores[r]) / t->all[r];
@@ -126,21 +127,27 @@ static void note(token_time *t, uint32_t r, double seconds, double disk_gbs, con
 
 typedef struct bench {
     ds4_engine  *e;
-    ds4_session *s;
-    float       *logits;
+    ds4_session *s[MAX_SESSIONS];
+    uint32_t     n_sessions;
+    float       *logits;                /* [n_sessions][n_vocab] */
     uint32_t     n_vocab;
 } bench;
 
-/* token < 0: random ones. Returns seconds. */
+/* n tokens for each session; token < 0: random ones. Returns seconds. */
 static double decode(bench *b, uint32_t n, int32_t token)
 {
     const uint64_t start = ds4_now_ns();
+    int32_t        tokens[MAX_SESSIONS];
+    ds4_work       work[MAX_SESSIONS];
     ds4_err        err;
 
     for (uint32_t i = 0; i < n; i++) {
-        const int32_t  t = token < 0 ? (int32_t)(next_random() % b->n_vocab) : token;
-        const ds4_work work = { .session = b->s, .tokens = &t, .n_tokens = 1, .logits = b->logits };
-        must(ds4_engine_step(b->e, &work, 1, &err), &err);
+        for (uint32_t s = 0; s < b->n_sessions; s++) {
+            tokens[s] = token < 0 ? (int32_t)(next_random() % b->n_vocab) : token;
+            work[s] = (ds4_work){ .session = b->s[s], .tokens = &tokens[s], .n_tokens = 1,
+                                  .logits = b->logits + (size_t)s * b->n_vocab };
+        }
+        must(ds4_engine_step(b->e, work, b->n_sessions, &err), &err);
     }
     return (double)(ds4_now_ns() - start) / 1e9;
 }
@@ -155,65 +162,79 @@ static void prefill(bench *b, uint32_t n)
     for (uint32_t i = 0; i < n; i++) tokens[i] = (int32_t)(next_random() % b->n_vocab);
     ds4_engine_expert_stats(b->e, &before);
     const uint64_t start = ds4_now_ns();
-    must(ds4_session_prefill(b->s, &p, &err), &err);
+    must(ds4_session_prefill(b->s[0], &p, &err), &err);
     ds4_engine_expert_stats(b->e, &after);
     report("prefill", n, (double)(ds4_now_ns() - start) / 1e9, &before, &after);
     free(tokens);
 }
 
+static void open_engine(bench *b, const char *path, uint64_t cache_bytes)
+{
+    ds4_engine_options opt = { .model_path = path, .n_threads = 2, .max_batch = 256,
+                               .mem_bytes = 100ull << 30, .expert_cache_bytes = cache_bytes };
+    ds4_err            err;
+
+    opt.experts = cache_bytes ? DS4_EXPERTS_STREAM : DS4_EXPERTS_RESIDENT;
+    must(ds4_engine_open(&b->e, &opt, &err), &err);
+    for (uint32_t s = 0; s < b->n_sessions; s++)
+        must(ds4_session_create(b->e, 4096, &b->s[s], &err), &err);
+    b->n_vocab = ds4_engine_info(b->e)->n_vocab;
+    b->logits = malloc((size_t)b->n_sessions * b->n_vocab * sizeof *b->logits);
+    if (!b->logits) exit(1);
+}
+
+static void print_bounds(token_time *t, double *disk, uint32_t n_rounds)
+{
+    printf("medians of %u rounds: %.2f tokens/s, %.1f ms; random reads %.2f GB/s; what is missing takes"
+           " %.1f ms at that rate (%.0f %%), %.1f ms at the rate while busy (%.0f %%), the cores"
+           " %.1f ms; the larger of the last two is %.0f %%\n",
+           n_rounds, 1e3 / median(t->all, n_rounds), median(t->all, n_rounds),
+           median(disk, n_rounds), median(t->random, n_rounds), 100 * median(t->share[0], n_rounds),
+           median(t->busy, n_rounds), 100 * median(t->share[1], n_rounds),
+           median(t->cores, n_rounds), 100 * median(t->share[2], n_rounds));
+}
+
 int main(int argc, char **argv)
 {
+    const uint64_t cache_bytes = argc > 2 ? strtoull(argv[2], NULL, 10) * 1000000 : 0;
     const uint32_t n_prefill = argc > 3 ? (uint32_t)atoi(argv[3]) : 32;
     const uint32_t n_rounds = argc > 4 ? (uint32_t)atoi(argv[4]) : 8;
     const uint32_t n_warmup = argc > 5 ? (uint32_t)atoi(argv[5]) : 32;
-    ds4_engine_options opt = { .n_threads = 2, .max_batch = 256, .mem_bytes = 100ull << 30 };
     ds4_expert_stats   first = { 0 }, a = { 0 }, z = { 0 };
     static double      disk[MAX_ROUNDS];
     static token_time  t;
     double             total = 0.0;
-    bench              b = { 0 };
-    ds4_err            err;
+    bench              b = { .n_sessions = argc > 6 ? (uint32_t)atoi(argv[6]) : 1 };
 
     if (argc < 3 || n_rounds < 1 || n_rounds > MAX_ROUNDS) return 2;
-    opt.model_path = argv[1];
-    opt.expert_cache_bytes = strtoull(argv[2], NULL, 10) * 1000000;
-    opt.experts = opt.expert_cache_bytes ? DS4_EXPERTS_STREAM : DS4_EXPERTS_RESIDENT;
+    if (b.n_sessions < 1 || b.n_sessions > MAX_SESSIONS) return 2;
     const uint64_t start = ds4_now_ns();
-    must(ds4_engine_open(&b.e, &opt, &err), &err);
-    must(ds4_session_create(b.e, 4096, &b.s, &err), &err);
-    b.n_vocab = ds4_engine_info(b.e)->n_vocab;
-    b.logits = malloc(b.n_vocab * sizeof *b.logits);
+    open_engine(&b, argv[1], cache_bytes);
     const double opened = (double)(ds4_now_ns() - start) / 1e9;
 
     if (n_prefill) prefill(&b, n_prefill);
     decode(&b, n_warmup, -1);
     ds4_engine_expert_stats(b.e, &first);
     for (uint32_t r = 0; r < n_rounds; r++) {
-        disk[r] = opt.expert_cache_bytes ? probe_disk(argv[1], 0.5) : 0.0;
+        disk[r] = cache_bytes ? probe_disk(argv[1], 0.5) : 0.0;
         ds4_engine_expert_stats(b.e, &a);
         const double seconds = decode(&b, TOKENS, -1);
         ds4_engine_expert_stats(b.e, &z);
         total += seconds;
-        note(&t, r, seconds, disk[r], &a, &z);
+        note(&t, r, TOKENS * b.n_sessions, seconds, disk[r], &a, &z);
     }
-    report("decode", n_rounds * TOKENS, total, &first, &z);
+    report("decode", n_rounds * TOKENS * b.n_sessions, total, &first, &z);
     if (n_prefill) prefill(&b, n_prefill);
     decode(&b, 12, 7);
     ds4_engine_expert_stats(b.e, &a);
     const double alone = decode(&b, 12, 7);
     ds4_expert_stats end = { 0 };
     ds4_engine_expert_stats(b.e, &end);
-    report("one token repeated", 12, alone, &a, &end);
-    printf("cache %.2f GB, %u of %u experts, opened in %.1f s; medians of %u rounds: %.2f tokens/s,"
-           " %.1f ms;",
-           (double)z.cache_bytes / 1e9, z.n_slots, z.n_experts, opened, n_rounds,
-           1e3 / median(t.all, n_rounds), median(t.all, n_rounds));
-    printf(" random reads %.2f GB/s; what is missing takes %.1f ms at that rate (%.0f %%), %.1f ms at the"
-           " rate while busy (%.0f %%), the cores %.1f ms; the larger of the last two is %.0f %%\n",
-           median(disk, n_rounds), median(t.random, n_rounds), 100 * median(t.share[0], n_rounds),
-           median(t.busy, n_rounds), 100 * median(t.share[1], n_rounds), median(t.cores, n_rounds),
-           100 * median(t.share[2], n_rounds));
-    ds4_session_free(b.s);
+    report("one token repeated", 12 * b.n_sessions, alone, &a, &end);
+    printf("%u sessions, cache %.2f GB, %u of %u experts, opened in %.1f s\n", b.n_sessions,
+           (double)z.cache_bytes / 1e9, z.n_slots, z.n_experts, opened);
+    print_bounds(&t, disk, n_rounds);
+    for (uint32_t s = 0; s < b.n_sessions; s++) ds4_session_free(b.s[s]);
     ds4_engine_close(b.e);
     free(b.logits);
     return 0;
