@@ -33,8 +33,6 @@ typedef struct act_sums {
     size_t  step;               /* between tokens: the blocks of a segment */
 } act_sums;
 
-enum { Q8_0_OFFSET = 128, MXFP4_OFFSET = 16 };
-
 INLINE block32 load_unsigned(const uint8_t *w, size_t stride, size_t block_bytes)
 {
     return load_block(w, stride, block_bytes,
@@ -45,16 +43,7 @@ static void sum_activations(act_sums *s, const call32 *c, size_t first, size_t n
 {
     for (size_t t = 0; t < c->n_tokens; t++) {
         const ds4_q32 *x = (const ds4_q32 *)(const void *)(c->x + t * c->x_stride) + first;
-        for (size_t b = 0; b < n_blocks; b++) {
-            const __m256i q = _mm256_loadu_si256((const void *)x[b].q);
-            const __m256i sums =
-                _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), q);
-            const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sums),
-                                               _mm256_extracti128_si256(sums, 1));
-            const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
-            const int32_t sum = _mm_cvtsi128_si32(two) + _mm_extract_epi32(two, 1);
-            s->start[t * s->step + b] = -offset * sum;
-        }
+        for (size_t b = 0; b < n_blocks; b++) s->start[t * s->step + b] = -offset * sum32(x[b].q);
     }
 }
 

@@ -2,13 +2,10 @@
  * and VBMI: the chains of matmul_q32_avx512.c, so the same bits, for rows that are read one
  * after another (row_avx512.h says why). */
 #include "kernels/x86/row_avx512.h"
+#include "kernels/x86/tile_q32_avx512.h"
 #include "kernels/kernel_init.h"
 
-enum {
-    PART_BLOCKS = 32,           /* of one float chain */
-    Q8_0_OFFSET = 128,
-    MXFP4_OFFSET = 16,
-};
+enum { PART_BLOCKS = 32 };      /* of one float chain */
 
 /* Eight blocks of activations as the sums want them. */
 typedef struct unit32 {
@@ -24,16 +21,6 @@ typedef struct call32 {
     const ds4_q32 *x;
     size_t         n_blocks;
 } call32;
-
-INLINE int32_t sum32(const int8_t q[32])
-{
-    const __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1),
-                                             _mm256_loadu_si256((const void *)q));
-    const __m128i four =
-        _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
-    const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
-    return _mm_cvtsi128_si32(two) + _mm_extract_epi32(two, 1);
-}
 
 /* Q8_0 wants blocks b and b + 4 side by side; MXFP4 the first halves of four blocks, then
  * their second halves. */
@@ -91,19 +78,12 @@ INLINE __m256 mxfp4_scales(const uint8_t *w)
     const __m512i low = _mm512_permutexvar_epi8(at, _mm512_loadu_si512(w));
     const __m512i both = _mm512_mask_permutexvar_epi8(low, 0xf0, at,
                                                       _mm512_loadu_si512(w + HALF_BLOCKS * MXFP4_BYTES));
-    const __m256i e = _mm256_cvtepu8_epi32(_mm512_castsi512_si128(both));
-    __m256i bits = _mm256_slli_epi32(e, 23);
-    bits = _mm256_mask_mov_epi32(bits, _mm256_testn_epi32_mask(e, e), _mm256_set1_epi32(0x00400000));
-    bits = _mm256_mask_mov_epi32(bits, _mm256_cmpeq_epi32_mask(e, _mm256_set1_epi32(255)),
-                                 _mm256_set1_epi32(0x7fc00000));
-    return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0.5f));
+    return _mm512_castps512_ps256(half_e8m0(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(both))));
 }
 
 INLINE __m256i mxfp4_sums(const uint8_t *w, const unit32 *u)
 {
-    const __m512i nibbles = _mm512_set1_epi8(15);
-    const __m512i twice = _mm512_add_epi8(_mm512_set1_epi8(MXFP4_OFFSET), _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)));
+    const __m512i nibbles = _mm512_set1_epi8(15), twice = twice_e2m1(MXFP4_OFFSET);
     __m512i s[2];
 
     UNROLL
