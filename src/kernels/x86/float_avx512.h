@@ -28,6 +28,14 @@ INLINE void prefetch_span(const void *p, size_t ahead, size_t bytes)
         _mm_prefetch((const void *)a, _MM_HINT_T0);
 }
 
+/* The same into the second cache, for what is not wanted at once: more can be under way. */
+INLINE void prefetch_far(const void *p, size_t ahead, size_t bytes)
+{
+    const uintptr_t from = (uintptr_t)p + ahead, end = from + bytes;
+    for (uintptr_t a = (from + 63) & ~(uintptr_t)63; a < end; a += 64)
+        _mm_prefetch((const void *)a, _MM_HINT_T1);
+}
+
 /* Lanes l and l + 8, then l + 4, l + 2, l + 1. */
 INLINE float sum_lanes(__m512 v)
 {

@@ -80,8 +80,8 @@ INLINE void tile(const call_float *c, uint32_t dtype, size_t r, size_t t, const 
         }
         for (; k + 16 <= end; k += 16) {
             if (n_t == 1)
-                prefetch_span(w, (size_t)n_r * (c->w_stride + k * weight_bytes),
-                              (size_t)n_r * 16 * weight_bytes);
+                prefetch_far(w, (size_t)n_r * (c->w_stride + k * weight_bytes),
+                             (size_t)n_r * 16 * weight_bytes);
             step(sum, c, w, x, dtype, k, 16, n_r, n_t);
         }
         if (k < end) step(sum, c, w, x, dtype, k, end - k, n_r, n_t);
