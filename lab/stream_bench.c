@@ -6,8 +6,8 @@
  *
  * Prefills random tokens, decodes WARMUP random tokens that do not count, then ROUNDS times:
  * reads random experts for half a second, decodes 8 tokens for each of SESSIONS, one for each
- * in a step. A disk that others use too
- * changes from second to second, so each round is compared with its own measurement. Experts
+ * in a step. A disk that others use too changes from second to second, so each round is
+ * compared with its own measurement. Experts
  * that are read again may come from a cache of the host, faster than random reads; so the
  * rate while the disk was busy decoding is a second, stricter measure. Time in which nothing
  * waits for the disk is time of the cores. At the end one token is repeated until nearly all

@@ -18,21 +18,17 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* Ask for the bytes at p + ahead, which may lie behind the buffer: a prefetch cannot fault. */
-INLINE void prefetch_span(const void *p, size_t ahead, size_t bytes)
-{
-    const uintptr_t from = (uintptr_t)p + ahead, end = from + bytes;
-    for (uintptr_t a = (from + 63) & ~(uintptr_t)63; a < end; a += 64)
-        _mm_prefetch((const void *)a, _MM_HINT_T0);
-}
-
-/* The same into the second cache, for what is not wanted at once: more can be under way. */
-INLINE void prefetch_far(const void *p, size_t ahead, size_t bytes)
-{
-    const uintptr_t from = (uintptr_t)p + ahead, end = from + bytes;
-    for (uintptr_t a = (from + 63) & ~(uintptr_t)63; a < end; a += 64)
-        _mm_prefetch((const void *)a, _MM_HINT_T1);
-}
+/* Ask for the bytes at p + ahead, which may lie behind the buffer: a prefetch cannot fault.
+ * prefetch_far asks into the second cache, where more can be under way. */
+#define PREFETCH(name, hint)                                                    \
+    INLINE void name(const void *p, size_t ahead, size_t bytes)                 \
+    {                                                                           \
+        const uintptr_t from = (uintptr_t)p + ahead, end = from + bytes;        \
+        for (uintptr_t a = (from + 63) & ~(uintptr_t)63; a < end; a += 64)      \
+            _mm_prefetch((const void *)a, hint);                                \
+    }
+PREFETCH(prefetch_span, _MM_HINT_T0)
+PREFETCH(prefetch_far, _MM_HINT_T1)
 
 /* Lanes below n are all ones. */
 INLINE __m256i tail_mask(size_t n)

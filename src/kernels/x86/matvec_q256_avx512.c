@@ -20,14 +20,6 @@ typedef struct unit256 {
     float   d[UNIT_BLOCKS];
 } unit256;
 
-typedef struct call256 {
-    float          *y;
-    const uint8_t  *w;
-    size_t          w_stride, n_rows;
-    const ds4_q256 *x;
-    size_t          n_blocks;
-} call256;
-
 /* ---- activations ---------------------------------------------------------------------- */
 
 static void prepare_q2_k(unit256 *u, size_t b, const ds4_q256 *x)
@@ -275,7 +267,7 @@ INLINE __m512 add_blocks(__m512 y, const kept256 *k, size_t n_blocks, reader *ne
 }
 
 /* n_blocks of all rows from column w; y is continued unless they are the first. */
-INLINE void run_blocks(const call256 *c, size_t block_bytes, const uint8_t *w, size_t n_blocks,
+INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, size_t n_blocks,
                        const unit256 *units, const iq2_row_tables *t)
 {
     kept256 k;
@@ -300,13 +292,13 @@ INLINE void run_blocks(const call256 *c, size_t block_bytes, const uint8_t *w, s
     }
 }
 
-INLINE void run(const call256 *c, size_t block_bytes, const iq2_row_tables *t)
+INLINE void run(const row_call *c, size_t block_bytes, const iq2_row_tables *t)
 {
     unit256 units[MAX_BLOCKS / UNIT_BLOCKS];
 
     for (size_t b = 0; b < c->n_blocks; b += MAX_BLOCKS) {
         const size_t n = c->n_blocks - b < MAX_BLOCKS ? c->n_blocks - b : MAX_BLOCKS;
-        prepare(units, c->x + b, n, block_bytes);
+        prepare(units, (const ds4_q256 *)c->x + b, n, block_bytes);
         run_blocks(c, block_bytes, c->w + b * block_bytes, n, units, t);
     }
 }
@@ -315,7 +307,7 @@ INLINE void run(const call256 *c, size_t block_bytes, const iq2_row_tables *t)
     void ds4_matvec_##type##_avx512(float *y, const void *w, size_t w_stride, size_t n_rows,    \
                                     const void *x, size_t n_blocks)                             \
     {                                                                                           \
-        const call256 c = { y, w, w_stride, n_rows, x, n_blocks };                              \
+        const row_call c = { y, w, w_stride, n_rows, x, n_blocks };                              \
         tables                                                                                  \
         run(&c, bytes, t);                                                                      \
     }

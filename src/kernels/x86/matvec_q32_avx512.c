@@ -14,14 +14,6 @@ typedef struct unit32 {
     float   d[UNIT_BLOCKS];
 } unit32;
 
-typedef struct call32 {
-    float         *y;
-    const uint8_t *w;
-    size_t         w_stride, n_rows;
-    const ds4_q32 *x;
-    size_t         n_blocks;
-} call32;
-
 /* Q8_0 wants blocks b and b + 4 side by side; MXFP4 the first halves of four blocks, then
  * their second halves. */
 INLINE void prepare(unit32 *u, const ds4_q32 *x, size_t n_blocks, size_t block_bytes, int offset)
@@ -141,7 +133,7 @@ INLINE __m512 add_parts(__m512 total, const kept *sum, const kept *scale, size_t
 }
 
 /* n_blocks of all rows from column w; y is continued unless they are the first. */
-INLINE void run_blocks(const call32 *c, size_t block_bytes, const uint8_t *w, size_t n_blocks,
+INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, size_t n_blocks,
                        const unit32 *units)
 {
     kept   sum, scale;
@@ -168,13 +160,13 @@ INLINE void run_blocks(const call32 *c, size_t block_bytes, const uint8_t *w, si
     }
 }
 
-INLINE void run(const call32 *c, size_t block_bytes, int offset)
+INLINE void run(const row_call *c, size_t block_bytes, int offset)
 {
     unit32 units[KEPT_BLOCKS / UNIT_BLOCKS];
 
     for (size_t b = 0; b < c->n_blocks; b += KEPT_BLOCKS) {
         const size_t n = c->n_blocks - b < KEPT_BLOCKS ? c->n_blocks - b : KEPT_BLOCKS;
-        prepare(units, c->x + b, n, block_bytes, offset);
+        prepare(units, (const ds4_q32 *)c->x + b, n, block_bytes, offset);
         run_blocks(c, block_bytes, c->w + b * block_bytes, n, units);
     }
 }
@@ -183,7 +175,7 @@ INLINE void run(const call32 *c, size_t block_bytes, int offset)
     void ds4_matvec_##type##_avx512(float *y, const void *w, size_t w_stride, size_t n_rows,    \
                                     const void *x, size_t n_blocks)                             \
     {                                                                                           \
-        const call32 c = { y, w, w_stride, n_rows, x, n_blocks };                               \
+        const row_call c = { y, w, w_stride, n_rows, x, n_blocks };                               \
         run(&c, bytes, offset);                                                                 \
     }
 

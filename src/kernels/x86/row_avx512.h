@@ -16,6 +16,15 @@ enum {
     KEPT_STRIDE = KEPT_BLOCKS + 16,     /* rows in different sets of the first cache */
 };
 
+/* y = W x; see ds4_matvec_fn. */
+typedef struct row_call {
+    float         *y;
+    const uint8_t *w;
+    size_t         w_stride, n_rows;
+    const void    *x;
+    size_t         n_blocks;
+} row_call;
+
 /* ---- asking for weights ahead -------------------------------------------------------------- */
 
 enum {
