@@ -1,5 +1,5 @@
-/* matvec_q256_avx512.c - products of Q2_K and IQ2_XXS rows with one token, for AVX-512 with VNNI
- * and VBMI: the sums and chains of matmul_q256_avx512.c, so the same bits, for rows that are
+/* matvec_q256_avx512.c - products of Q2_K, Q4_K and IQ2_XXS rows with one token, for AVX-512 with
+ * VNNI and VBMI: the sums and chains of matmul_q256_avx512.c, so the same bits, for rows that are
  * read one after another (row_avx512.h says why). */
 #include "kernels/x86/tile_q256_avx512.h"
 #include "kernels/x86/row_avx512.h"
@@ -8,7 +8,8 @@
 enum { MAX_BLOCKS = 32, IQ2_OFFSET = 64 };  /* activations prepared at once: 10 KiB of stack */
 
 /* Eight blocks of activations as the sums want them. Q2_K: q[b][k] are the values that bits
- * 2k, 2k + 1 of its 64 bytes multiply. IQ2_XXS: q[p][j] are the values j of the 32 codewords of
+ * 2k, 2k + 1 of its 64 bytes multiply. Q4_K: those that the low (k even) or high nibbles of its
+ * bytes 64 (k / 2).. multiply. IQ2_XXS: q[p][j] are the values j of the 32 codewords of
  * block p, then of block p + 4. */
 typedef struct unit256 {
     union {
@@ -16,9 +17,15 @@ typedef struct unit256 {
         int8_t              of_pair[4][8][64];
     } q;
     _Alignas(64) int32_t start[4][16];      /* IQ2_XXS: offset * sum of a group, negated; pairs */
-    int16_t sum[4][32];                     /* Q2_K: sums of 16 values; pairs */
+    int16_t sum[4][32];                     /* Q2_K, Q4_K: sums of 16 values; pairs */
     float   d[UNIT_BLOCKS];
 } unit256;
+
+/* Has a block mins beside its scales? */
+INLINE bool has_mins(size_t block_bytes)
+{
+    return block_bytes == Q2_K_BYTES || block_bytes == Q4_K_BYTES;
+}
 
 /* ---- activations ---------------------------------------------------------------------- */
 
@@ -27,6 +34,16 @@ static void prepare_q2_k(unit256 *u, size_t b, const ds4_q256 *x)
     for (int k = 0; k < 4; k++) {
         memcpy(u->q.of_block[b][k], x->q + 32 * k, 32);
         memcpy(u->q.of_block[b][k] + 32, x->q + 128 + 32 * k, 32);
+    }
+    memcpy(u->sum[b & 3] + 16 * (b >> 2), x->sum, sizeof x->sum);
+}
+
+static void prepare_q4_k(unit256 *u, size_t b, const ds4_q256 *x)
+{
+    for (int k = 0; k < 4; k++) {
+        const int8_t *from = x->q + 128 * (k >> 1) + 32 * (k & 1);
+        memcpy(u->q.of_block[b][k], from, 32);
+        memcpy(u->q.of_block[b][k] + 32, from + 64, 32);
     }
     memcpy(u->sum[b & 3] + 16 * (b >> 2), x->sum, sizeof x->sum);
 }
@@ -56,6 +73,7 @@ INLINE void prepare(unit256 *u, const ds4_q256 *x, size_t n_blocks, size_t block
     for (size_t b = 0; b < n_blocks; b++) {
         unit256 *to = u + b / UNIT_BLOCKS;
         if (block_bytes == Q2_K_BYTES) prepare_q2_k(to, b % UNIT_BLOCKS, x + b);
+        else if (block_bytes == Q4_K_BYTES) prepare_q4_k(to, b % UNIT_BLOCKS, x + b);
         else prepare_iq2_xxs(to, b % UNIT_BLOCKS, x + b);
         to->d[b % UNIT_BLOCKS] = x[b].d;
     }
@@ -99,6 +117,67 @@ INLINE __m512i q2_k_mins(const uint8_t *w, size_t second, const int16_t sum[32])
         _mm_loadu_si128((const void *)(w + second)), 1);
     const __m256i mins = _mm256_and_si256(_mm256_srli_epi16(two, 4), _mm256_set1_epi8(15));
     return _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_cvtepu8_epi16(mins),
+                               _mm512_load_si512(sum));
+}
+
+/* The six-bit numbers of four blocks of Q4_K as bytes: for each its eight mins, then its scales. */
+INLINE void unpack_q4_k(uint8_t out[4][16], const uint8_t *w)
+{
+    const __m512i nibbles = _mm512_set1_epi8(15), six = _mm512_set1_epi8(63);
+    const __m512i high2 = _mm512_set1_epi8(0x30);
+    const __m512i down = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 4, 0));
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)w));
+
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(w + Q4_K_BYTES)), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(w + 2 * Q4_K_BYTES)), 2);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(w + 3 * Q4_K_BYTES)), 3);
+    /* The words 1 and 2 of each: scales and mins of groups 0-3, then of 4-7. */
+    const __m512i last = _mm512_srlv_epi32(_mm512_shuffle_epi32(v, _MM_PERM_DDDD), down);
+    const __m512i low = _mm512_and_si512(v, six);
+    const __m512i high = _mm512_or_si512(_mm512_and_si512(last, nibbles),
+                                         _mm512_and_si512(_mm512_srli_epi16(v, 2), high2));
+    _mm512_storeu_si512(out, _mm512_mask_blend_epi64(0xaa, _mm512_unpackhi_epi32(low, high),
+                                                     _mm512_unpacklo_epi32(low, high)));
+}
+
+/* The scaled sums of a block of Q4_K in sixteen parts. The sum of four products is at most
+ * 4 * 15 * 127, so two of them fit the words that meet their scales. */
+INLINE __m512i q4_k_sums(const uint8_t *w, const uint8_t unpacked[16], const int8_t q[4][64])
+{
+    const __m512i nibbles = _mm512_set1_epi8(15);
+    /* Halves of low and high nibbles are groups 0, 2 and 1, 3; here two of each, interleaved. */
+    const __m512i pick = _mm512_setr_epi64(
+        (long long)0x8008800880088008, (long long)0x8009800980098009,
+        (long long)0x8008800880088008, (long long)0x8009800980098009,
+        (long long)0x800a800a800a800a, (long long)0x800b800b800b800b,
+        (long long)0x800a800a800a800a, (long long)0x800b800b800b800b);
+    const __m512i scales = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)unpacked));
+    const __m512i zero = _mm512_setzero_si512();
+    __m512i sum = zero;
+
+    UNROLL
+    for (int h = 0; h < 2; h++) {
+        const __m512i v = _mm512_loadu_si512(w + 16 + 64 * h);
+        const __m512i low = _mm512_dpbusd_epi32(zero, _mm512_and_si512(v, nibbles),
+                                                _mm512_load_si512(q[2 * h]));
+        const __m512i high = _mm512_dpbusd_epi32(
+            zero, _mm512_and_si512(_mm512_srli_epi16(v, 4), nibbles), _mm512_load_si512(q[2 * h + 1]));
+        const __m512i at = _mm512_add_epi8(pick, _mm512_set1_epi16((short)(4 * h)));
+        sum = _mm512_dpwssd_epi32(sum, _mm512_packs_epi32(low, high), _mm512_shuffle_epi8(scales, at));
+    }
+    return sum;
+}
+
+/* The sums of two blocks of Q4_K times their mins, eight parts each. */
+INLINE __m512i q4_k_mins(const uint8_t unpacked[16], const uint8_t second[16], const int16_t sum[32])
+{
+    const __m512i twice = _mm512_broadcast_i64x4(_mm256_setr_epi64x(
+        (long long)0x8001800180008000, (long long)0x8003800380028002,
+        (long long)0x8005800580048004, (long long)0x8007800780068006));
+    const __m512i mins = _mm512_mask_broadcast_i32x4(
+        _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)unpacked)), 0xff00,
+        _mm_loadu_si128((const void *)second));
+    return _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_shuffle_epi8(mins, twice),
                                _mm512_load_si512(sum));
 }
 
@@ -159,7 +238,7 @@ INLINE __m512i iq2_xxs_sums(const uint8_t *w, size_t second, const int8_t q[8][6
 
 /* ---- rows --------------------------------------------------------------------------------- */
 
-/* What is kept of the blocks of 16 rows; min and min_scale for Q2_K. */
+/* What is kept of the blocks of 16 rows; min and min_scale for types with mins. */
 typedef struct kept256 {
     kept sum, scale, min, min_scale;
 } kept256;
@@ -197,6 +276,20 @@ INLINE __m256i sum_eight(const __m512i s[8])
     return sum_unit(two);
 }
 
+/* s: sixteen parts of each of eight sums; m: eight parts of each times its mins; heads: the scale
+ * of each block's sum and, above it, of its mins. */
+INLINE void keep_unit(kept256 *k, size_t row, size_t b, const __m512i s[8], const __m512i m[4],
+                      __m256i heads, const unit256 *u)
+{
+    const __m256 dx = _mm256_load_ps(u->d);
+
+    _mm256_store_si256((__m256i *)(void *)&k->sum.i[row][b], sum_eight(s));
+    _mm256_store_si256((__m256i *)(void *)&k->min.i[row][b], sum_unit(m));
+    _mm256_store_ps(&k->scale.f[row][b], _mm256_mul_ps(low_halves8(heads), dx));
+    _mm256_store_ps(&k->min_scale.f[row][b],
+                    _mm256_mul_ps(low_halves8(_mm256_srli_epi32(heads, 16)), dx));
+}
+
 INLINE void keep_q2_k(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
                       const unit256 *u)
 {
@@ -205,15 +298,26 @@ INLINE void keep_q2_k(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t
     UNROLL
     for (int i = 0; i < 8; i++)
         s[i] = q2_k_sums(w + (i & 3) * Q2_K_BYTES + (i & 4 ? second : 0), u->q.of_block[i]);
-    _mm256_store_si256((__m256i *)(void *)&k->sum.i[row][b], sum_eight(s));
     UNROLL
     for (int i = 0; i < 4; i++) m[i] = q2_k_mins(w + i * Q2_K_BYTES, second, u->sum[i]);
-    _mm256_store_si256((__m256i *)(void *)&k->min.i[row][b], sum_unit(m));
-    const __m256i heads = load_heads(w + 80, second, Q2_K_BYTES);
-    const __m256  dx = _mm256_load_ps(u->d);
-    _mm256_store_ps(&k->scale.f[row][b], _mm256_mul_ps(low_halves8(heads), dx));
-    _mm256_store_ps(&k->min_scale.f[row][b],
-                    _mm256_mul_ps(low_halves8(_mm256_srli_epi32(heads, 16)), dx));
+    keep_unit(k, row, b, s, m, load_heads(w + 80, second, Q2_K_BYTES), u);
+}
+
+INLINE void keep_q4_k(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
+                      const unit256 *u)
+{
+    _Alignas(64) uint8_t unpacked[8][16];
+    __m512i s[8], m[4];
+
+    unpack_q4_k(unpacked, w);
+    unpack_q4_k(unpacked + 4, w + second);
+    UNROLL
+    for (int i = 0; i < 8; i++)
+        s[i] = q4_k_sums(w + (i & 3) * Q4_K_BYTES + (i & 4 ? second : 0), unpacked[i],
+                         u->q.of_block[i]);
+    UNROLL
+    for (int i = 0; i < 4; i++) m[i] = q4_k_mins(unpacked[i], unpacked[i + 4], u->sum[i]);
+    keep_unit(k, row, b, s, m, load_heads(w, second, Q4_K_BYTES), u);
 }
 
 INLINE void keep_iq2_xxs(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
@@ -238,7 +342,7 @@ INLINE __m512 add_half(__m512 y, const __m512i s[HALF_BLOCKS], const __m512i d[H
     UNROLL
     for (int i = 0; i < HALF_BLOCKS; i++) {
         y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[i]), _mm512_castsi512_ps(d[i]), y);
-        if (block_bytes == Q2_K_BYTES)
+        if (has_mins(block_bytes))
             y = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(m[i]), _mm512_castsi512_ps(dm[i]), y);
     }
     return y;
@@ -254,7 +358,7 @@ INLINE __m512 add_blocks(__m512 y, const kept256 *k, size_t n_blocks, reader *ne
         ask(next, due_in_chain(UNIT_BLOCKS * block_bytes));
         load_kept(s, &k->sum, b);
         load_kept(d, &k->scale, b);
-        if (block_bytes == Q2_K_BYTES) {
+        if (has_mins(block_bytes)) {
             load_kept(m, &k->min, b);
             load_kept(dm, &k->min_scale, b);
         }
@@ -282,10 +386,12 @@ INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, 
             const uint8_t *row = w + (r + i) * c->w_stride;
             for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS) {
                 const size_t   second = to_second_half(n_blocks - b, block_bytes);
+                const uint8_t *unit = row + b * block_bytes;
                 const unit256 *u = units + b / UNIT_BLOCKS;
                 ask(&next, due_in_row(UNIT_BLOCKS * block_bytes));
-                if (block_bytes == Q2_K_BYTES) keep_q2_k(&k, i, b, row + b * block_bytes, second, u);
-                else keep_iq2_xxs(&k, i, b, row + b * block_bytes, second, u, t);
+                if (block_bytes == Q2_K_BYTES) keep_q2_k(&k, i, b, unit, second, u);
+                else if (block_bytes == Q4_K_BYTES) keep_q4_k(&k, i, b, unit, second, u);
+                else keep_iq2_xxs(&k, i, b, unit, second, u, t);
             }
         }
         _mm512_mask_storeu_ps(c->y + r, mask, add_blocks(y, &k, n_blocks, &next, block_bytes));
@@ -313,5 +419,6 @@ INLINE void run(const row_call *c, size_t block_bytes, const iq2_row_tables *t)
     }
 
 MATVEC(q2_k, Q2_K_BYTES, const iq2_row_tables *t = NULL;)
+MATVEC(q4_k, Q4_K_BYTES, const iq2_row_tables *t = NULL;)
 MATVEC(iq2_xxs, IQ2_XXS_BYTES, iq2_row_tables tables; const iq2_row_tables *t = &tables;
        make_row_tables(&tables);)
