@@ -40,14 +40,22 @@ small="-m $model -t 2 --ctx-start 32 --ctx-max 100 --step-incr 32 --gen-tokens 4
 run $small --batch 1,3 --repeat 2 --warmup --csv "$box/a.csv" --json "$box/a.json" --plot "$box/a.svg"
 check "a small run" 0 "2 threads read memory at"
 text=$(cat "$box/a.csv");       rc=$?
-check "columns" 0 "ctx_tokens,prefill_tokens,prefill_tps,gen_tokens,gen_tps,kvcache_bytes,ttft_ms,gbps,"
+columns=ctx_tokens,prefill_tokens,prefill_tps,gen_tokens,gen_tps,kvcache_bytes,ttft_ms,gbps
+columns=$columns,bandwidth_share,batch,prefill_tps_min,gen_tps_min,probe_gbps
+check "columns" 0 "$columns"
 text=$(cut -d, -f1,2,4,10 "$box/a.csv" | tr '\n' ' ')
 check "contexts and batches" 0 \
     "32,32,4,1 32,32,4,3 64,32,4,1 64,32,4,3 96,32,4,1 96,32,4,3 100,4,4,1 100,4,4,3 "
-text=$(awk -F, 'NR > 1 && !($3 > 0 && $5 > 0 && $6 > 0 && $7 > 0 && $8 > 0 && $9 > 0)' "$box/a.csv"; echo end)
+text=$(awk -F, 'NR > 1 && !($3 > 0 && $5 > 0 && $6 > 0 && $7 > 0 && $8 > 0 && $9 > 0 && $13 > 0)' "$box/a.csv"
+       echo end)
 [ "$text" = end ] || rc=1;      check "every value is more than zero" 0 "end"
+# As far as the digits of the three numbers tell.
+text=$(awk -F, 'NR > 1 { off = $9 - $8 / $13; far = 0.00051 + 0.005 * (1 + $9) / $13
+                         if (off > far || off < -far) print }' "$box/a.csv"; echo end)
+[ "$text" = end ] || rc=1;      check "the share is of the memory's speed beside the decoding" 0 "end"
 text=$(cat "$box/a.svg");       check "picture" 0 "</svg>"
 text=$(cat "$box/a.json");      check "JSON" 0 '"bandwidth_share"'
+text=$(grep -c '"probe_gbps"' "$box/a.json");   check "the memory's speed for each row and for all" 0 9
 
 # shellcheck disable=SC2086
 run $small --ops --json "$box/o.json";  check "operations of decoding" 0 "decode: 16 tokens"
@@ -92,6 +100,7 @@ for how in raw chat plain; do mkdir -p "$box/$how"; done
 # shellcheck disable=SC2086
 run $small --prompt-file "$box/p.txt" --dump-frontier-logits-dir "$box/raw"
 check "prefill only" 0 "100,68,"
+check "without decoding the memory is read too" 0 "2 threads read memory at"
 # shellcheck disable=SC2086
 run $small --chat-prompt-file "$box/p.txt" --dump-frontier-logits-dir "$box/chat" --plot "$box/z.svg"
 check "a message" 0 "100,68,"

@@ -30,7 +30,9 @@ typedef struct bench_row {
     double   gen_tps, gen_tps_min;          /* tokens of all sessions together */
     double   ttft_ms;
     uint64_t kvcache_bytes;                 /* of one session */
-    double   gbps, bandwidth_share;         /* weights read while decoding; share of the probe */
+    double   gbps;                          /* weights read while decoding */
+    double   probe_gbps;                    /* memory read beside it, median; 0: nothing was decoded */
+    double   bandwidth_share;               /* gbps over probe_gbps */
 } bench_row;
 
 /* What one kind of operation, or a part of one, took over the whole measurement. */
@@ -54,7 +56,8 @@ typedef struct bench_result {
     char                 model[256];        /* general.name, else the path */
     uint64_t             file_bytes;
     uint32_t             n_threads;
-    double               probe_gbps;
+    double               probe_gbps;        /* the best round of all */
+    uint64_t             peak_bytes;        /* of this process, without the probe's buffer; 0: unknown */
     bench_row           *rows;              /* [n_rows] by context, then batch */
     uint32_t             n_rows;
     bench_ops           *ops;               /* [BENCH_N_PHASES]; NULL without --ops */
@@ -77,9 +80,23 @@ DS4_MUST_CHECK ds4_status bench_measure(const bench_options *o, ds4_engine *e, b
 DS4_MUST_CHECK ds4_status bench_prompt(const ds4_engine *e, const bench_options *o, int32_t **out,
                                        ds4_err *err);
 
-/* The speed at which n_threads threads together read memory, in GB/s: best of some rounds.
+/* How fast memory can be read: a large buffer and as many threads as the engine has. On a
+ * machine that others use too the answer changes within seconds, so it is asked beside what
+ * it is compared with. */
+typedef struct bench_probe bench_probe;
+
+/* Takes a buffer beside what the engine has planned, at most a GiB. Between steps of the
+ * engine, which is used during the call only.
  * Returns DS4_OK; DS4_E_NOMEM.                                                            */
-DS4_MUST_CHECK ds4_status bench_probe(uint32_t n_threads, double *gbps, ds4_err *err);
+DS4_MUST_CHECK ds4_status bench_probe_open(bench_probe **out, ds4_engine *e, ds4_err *err);
+void                      bench_probe_close(bench_probe *p);        /* NULL is fine */
+
+/* Read the buffer once with all threads; returns GB/s. Between steps of the engine: waits
+ * until its threads sleep, and then until those of the probe do. */
+double bench_probe_round(bench_probe *p);
+
+/* The most memory that this process has used so far, without the buffer; 0: unknown. */
+uint64_t bench_probe_peak(const bench_probe *p);
 
 /* Weights as a decoding step reads them. */
 typedef struct bench_weights {

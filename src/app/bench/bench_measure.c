@@ -3,7 +3,10 @@
  * One session is filled from one context length to the next. At each it is kept as a
  * snapshot, from which it and the other sessions of a batch start decoding; so decoding
  * leaves no trace in what is prefilled next. Sessions of a batch begin with different
- * tokens, otherwise all would choose the same experts. */
+ * tokens, otherwise all would choose the same experts.
+ *
+ * The speed of the memory is measured before, between and after the steps of decoding, in
+ * time that does not count. */
 #include "app/bench/bench.h"
 
 #include "base/clock.h"
@@ -15,6 +18,14 @@
 #include <string.h>
 
 enum { WARM_TOKENS = 256, WARM_GEN = 8 };
+
+static const double seconds_between_rounds = 0.5;      /* of decoding */
+
+/* What the probe read beside the decoding of one row, in GB/s. */
+typedef struct rounds {
+    double  *gbps;                  /* [n] */
+    uint32_t n, n_alloc;
+} rounds;
 
 typedef struct bench {
     const bench_options *o;
@@ -28,6 +39,9 @@ typedef struct bench {
     int32_t             *token;         /* [max_sessions] */
     uint32_t             n_vocab;
     double              *samples;       /* [n_rows][3][n_repeats]: prefill, decode, first token */
+    bench_probe         *probe;
+    rounds              *rounds;        /* [n_rows], over all repeats */
+    double               best_gbps;     /* of all rounds */
     const ds4_cancel    *cancel;
     bench_ops           *ops;           /* [BENCH_N_PHASES] or NULL */
 } bench;
@@ -76,7 +90,10 @@ static ds4_status make_rows(bench *b, bench_result *r, ds4_err *err)
     r->n_rows = n * o->n_batches;
     r->rows = calloc(r->n_rows, sizeof *r->rows);
     b->samples = calloc((size_t)r->n_rows * N_KINDS * o->n_repeats, sizeof *b->samples);
-    if (!r->rows || !b->samples) return ds4_fail(err, DS4_E_NOMEM, "no memory for %u points", n);
+    b->rounds = calloc(r->n_rows, sizeof *b->rounds);
+    if (!r->rows || !b->samples || !b->rounds) {
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for %u points", n);
+    }
     for (uint32_t i = 0; i < r->n_rows; i++) {
         const uint32_t at = i / o->n_batches, before = at ? points[at - 1] : 0;
         bench_row     *row = &r->rows[i];
@@ -127,48 +144,79 @@ static void choose_first(bench *b, uint32_t n_sessions)
     }
 }
 
-static ds4_status decode_steps(bench *b, uint32_t n_sessions, uint32_t n_tokens, ds4_err *err)
+/* One round of the probe; out NULL: none. */
+static ds4_status read_memory(bench *b, rounds *out, ds4_err *err)
 {
-    for (uint32_t t = 0; t < n_tokens; t++) {
+    if (!out) return DS4_OK;
+    if (out->n == out->n_alloc) {
+        const uint32_t n = out->n_alloc ? 2 * out->n_alloc : 8;
+        double        *more = realloc(out->gbps, n * sizeof *more);
+        if (!more) return ds4_fail(err, DS4_E_NOMEM, "no memory for %u rounds of the bandwidth probe", n);
+        out->gbps = more;
+        out->n_alloc = n;
+    }
+    const double gbps = bench_probe_round(b->probe);
+    if (gbps > b->best_gbps) b->best_gbps = gbps;
+    out->gbps[out->n++] = gbps;
+    return DS4_OK;
+}
+
+typedef struct decoding {
+    uint32_t n_sessions, n_tokens;
+    rounds  *beside;                /* NULL: the probe rests */
+    double   seconds;               /* result: of decoding alone */
+} decoding;
+
+static ds4_status decode_steps(bench *b, decoding *d, ds4_err *err)
+{
+    DS4_TRY(read_memory(b, d->beside, err));
+    uint64_t start_ns = ds4_now_ns();
+    for (uint32_t t = 0; t < d->n_tokens; t++) {
         if (b->cancel->stop) return ds4_fail(err, DS4_E_CANCELLED, "interrupted");
-        DS4_TRY(ds4_engine_step(b->e, b->work, n_sessions, err));
-        for (uint32_t i = 0; i < n_sessions; i++) b->token[i] = best_token(b, b->work[i].logits);
+        DS4_TRY(ds4_engine_step(b->e, b->work, d->n_sessions, err));
+        for (uint32_t i = 0; i < d->n_sessions; i++) b->token[i] = best_token(b, b->work[i].logits);
+        const double seconds = seconds_since(start_ns);
+        if (seconds < seconds_between_rounds && t + 1 < d->n_tokens) continue;
+        d->seconds += seconds;
+        DS4_TRY(read_memory(b, d->beside, err));
+        start_ns = ds4_now_ns();
     }
     return DS4_OK;
 }
 
-static ds4_status decode(bench *b, uint32_t n_sessions, uint32_t n_tokens, double *seconds,
-                         ds4_err *err)
+static ds4_status decode(bench *b, decoding *d, ds4_err *err)
 {
-    choose_first(b, n_sessions);
-    for (uint32_t i = 0; i < n_sessions; i++) {
+    choose_first(b, d->n_sessions);
+    for (uint32_t i = 0; i < d->n_sessions; i++) {
         b->work[i] = (ds4_work){ .session = b->session[i], .tokens = &b->token[i], .n_tokens = 1,
                                  .logits = b->logits + (size_t)i * b->n_vocab };
     }
     bench_ops_begin(b->ops, BENCH_DECODE, b->e);
-    const uint64_t   start_ns = ds4_now_ns();
-    const ds4_status st = decode_steps(b, n_sessions, n_tokens, err);
-    *seconds = seconds_since(start_ns);
-    bench_ops_end(b->ops, BENCH_DECODE, b->e, (uint64_t)n_sessions * n_tokens, n_tokens, *seconds);
+    const ds4_status st = decode_steps(b, d, err);
+    bench_ops_end(b->ops, BENCH_DECODE, b->e, (uint64_t)d->n_sessions * d->n_tokens, d->n_tokens, d->seconds);
     return st;
 }
 
-/* All batch sizes at one context: rows[0..n_batches). */
-static ds4_status decode_batches(bench *b, const bench_row *rows, double *samples,
-                                 uint32_t i_repeat, ds4_err *err)
+/* All batch sizes at one context: n_batches rows of r from i_row on. */
+static ds4_status decode_batches(bench *b, const bench_result *r, uint32_t i_row, uint32_t i_repeat,
+                                 ds4_err *err)
 {
     const uint32_t n_repeats = b->o->n_repeats;
     ds4_snapshot  *point = NULL;
     ds4_status     st = ds4_session_snapshot(b->session[0], &point, err);
 
-    for (uint32_t i = 0; st == DS4_OK && i < b->o->n_batches; i++) {
-        double seconds = 1.0, *sample = &samples[(i * N_KINDS + GEN_TPS) * n_repeats + i_repeat];
-        ds4_term_progress("context %u, batch %u: decoding", rows[i].ctx_tokens, rows[i].batch);
-        for (uint32_t s = 0; st == DS4_OK && s < rows[i].batch; s++) {
+    for (uint32_t i = i_row; st == DS4_OK && i < i_row + b->o->n_batches; i++) {
+        const bench_row *row = &r->rows[i];
+        decoding         d = { .n_sessions = row->batch, .n_tokens = row->gen_tokens,
+                               .beside = &b->rounds[i] };
+        ds4_term_progress("context %u, batch %u: decoding", row->ctx_tokens, row->batch);
+        for (uint32_t s = 0; st == DS4_OK && s < row->batch; s++) {
             st = ds4_session_restore(b->session[s], point, err);
         }
-        if (st == DS4_OK) st = decode(b, rows[i].batch, rows[i].gen_tokens, &seconds, err);
-        *sample = rows[i].batch * rows[i].gen_tokens / seconds;
+        if (st == DS4_OK) st = decode(b, &d, err);
+        if (st != DS4_OK) break;
+        b->samples[((size_t)i * N_KINDS + GEN_TPS) * n_repeats + i_repeat] =
+            row->batch * row->gen_tokens / d.seconds;
     }
     if (st == DS4_OK) st = ds4_session_restore(b->session[0], point, err);
     ds4_snapshot_free(point);
@@ -205,7 +253,7 @@ static ds4_status run_once(bench *b, const bench_result *r, uint32_t i_repeat, d
             of_row[TTFT_MS * n_repeats + i_repeat] = total * 1e3;
         }
         if (b->o->logits_dir && i_repeat == 0) DS4_TRY(write_logits(b, rows->ctx_tokens, err));
-        if (b->o->gen_tokens > 0) DS4_TRY(decode_batches(b, rows, samples, i_repeat, err));
+        if (b->o->gen_tokens > 0) DS4_TRY(decode_batches(b, r, i, i_repeat, err));
     }
     return DS4_OK;
 }
@@ -213,13 +261,14 @@ static ds4_status run_once(bench *b, const bench_result *r, uint32_t i_repeat, d
 static ds4_status warm_up(bench *b, ds4_err *err)
 {
     const uint32_t ctx = b->o->ctx_start < WARM_TOKENS ? b->o->ctx_start : WARM_TOKENS;
-    const uint32_t n = b->o->gen_tokens < WARM_GEN ? b->o->gen_tokens : WARM_GEN;
+    decoding       d = { .n_sessions = 1,
+                         .n_tokens = b->o->gen_tokens < WARM_GEN ? b->o->gen_tokens : WARM_GEN };
     double         seconds;
 
     ds4_term_progress("warming up");
     ds4_session_clear(b->session[0]);
     DS4_TRY(prefill(b, ctx, &seconds, err));
-    return decode(b, 1, n, &seconds, err);
+    return decode(b, &d, err);
 }
 
 /* ---- summing up -------------------------------------------------------------------------- */
@@ -252,8 +301,13 @@ static void sum_up(const bench *b, bench_result *r)
         row->gen_tps_min = samples[GEN_TPS * n];
         row->ttft_ms = median(samples + TTFT_MS * n, n);
         row->gbps = row->gen_tps / row->batch * bytes * 1e-9;
-        row->bandwidth_share = row->gbps / r->probe_gbps;
+        if (b->rounds[i].n > 0) {
+            row->probe_gbps = median(b->rounds[i].gbps, b->rounds[i].n);
+            row->bandwidth_share = row->gbps / row->probe_gbps;
+        }
     }
+    r->probe_gbps = b->best_gbps;
+    r->peak_bytes = bench_probe_peak(b->probe);
 }
 
 /* ---- everything ---------------------------------------------------------------------------- */
@@ -277,8 +331,11 @@ static ds4_status open_sessions(bench *b, ds4_err *err)
     return DS4_OK;
 }
 
-static void clear(bench *b)
+static void clear(bench *b, uint32_t n_rows)
 {
+    for (uint32_t i = 0; b->rounds && i < n_rows; i++) free(b->rounds[i].gbps);
+    free(b->rounds);
+    bench_probe_close(b->probe);
     for (uint32_t i = 0; b->session && i < b->o->max_sessions; i++) ds4_session_free(b->session[i]);
     free(b->session);
     free(b->work);
@@ -289,14 +346,12 @@ static void clear(bench *b)
     free(b->samples);
 }
 
-/* Before and after the measurements; the better one counts. */
-static ds4_status probe(bench_result *r, ds4_err *err)
+/* Without decoding there is one round, so that the memory's speed can be told at all. */
+static ds4_status open_probe(bench *b, ds4_err *err)
 {
-    double gbps;
-
     ds4_term_progress("reading memory");
-    DS4_TRY(bench_probe(r->n_threads, &gbps, err));
-    if (gbps > r->probe_gbps) r->probe_gbps = gbps;
+    DS4_TRY(bench_probe_open(&b->probe, b->e, err));
+    if (b->o->gen_tokens == 0) b->best_gbps = bench_probe_round(b->probe);
     return DS4_OK;
 }
 
@@ -312,16 +367,15 @@ ds4_status bench_measure(const bench_options *o, ds4_engine *e, bench_result *ou
     if (st == DS4_OK) st = bench_weights_read(info->path, &b.weights, err);
     if (st == DS4_OK) st = open_sessions(&b, err);
     if (st == DS4_OK) st = make_rows(&b, out, err);
-    if (st == DS4_OK) st = probe(out, err);
+    if (st == DS4_OK) st = open_probe(&b, err);
     if (st == DS4_OK && o->warmup) st = warm_up(&b, err);
     if (st == DS4_OK && o->ops) {
         b.ops = out->ops = calloc(BENCH_N_PHASES, sizeof *out->ops);
         if (!b.ops) st = ds4_fail(err, DS4_E_NOMEM, "no memory for the times of operations");
     }
     for (uint32_t i = 0; st == DS4_OK && i < o->n_repeats; i++) st = run_once(&b, out, i, err);
-    if (st == DS4_OK) st = probe(out, err);
     if (st == DS4_OK) sum_up(&b, out);
     ds4_term_progress_end();
-    clear(&b);
+    clear(&b, out->n_rows);
     return st;
 }

@@ -7,33 +7,36 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Much larger than any cache; small machines get a quarter of what is free. Each member reads at
  * four places by turns, and asks for what comes next: one place alone keeps less under way, and
  * on some machines reads at little more than half the speed. */
 enum {
-    N_ROUNDS = 7,
     PLACES = 4,
     AHEAD_BYTES = 2048,
     GRAIN_BYTES = PLACES * 64,      /* a wide register of each place */
     MOST_BYTES = 1 << 30,
     LEAST_BYTES = 1 << 26,
+    REST_NS = 5000000,              /* see rest() */
 };
 
 /* A wide register of integers, or several narrow ones where the machine has no such. */
 typedef uint64_t wide __attribute__((vector_size(64)));
 
-typedef struct probe {
-    const uint8_t *data;
-    uint64_t       n_bytes;         /* a multiple of grain_bytes */
-    uint64_t       sum[256];        /* [n_members], so that no load can be left out */
-} probe;
+struct bench_probe {
+    ds4_team *team;
+    uint8_t  *data;
+    uint64_t  n_bytes;              /* a multiple of GRAIN_BYTES */
+    uint64_t  peak_before;          /* of the process, when there was no buffer */
+    uint64_t  sum[256];             /* [n_members], so that no load can be left out */
+};
 
 static void read_share(void *ctx, uint32_t member, uint32_t n_members)
 {
-    probe   *p = ctx;
-    wide     sum[PLACES] = { { 0 } };
-    uint64_t from, to;
+    bench_probe *p = ctx;
+    wide         sum[PLACES] = { { 0 } };
+    uint64_t     from, to;
 
     ds4_team_share(p->n_bytes, GRAIN_BYTES, member, n_members, &from, &to);
     const uint64_t apart = (to - from) / PLACES;
@@ -50,46 +53,82 @@ static void read_share(void *ctx, uint32_t member, uint32_t n_members)
 
 static void touch_share(void *ctx, uint32_t member, uint32_t n_members)
 {
-    probe   *p = ctx;
-    uint64_t from, to;
+    bench_probe *p = ctx;
+    uint64_t     from, to;
 
     ds4_team_share(p->n_bytes, GRAIN_BYTES, member, n_members, &from, &to);
-    memset((uint8_t *)(uintptr_t)p->data + from, (int)member + 1, (size_t)(to - from));
+    memset(p->data + from, (int)member + 1, (size_t)(to - from));
 }
 
-static uint64_t probe_bytes(void)
+/* The buffer stays while the engine works, so what the engine has planned and not yet taken
+ * is not free. */
+static uint64_t buffer_bytes(const ds4_plan *plan)
 {
-    const uint64_t quarter = ds4_sysmem_get().free_bytes / 4;
+    const uint64_t free_bytes = ds4_sysmem_get().free_bytes, used = ds4_sysmem_used();
+    const uint64_t coming = plan->total > used ? plan->total - used : 0;
+    const uint64_t quarter = free_bytes > coming ? (free_bytes - coming) / 4 : 0;
 
-    if (quarter == 0 || quarter > MOST_BYTES) return MOST_BYTES;
+    if (free_bytes == 0 || quarter > MOST_BYTES) return MOST_BYTES;
     return quarter < LEAST_BYTES ? LEAST_BYTES : quarter / GRAIN_BYTES * GRAIN_BYTES;
 }
 
-ds4_status bench_probe(uint32_t n_threads, double *gbps, ds4_err *err)
+/* Members of a team that have nothing to do look for work some thousand times before they
+ * sleep: 0.1 ms on an idle machine, 4 where others take the processors meanwhile. Two teams on
+ * the same processors would disturb each other for that long. */
+static void rest(void)
+{
+    const struct timespec t = { .tv_nsec = REST_NS };
+    nanosleep(&t, NULL);
+}
+
+ds4_status bench_probe_open(bench_probe **out, ds4_engine *e, ds4_err *err)
 {
     static const size_t alignment = 1 << 21;        /* so that large pages are possible */
-    probe               p = { .n_bytes = probe_bytes() };
-    ds4_team           *team = NULL;
+    bench_probe        *p = calloc(1, sizeof *p);
     void               *data = NULL;
-    uint64_t            best_ns = UINT64_MAX;
+    ds4_status          st;
 
-    if (posix_memalign(&data, alignment, (size_t)p.n_bytes) != 0) {
-        return ds4_fail(err, DS4_E_NOMEM, "no memory for the bandwidth probe of %llu bytes",
-                        (unsigned long long)p.n_bytes);
+    if (!p) return ds4_fail(err, DS4_E_NOMEM, "no memory for the bandwidth probe");
+    p->n_bytes = buffer_bytes(ds4_engine_plan(e));
+    p->peak_before = ds4_sysmem_peak();
+    if (posix_memalign(&data, alignment, (size_t)p->n_bytes) == 0) {
+        p->data = data;
+        st = ds4_team_create(&p->team, ds4_engine_threads(e), err);
+    } else {
+        st = ds4_fail(err, DS4_E_NOMEM, "no memory for the bandwidth probe of %llu bytes",
+                      (unsigned long long)p->n_bytes);
     }
-    const ds4_status st = ds4_team_create(&team, n_threads, err);
-    if (st == DS4_OK) {
-        p.data = data;
-        ds4_team_run(team, touch_share, &p);
-        for (int i = 0; i < N_ROUNDS; i++) {
-            const uint64_t start_ns = ds4_now_ns();
-            ds4_team_run(team, read_share, &p);
-            const uint64_t ns = ds4_now_ns() - start_ns;
-            if (ns < best_ns) best_ns = ns;
-        }
-        *gbps = (double)p.n_bytes / (double)(best_ns ? best_ns : 1);
+    if (st != DS4_OK) {
+        bench_probe_close(p);
+        return st;
     }
-    ds4_team_free(team);
-    free(data);
-    return st;
+    ds4_team_run(p->team, touch_share, p);
+    bench_probe_round(p);               /* the first is slower */
+    *out = p;
+    return DS4_OK;
+}
+
+void bench_probe_close(bench_probe *p)
+{
+    if (!p) return;
+    ds4_team_free(p->team);
+    free(p->data);
+    free(p);
+}
+
+double bench_probe_round(bench_probe *p)
+{
+    rest();
+    const uint64_t start_ns = ds4_now_ns();
+    ds4_team_run(p->team, read_share, p);
+    const uint64_t ns = ds4_now_ns() - start_ns;
+    rest();
+    return (double)p->n_bytes / (double)(ns ? ns : 1);
+}
+
+uint64_t bench_probe_peak(const bench_probe *p)
+{
+    const uint64_t with = ds4_sysmem_peak();
+    const uint64_t without = with > p->n_bytes ? with - p->n_bytes : 0;
+    return without > p->peak_before ? without : p->peak_before;
 }

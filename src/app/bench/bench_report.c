@@ -11,13 +11,14 @@ enum { MAX_JSON_BYTES = 1 << 26 };
 void bench_csv(const bench_result *r, ds4_str *out)
 {
     ds4_str_add_text(out, "ctx_tokens,prefill_tokens,prefill_tps,gen_tokens,gen_tps,kvcache_bytes,"
-                          "ttft_ms,gbps,bandwidth_share,batch,prefill_tps_min,gen_tps_min\n");
+                          "ttft_ms,gbps,bandwidth_share,batch,prefill_tps_min,gen_tps_min,"
+                          "probe_gbps\n");
     for (uint32_t i = 0; i < r->n_rows; i++) {
         const bench_row *w = &r->rows[i];
-        ds4_str_addf(out, "%u,%u,%.2f,%u,%.2f,%llu,%.1f,%.2f,%.3f,%u,%.2f,%.2f\n", w->ctx_tokens,
+        ds4_str_addf(out, "%u,%u,%.2f,%u,%.2f,%llu,%.1f,%.2f,%.3f,%u,%.2f,%.2f,%.2f\n", w->ctx_tokens,
                      w->prefill_tokens, w->prefill_tps, w->gen_tokens, w->gen_tps,
                      (unsigned long long)w->kvcache_bytes, w->ttft_ms, w->gbps, w->bandwidth_share,
-                     w->batch, w->prefill_tps_min, w->gen_tps_min);
+                     w->batch, w->prefill_tps_min, w->gen_tps_min, w->probe_gbps);
     }
 }
 
@@ -25,14 +26,14 @@ void bench_csv(const bench_result *r, ds4_str *out)
 
 static json_t *row_json(const bench_row *w)
 {
-    return json_pack("{s:I,s:I,s:f,s:f,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:I}",
+    return json_pack("{s:I,s:I,s:f,s:f,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:f,s:I}",
                      "ctx_tokens", (json_int_t)w->ctx_tokens,
                      "prefill_tokens", (json_int_t)w->prefill_tokens,
                      "prefill_tps", w->prefill_tps, "prefill_tps_min", w->prefill_tps_min,
                      "gen_tokens", (json_int_t)w->gen_tokens, "gen_tps", w->gen_tps,
                      "gen_tps_min", w->gen_tps_min, "kvcache_bytes", (json_int_t)w->kvcache_bytes,
-                     "ttft_ms", w->ttft_ms, "gbps", w->gbps, "bandwidth_share", w->bandwidth_share,
-                     "batch", (json_int_t)w->batch);
+                     "ttft_ms", w->ttft_ms, "gbps", w->gbps, "probe_gbps", w->probe_gbps,
+                     "bandwidth_share", w->bandwidth_share, "batch", (json_int_t)w->batch);
 }
 
 /* A model name from a file may be no UTF-8. */

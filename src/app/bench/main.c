@@ -99,6 +99,16 @@ static void say_ops(const bench_ops *ops)
     ds4_str_clear(&out);
 }
 
+/* As ds4_app_say_memory(), without the probe's buffer. */
+static void say_memory(const ds4_engine *engine, uint64_t peak_bytes)
+{
+    const double mib = 1.0 / (1 << 20);
+
+    if (peak_bytes == 0) return;
+    ds4_app_say(DS4_BENCH_NAME, "memory: at most %.0f MiB were in use, %.0f were planned",
+                (double)peak_bytes * mib, (double)ds4_engine_plan(engine)->total * mib);
+}
+
 static int run(const bench_options *o)
 {
     ds4_model    model = { 0 };
@@ -111,7 +121,7 @@ static int run(const bench_options *o)
     ds4_status st = bench_measure(o, model.engine, &result, &err);
     if (st == DS4_OK) {
         ds4_app_say_experts(DS4_BENCH_NAME, model.engine);
-        ds4_app_say_memory(DS4_BENCH_NAME, model.engine);
+        say_memory(model.engine, result.peak_bytes);
         ds4_app_say(DS4_BENCH_NAME, "%u threads read memory at %.1f GB/s", result.n_threads,
                     result.probe_gbps);
         if (result.ops) say_ops(result.ops);
@@ -139,9 +149,11 @@ static const char after[] =
     "(of each session), gen_tps (of all sessions together), kvcache_bytes (of one session),\n"
     "ttft_ms (time to the first token of a prompt of ctx_tokens: all prefill so far), gbps\n"
     "(weights read while decoding; for a batch, experts are counted as if each session chose\n"
-    "at random), bandwidth_share (gbps over what all threads together read from memory,\n"
-    "measured before and after), batch, and the slowest of the repeats; other speeds are\n"
-    "medians. With --experts stream, gbps still counts every expert that a step uses.\n\n"
+    "at random), bandwidth_share (gbps over probe_gbps), batch, the slowest of the repeats\n"
+    "(prefill_tps_min, gen_tps_min), and probe_gbps (what all threads together read from\n"
+    "memory, asked before, after and every half second of decoding, in time that does not\n"
+    "count); other speeds are medians. With --experts stream, gbps still counts every expert\n"
+    "that a step uses.\n\n"
     "--ops: for prefill and decoding, each kind of operation (a name with a dot after\n"
     "\"experts\" or \"project\" is a part of one) with calls in a step, milliseconds for each\n"
     "token, microseconds of a call, share of the time and weights read in GB/s; \"outside\" is\n"
