@@ -5,17 +5,22 @@
 #include "base/sysmem.h"
 #include "base/team.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-/* Much larger than any cache; small machines get a quarter of what is free. Each member reads at
- * four places by turns, and asks for what comes next: one place alone keeps less under way, and
- * on some machines reads at little more than half the speed. */
+/* Much larger than any cache; small machines get a quarter of what is free. Who is free takes the
+ * next deal, reads at eight places of it by turns, and asks for what comes next. One place alone
+ * keeps less under way, on some machines little more than half. Found by trial on 2 and on 16
+ * cores: farther apart or farther ahead is up to 12 % slower, pages in order are 4 % faster on
+ * the one and slower on the other. */
 enum {
-    PLACES = 4,
-    AHEAD_BYTES = 2048,
+    PLACES = 8,
+    SUMS = 4,
+    AHEAD_BYTES = 1024,
     GRAIN_BYTES = PLACES * 64,      /* a wide register of each place */
+    DEAL_BYTES = 1 << 18,
     MOST_BYTES = 1 << 30,
     LEAST_BYTES = 1 << 26,
     REST_NS = 5000000,              /* see rest() */
@@ -29,25 +34,38 @@ struct bench_probe {
     uint8_t  *data;
     uint64_t  n_bytes;              /* a multiple of GRAIN_BYTES */
     uint64_t  peak_before;          /* of the process, when there was no buffer */
+    atomic_ullong next;             /* where the next deal begins */
     uint64_t  sum[256];             /* [n_members], so that no load can be left out */
 };
 
-static void read_share(void *ctx, uint32_t member, uint32_t n_members)
+/* `sum` continued over n_bytes. */
+static void read_deal(wide sum[SUMS], const uint8_t *data, uint64_t n_bytes)
 {
-    bench_probe *p = ctx;
-    wide         sum[PLACES] = { { 0 } };
-    uint64_t     from, to;
+    const uint64_t apart = n_bytes / PLACES;
 
-    ds4_team_share(p->n_bytes, GRAIN_BYTES, member, n_members, &from, &to);
-    const uint64_t apart = (to - from) / PLACES;
     for (uint64_t i = 0; i < apart; i += sizeof(wide)) {
         for (int k = 0; k < PLACES; k++) {
-            const uint8_t *at = p->data + from + (uint64_t)k * apart + i;
+            const uint8_t *at = data + (uint64_t)k * apart + i;
             __builtin_prefetch(at + AHEAD_BYTES, 0, 2);
-            sum[k] += *(const wide *)(const void *)at;
+            sum[k % SUMS] += *(const wide *)(const void *)at;
         }
     }
-    for (int k = 1; k < PLACES; k++) sum[0] += sum[k];
+}
+
+/* As in the engine: with equal shares a round would take as long as the processor that others slow
+ * down most. */
+static void read_deals(void *ctx, uint32_t member, uint32_t n_members)
+{
+    bench_probe *p = ctx;
+    wide         sum[SUMS] = { { 0 } };
+    uint64_t     at;
+
+    (void)n_members;
+    while ((at = atomic_fetch_add(&p->next, DEAL_BYTES)) < p->n_bytes) {
+        const uint64_t left = p->n_bytes - at;
+        read_deal(sum, p->data + at, left < DEAL_BYTES ? left : DEAL_BYTES);
+    }
+    for (int k = 1; k < SUMS; k++) sum[0] += sum[k];
     for (int i = 0; i < 8; i++) p->sum[member] += sum[0][i];
 }
 
@@ -120,7 +138,8 @@ double bench_probe_round(bench_probe *p)
 {
     rest();
     const uint64_t start_ns = ds4_now_ns();
-    ds4_team_run(p->team, read_share, p);
+    atomic_store(&p->next, 0);
+    ds4_team_run(p->team, read_deals, p);
     const uint64_t ns = ds4_now_ns() - start_ns;
     rest();
     return (double)p->n_bytes / (double)(ns ? ns : 1);
