@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { TOKENS = 8, PART = 2359296, N_READS = 48, MAX_ROUNDS = 200, MAX_SESSIONS = 16 };
+enum { TOKENS = 8, N_READS = 48, MAX_ROUNDS = 200, MAX_SESSIONS = 16 };
 
 static uint64_t seed = 88172645463325252u;
 static uint64_t next_random(void)
@@ -37,8 +37,17 @@ static void must(ds4_status st, const ds4_err *err)
     exit(1);
 }
 
-/* GB/s of random reads of a third of an expert, all in flight at once. */
-static double probe_disk(const char *path, double seconds)
+/* The size of a third of an expert, in whole pages. */
+static uint64_t part_bytes(ds4_engine *e)
+{
+    ds4_expert_stats s;
+
+    ds4_engine_expert_stats(e, &s);
+    return s.n_slots ? s.cache_bytes / s.n_slots / 3 / DS4_AIO_ALIGN * DS4_AIO_ALIGN : 0;
+}
+
+/* GB/s of random reads of `part` bytes, all in flight at once. */
+static double probe_disk(const char *path, uint64_t part, double seconds)
 {
     static ds4_aio_read reads[N_READS];
     static uint8_t     *buffer;
@@ -47,19 +56,20 @@ static double probe_disk(const char *path, double seconds)
     struct stat         info;
     uint64_t            seen = 0, n_bytes = 0;
 
-    if (!buffer) buffer = aligned_alloc(4096, (size_t)N_READS * PART);
+    if (!buffer) buffer = aligned_alloc(DS4_AIO_ALIGN, (size_t)N_READS * part);
     if (!buffer || stat(path, &info) != 0) exit(1);
     must(ds4_aio_open(&aio, path, NULL, &err), &err);
+    const uint64_t n_places = ((uint64_t)info.st_size - part) / DS4_AIO_ALIGN;
     const uint64_t start = ds4_now_ns(), end = start + (uint64_t)(seconds * 1e9);
     for (int i = 0; i < N_READS; i++) reads[i] = (ds4_aio_read){ .state = DS4_AIO_IDLE };
     while (ds4_now_ns() < end) {
         for (int i = 0; i < N_READS; i++) {
             const ds4_aio_state state = ds4_aio_state_of(aio, &reads[i]);
             if (state == DS4_AIO_QUEUED) continue;
-            if (state == DS4_AIO_DONE) n_bytes += PART;
-            reads[i].offset = next_random() % (((uint64_t)info.st_size - PART) / 4096) * 4096;
-            reads[i].n_bytes = PART;
-            reads[i].buffer = buffer + (size_t)i * PART;
+            if (state == DS4_AIO_DONE) n_bytes += part;
+            reads[i].offset = next_random() % n_places * DS4_AIO_ALIGN;
+            reads[i].n_bytes = part;
+            reads[i].buffer = buffer + (size_t)i * part;
             ds4_aio_submit(aio, &reads[i], true);
         }
         seen = ds4_aio_wait(aio, seen);
@@ -216,7 +226,7 @@ int main(int argc, char **argv)
     decode(&b, n_warmup, -1);
     ds4_engine_expert_stats(b.e, &first);
     for (uint32_t r = 0; r < n_rounds; r++) {
-        disk[r] = cache_bytes ? probe_disk(argv[1], 0.5) : 0.0;
+        disk[r] = cache_bytes ? probe_disk(argv[1], part_bytes(b.e), 0.5) : 0.0;
         ds4_engine_expert_stats(b.e, &a);
         const double seconds = decode(&b, TOKENS, -1);
         ds4_engine_expert_stats(b.e, &z);
