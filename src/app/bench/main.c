@@ -99,16 +99,6 @@ static void say_ops(const bench_ops *ops)
     ds4_str_clear(&out);
 }
 
-/* As ds4_app_say_memory(), without the probe's buffer. */
-static void say_memory(const ds4_engine *engine, uint64_t peak_bytes)
-{
-    const double mib = 1.0 / (1 << 20);
-
-    if (peak_bytes == 0) return;
-    ds4_app_say(DS4_BENCH_NAME, "memory: at most %.0f MiB were in use, %.0f were planned",
-                (double)peak_bytes * mib, (double)ds4_engine_plan(engine)->total * mib);
-}
-
 static int run(const bench_options *o)
 {
     ds4_model    model = { 0 };
@@ -121,7 +111,7 @@ static int run(const bench_options *o)
     ds4_status st = bench_measure(o, model.engine, &result, &err);
     if (st == DS4_OK) {
         ds4_app_say_experts(DS4_BENCH_NAME, model.engine);
-        say_memory(model.engine, result.peak_bytes);
+        ds4_app_say_memory(DS4_BENCH_NAME, model.engine, result.peak_bytes);
         ds4_app_say(DS4_BENCH_NAME, "%u threads read memory at %.1f GB/s", result.n_threads,
                     result.probe_gbps);
         if (result.ops) say_ops(result.ops);

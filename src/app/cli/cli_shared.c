@@ -2,6 +2,7 @@
 #include "app/cli/cli.h"
 
 #include "base/file.h"
+#include "base/sysmem.h"
 
 #include <string.h>
 
@@ -99,5 +100,5 @@ void ds4_cli_print_stats(const ds4_conversation *c, const ds4_model *model)
         r->n_reasoning_tokens, (double)s->first_token_ns / 1e9, ds4_conversation_pos(c),
         ds4_conversation_capacity(c));
     ds4_app_say_experts(DS4_CLI_NAME, model->engine);
-    ds4_app_say_memory(DS4_CLI_NAME, model->engine);
+    ds4_app_say_memory(DS4_CLI_NAME, model->engine, ds4_sysmem_peak());
 }

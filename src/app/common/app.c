@@ -107,13 +107,12 @@ void ds4_app_say_plan(const char *program, const ds4_plan *p)
                 (double)(p->scratch + p->tables) * mib);
 }
 
-void ds4_app_say_memory(const char *program, ds4_engine *engine)
+void ds4_app_say_memory(const char *program, const ds4_engine *engine, uint64_t most_bytes)
 {
-    const uint64_t most = ds4_sysmem_peak();
-    const double   mib = 1.0 / (1 << 20);
+    const double mib = 1.0 / (1 << 20);
 
-    if (most == 0) return;
-    ds4_app_say(program, "memory: at most %.0f MiB were in use, %.0f were planned", (double)most * mib,
+    if (most_bytes == 0) return;
+    ds4_app_say(program, "memory: at most %.0f MiB were in use, %.0f were planned", (double)most_bytes * mib,
                 (double)ds4_engine_plan(engine)->total * mib);
 }
 

@@ -60,8 +60,9 @@ ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char 
 /* The plan in one line, for the start of a program. */
 void ds4_app_say_plan(const char *program, const ds4_plan *plan);
 
-/* The most memory that this process had in use, the program itself included, beside the plan. */
-void ds4_app_say_memory(const char *program, ds4_engine *engine);
+/* The most memory that this process had in use, the program itself included (ds4_sysmem_peak()),
+ * beside the plan. most_bytes 0: not known, nothing is said. */
+void ds4_app_say_memory(const char *program, const ds4_engine *engine, uint64_t most_bytes);
 
 /* What streamed experts did so far, in one line; nothing when they are resident. */
 void ds4_app_say_experts(const char *program, ds4_engine *engine);
