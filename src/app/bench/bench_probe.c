@@ -13,8 +13,8 @@
 /* Much larger than any cache; small machines get a quarter of what is free. Who is free takes the
  * next deal, reads at eight places of it by turns, and asks for what comes next. One place alone
  * keeps less under way, on some machines little more than half. Found by trial on 2 and on 16
- * cores: farther apart or farther ahead is up to 12 % slower, pages in order are 4 % faster on
- * the one and slower on the other. */
+ * cores, docs/SPEED.md: others are up to a fifth slower; pages in order, which are 4 % faster on 16
+ * cores, are that much slower on 2. */
 enum {
     PLACES = 8,
     SUMS = 4,
