@@ -82,11 +82,13 @@ TEST_AUX  := $(CHECK_AUX) $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/support/*.c
 # ---- building -----------------------------------------------------------------------
 
 AVX2      := -mavx2 -mfma -mf16c -mbmi2 -mpopcnt
-AVX512    := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mgfni
+AVX512    := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+VBMI      := $(AVX512) -mavx512vbmi -mgfni
 $(OUT)/tests/%.o: CPPFLAGS += -Itests
 $(OUT)/%_avx2.o:   CFLAGS += $(AVX2)
 $(OUT)/%_avx512.o: CFLAGS += $(AVX512)
-$(OUT)/%_amx.o:    CFLAGS += $(AVX512)
+$(OUT)/%_vbmi.o:   CFLAGS += $(VBMI)
+$(OUT)/%_amx.o:    CFLAGS += $(VBMI)
 $(OUT)/%_neon.o:   CFLAGS += -march=armv8.2-a+dotprod+fp16
 
 .PHONY: all

@@ -88,10 +88,12 @@ unsigned ds4_cpu_features(void)
         features |= DS4_CPU_AVX2;
     if (features && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-        __builtin_cpu_supports("gfni"))
+        __builtin_cpu_supports("avx512vnni"))
         features |= DS4_CPU_AVX512;
-    if ((features & DS4_CPU_AVX512) && have_amx()) features |= DS4_CPU_AMX;
+    if ((features & DS4_CPU_AVX512) && __builtin_cpu_supports("avx512vbmi") &&
+        __builtin_cpu_supports("gfni"))
+        features |= DS4_CPU_VBMI;
+    if ((features & DS4_CPU_VBMI) && have_amx()) features |= DS4_CPU_AMX;
     return features;
 }
 
@@ -143,6 +145,7 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
     }
     if (features & DS4_CPU_AVX512) {
         ds4_kernels_avx512_q256(k);
+        ds4_kernels_avx512_iq2(k);
         ds4_kernels_avx512_q32(k);
         ds4_kernels_avx512_float(k);
         ds4_kernels_avx512_vector(k);
@@ -150,7 +153,8 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
         ds4_kernels_avx512_attend(k);
         ds4_kernels_avx512_index(k);
     }
-    if ((features & DS4_CPU_AVX512) && (features & DS4_CPU_AMX)) {
+    if (features & DS4_CPU_VBMI) ds4_kernels_vbmi_iq2(k);
+    if (features & DS4_CPU_AMX) {
         ds4_kernels_amx_q256(k);
         ds4_kernels_amx_q32(k);
     }

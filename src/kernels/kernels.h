@@ -187,10 +187,12 @@ typedef struct ds4_kernels {
 
 enum {
     DS4_CPU_AVX2    = 1u << 0,      /* with FMA and F16C */
-    DS4_CPU_AVX512  = 1u << 1,      /* F, BW, VL, DQ, VNNI, VBMI, GFNI (Ice Lake, Zen 4 and
+    DS4_CPU_AVX512  = 1u << 1,      /* F, BW, VL, DQ, VNNI (Cascade Lake and later, Zen 4 and
                                      * later); implies AVX2 */
-    DS4_CPU_AMX     = 1u << 3,      /* tiles of int8, which the system must allow; implies
-                                     * AVX512 and gives the same bits */
+    DS4_CPU_VBMI    = 1u << 4,      /* VBMI, GFNI (Ice Lake, Zen 4 and later); implies AVX512 and
+                                     * gives the same bits */
+    DS4_CPU_AMX     = 1u << 3,      /* tiles of int8, which the system must allow; implies VBMI
+                                     * and gives the same bits as AVX512 */
     DS4_CPU_NEON    = 1u << 2,      /* Arm v8.2 with dotprod and half-precision conversion */
 };
 

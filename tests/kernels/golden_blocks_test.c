@@ -23,7 +23,8 @@ static const golden_type types[] = {
 enum { N_TYPES = sizeof types / sizeof *types, MAX_BLOCK = 256 };
 
 static const unsigned feature_sets[] = { 0, DS4_CPU_AVX2, DS4_CPU_AVX2 | DS4_CPU_AVX512,
-                                         DS4_CPU_AVX2 | DS4_CPU_AVX512 | DS4_CPU_AMX,
+                                         DS4_CPU_AVX2 | DS4_CPU_AVX512 | DS4_CPU_VBMI,
+                                         DS4_CPU_AVX2 | DS4_CPU_AVX512 | DS4_CPU_VBMI | DS4_CPU_AMX,
                                          DS4_CPU_NEON };
 enum { N_SETS = sizeof feature_sets / sizeof *feature_sets };
 

@@ -51,7 +51,8 @@ static struct {
 static const struct { const char *name; unsigned features; } isas[] = {
     { "avx2", DS4_CPU_AVX2 },
     { "avx512", DS4_CPU_AVX2 | DS4_CPU_AVX512 },
-    { "amx", DS4_CPU_AVX2 | DS4_CPU_AVX512 | DS4_CPU_AMX },
+    { "vbmi", DS4_CPU_AVX2 | DS4_CPU_AVX512 | DS4_CPU_VBMI },
+    { "amx", DS4_CPU_AVX2 | DS4_CPU_AVX512 | DS4_CPU_VBMI | DS4_CPU_AMX },
     { "neon", DS4_CPU_NEON },
 };
 enum { N_ISAS = sizeof isas / sizeof *isas };

@@ -4,7 +4,7 @@
  * a block is an exact integer, whether its groups are summed apart (Q4_K, IQ2_XXS) or the
  * scales go into the weights first (Q2_K: at most 3 * 15 fits a byte). */
 #include "kernels/x86/tile_amx.h"
-#include "kernels/x86/tile_q256_avx512.h"
+#include "kernels/x86/iq2_vbmi.h"
 #include "kernels/kernel_init.h"
 
 enum { MAX_TOKENS = 256, MAX_PART = Q4_K_BYTES, GROUPS = 8, GROUP_VALUES = 32 };
@@ -124,7 +124,8 @@ INLINE void scale_weights(tile256 *t)
     }
 }
 
-INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, const iq2_tables *tab)
+INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, fill_fn *fill,
+                const void *tables)
 {
     _Alignas(64) float acc[MAX_TOKENS][TILE_ROWS];
     uint8_t part[TILE_ROWS * MAX_PART];
@@ -145,9 +146,7 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
                 w = part;
                 stride = block_bytes;
             }
-            if (block_bytes == Q2_K_BYTES) fill_q2_k(&tile, w, stride);
-            else if (block_bytes == Q4_K_BYTES) fill_q4_k(&tile, w, stride);
-            else fill_iq2_xxs(&tile, w, stride, tab);
+            fill(&tile, w, stride, tables);
             if (kind == KIND_MIN16) scale_weights(&tile);
             add_tokens(acc, c, &tile, b, kind);
         }
@@ -158,14 +157,13 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
     amx_release();
 }
 
-#define MATMUL(type, bytes, kind, least, tables)                                                    \
+#define MATMUL(type, bytes, kind, least, few, tables)                                           \
     static void matmul_##type(float *y, size_t y_stride, const void *w, size_t w_stride,        \
                               size_t n_rows, const void *x, size_t x_stride, size_t n_tokens,   \
                               size_t n_in)                                                      \
     {                                                                                           \
         if (n_tokens < (least)) {                                                               \
-            ds4_matmul_##type##_avx512(y, y_stride, w, w_stride, n_rows, x, x_stride, n_tokens, \
-                                       n_in);                                                   \
+            few(y, y_stride, w, w_stride, n_rows, x, x_stride, n_tokens, n_in);                 \
             return;                                                                             \
         }                                                                                       \
         tables                                                                                  \
@@ -173,16 +171,16 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
             const size_t  n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;            \
             const call256 c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                \
                                 (const uint8_t *)x + t * x_stride, x_stride, n, n_in / 256,     \
-                                group_tokens(n) };                                                 \
-            run(&c, bytes, kind, tab);                                                          \
+                                group_tokens(n) };                                              \
+            run(&c, bytes, kind, fill_##type, tab);                                                         \
         }                                                                                       \
     }
 
 /* Fewer tokens than so many are faster without tiles. */
-MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, 4, const iq2_tables *tab = NULL;)
-MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, 6, const iq2_tables *tab = NULL;)
-MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, 6, iq2_tables tables;
-       const iq2_tables *tab = &tables; make_iq2_tables(&tables, 0);)
+MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, 4, ds4_matmul_q2_k_avx512, const void *tab = NULL;)
+MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, 6, ds4_matmul_q4_k_avx512, const void *tab = NULL;)
+MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, 6, ds4_matmul_iq2_xxs_vbmi,
+       iq2_tables tab[1]; make_iq2_tables(tab, 0);)
 
 void ds4_kernels_amx_q256(ds4_kernels *k)
 {

@@ -1,150 +1,17 @@
-/* matmul_q256_avx512.c - products of Q2_K, Q4_K, Q6_K and IQ2_XXS rows with activations in
- * blocks of 256, for AVX-512 with VNNI and VBMI.
- *
- * One block of 16 rows becomes a tile of unsigned bytes (see tile_avx512.h), which then
- * serves all tokens. Integer sums are exact, so an output is defined by its blocks alone:
- *     y = fma(float(isum), d * dx, y);  y = fma(-float(msum), dmin * dx, y)   block by block. */
-#include "kernels/x86/tile_q256_avx512.h"
-#include "kernels/x86/row_avx512.h"
+/* matmul_q256_avx512.c - products of Q2_K, Q4_K and Q6_K rows with activations in blocks of 256, for
+ * AVX-512 with VNNI. */
+#include "kernels/x86/product_q256_avx512.h"
 #include "kernels/kernel_init.h"
 
-enum { MAX_TOKENS = 64, MAX_PART = Q6_K_BYTES, IQ2_OFFSET = 64 };
-
-/* ---- tile times tokens ---------------------------------------------------------------- */
-
-/* acc[i] += tile * block b of token i. Sums of a group stay below 2^18, scaled sums of a
- * block below 2^28 (IQ2_XXS: 8 * 31 * 32 * 107 * 127; Q6_K: 16 * 128 * 16 * 63 * 127). */
-INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t *x, size_t x_stride,
-                       const int n, const tile_kind kind)
-{
-    const bool wide = kind == KIND_MIN32 || kind == KIND_SHIFT32;
-    const int  n_groups = wide ? 8 : 16, n_dwords = wide ? 8 : 4;
-    const ds4_q256 *xb[4];
-    __m512i isum[4], msum[4], part[4];
-
-    UNROLL
-    for (int i = 0; i < n; i++) {
-        xb[i] = (const ds4_q256 *)(const void *)(x + (size_t)i * x_stride);
-        isum[i] = msum[i] = _mm512_setzero_si512();
-    }
-    for (int g = 0; g < n_groups; g++) {
-        UNROLL
-        for (int i = 0; i < n; i++) part[i] = _mm512_setzero_si512();
-        UNROLL
-        for (int j = 0; j < n_dwords; j++) {
-            const __m512i w = t->w[n_dwords * g + j];
-            UNROLL
-            for (int i = 0; i < n; i++)
-                part[i] =
-                    _mm512_dpbusd_epi32(part[i], w, broadcast4(xb[i]->q + 4 * (n_dwords * g + j)));
-        }
-        UNROLL
-        for (int i = 0; i < n; i++)
-            isum[i] = _mm512_add_epi32(isum[i], _mm512_mullo_epi32(part[i], t->scale[g]));
-    }
-    for (int j = 0; j < 8; j++) {
-        UNROLL
-        for (int i = 0; i < n; i++)
-            msum[i] = _mm512_dpwssd_epi32(msum[i], t->pair[j], broadcast4(xb[i]->sum + 2 * j));
-    }
-    UNROLL
-    for (int i = 0; i < n; i++) {
-        const __m512 dx = _mm512_set1_ps(xb[i]->d);
-        __m512 y = _mm512_loadu_ps(acc[i]);
-        if (kind == KIND_SHIFT16)
-            isum[i] = _mm512_sub_epi32(isum[i], _mm512_slli_epi32(msum[i], 5));
-        if (kind == KIND_SHIFT32)
-            isum[i] = _mm512_sub_epi32(isum[i], _mm512_slli_epi32(msum[i], 6));
-        y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum[i]), _mm512_mul_ps(t->d, dx), y);
-        if (kind == KIND_MIN16 || kind == KIND_MIN32)
-            y = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(msum[i]), _mm512_mul_ps(t->dmin, dx), y);
-        _mm512_storeu_ps(acc[i], y);
-    }
-}
-
-typedef struct call256 {
-    float         *y;
-    size_t         y_stride;
-    const uint8_t *w;
-    size_t         w_stride, n_rows;
-    const uint8_t *x;
-    size_t         x_stride, n_tokens, n_blocks;
-} call256;
-
-/* Ask for block b of the next 16 rows, if they are of this call. */
-INLINE void prefetch_next(const call256 *c, size_t r, size_t b, size_t block_bytes)
-{
-    if (r + TILE_ROWS < c->n_rows)
-        prefetch_span(c->w + r * c->w_stride, TILE_ROWS * (c->w_stride + b * block_bytes),
-                      TILE_ROWS * block_bytes);
-}
-
-/* Up to 64 tokens and any number of rows. */
-INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, const iq2_tables *tab)
-{
-    _Alignas(64) float acc[MAX_TOKENS][TILE_ROWS];
-    uint8_t part[TILE_ROWS * MAX_PART];
-    tile256 tile;
-
-    for (size_t r = 0; r < c->n_rows; r += TILE_ROWS) {
-        const size_t n_rows = c->n_rows - r;
-        memset(acc, 0, c->n_tokens * sizeof acc[0]);
-        for (size_t b = 0; b < c->n_blocks; b++) {
-            const uint8_t *w = c->w + r * c->w_stride + b * block_bytes;
-            const uint8_t *x = c->x + b * sizeof(ds4_q256);
-            size_t stride = c->w_stride, t = 0;
-            prefetch_next(c, r, b, block_bytes);
-            if (n_rows < TILE_ROWS) {
-                copy_part(part, w, stride, n_rows, block_bytes);
-                w = part;
-                stride = block_bytes;
-            }
-            if (block_bytes == Q2_K_BYTES) fill_q2_k(&tile, w, stride);
-            else if (block_bytes == Q4_K_BYTES) fill_q4_k(&tile, w, stride);
-            else if (block_bytes == Q6_K_BYTES) fill_q6_k(&tile, w, stride);
-            else fill_iq2_xxs(&tile, w, stride, tab);
-            for (; t + 4 <= c->n_tokens; t += 4)
-                add_tokens(acc + t, &tile, x + t * c->x_stride, c->x_stride, 4, kind);
-            for (; t < c->n_tokens; t++)
-                add_tokens(acc + t, &tile, x + t * c->x_stride, c->x_stride, 1, kind);
-        }
-        for (size_t t = 0; t < c->n_tokens; t++)
-            _mm512_mask_storeu_ps(c->y + t * c->y_stride + r, tail_mask(n_rows),
-                                  _mm512_load_ps(acc[t]));
-    }
-}
-
-#define MATMUL(type, bytes, kind, tables, one_token)                                            \
-    void ds4_matmul_##type##_avx512(float *y, size_t y_stride, const void *w, size_t w_stride,  \
-                                    size_t n_rows, const void *x, size_t x_stride,              \
-                                    size_t n_tokens, size_t n_in)                               \
-    {                                                                                           \
-        one_token                                                                               \
-        tables                                                                                  \
-        for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
-            const size_t  n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;            \
-            const call256 c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                \
-                                (const uint8_t *)x + t * x_stride, x_stride, n, n_in / 256 };   \
-            run(&c, bytes, kind, tab);                                                          \
-        }                                                                                       \
-    }
-
-#define ONE_TOKEN(type)                                                                         \
-    if (n_tokens == 1 && n_in % (256 * HALF_BLOCKS) == 0) {                                     \
-        ds4_matvec_##type##_avx512(y, w, w_stride, n_rows, x, n_in / 256);                      \
-        return;                                                                                 \
-    }
-
-MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, const iq2_tables *tab = NULL;, ONE_TOKEN(q2_k))
-MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, const iq2_tables *tab = NULL;, ONE_TOKEN(q4_k))
-MATMUL(q6_k, Q6_K_BYTES, KIND_SHIFT16, const iq2_tables *tab = NULL;, )
-MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, iq2_tables tables; const iq2_tables *tab = &tables;
-       make_iq2_tables(&tables, IQ2_OFFSET);, ONE_TOKEN(iq2_xxs))
+MATMUL(ds4_matmul_q2_k_avx512, Q2_K_BYTES, KIND_MIN16, fill_q2_k, const void *t = NULL;,
+       ds4_matvec_q2_k_avx512)
+MATMUL(ds4_matmul_q4_k_avx512, Q4_K_BYTES, KIND_MIN32, fill_q4_k, const void *t = NULL;,
+       ds4_matvec_q4_k_avx512)
+MATMUL(ds4_matmul_q6_k_avx512, Q6_K_BYTES, KIND_SHIFT16, fill_q6_k, const void *t = NULL;, NULL)
 
 void ds4_kernels_avx512_q256(ds4_kernels *k)
 {
     k->matmul[DS4_Q2_K] = ds4_matmul_q2_k_avx512;
     k->matmul[DS4_Q4_K] = ds4_matmul_q4_k_avx512;
     k->matmul[DS4_Q6_K] = ds4_matmul_q6_k_avx512;
-    k->matmul[DS4_IQ2_XXS] = ds4_matmul_iq2_xxs_avx512;
 }

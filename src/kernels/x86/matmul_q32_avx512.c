@@ -1,5 +1,5 @@
 /* matmul_q32_avx512.c - products of Q8_0 and MXFP4 rows with activations in blocks of 32,
- * for AVX-512 with VNNI and VBMI.
+ * for AVX-512 with VNNI.
  *
  * Sixteen rows side by side as tile_avx512.h describes. The chain of an output is
  *     acc = fma(float(isum), d * dx, acc)   over the blocks of 1024 values from acc = 0,

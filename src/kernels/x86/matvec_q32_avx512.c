@@ -62,15 +62,16 @@ INLINE __m256i q8_0_sums(const uint8_t *w, const unit32 *u)
     return sum_unit(s);
 }
 
-/* The scales of eight blocks: four lie in the first 64 bytes of every four blocks. Halved,
- * because the sums are of twice the values. */
+/* The scales of eight blocks. Of every four, that of block l is byte l of quarter l of 64 bytes.
+ * Halved, because the sums are of twice the values. */
 INLINE __m256 mxfp4_scales(const uint8_t *w)
 {
-    const __m512i at = _mm512_set1_epi32(51 << 24 | 34 << 16 | 17 << 8);
-    const __m512i low = _mm512_permutexvar_epi8(at, _mm512_loadu_si512(w));
-    const __m512i both = _mm512_mask_permutexvar_epi8(low, 0xf0, at,
-                                                      _mm512_loadu_si512(w + HALF_BLOCKS * MXFP4_BYTES));
-    return _mm512_castps512_ps256(half_e8m0(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(both))));
+    const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m512i at = _mm512_setr_epi32(0, 8, 16, 24, 0, 8, 16, 24, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m512i dwords = _mm512_permutex2var_epi32(
+        _mm512_loadu_si512(w), first, _mm512_loadu_si512(w + HALF_BLOCKS * MXFP4_BYTES));
+    return _mm512_castps512_ps256(half_e8m0(_mm512_and_si512(_mm512_srlv_epi32(dwords, at),
+                                                             _mm512_set1_epi32(255))));
 }
 
 INLINE __m256i mxfp4_sums(const uint8_t *w, const unit32 *u)
