@@ -1,6 +1,6 @@
-/* matvec_q32_avx512.c - products of Q8_0 and MXFP4 rows with one token, for AVX-512 with VNNI
- * and VBMI: the chains of matmul_q32_avx512.c, so the same bits, for rows that are read one
- * after another (row_avx512.h says why). */
+/* matvec_q32_avx512.c - products of Q8_0 and MXFP4 rows with one token, for AVX-512 with VNNI:
+ * the chains of matmul_q32_avx512.c, so the same bits, for rows that are read one after another
+ * (row_x86.h says why). */
 #include "kernels/x86/row_avx512.h"
 #include "kernels/x86/tile_q32_avx512.h"
 #include "kernels/kernel_init.h"
@@ -151,13 +151,13 @@ INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, 
         for (size_t i = 0; i < n_rows; i++) {
             const uint8_t *row = w + (r + i) * c->w_stride;
             for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS) {
-                ask(&next, due_in_row(UNIT_BLOCKS * block_bytes));
+                ask(&next, due_in_row(UNIT_BLOCKS * block_bytes, TILE_ROWS));
                 keep_unit(&sum.i[i][b], &scale.f[i][b], row + b * block_bytes,
                           units + b / UNIT_BLOCKS, block_bytes);
             }
         }
-        _mm512_mask_storeu_ps(c->y + r, mask, add_parts(y, &sum, &scale, n_blocks, &next,
-                                                        due_in_chain(UNIT_BLOCKS * block_bytes)));
+        const size_t due = due_in_chain(UNIT_BLOCKS * block_bytes, TILE_ROWS);
+        _mm512_mask_storeu_ps(c->y + r, mask, add_parts(y, &sum, &scale, n_blocks, &next, due));
     }
 }
 

@@ -1,5 +1,5 @@
 /* row_q256_avx512.h - one token: rows of blocks of 256 values, read one after another. The sums and
- * chains of product_q256_avx512.h, so the same bits; row_avx512.h says why rows go in order. */
+ * chains of product_q256_avx512.h, so the same bits; row_x86.h says why rows go in order. */
 #ifndef DS4_KERNELS_ROW_Q256_AVX512_H
 #define DS4_KERNELS_ROW_Q256_AVX512_H
 
@@ -160,7 +160,7 @@ INLINE __m512 add_blocks(__m512 y, const kept256 *k, size_t n_blocks, reader *ne
     __m512i s[UNIT_BLOCKS], d[UNIT_BLOCKS], m[UNIT_BLOCKS], dm[UNIT_BLOCKS];
 
     for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS) {
-        ask(next, due_in_chain(UNIT_BLOCKS * block_bytes));
+        ask(next, due_in_chain(UNIT_BLOCKS * block_bytes, TILE_ROWS));
         load_kept(s, &k->sum, b);
         load_kept(d, &k->scale, b);
         if (has_mins(block_bytes)) {
@@ -191,7 +191,7 @@ INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, 
             const uint8_t *row = w + (r + i) * c->w_stride;
             for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS) {
                 const size_t   second = to_second_half(n_blocks - b, block_bytes);
-                ask(&next, due_in_row(UNIT_BLOCKS * block_bytes));
+                ask(&next, due_in_row(UNIT_BLOCKS * block_bytes, TILE_ROWS));
                 keep(&k, i, b, row + b * block_bytes, second, units + b / UNIT_BLOCKS, tables);
             }
         }
