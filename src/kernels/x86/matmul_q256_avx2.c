@@ -373,11 +373,12 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
     }
 }
 
-#define MATMUL(type, bytes, kind, tables)                                                       \
+#define MATMUL(type, bytes, kind, tables, one_token)                                            \
     static void matmul_##type(float *y, size_t y_stride, const void *w, size_t w_stride,        \
                               size_t n_rows, const void *x, size_t x_stride, size_t n_tokens,   \
                               size_t n_in)                                                      \
     {                                                                                           \
+        one_token                                                                               \
         tables                                                                                  \
         for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
             const size_t  n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;            \
@@ -387,11 +388,17 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
         }                                                                                       \
     }
 
-MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, const iq2_tables *tab = NULL;)
-MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, const iq2_tables *tab = NULL;)
-MATMUL(q6_k, Q6_K_BYTES, KIND_SHIFT16, const iq2_tables *tab = NULL;)
+#define ONE_TOKEN(type)                                                                         \
+    if (n_tokens == 1) {                                                                        \
+        ds4_matvec_##type##_avx2(y, w, w_stride, n_rows, x, n_in / 256);                        \
+        return;                                                                                 \
+    }
+
+MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, const iq2_tables *tab = NULL;, ONE_TOKEN(q2_k))
+MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, const iq2_tables *tab = NULL;, )
+MATMUL(q6_k, Q6_K_BYTES, KIND_SHIFT16, const iq2_tables *tab = NULL;, )
 MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, iq2_tables tables; const iq2_tables *tab = &tables;
-       make_iq2_tables(&tables);)
+       make_iq2_tables(&tables);, )
 
 void ds4_kernels_avx2_q256(ds4_kernels *k)
 {

@@ -1,0 +1,197 @@
+/* matvec_q256_avx2.c - products of Q2_K rows with one token, for AVX2: the sums and chains of
+ * matmul_q256_avx2.c, so the same bits, for rows that are read one after another (row_x86.h says
+ * why). */
+#include "kernels/x86/row_avx2.h"
+#include "kernels/kernel_init.h"
+
+enum {
+    MAX_UNITS = 8,              /* prepared and kept at once, so that all stays in the first cache */
+    Q2_K_SUM_SHIFT = 2, Q2_K_MIN_SHIFT = 4,     /* sums are kept so many bits too large */
+};
+
+/* Four blocks of activations as the sums want them. */
+typedef struct unit256 {
+    _Alignas(32) int8_t q[UNIT_BLOCKS][256];
+    int16_t sum[2][2][16];      /* what multiplies mins 0-7, then 8-15, of two blocks */
+    float   d[UNIT_BLOCKS];
+} unit256;
+
+/* What is kept of four blocks of eight rows. */
+typedef struct kept256 {
+    _Alignas(32) int32_t sum[TILE_ROWS][8];     /* see load_sums() */
+    int32_t  min[TILE_ROWS][8];                 /* see load_fours() */
+    uint32_t head[UNIT_BLOCKS][TILE_ROWS];      /* halves: the scale of the sum, above it of the mins */
+} kept256;
+
+/* ---- activations ---------------------------------------------------------------------------- */
+
+INLINE void prepare(unit256 *units, const ds4_q256 *x, size_t n_blocks)
+{
+    for (size_t b = 0; b < n_blocks; b++) {
+        unit256     *u = units + b / UNIT_BLOCKS;
+        const size_t i = b % UNIT_BLOCKS;
+        if (i == 0) memset(u, 0, sizeof *u);
+        memcpy(u->q[i], x[b].q, sizeof x->q);
+        for (int half = 0; half < 2; half++)
+            memcpy(u->sum[i >> 1][half] + 8 * (i & 1), x[b].sum + 8 * half, 16);
+        u->d[i] = x[b].d;
+    }
+}
+
+/* ---- Q2_K ------------------------------------------------------------------------------------- */
+
+/* The groups of 16 of plane k of half h are 8h + 2k and the next: their scales as words. */
+INLINE __m256i q2_k_scales(__m256i scales, int group)
+{
+    const __m256i pick = _mm256_setr_epi64x((long long)0x8000800080008000, (long long)0x8000800080008000,
+                                            (long long)0x8001800180018001, (long long)0x8001800180018001);
+    return _mm256_shuffle_epi8(scales, _mm256_add_epi8(pick, _mm256_set1_epi16((short)group)));
+}
+
+/* Four times the scaled sums of a block in eight parts. Every second plane stays where it lies
+ * and is four times too large, so the scales of the others are made four times larger. Pairs
+ * reach 2 * 12 * 127, the scaled sums of a block 4 * 16 * 15 * 16 * 3 * 127. */
+INLINE __m256i q2_k_sums(const uint8_t *w, __m256i scales, const int8_t q[256])
+{
+    const __m256i low = _mm256_set1_epi8(3), high = _mm256_set1_epi8(12);
+    const __m256i larger = _mm256_slli_epi16(scales, 2);
+    __m256i sum = _mm256_setzero_si256();
+
+    UNROLL
+    for (int h = 0; h < 2; h++) {
+        __m256i v = _mm256_loadu_si256((const void *)(w + 16 + 32 * h));
+        UNROLL
+        for (int k = 0; k < 4; k += 2) {
+            const int8_t *x = q + 128 * h + 32 * k;
+            if (k) v = _mm256_srli_epi16(v, 4);
+            const __m256i first = _mm256_maddubs_epi16(_mm256_and_si256(v, low),
+                                                       _mm256_load_si256((const void *)x));
+            const __m256i second = _mm256_maddubs_epi16(_mm256_and_si256(v, high),
+                                                        _mm256_load_si256((const void *)(x + 32)));
+            sum = _mm256_add_epi32(
+                sum, _mm256_madd_epi16(first, q2_k_scales(larger, 8 * h + 2 * k)));
+            sum = _mm256_add_epi32(
+                sum, _mm256_madd_epi16(second, q2_k_scales(scales, 8 * h + 2 * k + 2)));
+        }
+    }
+    return sum;
+}
+
+/* Sixteen times the sums of two blocks times their mins, which lie in the high nibbles: four
+ * parts of a, then four of b. */
+INLINE __m256i q2_k_mins(__m256i a, __m256i b, const int16_t sum[2][16])
+{
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i mins = _mm256_andnot_si256(_mm256_set1_epi8(15), _mm256_blend_epi32(a, b, 0xf0));
+    const __m256i low = _mm256_madd_epi16(_mm256_unpacklo_epi8(mins, zero),
+                                          _mm256_load_si256((const void *)sum[0]));
+    const __m256i high = _mm256_madd_epi16(_mm256_unpackhi_epi8(mins, zero),
+                                           _mm256_load_si256((const void *)sum[1]));
+    return _mm256_add_epi32(low, high);
+}
+
+INLINE void keep_q2_k(kept256 *k, size_t row, const uint8_t *w, const unit256 *u)
+{
+    const __m256i nibbles = _mm256_set1_epi8(15);
+    __m256i s[UNIT_BLOCKS], m[2];
+
+    UNROLL
+    for (int i = 0; i < UNIT_BLOCKS; i += 2) {
+        const uint8_t *first = w + i * Q2_K_BYTES, *second = first + Q2_K_BYTES;
+        const __m256i a = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)first));
+        const __m256i b = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)second));
+        m[i >> 1] = q2_k_mins(a, b, u->sum[i >> 1]);
+        s[i] = q2_k_sums(first, _mm256_and_si256(a, nibbles), u->q[i]);
+        s[i + 1] = q2_k_sums(second, _mm256_and_si256(b, nibbles), u->q[i + 1]);
+        k->head[i][row] = load_u32(first + 80);
+        k->head[i + 1][row] = load_u32(second + 80);
+    }
+    _mm256_store_si256((void *)k->sum[row], sum_eights(s));
+    _mm256_store_si256((void *)k->min[row], add_parts(m[0], m[1]));
+}
+
+/* ---- rows --------------------------------------------------------------------------------------- */
+
+/* y continued over n <= 4 blocks. */
+INLINE __m256 add_unit(__m256 y, const kept256 *k, const unit256 *u, size_t n)
+{
+    __m256i s[UNIT_BLOCKS], m[UNIT_BLOCKS];
+
+    load_sums(s, k->sum);
+    load_fours(m, k->min);
+    UNROLL
+    for (size_t i = 0; i < UNIT_BLOCKS; i++) {
+        if (i >= n) break;
+        const __m256  dx = _mm256_set1_ps(u->d[i]);
+        __m256 dmin;
+        const __m256  d = both_halves(_mm256_load_si256((const void *)k->head[i]), &dmin);
+        const __m256  sum = _mm256_cvtepi32_ps(_mm256_srai_epi32(s[i], Q2_K_SUM_SHIFT));
+        const __m256  min = _mm256_cvtepi32_ps(_mm256_srai_epi32(m[i], Q2_K_MIN_SHIFT));
+        y = _mm256_fmadd_ps(sum, _mm256_mul_ps(d, dx), y);
+        y = _mm256_fnmadd_ps(min, _mm256_mul_ps(dmin, dx), y);
+    }
+    return y;
+}
+
+/* n < 4 blocks at the end of a row with zeros behind them: nothing behind the row is read. */
+INLINE const uint8_t *pad_unit(uint8_t *out, const uint8_t *w, size_t n, size_t block_bytes)
+{
+    memcpy(out, w, n * block_bytes);
+    memset(out + n * block_bytes, 0, (UNIT_BLOCKS - n) * block_bytes);
+    return out;
+}
+
+INLINE void keep_row(kept256 *k, size_t row, const uint8_t *w, size_t block_bytes, size_t n_blocks,
+                     const unit256 *u, reader *next)
+{
+    uint8_t rest[UNIT_BLOCKS * Q2_K_BYTES];
+
+    for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS, w += UNIT_BLOCKS * block_bytes) {
+        if (n_blocks - b < UNIT_BLOCKS) w = pad_unit(rest, w, n_blocks - b, block_bytes);
+        ask(next, due_in_row(UNIT_BLOCKS * block_bytes, TILE_ROWS));
+        keep_q2_k(k++, row, w, u++);
+    }
+}
+
+/* n_blocks of all rows from column w; y is continued unless they are the first. */
+INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, size_t n_blocks,
+                       const unit256 *u)
+{
+    kept256 k[MAX_UNITS];
+    reader  next = read_ahead(w, c->n_rows * c->w_stride);
+
+    if (c->n_rows % TILE_ROWS) memset(k, 0, sizeof k);
+    for (size_t r = 0; r < c->n_rows; r += TILE_ROWS) {
+        const size_t left = c->n_rows - r, n_rows = left < TILE_ROWS ? left : TILE_ROWS;
+        __m256 y = w == c->w ? _mm256_setzero_ps() : load8(c->y + r, left);
+        for (size_t i = 0; i < n_rows; i++)
+            keep_row(k, i, w + (r + i) * c->w_stride, block_bytes, n_blocks, u, &next);
+        for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS) {
+            ask(&next, due_in_chain(UNIT_BLOCKS * block_bytes, TILE_ROWS));
+            y = add_unit(y, k + b / UNIT_BLOCKS, u + b / UNIT_BLOCKS, n_blocks - b);
+        }
+        store8(c->y + r, left, y);
+    }
+}
+
+INLINE void run(const row_call *c, size_t block_bytes)
+{
+    enum { MAX_BLOCKS = MAX_UNITS * UNIT_BLOCKS };
+    unit256 u[MAX_UNITS];
+
+    for (size_t b = 0; b < c->n_blocks; b += MAX_BLOCKS) {
+        const size_t n = c->n_blocks - b < MAX_BLOCKS ? c->n_blocks - b : MAX_BLOCKS;
+        prepare(u, (const ds4_q256 *)c->x + b, n);
+        run_blocks(c, block_bytes, c->w + b * block_bytes, n, u);
+    }
+}
+
+#define MATVEC(type, bytes)                                                                     \
+    void ds4_matvec_##type##_avx2(float *y, const void *w, size_t w_stride, size_t n_rows,      \
+                                  const void *x, size_t n_blocks)                               \
+    {                                                                                           \
+        const row_call c = { y, w, w_stride, n_rows, x, n_blocks };                             \
+        run(&c, bytes);                                                                         \
+    }
+
+MATVEC(q2_k, Q2_K_BYTES)
