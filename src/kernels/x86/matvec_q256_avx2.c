@@ -1,6 +1,6 @@
-/* matvec_q256_avx2.c - products of Q2_K rows with one token, for AVX2: the sums and chains of
- * matmul_q256_avx2.c, so the same bits, for rows that are read one after another (row_x86.h says
- * why). */
+/* matvec_q256_avx2.c - products of Q2_K and Q4_K rows with one token, for AVX2: the sums and chains
+ * of matmul_q256_avx2.c, so the same bits, for rows that are read one after another (row_x86.h
+ * says why). */
 #include "kernels/x86/row_avx2.h"
 #include "kernels/kernel_init.h"
 
@@ -12,7 +12,7 @@ enum {
 /* Four blocks of activations as the sums want them. */
 typedef struct unit256 {
     _Alignas(32) int8_t q[UNIT_BLOCKS][256];
-    int16_t sum[2][2][16];      /* what multiplies mins 0-7, then 8-15, of two blocks */
+    int16_t sum[2][2][16];      /* what multiplies mins 0-7, then 8-15 (Q2_K), of two blocks */
     float   d[UNIT_BLOCKS];
 } unit256;
 
@@ -25,15 +25,23 @@ typedef struct kept256 {
 
 /* ---- activations ---------------------------------------------------------------------------- */
 
-INLINE void prepare(unit256 *units, const ds4_q256 *x, size_t n_blocks)
+/* Sums of 16 values for Q2_K; for Q4_K of 32, which reach 32 * 127. */
+INLINE void prepare_sums(int16_t *first, int16_t *second, const ds4_q256 *x, size_t block_bytes)
+{
+    memcpy(first, x->sum, 16);
+    memcpy(second, x->sum + 8, 16);
+    for (int g = 0; g < 8 && block_bytes == Q4_K_BYTES; g++)
+        first[g] = (int16_t)(x->sum[2 * g] + x->sum[2 * g + 1]);
+}
+
+INLINE void prepare(unit256 *units, const ds4_q256 *x, size_t n_blocks, size_t block_bytes)
 {
     for (size_t b = 0; b < n_blocks; b++) {
         unit256     *u = units + b / UNIT_BLOCKS;
-        const size_t i = b % UNIT_BLOCKS;
+        const size_t i = b % UNIT_BLOCKS, half = 8 * (i & 1);
         if (i == 0) memset(u, 0, sizeof *u);
         memcpy(u->q[i], x[b].q, sizeof x->q);
-        for (int half = 0; half < 2; half++)
-            memcpy(u->sum[i >> 1][half] + 8 * (i & 1), x[b].sum + 8 * half, 16);
+        prepare_sums(u->sum[i >> 1][0] + half, u->sum[i >> 1][1] + half, x + b, block_bytes);
         u->d[i] = x[b].d;
     }
 }
@@ -110,11 +118,83 @@ INLINE void keep_q2_k(kept256 *k, size_t row, const uint8_t *w, const unit256 *u
     _mm256_store_si256((void *)k->min[row], add_parts(m[0], m[1]));
 }
 
+/* ---- Q4_K ------------------------------------------------------------------------------------- */
+
+/* The six-bit numbers of two blocks whose first 16 bytes are v: bytes 8-15 of each half are the
+ * scales, bytes 0-7 of *mins the mins. */
+INLINE __m256i unpack_q4_k(__m256i *mins, __m256i v)
+{
+    const __m256i down = _mm256_setr_epi32(0, 0, 4, 0, 0, 0, 4, 0);
+    const __m256i last = _mm256_srlv_epi32(_mm256_shuffle_epi32(v, 0xff), down);
+    /* Words 1 and 2 of each half: scales and mins of groups 0-3, then of 4-7. */
+    const __m256i low = _mm256_and_si256(v, _mm256_set1_epi8(63));
+    const __m256i high =
+        _mm256_or_si256(_mm256_and_si256(last, _mm256_set1_epi8(15)),
+                        _mm256_and_si256(_mm256_srli_epi16(v, 2), _mm256_set1_epi8(0x30)));
+
+    *mins = _mm256_unpackhi_epi32(low, high);
+    return _mm256_unpacklo_epi32(low, high);
+}
+
+/* The scaled sums of a block in eight parts; the scales of its groups as two words each are
+ * scale[0..3] and scale[8..11]. Pairs reach 2 * 15 * 127. */
+INLINE __m256i q4_k_sums(const uint8_t *w, const uint32_t *scale, const int8_t q[256])
+{
+    const __m256i nibbles = _mm256_set1_epi8(15);
+    __m256i sum = _mm256_setzero_si256();
+
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        const uint32_t *two = scale + 8 * (i >> 1) + 2 * (i & 1);
+        const int8_t *x = q + 64 * i;
+        const __m256i v = _mm256_loadu_si256((const void *)(w + 16 + 32 * i));
+        const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(v, nibbles),
+                                                 _mm256_load_si256((const void *)x));
+        const __m256i high =
+            _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(v, 4), nibbles),
+                                 _mm256_load_si256((const void *)(x + 32)));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(low, broadcast4(two)));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(high, broadcast4(two + 1)));
+    }
+    return sum;
+}
+
+/* Scales of two blocks: of groups 0-3 of both, then 4-7. The loops are not unrolled: with all
+ * in sight a compiler makes shuffles of the broadcasts, which as loads cost least. */
+INLINE void keep_q4_k(kept256 *k, size_t row, const uint8_t *w, const unit256 *u)
+{
+    const __m256i first = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+        8, -1, 8, -1, 9, -1, 9, -1, 10, -1, 10, -1, 11, -1, 11, -1));
+    const __m256i second = _mm256_add_epi8(first, _mm256_set1_epi16(4));
+    _Alignas(32) uint32_t scale[UNIT_BLOCKS / 2][16];
+    __m256i s[UNIT_BLOCKS], m[2];
+
+    for (int i = 0; i < UNIT_BLOCKS / 2; i++) {
+        const uint8_t *block = w + 2 * i * Q4_K_BYTES;
+        __m256i mins;
+        const __m256i scales = unpack_q4_k(&mins, load_two(block, block + Q4_K_BYTES));
+        const __m256i words = _mm256_unpacklo_epi8(mins, _mm256_setzero_si256());
+        m[i] = _mm256_madd_epi16(words, _mm256_load_si256((const void *)u->sum[i][0]));
+        _mm256_store_si256((void *)scale[i], _mm256_shuffle_epi8(scales, first));
+        _mm256_store_si256((void *)(scale[i] + 8), _mm256_shuffle_epi8(scales, second));
+    }
+    for (int i = 0; i < UNIT_BLOCKS / 2; i++) {
+        const uint8_t *block = w + 2 * i * Q4_K_BYTES;
+        s[2 * i] = q4_k_sums(block, scale[i], u->q[2 * i]);
+        s[2 * i + 1] = q4_k_sums(block + Q4_K_BYTES, scale[i] + 4, u->q[2 * i + 1]);
+        k->head[2 * i][row] = load_u32(block);
+        k->head[2 * i + 1][row] = load_u32(block + Q4_K_BYTES);
+    }
+    _mm256_store_si256((void *)k->sum[row], sum_eights(s));
+    _mm256_store_si256((void *)k->min[row], add_parts(m[0], m[1]));
+}
+
 /* ---- rows --------------------------------------------------------------------------------------- */
 
 /* y continued over n <= 4 blocks. */
-INLINE __m256 add_unit(__m256 y, const kept256 *k, const unit256 *u, size_t n)
+INLINE __m256 add_unit(__m256 y, const kept256 *k, const unit256 *u, size_t n, size_t block_bytes)
 {
+    const bool q2_k = block_bytes == Q2_K_BYTES;
     __m256i s[UNIT_BLOCKS], m[UNIT_BLOCKS];
 
     load_sums(s, k->sum);
@@ -125,10 +205,10 @@ INLINE __m256 add_unit(__m256 y, const kept256 *k, const unit256 *u, size_t n)
         const __m256  dx = _mm256_set1_ps(u->d[i]);
         __m256 dmin;
         const __m256  d = both_halves(_mm256_load_si256((const void *)k->head[i]), &dmin);
-        const __m256  sum = _mm256_cvtepi32_ps(_mm256_srai_epi32(s[i], Q2_K_SUM_SHIFT));
-        const __m256  min = _mm256_cvtepi32_ps(_mm256_srai_epi32(m[i], Q2_K_MIN_SHIFT));
-        y = _mm256_fmadd_ps(sum, _mm256_mul_ps(d, dx), y);
-        y = _mm256_fnmadd_ps(min, _mm256_mul_ps(dmin, dx), y);
+        const __m256i sum = q2_k ? _mm256_srai_epi32(s[i], Q2_K_SUM_SHIFT) : s[i];
+        const __m256i min = q2_k ? _mm256_srai_epi32(m[i], Q2_K_MIN_SHIFT) : m[i];
+        y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, dx), y);
+        y = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(min), _mm256_mul_ps(dmin, dx), y);
     }
     return y;
 }
@@ -144,12 +224,13 @@ INLINE const uint8_t *pad_unit(uint8_t *out, const uint8_t *w, size_t n, size_t 
 INLINE void keep_row(kept256 *k, size_t row, const uint8_t *w, size_t block_bytes, size_t n_blocks,
                      const unit256 *u, reader *next)
 {
-    uint8_t rest[UNIT_BLOCKS * Q2_K_BYTES];
+    uint8_t rest[UNIT_BLOCKS * Q4_K_BYTES];
 
     for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS, w += UNIT_BLOCKS * block_bytes) {
         if (n_blocks - b < UNIT_BLOCKS) w = pad_unit(rest, w, n_blocks - b, block_bytes);
         ask(next, due_in_row(UNIT_BLOCKS * block_bytes, TILE_ROWS));
-        keep_q2_k(k++, row, w, u++);
+        if (block_bytes == Q2_K_BYTES) keep_q2_k(k++, row, w, u++);
+        else keep_q4_k(k++, row, w, u++);
     }
 }
 
@@ -168,7 +249,8 @@ INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, 
             keep_row(k, i, w + (r + i) * c->w_stride, block_bytes, n_blocks, u, &next);
         for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS) {
             ask(&next, due_in_chain(UNIT_BLOCKS * block_bytes, TILE_ROWS));
-            y = add_unit(y, k + b / UNIT_BLOCKS, u + b / UNIT_BLOCKS, n_blocks - b);
+            y = add_unit(y, k + b / UNIT_BLOCKS, u + b / UNIT_BLOCKS, n_blocks - b,
+                         block_bytes);
         }
         store8(c->y + r, left, y);
     }
@@ -181,7 +263,7 @@ INLINE void run(const row_call *c, size_t block_bytes)
 
     for (size_t b = 0; b < c->n_blocks; b += MAX_BLOCKS) {
         const size_t n = c->n_blocks - b < MAX_BLOCKS ? c->n_blocks - b : MAX_BLOCKS;
-        prepare(u, (const ds4_q256 *)c->x + b, n);
+        prepare(u, (const ds4_q256 *)c->x + b, n, block_bytes);
         run_blocks(c, block_bytes, c->w + b * block_bytes, n, u);
     }
 }
@@ -195,3 +277,4 @@ INLINE void run(const row_call *c, size_t block_bytes)
     }
 
 MATVEC(q2_k, Q2_K_BYTES)
+MATVEC(q4_k, Q4_K_BYTES)
