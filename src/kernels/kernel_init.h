@@ -40,7 +40,7 @@ typedef void ds4_matvec_fn(float *y, const void *w, size_t w_stride, size_t n_ro
                            size_t n_blocks);
 ds4_matvec_fn ds4_matvec_q8_0_avx512, ds4_matvec_mxfp4_avx512, ds4_matvec_q2_k_avx512,
               ds4_matvec_q4_k_avx512;
-ds4_matvec_fn ds4_matvec_q2_k_avx2, ds4_matvec_q4_k_avx2;
+ds4_matvec_fn ds4_matvec_q2_k_avx2, ds4_matvec_q4_k_avx2, ds4_matvec_iq2_xxs_avx2;
 
 /* What AMX leaves to AVX-512: products with few tokens. */
 ds4_matmul_fn ds4_matmul_q8_0_avx512, ds4_matmul_mxfp4_avx512, ds4_matmul_q2_k_avx512,

@@ -4,9 +4,8 @@
  * One block of 8 rows becomes a tile of unsigned bytes, which then serves all tokens; see
  * matmul_q256_avx512.c, whose float chain this repeats. */
 #include "kernels/x86/tile_avx2.h"
+#include "kernels/x86/iq2_avx2.h"
 #include "kernels/kernel_init.h"
-
-#include "format/iq2xxs_table.h"
 
 enum { MAX_TOKENS = 64, MAX_PART = Q6_K_BYTES };
 
@@ -125,104 +124,6 @@ static void fill_q6_k(tile256 *t, const uint8_t *w, size_t stride)
     t->d = high_halves(load_column4(w + 206, stride));
 }
 
-/* The codebook as bytes, 8 for each index. */
-typedef struct iq2_tables {
-    _Alignas(32) uint8_t grid[256][8];
-} iq2_tables;
-
-/* Four codes at a time: each 16-bit part of a code's 64 bits gets the two digits it needs in
- * its top four bits, which then go to the low bits of its two bytes. */
-static void make_iq2_tables(iq2_tables *t)
-{
-    const __m256i copy = _mm256_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3,
-                                          4, 5, 4, 5, 4, 5, 4, 5, 6, 7, 6, 7, 6, 7, 6, 7);
-    const __m256i to_top = _mm256_set1_epi64x(0x0001001001001000);
-    const __m256i value = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(8, 25, 43, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
-
-    for (int i = 0; i < 256; i += 4) {
-        const __m128i four = _mm_loadl_epi64((const void *)(ds4_iq2xxs_codes + i));
-        const __m256i codes = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(four), copy);
-        const __m256i pair = _mm256_srli_epi16(_mm256_mullo_epi16(codes, to_top), 12);
-        const __m256i spread = _mm256_or_si256(pair, _mm256_slli_epi16(pair, 6));
-        const __m256i digits = _mm256_and_si256(spread, _mm256_set1_epi8(3));
-        _mm256_store_si256((void *)t->grid[i], _mm256_shuffle_epi8(value, digits));
-    }
-}
-
-/* The 32 sign bytes of a block as eight words, and its eight scales 2t + 1. */
-INLINE void iq2_signs(uint32_t signs[8], __m256i *scales, const uint8_t *block)
-{
-    const __m256i low = _mm256_loadu_si256((const void *)(block + 2));
-    const __m256i high = _mm256_loadu_si256((const void *)(block + 34));
-    const __m256i mixed = _mm256_castps_si256(
-        _mm256_shuffle_ps(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high), 0xdd));
-    const __m256i word = _mm256_permute4x64_epi64(mixed, 0xd8);        /* the odd words in order */
-    const __m256i s0 = _mm256_and_si256(word, _mm256_set1_epi32(0x7f));
-    const __m256i s1 = _mm256_and_si256(_mm256_slli_epi32(word, 1), _mm256_set1_epi32(0x7f00));
-    const __m256i s2 = _mm256_and_si256(_mm256_slli_epi32(word, 2), _mm256_set1_epi32(0x7f0000));
-    const __m256i s3 = _mm256_and_si256(_mm256_slli_epi32(word, 3), _mm256_set1_epi32(0x7f000000));
-    const __m256i s = _mm256_or_si256(_mm256_or_si256(s0, s1), _mm256_or_si256(s2, s3));
-    __m256i parity =
-        _mm256_xor_si256(s, _mm256_slli_epi16(s, 4)); /* bits 4-7 of each byte matter */
-    parity = _mm256_xor_si256(parity, _mm256_slli_epi16(parity, 2));
-    parity = _mm256_xor_si256(parity, _mm256_slli_epi16(parity, 1));
-    const __m256i top = _mm256_and_si256(parity, _mm256_set1_epi8((char)0x80));
-    _mm256_storeu_si256((void *)signs, _mm256_or_si256(s, top));
-    const __m256i t = _mm256_srli_epi32(word, 28);
-    *scales = _mm256_add_epi32(_mm256_add_epi32(t, t), _mm256_set1_epi32(1));
-}
-
-/* The magnitudes of the 32 values of group g, and -1 where they are negative. */
-INLINE __m256i iq2_group(__m256i *minus, const uint8_t *index, uint32_t signs,
-                         const iq2_tables *tab)
-{
-    const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,
-                                            2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-    const void   *g[4] = { tab->grid[index[0]], tab->grid[index[1]], tab->grid[index[2]],
-                           tab->grid[index[3]] };
-    const __m128  low = _mm_loadh_pi(_mm_castsi128_ps(_mm_loadl_epi64(g[0])), g[1]);
-    const __m128  high = _mm_loadh_pi(_mm_castsi128_ps(_mm_loadl_epi64(g[2])), g[3]);
-    const __m256i s = _mm256_shuffle_epi8(_mm256_set1_epi32((int)signs), spread);
-
-    *minus = _mm256_cmpeq_epi8(_mm256_and_si256(s, bit), bit);
-    return _mm256_castps_si256(_mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1));
-}
-
-/* The integer sums of one block of 8 rows with one token: the signs go to the activations,
- * pairs reach 2 * 43 * 127 = 10922. */
-INLINE __m256i iq2_one_token(const uint8_t *w, size_t stride, const ds4_q256 *x,
-                             const iq2_tables *tab)
-{
-    __m256i sum[TILE_ROWS];
-
-    for (size_t r = 0; r < TILE_ROWS; r++) {
-        const uint8_t *block = w + r * stride;
-        uint32_t signs[8], scale[8];
-        __m256i  scales, total = _mm256_setzero_si256();
-        iq2_signs(signs, &scales, block);
-        _mm256_storeu_si256((void *)scale, _mm256_or_si256(scales, _mm256_slli_epi32(scales, 16)));
-        UNROLL
-        for (int g = 0; g < 8; g++) {
-            __m256i minus;
-            const __m256i value = iq2_group(&minus, block + 2 + 8 * g, signs[g], tab);
-            const __m256i q = _mm256_loadu_si256((const void *)(x->q + 32 * g));
-            const __m256i turn = _mm256_or_si256(minus, _mm256_set1_epi8(1));
-            const __m256i pairs = _mm256_maddubs_epi16(value, _mm256_sign_epi8(q, turn));
-            const __m256i scaled = _mm256_madd_epi16(pairs, _mm256_set1_epi32((int)scale[g]));
-            total = _mm256_add_epi32(total, scaled);
-        }
-        sum[r] = total;
-    }
-    const __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]),
-                                        _mm256_hadd_epi32(sum[2], sum[3]));
-    const __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(sum[4], sum[5]),
-                                        _mm256_hadd_epi32(sum[6], sum[7]));
-    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
-                            _mm256_permute2x128_si256(a, b, 0x31));
-}
-
 static void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_tables *tab)
 {
     _Alignas(32) uint8_t value[TILE_ROWS][256];
@@ -231,14 +132,15 @@ static void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_
 
     for (size_t r = 0; r < TILE_ROWS; r++) {
         const uint8_t *block = w + r * stride;
-        uint32_t signs[8];
-        __m256i  scales;
-        iq2_signs(signs, &scales, block);
+        __m256i scales;
+        const __m256i signs = iq2_signs(&scales, block);
+        const __m256i both[2] = { _mm256_permute2x128_si256(signs, signs, 0x00),
+                                  _mm256_permute2x128_si256(signs, signs, 0x11) };
         _mm256_store_si256((void *)scale[r], scales);
+        UNROLL
         for (int g = 0; g < 8; g++) {
-            __m256i minus;
-            const __m256i v8 = iq2_group(&minus, block + 2 + 8 * g, signs[g], tab);
-            const __m256i turned = _mm256_sub_epi8(_mm256_xor_si256(v8, minus), minus);
+            const __m256i turned = _mm256_sign_epi8(iq2_values(block + 2 + 8 * g, tab),
+                                                    iq2_turns(both[g >> 2], g & 3));
             _mm256_store_si256((void *)(value[r] + 32 * g),
                                _mm256_add_epi8(turned, _mm256_set1_epi8(64)));
         }
@@ -315,16 +217,6 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
     }
 }
 
-/* The same for one token and IQ2_XXS, without a tile. */
-INLINE void add_iq2_token(float acc[TILE_ROWS], const uint8_t *w, size_t stride,
-                          const ds4_q256 *x, const iq2_tables *tab)
-{
-    const __m256 isum = _mm256_cvtepi32_ps(iq2_one_token(w, stride, x, tab));
-    const __m256 d = _mm256_mul_ps(low_halves(load_column4(w, stride)), _mm256_set1_ps(0.125f));
-    const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x->d));
-    _mm256_store_ps(acc, _mm256_fmadd_ps(isum, scale, _mm256_load_ps(acc)));
-}
-
 typedef struct call256 {
     float         *y;
     size_t         y_stride;
@@ -354,10 +246,6 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
                 copy_part(part, w, stride, n_rows, block_bytes);
                 w = part;
                 stride = block_bytes;
-            }
-            if (block_bytes == IQ2_XXS_BYTES && c->n_tokens == 1) {
-                add_iq2_token(acc[0], w, stride, (const ds4_q256 *)(const void *)x, tab);
-                continue;
             }
             if (block_bytes == Q2_K_BYTES) fill_q2_k(&tile, w, stride);
             else if (block_bytes == Q4_K_BYTES) fill_q4_k(&tile, w, stride);
@@ -398,7 +286,7 @@ MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, const iq2_tables *tab = NULL;, ONE_TOKEN(q2
 MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, const iq2_tables *tab = NULL;, ONE_TOKEN(q4_k))
 MATMUL(q6_k, Q6_K_BYTES, KIND_SHIFT16, const iq2_tables *tab = NULL;, )
 MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, iq2_tables tables; const iq2_tables *tab = &tables;
-       make_iq2_tables(&tables);, )
+       make_iq2_tables(&tables);, ONE_TOKEN(iq2_xxs))
 
 void ds4_kernels_avx2_q256(ds4_kernels *k)
 {

@@ -1,6 +1,7 @@
-/* matvec_q256_avx2.c - products of Q2_K and Q4_K rows with one token, for AVX2: the sums and chains
- * of matmul_q256_avx2.c, so the same bits, for rows that are read one after another (row_x86.h
- * says why). */
+/* matvec_q256_avx2.c - products of Q2_K, Q4_K and IQ2_XXS rows with one token, for AVX2: the sums
+ * and chains of matmul_q256_avx2.c, so the same bits, for rows that are read one after another
+ * (row_x86.h says why). */
+#include "kernels/x86/iq2_avx2.h"
 #include "kernels/x86/row_avx2.h"
 #include "kernels/kernel_init.h"
 
@@ -189,25 +190,71 @@ INLINE void keep_q4_k(kept256 *k, size_t row, const uint8_t *w, const unit256 *u
     _mm256_store_si256((void *)k->min[row], add_parts(m[0], m[1]));
 }
 
+/* ---- IQ2_XXS ---------------------------------------------------------------------------------- */
+
+/* The scaled sums of a block in eight parts; scales are those of its groups as two words each,
+ * signs their sign bytes. The signs go to the activations; pairs reach 2 * 43 * 127. */
+INLINE __m256i iq2_xxs_sums(const uint8_t *w, const uint32_t scale[8], const uint32_t signs[8],
+                            const int8_t q[256], const iq2_tables *tab)
+{
+    const __m256i both[2] = {
+        _mm256_broadcastsi128_si256(_mm_load_si128((const void *)signs)),
+        _mm256_broadcastsi128_si256(_mm_load_si128((const void *)(signs + 4))),
+    };
+    __m256i sum = _mm256_setzero_si256();
+
+    UNROLL
+    for (int g = 0; g < 8; g++) {
+        const __m256i x = _mm256_sign_epi8(_mm256_load_si256((const void *)(q + 32 * g)),
+                                           iq2_turns(both[g >> 2], g & 3));
+        const __m256i pairs = _mm256_maddubs_epi16(iq2_values(w + 2 + 8 * g, tab), x);
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, broadcast4(scale + g)));
+    }
+    return sum;
+}
+
+INLINE void keep_iq2_xxs(kept256 *k, size_t row, const uint8_t *w, const unit256 *u,
+                         const iq2_tables *tab)
+{
+    const __m256i twice = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13));
+    _Alignas(32) uint32_t scale[UNIT_BLOCKS][8], signs[UNIT_BLOCKS][8];
+    __m256i s[UNIT_BLOCKS];
+
+    for (int i = 0; i < UNIT_BLOCKS; i++) {
+        __m256i scales;
+        _mm256_store_si256((void *)signs[i], iq2_signs(&scales, w + i * IQ2_XXS_BYTES));
+        _mm256_store_si256((void *)scale[i], _mm256_shuffle_epi8(scales, twice));
+    }
+    for (int i = 0; i < UNIT_BLOCKS; i++) {
+        const uint8_t *block = w + i * IQ2_XXS_BYTES;
+        s[i] = iq2_xxs_sums(block, scale[i], signs[i], u->q[i], tab);
+        k->head[i][row] = load_u32(block);
+    }
+    _mm256_store_si256((void *)k->sum[row], sum_eights(s));
+}
+
 /* ---- rows --------------------------------------------------------------------------------------- */
 
 /* y continued over n <= 4 blocks. */
 INLINE __m256 add_unit(__m256 y, const kept256 *k, const unit256 *u, size_t n, size_t block_bytes)
 {
-    const bool q2_k = block_bytes == Q2_K_BYTES;
+    const bool q2_k = block_bytes == Q2_K_BYTES, has_mins = block_bytes != IQ2_XXS_BYTES;
     __m256i s[UNIT_BLOCKS], m[UNIT_BLOCKS];
 
     load_sums(s, k->sum);
-    load_fours(m, k->min);
+    if (has_mins) load_fours(m, k->min);
     UNROLL
     for (size_t i = 0; i < UNIT_BLOCKS; i++) {
         if (i >= n) break;
         const __m256  dx = _mm256_set1_ps(u->d[i]);
         __m256 dmin;
-        const __m256  d = both_halves(_mm256_load_si256((const void *)k->head[i]), &dmin);
+        const __m256  heads = both_halves(_mm256_load_si256((const void *)k->head[i]), &dmin);
+        const __m256  d = has_mins ? heads : _mm256_mul_ps(heads, _mm256_set1_ps(0.125f));
         const __m256i sum = q2_k ? _mm256_srai_epi32(s[i], Q2_K_SUM_SHIFT) : s[i];
-        const __m256i min = q2_k ? _mm256_srai_epi32(m[i], Q2_K_MIN_SHIFT) : m[i];
         y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, dx), y);
+        if (!has_mins) continue;
+        const __m256i min = q2_k ? _mm256_srai_epi32(m[i], Q2_K_MIN_SHIFT) : m[i];
         y = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(min), _mm256_mul_ps(dmin, dx), y);
     }
     return y;
@@ -222,7 +269,7 @@ INLINE const uint8_t *pad_unit(uint8_t *out, const uint8_t *w, size_t n, size_t 
 }
 
 INLINE void keep_row(kept256 *k, size_t row, const uint8_t *w, size_t block_bytes, size_t n_blocks,
-                     const unit256 *u, reader *next)
+                     const unit256 *u, reader *next, const iq2_tables *tab)
 {
     uint8_t rest[UNIT_BLOCKS * Q4_K_BYTES];
 
@@ -230,13 +277,14 @@ INLINE void keep_row(kept256 *k, size_t row, const uint8_t *w, size_t block_byte
         if (n_blocks - b < UNIT_BLOCKS) w = pad_unit(rest, w, n_blocks - b, block_bytes);
         ask(next, due_in_row(UNIT_BLOCKS * block_bytes, TILE_ROWS));
         if (block_bytes == Q2_K_BYTES) keep_q2_k(k++, row, w, u++);
-        else keep_q4_k(k++, row, w, u++);
+        else if (block_bytes == Q4_K_BYTES) keep_q4_k(k++, row, w, u++);
+        else keep_iq2_xxs(k++, row, w, u++, tab);
     }
 }
 
 /* n_blocks of all rows from column w; y is continued unless they are the first. */
 INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, size_t n_blocks,
-                       const unit256 *u)
+                       const unit256 *u, const iq2_tables *tab)
 {
     kept256 k[MAX_UNITS];
     reader  next = read_ahead(w, c->n_rows * c->w_stride);
@@ -246,7 +294,7 @@ INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, 
         const size_t left = c->n_rows - r, n_rows = left < TILE_ROWS ? left : TILE_ROWS;
         __m256 y = w == c->w ? _mm256_setzero_ps() : load8(c->y + r, left);
         for (size_t i = 0; i < n_rows; i++)
-            keep_row(k, i, w + (r + i) * c->w_stride, block_bytes, n_blocks, u, &next);
+            keep_row(k, i, w + (r + i) * c->w_stride, block_bytes, n_blocks, u, &next, tab);
         for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS) {
             ask(&next, due_in_chain(UNIT_BLOCKS * block_bytes, TILE_ROWS));
             y = add_unit(y, k + b / UNIT_BLOCKS, u + b / UNIT_BLOCKS, n_blocks - b,
@@ -256,7 +304,7 @@ INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, 
     }
 }
 
-INLINE void run(const row_call *c, size_t block_bytes)
+INLINE void run(const row_call *c, size_t block_bytes, const iq2_tables *tab)
 {
     enum { MAX_BLOCKS = MAX_UNITS * UNIT_BLOCKS };
     unit256 u[MAX_UNITS];
@@ -264,17 +312,20 @@ INLINE void run(const row_call *c, size_t block_bytes)
     for (size_t b = 0; b < c->n_blocks; b += MAX_BLOCKS) {
         const size_t n = c->n_blocks - b < MAX_BLOCKS ? c->n_blocks - b : MAX_BLOCKS;
         prepare(u, (const ds4_q256 *)c->x + b, n, block_bytes);
-        run_blocks(c, block_bytes, c->w + b * block_bytes, n, u);
+        run_blocks(c, block_bytes, c->w + b * block_bytes, n, u, tab);
     }
 }
 
-#define MATVEC(type, bytes)                                                                     \
+#define MATVEC(type, bytes, tables)                                                             \
     void ds4_matvec_##type##_avx2(float *y, const void *w, size_t w_stride, size_t n_rows,      \
                                   const void *x, size_t n_blocks)                               \
     {                                                                                           \
         const row_call c = { y, w, w_stride, n_rows, x, n_blocks };                             \
-        run(&c, bytes);                                                                         \
+        tables                                                                                  \
+        run(&c, bytes, tab);                                                                    \
     }
 
-MATVEC(q2_k, Q2_K_BYTES)
-MATVEC(q4_k, Q4_K_BYTES)
+MATVEC(q2_k, Q2_K_BYTES, const iq2_tables *tab = NULL;)
+MATVEC(q4_k, Q4_K_BYTES, const iq2_tables *tab = NULL;)
+MATVEC(iq2_xxs, IQ2_XXS_BYTES, iq2_tables tables; const iq2_tables *tab = &tables;
+       make_iq2_tables(&tables);)
