@@ -132,15 +132,13 @@ static void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_
 
     for (size_t r = 0; r < TILE_ROWS; r++) {
         const uint8_t *block = w + r * stride;
+        _Alignas(32) uint32_t signs[8];
         __m256i scales;
-        const __m256i signs = iq2_signs(&scales, block);
-        const __m256i both[2] = { _mm256_permute2x128_si256(signs, signs, 0x00),
-                                  _mm256_permute2x128_si256(signs, signs, 0x11) };
+        _mm256_store_si256((void *)signs, iq2_signs(&scales, block));
         _mm256_store_si256((void *)scale[r], scales);
-        UNROLL
         for (int g = 0; g < 8; g++) {
             const __m256i turned = _mm256_sign_epi8(iq2_values(block + 2 + 8 * g, tab),
-                                                    iq2_turns(both[g >> 2], g & 3));
+                                                    iq2_turns(broadcast4(signs + g), 0));
             _mm256_store_si256((void *)(value[r] + 32 * g),
                                _mm256_add_epi8(turned, _mm256_set1_epi8(64)));
         }
