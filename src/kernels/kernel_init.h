@@ -34,8 +34,8 @@ void ds4_kernels_vbmi_iq2(ds4_kernels *k);
 void ds4_kernels_amx_q256(ds4_kernels *k);
 void ds4_kernels_amx_q32(ds4_kernels *k);
 
-/* y = W x for one token: n_rows rows of n_blocks; AVX-512 wants a multiple of 8 (blocks
- * of 256 values: of 4). The same bits as the products of several tokens. */
+/* y = W x for one token: n_rows rows of n_blocks, a multiple of 8 (Q2_K, Q4_K, IQ2_XXS: of
+ * 4; IQ2_XXS with AVX2: any number). The same bits as the products of several tokens. */
 typedef void ds4_matvec_fn(float *y, const void *w, size_t w_stride, size_t n_rows, const void *x,
                            size_t n_blocks);
 ds4_matvec_fn ds4_matvec_q8_0_avx512, ds4_matvec_mxfp4_avx512, ds4_matvec_q2_k_avx512,

@@ -274,17 +274,17 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
         }                                                                                       \
     }
 
-#define ONE_TOKEN(type)                                                                         \
-    if (n_tokens == 1) {                                                                        \
+#define ONE_TOKEN(type, blocks)                                                                 \
+    if (n_tokens == 1 && n_in % (256 * (blocks)) == 0) {                                        \
         ds4_matvec_##type##_avx2(y, w, w_stride, n_rows, x, n_in / 256);                        \
         return;                                                                                 \
     }
 
-MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, const iq2_tables *tab = NULL;, ONE_TOKEN(q2_k))
-MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, const iq2_tables *tab = NULL;, ONE_TOKEN(q4_k))
+MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, const iq2_tables *tab = NULL;, ONE_TOKEN(q2_k, 4))
+MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, const iq2_tables *tab = NULL;, ONE_TOKEN(q4_k, 4))
 MATMUL(q6_k, Q6_K_BYTES, KIND_SHIFT16, const iq2_tables *tab = NULL;, )
 MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, iq2_tables tables; const iq2_tables *tab = &tables;
-       make_iq2_tables(&tables);, ONE_TOKEN(iq2_xxs))
+       make_iq2_tables(&tables);, ONE_TOKEN(iq2_xxs, 1))
 
 void ds4_kernels_avx2_q256(ds4_kernels *k)
 {

@@ -213,7 +213,8 @@ INLINE __m256i iq2_xxs_sums(const uint8_t *w, const uint32_t scale[8], const uin
     return sum;
 }
 
-INLINE void keep_iq2_xxs(kept256 *k, size_t row, const uint8_t *w, const unit256 *u,
+/* The first n of four blocks; nothing behind them is read. */
+INLINE void keep_iq2_xxs(kept256 *k, size_t row, const uint8_t *w, size_t n, const unit256 *u,
                          const iq2_tables *tab)
 {
     const __m256i twice = _mm256_broadcastsi128_si256(
@@ -221,16 +222,17 @@ INLINE void keep_iq2_xxs(kept256 *k, size_t row, const uint8_t *w, const unit256
     _Alignas(32) uint32_t scale[UNIT_BLOCKS][8], signs[UNIT_BLOCKS][8];
     __m256i s[UNIT_BLOCKS];
 
-    for (int i = 0; i < UNIT_BLOCKS; i++) {
+    for (size_t i = 0; i < n; i++) {
         __m256i scales;
         _mm256_store_si256((void *)signs[i], iq2_signs(&scales, w + i * IQ2_XXS_BYTES));
         _mm256_store_si256((void *)scale[i], _mm256_shuffle_epi8(scales, twice));
     }
-    for (int i = 0; i < UNIT_BLOCKS; i++) {
+    for (size_t i = 0; i < n; i++) {
         const uint8_t *block = w + i * IQ2_XXS_BYTES;
         s[i] = iq2_xxs_sums(block, scale[i], signs[i], u->q[i], tab);
         k->head[i][row] = load_u32(block);
     }
+    for (size_t i = n; i < UNIT_BLOCKS; i++) s[i] = _mm256_setzero_si256();
     _mm256_store_si256((void *)k->sum[row], sum_eights(s));
 }
 
@@ -260,25 +262,16 @@ INLINE __m256 add_unit(__m256 y, const kept256 *k, const unit256 *u, size_t n, s
     return y;
 }
 
-/* n < 4 blocks at the end of a row with zeros behind them: nothing behind the row is read. */
-INLINE const uint8_t *pad_unit(uint8_t *out, const uint8_t *w, size_t n, size_t block_bytes)
-{
-    memcpy(out, w, n * block_bytes);
-    memset(out + n * block_bytes, 0, (UNIT_BLOCKS - n) * block_bytes);
-    return out;
-}
-
+/* n_blocks of one row, a multiple of 4 but for IQ2_XXS. */
 INLINE void keep_row(kept256 *k, size_t row, const uint8_t *w, size_t block_bytes, size_t n_blocks,
                      const unit256 *u, reader *next, const iq2_tables *tab)
 {
-    uint8_t rest[UNIT_BLOCKS * Q4_K_BYTES];
-
     for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS, w += UNIT_BLOCKS * block_bytes) {
-        if (n_blocks - b < UNIT_BLOCKS) w = pad_unit(rest, w, n_blocks - b, block_bytes);
         ask(next, due_in_row(UNIT_BLOCKS * block_bytes, TILE_ROWS));
         if (block_bytes == Q2_K_BYTES) keep_q2_k(k++, row, w, u++);
         else if (block_bytes == Q4_K_BYTES) keep_q4_k(k++, row, w, u++);
-        else keep_iq2_xxs(k++, row, w, u++, tab);
+        else if (n_blocks - b >= UNIT_BLOCKS) keep_iq2_xxs(k++, row, w, UNIT_BLOCKS, u++, tab);
+        else keep_iq2_xxs(k++, row, w, n_blocks - b, u++, tab);
     }
 }
 
