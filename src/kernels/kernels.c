@@ -118,8 +118,18 @@ unsigned ds4_cpu_features(void)
 
 #endif
 
+/* Without those that lack what they build on, whatever a mask took away. */
+static unsigned usable(unsigned features)
+{
+    if (!(features & DS4_CPU_AVX2)) features &= ~(unsigned)DS4_CPU_AVX512;
+    if (!(features & DS4_CPU_AVX512)) features &= ~(unsigned)DS4_CPU_VBMI;
+    if (!(features & DS4_CPU_VBMI)) features &= ~(unsigned)DS4_CPU_AMX;
+    return features;
+}
+
 const char *ds4_cpu_features_text(unsigned features)
 {
+    features = usable(features);
     if (features & DS4_CPU_AVX512) return "avx2 avx512";
     if (features & DS4_CPU_AVX2) return "avx2";
     if (features & DS4_CPU_NEON) return "neon";
@@ -128,6 +138,7 @@ const char *ds4_cpu_features_text(unsigned features)
 
 void ds4_kernels_init(ds4_kernels *k, unsigned features)
 {
+    features = usable(features);
     memset(k, 0, sizeof *k);
     ds4_kernels_ref_matmul(k);
     ds4_kernels_ref_vector(k);

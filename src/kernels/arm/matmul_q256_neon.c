@@ -2,7 +2,7 @@
  * blocks of 256, for NEON with dot products.
  *
  * One block of 4 rows becomes a tile of signed bytes (see tile_neon.h), which then serves all
- * tokens. The float chain of an output is that of x86/matmul_q256_avx512.c. */
+ * tokens. The float chain of an output is that of x86/product_q256_avx512.h. */
 #include "kernels/arm/tile_neon.h"
 #include "kernels/kernel_init.h"
 

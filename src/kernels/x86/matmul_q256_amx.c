@@ -1,6 +1,6 @@
 /* matmul_q256_amx.c - products of Q2_K, Q4_K and IQ2_XXS rows with several tokens, for AMX.
  *
- * The same sums as matmul_q256_avx512.c in the same order, so the same bits: the scaled sum of
+ * The same sums as product_q256_avx512.h in the same order, so the same bits: the scaled sum of
  * a block is an exact integer, whether its groups are summed apart (Q4_K, IQ2_XXS) or the
  * scales go into the weights first (Q2_K: at most 3 * 15 fits a byte). */
 #include "kernels/x86/tile_amx.h"

@@ -2,7 +2,7 @@
  * blocks of 256, for AVX2.
  *
  * One block of 8 rows becomes a tile of unsigned bytes, which then serves all tokens; see
- * matmul_q256_avx512.c, whose float chain this repeats. */
+ * product_q256_avx512.h, whose float chain this repeats. */
 #include "kernels/x86/tile_avx2.h"
 #include "kernels/x86/iq2_avx2.h"
 #include "kernels/kernel_init.h"
