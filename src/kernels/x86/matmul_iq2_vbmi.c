@@ -44,8 +44,9 @@ INLINE void make_row_tables(iq2_row_tables *t)
 
 /* The scaled sums of the groups of two blocks. */
 INLINE __m512i iq2_xxs_sums(const uint8_t *w, size_t second, const int8_t q[8][64],
-                            const int32_t start[16], const iq2_row_tables *t)
+                            const int32_t start[16], const void *tables)
 {
+    const iq2_row_tables *t = tables;
     const __m512i digits = _mm512_set1_epi8(15);
     __m512i index, word;
 
@@ -75,12 +76,7 @@ INLINE __m512i iq2_xxs_sums(const uint8_t *w, size_t second, const int8_t q[8][6
 INLINE void keep_iq2_xxs(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
                          const unit256 *u, const void *tables)
 {
-    __m512i s[HALF_BLOCKS];
-
-    UNROLL
-    for (int i = 0; i < HALF_BLOCKS; i++)
-        s[i] = iq2_xxs_sums(w + i * IQ2_XXS_BYTES, second, u->q.of_pair[i], u->start[i], tables);
-    keep_iq2(k, row, b, w, second, u, s);
+    keep_iq2(k, row, b, w, second, u, tables, iq2_xxs_sums);
 }
 
 static MATVEC(matvec_iq2_xxs, IQ2_XXS_BYTES, prepare_iq2_xxs, keep_iq2_xxs,

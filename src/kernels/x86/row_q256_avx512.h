@@ -43,8 +43,8 @@ typedef void prepare_fn(unit256 *u, size_t b, const ds4_q256 *x);
 typedef void keep_fn(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
                      const unit256 *u, const void *tables);
 
-/* A number of 32 bits at w of each of eight blocks. Not gathered: processors that must not
- * speculate on what they gather take 27 cycles for eight, and loads take 8. */
+/* A number of 32 bits at w of each of eight blocks. Not gathered: that takes 27 cycles on one
+ * processor (family 6, model 85), loads take 8; to a newer one it is the same. */
 INLINE __m256i load_heads(const uint8_t *w, size_t second, size_t block_bytes)
 {
     __m128i half[2];
@@ -126,13 +126,20 @@ INLINE void load_iq2(__m512i *index, __m512i *word, const uint8_t *w, size_t sec
     *word = _mm512_permutex2var_epi32(a, odd, b);
 }
 
-/* s[i]: the scaled sums of the groups of blocks i and i + 4. */
+/* The scaled sums of the groups of the block at w and of the one at w + second. */
+typedef __m512i iq2_sums_fn(const uint8_t *w, size_t second, const int8_t q[8][64],
+                            const int32_t start[16], const void *tables);
+
 INLINE void keep_iq2(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
-                     const unit256 *u, const __m512i s[HALF_BLOCKS])
+                     const unit256 *u, const void *tables, iq2_sums_fn *sums)
 {
     const __m256 d = _mm256_mul_ps(low_halves8(load_heads(w, second, IQ2_XXS_BYTES)),
                                    _mm256_set1_ps(0.125f));
+    __m512i s[HALF_BLOCKS];
 
+    UNROLL
+    for (int i = 0; i < HALF_BLOCKS; i++)
+        s[i] = sums(w + i * IQ2_XXS_BYTES, second, u->q.of_pair[i], u->start[i], tables);
     _mm256_store_si256((__m256i *)(void *)&k->sum.i[row][b], sum_unit(s));
     _mm256_store_ps(&k->scale.f[row][b], _mm256_mul_ps(d, _mm256_load_ps(u->d)));
 }
