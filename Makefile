@@ -184,10 +184,12 @@ setup-check:
 setup-fuzz:
 	@sh tools/setup.sh build fuzz
 
-.PHONY: test test-built
+.PHONY: test test-built test-programs
 test: setup
 	$(Q)$(MAKE) test-built
-test-built: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ)
+# Everything that the tests run, built and not run.
+test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ)
+test-built: test-programs
 	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
 
 # The pages of the server in a real browser; skipped where there is no Chromium.
