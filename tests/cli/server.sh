@@ -128,6 +128,7 @@ post /v1/messages '{"messages":'
 refused "bad JSON, Anthropic" 400 '{"type":"error","error":{"type":"invalid_request_error"'
 id=$(sed -n 's/^request-id: \(msg_[0-9a-f]*\).*/\1/p' "$box/headers")
 has "its refusal names it inside too" "$box/stdout" "\"request_id\":\"${id:-none}\""
+has "and that it stays one" "$box/headers" "x-should-retry: false"
 post /v1/chat/completions '{"messages":[]}'
 refused "no messages" 400 '"param":"messages"'
 post /v1/chat/completions "$hello,\"logit_bias\":{\"1\":5}}"
@@ -174,6 +175,10 @@ is "no prompt is in the log" 1 $?
 start_server --api-key sesame --cors-origin http://good.example --trace "$box/trace"
 ask /v1/models
 refused "no key" 401 '"code":"invalid_api_key"'
+has "it says which kind of key" "$box/headers" "WWW-Authenticate: Bearer"
+has "and that asking again is of no use" "$box/headers" "x-should-retry: false"
+has "the log says who had none" "$box/log" "refused status=401 client=127.0.0.1 method=GET path=/v1/models"
+is "and it is counted" 1 "$(curl -sS -H 'x-api-key: sesame' "$url/metrics" | sed -n 's/^ds4_responses_total{status="4xx"} //p')"
 post /v1/messages "$hello}" -H 'x-api-key: wrong'
 refused "a wrong key, Anthropic" 401 '"type":"authentication_error"'
 ask /v1/models -H 'Authorization: Bearer sesame' -H 'Host: far.example'

@@ -177,7 +177,6 @@ static void begin(ds4_answer *a, ds4_http_answer *http)
     if (st == DS4_OK) st = ds4_answer_submit(a, 0, &err);
     if (st == DS4_E_LIMIT || st == DS4_E_CANCELLED) {
         const int full = a->request.api == DS4_API_MESSAGES ? 529 : 429;
-        ds4_http_add_header(http, "Retry-After", "5");
         const ds4_problem p = { .status = st == DS4_E_LIMIT ? full : 503,
                                 .message = err.text,
                                 .id = a->id,
@@ -234,7 +233,6 @@ void ds4_generate(ds4_server *s, ds4_api api, const ds4_http_request *rq, ds4_ht
 
     if (!a) return;
     if (atomic_load(&s->draining)) {
-        ds4_http_add_header(http, "Retry-After", "5");
         ds4_refuse_with(
             api, &(ds4_problem){ .status = 503, .message = "the server is shutting down" }, http);
         ds4_answer_free(a);

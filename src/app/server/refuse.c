@@ -100,8 +100,24 @@ void ds4_problem_json(ds4_api api, const ds4_problem *p, ds4_str *out)
     ds4_str_add_char(out, '}');
 }
 
+/* The same request would be refused again, whenever it is sent. */
+static bool is_final(int status)
+{
+    return status >= 400 && status < 500 && status != 408 && status != 409 && status != 429;
+}
+
+/* What makes clients stop trying, or come again later. The SDKs of OpenAI and Anthropic read
+ * x-should-retry; RFC 9110 asks for a challenge beside 401 (15.5.2). */
+static void add_advice(int status, ds4_http_answer *a)
+{
+    if (status == 401) ds4_http_add_header(a, "WWW-Authenticate", "Bearer");
+    if (is_final(status)) ds4_http_add_header(a, "x-should-retry", "false");
+    if (status == 429 || status == 503 || status == 529) ds4_http_add_header(a, "Retry-After", "5");
+}
+
 void ds4_refuse_with(ds4_api api, const ds4_problem *p, ds4_http_answer *a)
 {
+    add_advice(p->status, a);
     a->status = p->status;
     a->type = NULL;
     a->read = NULL;

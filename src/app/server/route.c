@@ -154,9 +154,8 @@ static bool is_get(const ds4_http_request *rq)
     return !strcmp(rq->method, "GET") || !strcmp(rq->method, "HEAD");
 }
 
-bool ds4_route_check(void *server, const ds4_http_request *rq, ds4_http_answer *a)
+static bool refuse_head(ds4_server *s, const ds4_http_request *rq, ds4_http_answer *a)
 {
-    ds4_server *s = server;
     const route r = find_route(rq->path);
     char        text[160];
 
@@ -186,6 +185,26 @@ bool ds4_route_check(void *server, const ds4_http_request *rq, ds4_http_answer *
         return deny(rq, 401, "the API key is missing or wrong", "invalid_api_key", a);
     }
     return false;
+}
+
+static void count(ds4_server *s, const route *r, const ds4_http_request *rq, int status)
+{
+    atomic_fetch_add(&s->n_requests[r->page == PAGE_GENERATE ? ds4_api_of(rq->path) : DS4_API_OTHER], 1);
+    if (status > 0) atomic_fetch_add(&s->n_statuses[status / 100 % DS4_N_STATUS_CLASSES], 1);
+}
+
+bool ds4_route_check(void *server, const ds4_http_request *rq, ds4_http_answer *a)
+{
+    ds4_server *s = server;
+
+    if (!refuse_head(s, rq, a)) return false;
+    const route r = find_route(rq->path);
+    count(s, &r, rq, a->status);
+    if (a->status >= 400) {
+        ds4_server_say("refused", "status=%d client=%s method=%.16s path=%.200s", a->status, rq->client,
+                       rq->method, rq->path);
+    }
+    return true;
 }
 
 /* Browsers send other types without asking first; programs always send this one. */
@@ -225,9 +244,7 @@ void ds4_route_handle(void *server, const ds4_http_request *rq, ds4_http_answer 
     } else {
         dispatch(s, &r, rq, a);
     }
-    atomic_fetch_add(&s->n_requests[r.page == PAGE_GENERATE ? ds4_api_of(rq->path) : DS4_API_OTHER],
-                     1);
-    if (a->status > 0) atomic_fetch_add(&s->n_statuses[a->status / 100 % DS4_N_STATUS_CLASSES], 1);
+    count(s, &r, rq, a->status);
 }
 
 void ds4_route_too_large(void *server, const ds4_http_request *rq, ds4_http_answer *a)
