@@ -57,7 +57,7 @@ CPPFLAGS  += $(PKG_FLAGS)
 ISA_x86_64  := src/kernels/x86
 ISA_aarch64 := src/kernels/arm
 LIB_DIRS  := src/base src/format src/kernels src/kernels/ref $(ISA_$(ARCH)) src/text \
-             src/backend src/backend/cpu src/model src/engine src/service
+             src/backend src/backend/cpu src/model src/engine src/service src/service/store
 LIB_SRC   := $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c))
 LIB_OBJ   := $(LIB_SRC:%.c=$(OUT)/%.o)
 LIB       := $(OUT)/libds4.a

@@ -1,7 +1,7 @@
 /* record_log.c - see record_log.h. */
 #include "service/record_log.h"
 
-#include "service/store_hash.h"
+#include "service/store/store_hash.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -18,7 +18,7 @@
 #define DS4_SERVICE_RESUME_H
 
 #include "service/kept.h"
-#include "service/store_writer.h"
+#include "service/store/store_writer.h"
 #include "service/wording.h"
 
 enum {

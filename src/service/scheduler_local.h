@@ -5,7 +5,7 @@
 #include "service/loop_watch.h"
 #include "service/resume.h"
 #include "service/scheduler.h"
-#include "service/store_index.h"
+#include "service/store/store_index.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

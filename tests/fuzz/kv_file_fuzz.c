@@ -1,5 +1,5 @@
 /* kv_file_fuzz.c - any bytes as a file of the KV store: refused, or safe to use. */
-#include "service/store_file.h"
+#include "service/store/store_file.h"
 
 #include <stdlib.h>
 #include <string.h>

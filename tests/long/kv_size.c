@@ -7,7 +7,7 @@
  * Prints TAP lines; DIR must not exist and is left behind for a look. */
 #include "base/clock.h"
 #include "base/rng.h"
-#include "service/store.h"
+#include "service/store/store.h"
 
 #include <dirent.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #include "testing.h"
 
 #include "base/log.h"
-#include "service/store_writer.h"
+#include "service/store/store_writer.h"
 #include "support/kv_dir.h"
 
 static kv_texts texts;

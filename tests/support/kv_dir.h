@@ -3,7 +3,7 @@
 #ifndef DS4_TESTS_KV_DIR_H
 #define DS4_TESTS_KV_DIR_H
 
-#include "service/store.h"
+#include "service/store/store.h"
 #include "support/kv_walk.h"
 
 typedef void kv_file_fn(void *ctx, const char *path, const char *name);

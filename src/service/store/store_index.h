@@ -8,7 +8,7 @@
 #define DS4_SERVICE_STORE_INDEX_H
 
 #include "base/str.h"
-#include "service/store_file.h"
+#include "service/store/store_file.h"
 
 typedef struct ds4_index ds4_index;
 

@@ -1,5 +1,5 @@
 /* store_model.c - whose state it is: the identity of a model file and of its kernels. */
-#include "service/store_local.h"
+#include "service/store/store_local.h"
 
 #include "base/file.h"
 #include "format/gguf.h"

@@ -8,7 +8,7 @@
 #ifndef DS4_SERVICE_STORE_WRITER_H
 #define DS4_SERVICE_STORE_WRITER_H
 
-#include "service/store.h"
+#include "service/store/store.h"
 
 typedef struct ds4_store_writer ds4_store_writer;
 

@@ -1,5 +1,5 @@
 /* store_find.c - what the KV store has of a conversation, by its tokens or by its text. */
-#include "service/store_local.h"
+#include "service/store/store_local.h"
 
 #include "text/bpe.h"
 

@@ -1,5 +1,5 @@
 /* store_writer.c - see store_writer.h. */
-#include "service/store_writer.h"
+#include "service/store/store_writer.h"
 
 #include "base/log.h"
 

@@ -1,6 +1,6 @@
 /* store_dir.c - the folder of the KV store: opened with care, files written whole. */
 #include "base/log.h"
-#include "service/store_local.h"
+#include "service/store/store_local.h"
 
 #include <errno.h>
 #include <fcntl.h>

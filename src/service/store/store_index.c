@@ -2,7 +2,7 @@
  *
  * A rollback journal rather than a write-ahead log: between transactions the database is
  * one file, whose size is all that counts against the budget. */
-#include "service/store_index.h"
+#include "service/store/store_index.h"
 
 #include <sqlite3.h>
 #include <stdlib.h>

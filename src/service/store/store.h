@@ -15,7 +15,7 @@
 #ifndef DS4_SERVICE_STORE_H
 #define DS4_SERVICE_STORE_H
 
-#include "service/store_index.h"
+#include "service/store/store_index.h"
 
 typedef struct ds4_store ds4_store;
 

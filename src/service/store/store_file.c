@@ -1,5 +1,5 @@
 /* store_file.c - see store_file.h. */
-#include "service/store_file.h"
+#include "service/store/store_file.h"
 
 #include <inttypes.h>
 #include <string.h>

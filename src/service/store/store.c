@@ -4,7 +4,7 @@
  * there and leaves nothing half: room is made and reserved (a transaction); the files are
  * written and synced under temporary names; in a second transaction they get their names,
  * the folder is synced, and the rows are added. */
-#include "service/store_local.h"
+#include "service/store/store_local.h"
 
 #include "base/log.h"
 #include "text/bpe.h"

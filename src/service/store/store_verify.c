@@ -1,5 +1,5 @@
 /* store_verify.c - read every file of the KV store and compare it with its row. */
-#include "service/store_local.h"
+#include "service/store/store_local.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
  *
  * Files get their names inside a transaction of the index, so that whoever holds one and
  * finds a file without a row knows that its writer died, or that the index was lost. */
-#include "service/store_local.h"
+#include "service/store/store_local.h"
 
 #include "base/clock.h"
 #include "text/bpe.h"

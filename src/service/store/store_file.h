@@ -29,7 +29,7 @@
 
 #include "base/err.h"
 #include "engine/snapshot.h"
-#include "service/store_hash.h"
+#include "service/store/store_hash.h"
 
 enum {
     DS4_KV_FILE_VERSION = 1,

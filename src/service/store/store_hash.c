@@ -1,5 +1,5 @@
 /* store_hash.c - see store_hash.h. */
-#include "service/store_hash.h"
+#include "service/store/store_hash.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * counts like six hours; a tail that has a longer one on its only way on is worth less,
  * because that one serves in its place. A tail from which several ways lead stays as long
  * as there is any other. */
-#include "service/store_local.h"
+#include "service/store/store_local.h"
 
 #include <math.h>
 #include <stdlib.h>

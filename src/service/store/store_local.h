@@ -2,7 +2,7 @@
 #ifndef DS4_SERVICE_STORE_LOCAL_H
 #define DS4_SERVICE_STORE_LOCAL_H
 
-#include "service/store.h"
+#include "service/store/store.h"
 
 enum { STORE_NAME = 64, STORE_WRITER = 17 };    /* bytes of a file name; of a writer's name */
 
