@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How much of a call's arguments is held back while its first one is still being written. */
+enum { CALL_HELD_BYTES = 256 };
+
 struct ds4_reply {
     ds4_reply_options opt;
     ds4_dsml         *reader;           /* NULL when plain */
@@ -146,10 +149,17 @@ static void hand_out_content(ds4_reply *r, ds4_slice content, bool last)
     r->result.content = content;
 }
 
+/* A call is begun late, for it can still turn out to be text, and then cannot be taken back: when
+ * its first argument is whole or too long to wait for. */
+static bool is_call_for_sure(const ds4_dsml_call *call)
+{
+    return call->complete || call->n_arguments > 0 || call->stream.n_bytes > CALL_HELD_BYTES;
+}
+
 static void hand_out_call(ds4_reply *r, const ds4_dsml_call *call)
 {
     if (!r->call_begun) {
-        if (call->name.n_bytes == 0 && !call->complete) return;
+        if (!is_call_for_sure(call)) return;
         emit(r, DS4_PIECE_CALL, call->name.data, call->name.n_bytes);
         r->call_begun = true;
     }
@@ -168,13 +178,16 @@ static void hand_out_calls(ds4_reply *r, const ds4_dsml_result *res)
         r->call_begun = false;
         r->sent_arguments = 0;
     }
-    if (res->open) {
-        hand_out_call(r, &res->calls[res->n_calls]);
-    } else if (r->call_begun) {
-        emit(r, DS4_PIECE_CALL_DROPPED, "", 0);
-        r->call_begun = false;
-        r->sent_arguments = 0;
-    }
+    if (res->open) hand_out_call(r, &res->calls[res->n_calls]);
+}
+
+/* The call that was begun is none after all: said before the text that it was. */
+static void drop_call(ds4_reply *r, const ds4_dsml_result *res)
+{
+    if (!r->call_begun || res->open || res->n_calls > r->i_call) return;
+    emit(r, DS4_PIECE_CALL_DROPPED, "", 0);
+    r->call_begun = false;
+    r->sent_arguments = 0;
 }
 
 /* Bring the result up to date with the reader and hand out what is new. */
@@ -193,6 +206,7 @@ static void hand_out(ds4_reply *r, bool last)
         r->sent_reasoning = res->reasoning.n_bytes;
     }
     const bool calls_begun = res->n_calls > 0 || res->open;
+    drop_call(r, res);
     hand_out_content(r, res->content, last || calls_begun);
     if (r->result.finish == DS4_FINISH_STOP) return;
     hand_out_calls(r, res);

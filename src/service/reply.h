@@ -27,7 +27,8 @@ typedef enum ds4_piece_kind {
     DS4_PIECE_CONTENT,
     DS4_PIECE_CALL,             /* a call begins; text is the tool's name */
     DS4_PIECE_ARGUMENTS,        /* more of its arguments, JSON */
-    DS4_PIECE_CALL_DROPPED,     /* the call that began last is none; its text follows as content */
+    DS4_PIECE_CALL_DROPPED,     /* the call that began last is none; its text, if it has any that is
+                                   not cut off by the end, follows as content */
 } ds4_piece_kind;
 
 typedef struct ds4_piece {

@@ -547,7 +547,7 @@ static void show(ds4_dsml *r)
     for (uint32_t i = r->changed; i < r->n_builds; i++) {
         const ds4_dsml_build *b = &r->builds[i];
         r->calls[i] = (ds4_dsml_call){ slice_of(&b->name), slice_of(&b->arguments),
-                                       slice_of(&b->stream), b->complete };
+                                       slice_of(&b->stream), b->n_values, b->complete };
     }
     r->changed = r->n_builds > 0 ? r->n_builds - 1 : 0;         /* the last one may grow */
     const bool hidden = thinking(r) && r->phase != PHASE_NONE;

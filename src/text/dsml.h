@@ -40,6 +40,7 @@ typedef struct ds4_dsml_call {
     ds4_slice stream;           /* the same, growing: every state of it is a beginning of the
                                    next. Equal to arguments in the end unless a parameter
                                    was repeated */
+    uint32_t  n_arguments;      /* whole ones */
     bool      complete;
 } ds4_dsml_call;
 

@@ -146,6 +146,7 @@ void ds4_dsml_build_value_end(ds4_dsml_build *b, ds4_slice whole)
 {
     ds4_str tail = { 0 };
 
+    b->n_values++;
     if (b->kind != DS4_VALUE_STRING) {
         end_json(b, whole);
         return;

@@ -23,7 +23,7 @@ typedef struct ds4_dsml_build {
     ds4_value_kind  kind;       /* of the open parameter, as the next */
     ds4_string_attr said;
     ds4_utf8_stream utf8;
-    uint32_t        n_parameters;
+    uint32_t        n_parameters, n_values;     /* opened, and of these ended */
     bool            known;      /* one of the tools, or there are none to compare with */
     bool            complete;
     unsigned        oddities;

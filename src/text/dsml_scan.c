@@ -242,6 +242,16 @@ static bool need_quoted(matcher *m, ds4_slice *value)
     return fails(m, false);
 }
 
+bool ds4_dsml_can_name(ds4_slice name)
+{
+    if (name.n_bytes == 0 || name.n_bytes > MAX_NAME_BYTES) return false;
+    for (size_t i = 0; i < name.n_bytes; i++) {
+        const unsigned char c = (unsigned char)name.data[i];
+        if (c < ' ' || c == 0x7f || c == '"' || c == '<' || c == '>') return false;
+    }
+    return true;
+}
+
 /* A quoted value, or true and false without quotes. */
 static bool need_truth(matcher *m, ds4_slice *value)
 {

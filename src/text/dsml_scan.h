@@ -73,6 +73,10 @@ ds4_found ds4_dsml_match_close_invoke(const ds4_dsml_text *t, size_t at, ds4_dsm
 ds4_found ds4_dsml_match_close_parameter(const ds4_dsml_text *t, size_t at, bool real_only,
                                          ds4_dsml_tag *tag);
 
+/* Can a tool of this name be called, and the call be read back? A tag does not hold quotation marks,
+ * angle brackets, control characters, and more than 512 bytes of a name. */
+bool ds4_dsml_can_name(ds4_slice name);
+
 /* True when a tag with the special token has begun at `at`, whatever it will become. */
 bool ds4_dsml_tag_has_begun(const ds4_dsml_text *t, size_t at);
 

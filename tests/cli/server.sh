@@ -49,6 +49,10 @@ ask /health
 is "health" '200 {"status":"ok"}' "$status $(cat "$box/stdout")"
 ask /v1/models
 has "models tell the context" "$box/stdout" '"context_length":4096'
+for path in /v1/models/ //v1/models /v1//models// /v1/v1/models /models; do
+    ask $path
+    is "slashes too many: $path" "200 1" "$status $(grep -c '"object":"list"' "$box/stdout")"
+done
 ask /v1/models/anything
 is "any model name is known" 200 "$status"
 ask / -I
@@ -67,6 +71,10 @@ post /v1/chat/completions "$hello}"
 text() { sed 's/.*"message":\(.*\),"logprobs".*/\1/' "$1"; }
 is "the same request has the same answer" "$(text "$box/first")" "$(text "$box/stdout")"
 is "and is a cache hit" 1 "$(grep -c '"cached_tokens":[1-9]' "$box/stdout")"
+for path in //v1/chat/completions /v1/chat/completions/ /v1//chat//completions; do
+    post $path "$hello}"
+    is "slashes too many: $path" "200 1" "$status $(grep -c '"object":"chat.completion"' "$box/stdout")"
+done
 
 post /v1/chat/completions "$hello,\"stream\":true,\"stream_options\":{\"include_usage\":true}}" -N
 is "a stream is an event stream" 1 "$(grep -ci '^content-type: text/event-stream' "$box/headers")"
@@ -301,6 +309,18 @@ start_server --loop-tokens 300 --script "$box/script"
 post /v1/chat/completions '{"messages":[{"role":"user","content":"talk"}]}'
 has "an endless answer is ended" "$box/stdout" '"finish_reason":"length"'
 has "the log says why" "$box/log" "finish=loop"
+# Why, beside the word that the API has for it: in each API, streamed and whole.
+for stream in false true; do
+    said="\"stream\":$stream,\"max_tokens\":900"
+    post /v1/chat/completions "{\"messages\":[{\"role\":\"user\",\"content\":\"talk\"}],$said}"
+    has "a loop is told, chat, stream $stream" "$box/stdout" '"finish_reason":"length","stop_reason":"loop"'
+    post /v1/messages "{\"messages\":[{\"role\":\"user\",\"content\":\"talk\"}],\"thinking\":{\"type\":\"enabled\"},$said}"
+    has "a loop is told, messages, stream $stream" "$box/stdout" '"stop_reason":"max_tokens","stop_sequence":null,"stop_details":{"type":"loop"}'
+    post /v1/responses "{\"input\":\"talk\",$said}"
+    has "a loop is told, responses, stream $stream" "$box/stdout" '"incomplete_details":{"reason":"loop"}'
+    post /v1/completions "{\"prompt\":\"talk\",$said}"
+    has "a loop is told, completions, stream $stream" "$box/stdout" '"finish_reason":"length","stop_reason":"loop"'
+done
 post /v1/chat/completions '{"messages":[{"role":"user","content":"think"}]}'
 has "endless reasoning is closed" "$box/log" "loop reasoning closed"
 stop_server

@@ -69,6 +69,13 @@ BEGIN {
     put("markup of others", "text", "</think>Like <tool_calls><invoke name=\"bash\">echo hi</invoke></tool_calls> there.")
     put("only the name of the markup", "text", "</think>The word DSML and echo hi.")
     put("an opening tag alone in a sentence", "text", "</think>The tag <@tool_calls> begins it, echo hi.")
+    put("an example in a fence", "text", "</think>The markup:\n```\n<@tool_calls>\n<@invoke name=\"bash\">\n```\nruns echo hi.")
+    put("tags in prose", "text", "</think>Write <@tool_calls> and then <@invoke name=\"bash\"> to run echo hi.")
+    put("torn inside the first argument", "text", begin invoke parameter "echo hi and")
+    put("torn behind the first argument", "begun", begin invoke parameter "echo hi" shut "And so on.")
+    long = "echo hi"
+    while (length(long) < 400) long = long " and again"
+    put("torn in a long argument", "begun", begin invoke parameter long)
 }'
 start_server --parallel 2 --script "$box/script"
 
@@ -109,14 +116,25 @@ calls() {                               # is there a call, and does the answer e
         3) grep -q '"type":"function_call"' "$2" ;;
     esac
 }
+any_call() {                            # was one begun, whatever became of it
+    grep -q '"tool_calls"\|"tool_use"\|"function_call"\|function_call_arguments' "$1"
+}
+# A call that was begun in a stream and turned out to be text cannot be taken back: it is never whole.
+half_call() {                           # half_call API FILE
+    ! calls "$1" "$2" || [ "$1" = 3 ] || return 1
+    [ "$1" = 3 ] || return 0
+    grep -q '"type":"function_call","status":"incomplete"' "$2" && ! grep -q 'function_call_arguments.done' "$2" &&
+        ! grep -q '"type":"function_call","status":"completed"' "$2" && ! grep -q '"type":"message","status":"incomplete"' "$2"
+}
 check() {                               # check API KIND FILE
-    if [ "$2" = call ]; then
-        calls "$1" "$3" || return 1
-        arguments "$1" "$3" | grep -q 'command.*echo hi' || return 1
-        ! texts "$1" "$3" | grep -q 'DSML\|echo hi'
-    else
-        ! calls "$1" "$3" && texts "$1" "$3" | grep -q 'echo hi'
-    fi
+    case $2-$3 in
+        call-*)
+            calls "$1" "$3" || return 1
+            arguments "$1" "$3" | grep -q 'command.*echo hi' || return 1
+            ! texts "$1" "$3" | grep -q 'DSML\|echo hi' ;;
+        begun-*.true) half_call "$1" "$3" && texts "$1" "$3" | grep -q 'echo hi' ;;
+        *) ! any_call "$3" && texts "$1" "$3" | grep -q 'echo hi' ;;
+    esac
 }
 while read -r i kind name; do
     wrong=

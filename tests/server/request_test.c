@@ -285,6 +285,41 @@ static void test_markers_in_user_text_stay_text(void **state)
     ds4_request_clear(&rq);
 }
 
+/* Names that a tag of a call cannot hold are refused in each API; others are not. */
+static void test_names_of_tools(void **state)
+{
+    static const struct {
+        ds4_api     api;
+        const char *begin, *end, *param;
+    } list[] = {
+        { DS4_API_CHAT,
+          "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],"
+          "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"",
+          "\"}}]}", "tools[0].function.name" },
+        { DS4_API_MESSAGES,
+          "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":[{\"name\":\"",
+          "\",\"input_schema\":{}}]}", "tools[0].name" },
+        { DS4_API_RESPONSES, "{\"input\":\"a\",\"tools\":[{\"type\":\"function\",\"name\":\"", "\"}]}",
+          "tools[0].name" },
+    };
+    static const char *const bad[] = { "a\\\"b", "<x>", "a>b", "a\\nb", "a\\u0000b" };
+    static const char *const good[] = { "a.b/c d", "h\xc3\xb6ren", "\xe6\x90\x9c", "it's", "a&b" };
+    char                     body[300];
+    ds4_request              rq;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        for (size_t k = 0; k < 5; k++) {
+            snprintf(body, sizeof body, "%s%s%s", list[i].begin, bad[k], list[i].end);
+            refuses(list[i].api, body, list[i].param, "characters that no tool's name can have");
+            snprintf(body, sizeof body, "%s%s%s", list[i].begin, good[k], list[i].end);
+            read_body(&rq, list[i].api, body);
+            assert_int_equal(1, rq.n_tools);
+            ds4_request_clear(&rq);
+        }
+    }
+}
+
 static void test_refusals(void **state)
 {
 #define M "\"messages\":[{\"role\":\"user\",\"content\":\"Q\"}]"
@@ -342,6 +377,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_parts_of_a_turn_are_joined),
     cmocka_unit_test(test_system_messages_stay_in_place),
     cmocka_unit_test(test_markers_in_user_text_stay_text),
+    cmocka_unit_test(test_names_of_tools),
     cmocka_unit_test(test_refusals),
 };
 

@@ -56,8 +56,14 @@ const ds4_written_call *ds4_answer_call(ds4_answer *a, ds4_choice *c, uint32_t i
         ds4_written_call *call = &c->calls[c->n_calls++];
         ds4_random_id(prefix, 32, call->id, sizeof call->id);
         call->name = ds4_arena_copy(&a->request.arena, name);
+        call->index = c->n_calls_begun++;
     }
     return &c->calls[i];
+}
+
+void ds4_answer_drop_call(ds4_choice *c, uint32_t i)
+{
+    if (c->n_calls > i) c->n_calls = i;
 }
 
 ds4_finish ds4_answer_finish(const ds4_choice *c)

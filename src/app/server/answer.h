@@ -22,7 +22,7 @@ typedef struct ds4_written_call {
     char      id[DS4_ID_BYTES];
     char      item_id[DS4_ID_BYTES];
     ds4_slice name;             /* in the request's arena */
-    uint32_t  index;            /* of its block or item */
+    uint32_t  index;            /* among all that were begun, those that turned out to be none too */
 } ds4_written_call;
 
 typedef struct ds4_choice {
@@ -40,7 +40,7 @@ typedef struct ds4_choice {
     ds4_str           logprobs; /* entries for text that was not sent yet, comma between */
     ds4_str           all_logprobs;
     ds4_written_call *calls;    /* [n_calls] */
-    uint32_t          n_calls, cap_calls;
+    uint32_t          n_calls, cap_calls, n_calls_begun;
 } ds4_choice;
 
 typedef struct ds4_writer {
@@ -98,6 +98,7 @@ void ds4_answer_give(ds4_answer *a, ds4_http_answer *http);
 /* ---- for writers ------------------------------------------------------------------------------- */
 
 const ds4_written_call *ds4_answer_call(ds4_answer *a, ds4_choice *c, uint32_t i, ds4_slice name);
+void                    ds4_answer_drop_call(ds4_choice *c, uint32_t i);        /* it is none */
 const ds4_tool         *ds4_answer_tool(const ds4_answer *a, ds4_slice name);  /* NULL: none has it */
 ds4_finish              ds4_answer_finish(const ds4_choice *c);
 void                    ds4_add_json(ds4_str *out, ds4_slice text);     /* a JSON string */

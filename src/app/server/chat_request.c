@@ -135,7 +135,7 @@ static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, 
     DS4_TRY(ds4_read_tool_words(rq, &function, &tool.name, &description, err));
     DS4_TRY(ds4_need_name(rq, &function, tool.name, err));
     DS4_TRY(ds4_read_parameters(rq, &function, "parameters", &parameters, err));
-    return ds4_request_tool(rq, &tool, description, parameters, err);
+    return ds4_request_tool(rq, &tool, description, parameters, function.where, err);
 }
 
 static ds4_status read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)

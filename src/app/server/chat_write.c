@@ -32,6 +32,20 @@ static const char *finish_of(const ds4_choice *c)
     return finish == DS4_FINISH_CANCELLED ? "stop" : ds4_finish_name(finish);
 }
 
+/* The end of a choice. "stop_reason" stands beside the API's own word, as vLLM has it: the stop
+ * string, or "loop" for an answer that was ended because it repeated itself. */
+static void add_finish(const ds4_choice *c, ds4_str *out)
+{
+    const ds4_reply_result *r = ds4_job_result(c->job);
+
+    ds4_str_addf(out, ",\"finish_reason\":\"%s\",\"stop_reason\":", finish_of(c));
+    if (r->finish == DS4_FINISH_STOP) {
+        ds4_add_json(out, r->stop);
+    } else {
+        ds4_str_add_text(out, r->finish == DS4_FINISH_LOOP ? "\"loop\"" : "null");
+    }
+}
+
 /* ---- logprobs ------------------------------------------------------------------------------- */
 
 static void add_token_text(const ds4_answer *a, int32_t id, ds4_str *out)
@@ -81,10 +95,21 @@ static void add_logprobs(const ds4_answer *a, const ds4_str *entries, ds4_str *o
     ds4_str_addf(out, ",\"logprobs\":{\"content\":[%s],\"refusal\":null}", ds4_str_text(entries));
 }
 
+/* The rest of a chunk behind its choice's text. */
+static void end_chunk(ds4_answer *a, const ds4_choice *c, bool last)
+{
+    if (last) {
+        add_finish(c, &a->out);
+    } else {
+        ds4_str_add_text(&a->out, ",\"finish_reason\":null");
+    }
+    ds4_str_addf(&a->out, "}]%s}\n\n", a->request.include_usage ? ",\"usage\":null" : "");
+}
+
 /* ---- chat, streamed ------------------------------------------------------------------------- */
 
-/* One event; `delta` is the text of an object, `finish` a JSON value. */
-static void send_chunk(ds4_answer *a, ds4_choice *c, const char *delta, const char *finish)
+/* One event; `delta` is the text of an object. */
+static void send_chunk(ds4_answer *a, ds4_choice *c, const char *delta, bool last)
 {
     ds4_str *out = &a->out;
 
@@ -93,30 +118,30 @@ static void send_chunk(ds4_answer *a, ds4_choice *c, const char *delta, const ch
     ds4_str_addf(out, ",\"choices\":[{\"index\":%u,\"delta\":%s", c->index, delta);
     add_logprobs(a, &c->logprobs, out);
     ds4_str_truncate(&c->logprobs, 0);
-    ds4_str_addf(out, ",\"finish_reason\":%s}]%s}\n\n", finish,
-                 a->request.include_usage ? ",\"usage\":null" : "");
+    end_chunk(a, c, last);
 }
 
 static void chat_begin(ds4_answer *a)
 {
     for (uint32_t i = 0; i < a->n_choices; i++) {
-        send_chunk(a, &a->choice[i], "{\"role\":\"assistant\",\"content\":\"\"}", "null");
+        send_chunk(a, &a->choice[i], "{\"role\":\"assistant\",\"content\":\"\"}", false);
     }
 }
 
 static void add_call_delta(ds4_answer *a, ds4_choice *c, const ds4_event *e, ds4_str *delta)
 {
+    const ds4_written_call *call = ds4_answer_call(a, c, e->i_call, e->text);
+
     if (e->piece == DS4_PIECE_CALL) {
-        const ds4_written_call *call = ds4_answer_call(a, c, e->i_call, e->text);
         ds4_str_addf(delta,
                      "{\"tool_calls\":[{\"index\":%u,\"id\":\"%s\",\"type\":\"function\","
                      "\"function\":{\"name\":",
-                     e->i_call, call->id);
+                     call->index, call->id);
         ds4_add_json(delta, e->text);
         ds4_str_add_text(delta, ",\"arguments\":\"\"}}]}");
         return;
     }
-    ds4_str_addf(delta, "{\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":", e->i_call);
+    ds4_str_addf(delta, "{\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":", call->index);
     ds4_add_json(delta, e->text);
     ds4_str_add_text(delta, "}}]}");
 }
@@ -139,9 +164,9 @@ static void chat_piece(ds4_answer *a, ds4_choice *c, const ds4_event *e)
         break;
     case DS4_PIECE_CALL:
     case DS4_PIECE_ARGUMENTS: add_call_delta(a, c, e, &delta); break;
-    case DS4_PIECE_CALL_DROPPED: return;
+    case DS4_PIECE_CALL_DROPPED: ds4_answer_drop_call(c, e->i_call); return;
     }
-    send_chunk(a, c, ds4_str_text(&delta), "null");
+    send_chunk(a, c, ds4_str_text(&delta), false);
     ds4_str_clear(&delta);
 }
 
@@ -159,10 +184,7 @@ static void send_comment(ds4_answer *a)
 
 static void chat_ended(ds4_answer *a, ds4_choice *c)
 {
-    char finish[32];
-
-    snprintf(finish, sizeof finish, "\"%s\"", finish_of(c));
-    send_chunk(a, c, "{}", finish);
+    send_chunk(a, c, "{}", true);
 }
 
 static void chat_close(ds4_answer *a)
@@ -224,7 +246,8 @@ static void chat_whole(ds4_answer *a)
         ds4_str_addf(out, "%s{\"index\":%u,\"message\":", i ? "," : "", c->index);
         add_message(a, c, out);
         add_logprobs(a, &c->logprobs, out);
-        ds4_str_addf(out, ",\"finish_reason\":\"%s\"}", finish_of(c));
+        add_finish(c, out);
+        ds4_str_add_char(out, '}');
     }
     ds4_str_add_text(out, "],\"usage\":");
     add_usage(a, out);
@@ -282,7 +305,7 @@ static void add_old_logprobs(const ds4_answer *a, ds4_str *noted, ds4_str *out)
     ds4_str_truncate(noted, 0);
 }
 
-static void send_text(ds4_answer *a, ds4_choice *c, ds4_slice text, const char *finish)
+static void send_text(ds4_answer *a, ds4_choice *c, ds4_slice text, bool last)
 {
     ds4_str *out = &a->out;
 
@@ -292,14 +315,13 @@ static void send_text(ds4_answer *a, ds4_choice *c, ds4_slice text, const char *
     ds4_add_json(out, text);
     ds4_str_addf(out, ",\"index\":%u", c->index);
     add_old_logprobs(a, &c->logprobs, out);
-    ds4_str_addf(out, ",\"finish_reason\":%s}]%s}\n\n", finish,
-                 a->request.include_usage ? ",\"usage\":null" : "");
+    end_chunk(a, c, last);
 }
 
 static void text_begin(ds4_answer *a)
 {
     for (uint32_t i = 0; a->request.echo && i < a->n_choices; i++) {
-        send_text(a, &a->choice[i], a->request.prompt, "null");
+        send_text(a, &a->choice[i], a->request.prompt, false);
     }
 }
 
@@ -308,16 +330,13 @@ static void text_piece(ds4_answer *a, ds4_choice *c, const ds4_event *e)
     if (e->kind == DS4_EVENT_TOKEN) {
         old_token(a, c, e);
     } else if (e->piece == DS4_PIECE_CONTENT) {
-        send_text(a, c, e->text, "null");
+        send_text(a, c, e->text, false);
     }
 }
 
 static void text_ended(ds4_answer *a, ds4_choice *c)
 {
-    char finish[32];
-
-    snprintf(finish, sizeof finish, "\"%s\"", finish_of(c));
-    send_text(a, c, (ds4_slice){ "", 0 }, finish);
+    send_text(a, c, (ds4_slice){ "", 0 }, true);
 }
 
 static void text_close(ds4_answer *a)
@@ -349,7 +368,8 @@ static void text_whole(ds4_answer *a)
         ds4_str_clear(&text);
         ds4_str_addf(out, ",\"index\":%u", c->index);
         add_old_logprobs(a, &c->logprobs, out);
-        ds4_str_addf(out, ",\"finish_reason\":\"%s\"}", finish_of(c));
+        add_finish(c, out);
+        ds4_str_add_char(out, '}');
     }
     ds4_str_add_text(out, "],\"usage\":");
     add_usage(a, out);

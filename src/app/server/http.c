@@ -225,16 +225,30 @@ static enum MHD_Result begin_call(ds4_http *h, struct MHD_Connection *connection
     return MHD_YES;
 }
 
+/* Bases that end in a slash and paths that begin with one make two of them. A path that is too
+ * long for `out` is cut: it is none of ours. */
+static void tidy_path(const char *url, char *out, size_t n_out)
+{
+    size_t n = 0;
+
+    for (; *url && n + 1 < n_out; url++) {
+        if (*url != '/' || n == 0 || out[n - 1] != '/') out[n++] = *url;
+    }
+    if (n > 1 && out[n - 1] == '/') n--;
+    out[n] = '\0';
+}
+
 static enum MHD_Result handle(void *ctx, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *upload,
                               size_t *n_upload, void **state)
 {
     ds4_http        *h = ctx;
     ds4_http_call   *call = *state;
-    ds4_http_request rq = { .method = method, .path = url, .call = call };
+    ds4_http_request rq = { .method = method, .call = call };
     ds4_http_answer  a = { .status = 200 };
 
     (void)version;
+    tidy_path(url, rq.path, sizeof rq.path);
     describe_client(connection, rq.client);
     if (!call) return begin_call(h, connection, &rq, state);
     if (*n_upload > 0) return take_body(call, upload, n_upload);

@@ -13,7 +13,9 @@ typedef struct ds4_http ds4_http;
 typedef struct ds4_http_call ds4_http_call;     /* one request; belongs to its thread */
 
 typedef struct ds4_http_request {
-    const char    *method, *path;       /* path without the query, percent escapes resolved */
+    const char    *method;
+    char           path[512];           /* without the query, percent escapes resolved, one slash where
+                                           several were sent and none at its end */
     ds4_slice      body;
     char           client[64];          /* address, for the log */
     ds4_http_call *call;

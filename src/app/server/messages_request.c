@@ -226,7 +226,7 @@ static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, 
     if (!has_schema && type.n_bytes && !ds4_slice_is(type, "custom")) return DS4_OK;
     DS4_TRY(ds4_need_name(rq, &f, tool.name, err));
     DS4_TRY(ds4_read_parameters(rq, &f, "input_schema", &schema, err));
-    return ds4_request_tool(rq, &tool, description, schema, err);
+    return ds4_request_tool(rq, &tool, description, schema, where, err);
 }
 
 static ds4_status read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)

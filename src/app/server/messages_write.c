@@ -39,6 +39,9 @@ static void add_stop(const ds4_choice *c, ds4_str *out)
     } else {
         ds4_str_add_text(out, "null");
     }
+    if (ds4_answer_finish(c) == DS4_FINISH_LOOP) {
+        ds4_str_add_text(out, ",\"stop_details\":{\"type\":\"loop\"}");
+    }
 }
 
 /* ---- streamed ------------------------------------------------------------------------------- */
@@ -139,7 +142,10 @@ static void piece(ds4_answer *a, ds4_choice *c, const ds4_event *e)
         c->any_call = true;
         break;
     case DS4_PIECE_ARGUMENTS: send_delta(a, c, "input_json_delta", "partial_json", e->text); break;
-    case DS4_PIECE_CALL_DROPPED: close_block(a, c); break;
+    case DS4_PIECE_CALL_DROPPED:
+        close_block(a, c);
+        ds4_answer_drop_call(c, e->i_call);
+        break;
     }
 }
 

@@ -1,6 +1,8 @@
 /* request_members.c - see request_members.h. */
 #include "app/server/request_members.h"
 
+#include "text/dsml_scan.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +21,14 @@ ds4_message *ds4_request_message(ds4_request *rq, ds4_role role)
 }
 
 ds4_status ds4_request_tool(ds4_request *rq, const ds4_tool *tool, ds4_slice description,
-                            ds4_slice parameters, ds4_err *err)
+                            ds4_slice parameters, const char *where, ds4_err *err)
 {
     ds4_str    json = { 0 };
+
+    if (!ds4_dsml_can_name(tool->name)) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "name",
+                          "has characters that no tool's name can have: letters, digits, _ and - are safe");
+    }
     ds4_tool  *tools = ds4_arena_grow(&rq->arena, rq->tools, rq->n_tools, &rq->cap_tools,
                                       sizeof *tools);
     ds4_slice *texts = ds4_arena_grow(&rq->arena, rq->tool_json, rq->n_tools, &rq->cap_tool_json,

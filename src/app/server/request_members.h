@@ -9,10 +9,11 @@
 ds4_message *ds4_request_message(ds4_request *rq, ds4_role role);
 
 /* Add a tool: the function object that the model sees is made anew, so that it does not
- * change with what clients put beside it. description and parameters may be "". */
+ * change with what clients put beside it. description and parameters may be "". A name that the
+ * markup cannot hold is refused as the member "name" of `where`. */
 DS4_MUST_CHECK ds4_status ds4_request_tool(ds4_request *rq, const ds4_tool *tool,
                                            ds4_slice description, ds4_slice parameters,
-                                           ds4_err *err);
+                                           const char *where, ds4_err *err);
 
 /* Takes one element of a list; `where` names it, as "tools[2].". */
 typedef ds4_status ds4_element_fn(ds4_request *rq, ds4_slice json, const char *where, void *ctx,

@@ -261,7 +261,7 @@ static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, 
     } else {
         DS4_TRY(ds4_read_parameters(rq, &f, "parameters", &parameters, err));
     }
-    return ds4_request_tool(rq, &tool, description, parameters, err);
+    return ds4_request_tool(rq, &tool, description, parameters, where, err);
 }
 
 static ds4_status read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)

@@ -32,6 +32,14 @@ static void add_usage(const ds4_answer *a, ds4_str *out)
                  u.n_prompt, u.n_cached, u.n_generated, u.n_reasoning, u.n_prompt + u.n_generated);
 }
 
+/* Why an answer is incomplete, JSON; "null" for one that is not. */
+static const char *incomplete_details(const ds4_answer *a, const char *status)
+{
+    if (!status || strcmp(status, "incomplete") != 0) return "null";
+    return ds4_answer_finish(&a->choice[0]) == DS4_FINISH_LOOP ? "{\"reason\":\"loop\"}"
+                                                             : "{\"reason\":\"max_output_tokens\"}";
+}
+
 /* The response object. status NULL: in progress. */
 static void add_response(const ds4_answer *a, const char *status, const ds4_problem *error,
                          ds4_str *out)
@@ -48,9 +56,7 @@ static void add_response(const ds4_answer *a, const char *status, const ds4_prob
     } else {
         ds4_str_add_text(out, "null");
     }
-    const bool incomplete = status && !strcmp(status, "incomplete");
-    ds4_str_addf(out, ",\"incomplete_details\":%s,\"model\":",
-                 incomplete ? "{\"reason\":\"max_output_tokens\"}" : "null");
+    ds4_str_addf(out, ",\"incomplete_details\":%s,\"model\":", incomplete_details(a, status));
     ds4_add_json(out, ds4_model_echo(a));
     ds4_str_addf(out,
                  ",\"output\":[%s],\"usage\":", status ? ds4_str_text(&a->choice[0].items) : "");
@@ -280,7 +286,24 @@ static ds4_slice free_text(ds4_answer *a, ds4_slice arguments)
     return ds4_arena_take(&a->request.arena, &text);
 }
 
-static void close_call(ds4_answer *a, ds4_choice *c, const char *status)
+/* The call that is open is none. What a stream has begun cannot be taken back: its item stays
+ * incomplete. A whole answer never had it. */
+static void drop_call(ds4_answer *a, ds4_choice *c, uint32_t i_call)
+{
+    ds4_str item = { 0 };
+
+    if (a->request.stream) {
+        add_call_item(a, c, "incomplete", is_custom(a, c) ? (ds4_slice){ "", 0 } : open_text(c), &item);
+        finish_item(a, c, &item);
+    } else {
+        c->open = DS4_OPEN_NOTHING;
+        c->n_items--;
+        c->any_call = c->n_calls > 1;
+    }
+    ds4_answer_drop_call(c, i_call);
+}
+
+static void close_call(ds4_answer *a, ds4_choice *c)
 {
     ds4_str   item = { 0 };
     ds4_slice arguments = open_text(c);
@@ -297,7 +320,7 @@ static void close_call(ds4_answer *a, ds4_choice *c, const char *status)
         ds4_add_json(&a->out, arguments);
         end_event(a);
     }
-    add_call_item(a, c, status, arguments, &item);
+    add_call_item(a, c, "completed", arguments, &item);
     finish_item(a, c, &item);
 }
 
@@ -308,7 +331,7 @@ static void close_item(ds4_answer *a, ds4_choice *c, const char *status)
     switch (c->open) {
     case DS4_OPEN_THINKING: close_reasoning(a, c); break;
     case DS4_OPEN_TEXT: close_message(a, c, status); break;
-    case DS4_OPEN_CALL: close_call(a, c, status); break;
+    case DS4_OPEN_CALL: close_call(a, c); break;
     case DS4_OPEN_NOTHING: break;
     }
 }
@@ -347,7 +370,7 @@ static void piece(ds4_answer *a, ds4_choice *c, const ds4_event *e)
             send_text_event(a, c, "response.function_call_arguments.delta", NULL, "delta", e->text);
         }
         break;
-    case DS4_PIECE_CALL_DROPPED: close_item(a, c, "incomplete"); break;
+    case DS4_PIECE_CALL_DROPPED: drop_call(a, c, e->i_call); break;
     }
 }
 

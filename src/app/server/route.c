@@ -12,7 +12,7 @@ static const char *normal_path(const char *path)
 {
     if (!strncmp(path, "/anthropic/", 11)) path += 10;
     while (!strncmp(path, "/v1/", 4)) path += 3;
-    return path;
+    return strcmp(path, "/v1") ? path : "/";
 }
 
 typedef enum page {
