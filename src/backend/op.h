@@ -6,6 +6,8 @@
 #ifndef DS4_BACKEND_OP_H
 #define DS4_BACKEND_OP_H
 
+#include "backend/kv_state.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,36 +38,11 @@ typedef struct ds4_matrix {
 
 /* ---- what a step works on ----------------------------------------------------------- */
 
-/* Where the state of one layer lies; the same in every session of an engine. */
-typedef struct ds4_kv_layer {
-    uint32_t ratio;                 /* 0, 4 or 128 tokens in a compressed row */
-    uint64_t raw_off;               /* tail: ring of n_window attention rows, slot pos % n_window */
-    uint64_t comp_off;              /* tail: compressor ring, see ds4_op_compress */
-    uint64_t icomp_off;             /* tail: indexer compressor ring */
-    uint64_t row_off;               /* block: attention rows; cold for ratio 4, warm for 128 */
-    uint64_t irow_off;              /* block: indexer rows, warm */
-} ds4_kv_layer;
-
-enum { DS4_BLOCK_TOKENS = 256 };    /* tokens whose compressed rows make one block */
-
 /* The two parts of a block: attention rows of ratio-4 layers, of which a token reads top_k
  * at most, and the rows that every later token reads: indexer rows and those of ratio 128. */
 typedef struct ds4_block {
     ds4_view cold, warm;
 } ds4_block;
-
-/* The form of all sessions' state. */
-typedef struct ds4_kv_layout {
-    uint32_t n_nope, n_rot;         /* an attention row: values rounded to FP8, values kept in F16 */
-    uint32_t n_index;               /* values in an indexer row; 0 without an indexer */
-    uint32_t n_window;
-    bool     exact;                 /* rows are plain float32, no rounding (diagnostic) */
-    uint64_t row_bytes, irow_bytes;
-    uint64_t cold_bytes, warm_bytes;    /* of a block */
-    uint64_t tail_bytes;
-    uint32_t n_layers;
-    const ds4_kv_layer *layer;      /* [n_layers] */
-} ds4_kv_layout;
 
 /* The tokens of one session in the batch: rows first .. first + n - 1. */
 typedef struct ds4_span {
@@ -161,9 +138,9 @@ typedef struct ds4_op_kv_row {
 } ds4_op_kv_row;
 
 /* Feed the projections k and s of every token to a compressor; write the rows that become
- * complete into their blocks. The ring in the tail holds the last `2 * 4` (ratio 4) or 128
- * tokens' k and s (bias added), token pos in slot pos % slots: k [slots][width], then s
- * the same; width = 2 n for ratio 4, n for ratio 128. Section 3.7. */
+ * complete into their blocks. The ring in the tail (ds4_kv_ring) holds k and s (bias added)
+ * of the last two windows of ratio 4, or of one of ratio 128; width = 2 n for ratio 4,
+ * n for ratio 128. Section 3.7. */
 typedef struct ds4_op_compress {
     uint32_t layer;                 /* in ds4_kv_layout */
     bool     index;                 /* the indexer's compressor: Hadamard and FP4 instead of FP8 */

@@ -121,7 +121,7 @@ ds4_state_form ds4_engine_state_form(const ds4_engine *e)
 {
     const ds4_kv_layout *kv = &e->model.kv;
     return (ds4_state_form){ .version = DS4_KV_TAIL_VERSION,
-                             .exact = kv->exact,
+                             .rows = kv->form,
                              .block_tokens = DS4_BLOCK_TOKENS,
                              .block_bytes = kv->cold_bytes + kv->warm_bytes };
 }

@@ -2,13 +2,14 @@
 #ifndef DS4_ENGINE_SNAPSHOT_H
 #define DS4_ENGINE_SNAPSHOT_H
 
+#include "backend/kv_state.h"
 #include "base/err.h"
 
 /* The state of an engine's sessions has this form; equal numbers mean that blocks and
  * tails can be exchanged between files of the same model. */
 typedef struct ds4_state_form {
     uint32_t version;           /* DS4_KV_TAIL_VERSION */
-    bool     exact;
+    ds4_kv_form rows;           /* of rows; blocks and tails are copied as they lie */
     uint32_t block_tokens;
     uint64_t block_bytes;       /* of a full block as ds4_snapshot_block() gives it */
 } ds4_state_form;

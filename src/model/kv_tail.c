@@ -1,100 +1,142 @@
-/* kv_tail.c - see kv_tail.h.
- *
- * One walk over the pieces of a tail serves measuring, saving and loading, so that they
- * cannot disagree. */
+/* kv_tail.c - see kv_tail.h. */
 #include "model/kv_tail.h"
 
-typedef enum direction { MEASURE, SAVE, LOAD } direction;
+#include <stdlib.h>
 
-typedef struct walk {
-    const ds4_kv_place  *place;     /* NULL to measure */
+/* ---- the list ------------------------------------------------------------------------------ */
+
+typedef struct list {
     const ds4_kv_layout *kv;
-    direction            dir;
-    uint8_t             *bytes;     /* only read from when loading */
-    uint64_t             n_bytes;   /* so far */
-    ds4_err             *err;
-    ds4_status           st;
-} walk;
+    ds4_kv_piece        *out;           /* [max] */
+    uint32_t             n, max;
+    uint64_t             n_bytes;
+    ds4_kv_piece         last;          /* not yet in out: its neighbour may join it */
+} list;
 
-static void piece(walk *w, ds4_view base, uint64_t off, uint64_t n_bytes)
+static void finish(list *l)
 {
-    const ds4_view at = { base.buf, base.off + off };
-
-    if (w->st != DS4_OK || n_bytes == 0) return;
-    uint8_t *bytes = w->bytes ? w->bytes + w->n_bytes : NULL;
-    w->n_bytes += n_bytes;
-    if (w->dir == SAVE) w->st = w->place->backend->read(w->place->dev, at, bytes, n_bytes, w->err);
-    if (w->dir == LOAD) w->st = w->place->backend->write(w->place->dev, at, bytes, n_bytes, w->err);
+    if (l->last.n_bytes == 0) return;
+    if (l->n < l->max) l->out[l->n] = l->last;
+    l->n++;
+    l->last.n_bytes = 0;
 }
 
-static ds4_view tail_of(const walk *w)
+static void piece(list *l, ds4_kv_memory memory, uint64_t off, uint64_t n_bytes)
 {
-    return w->place ? w->place->tail : (ds4_view){ 0 };
+    if (n_bytes == 0) return;
+    l->n_bytes += n_bytes;
+    if (l->last.n_bytes && l->last.memory == memory && l->last.off + l->last.n_bytes == off) {
+        l->last.n_bytes += n_bytes;
+        return;
+    }
+    finish(l);
+    l->last = (ds4_kv_piece){ memory, off, n_bytes };
 }
 
-/* Slots from .. to-1 of a ring of n_slots, by position. */
-static void ring(walk *w, uint64_t off, uint32_t from, uint32_t to, uint32_t n_slots, uint64_t slot_bytes,
-                 uint64_t n_bytes)
+static void rows(list *l, ds4_kv_memory memory, const ds4_kv_rows *t, uint32_t first, uint32_t n)
 {
-    for (uint32_t pos = from; pos < to; pos++) {
-        piece(w, tail_of(w), off + pos % n_slots * slot_bytes, n_bytes);
+    ds4_kv_range   range[DS4_KV_MAX_PLANES];
+    const uint32_t n_ranges = ds4_kv_rows_at(t, first, n, range);
+
+    for (uint32_t i = 0; i < n_ranges; i++) piece(l, memory, range[i].off, range[i].n_bytes);
+}
+
+static void raw_window(list *l, const ds4_kv_rows *t, uint32_t pos)
+{
+    const uint32_t from = pos > l->kv->n_window ? pos - l->kv->n_window : 0;
+
+    for (uint32_t p = from, n; p < pos; p += n) {
+        n = ds4_kv_run(p, pos, t->n_rows);
+        rows(l, DS4_KV_OWN, t, p % t->n_rows, n);
     }
 }
 
-/* Tokens of the unfinished window, and of ratio 4 the first halves of the window before:
- * the second halves have served their own row. */
-static void compressor(walk *w, uint64_t off, uint32_t ratio, uint32_t n, uint32_t pos)
+/* Tokens of the unfinished window; before them, of ratio 4, the first halves of the window
+ * before: its second halves have served their own row. */
+static void compressor(list *l, const ds4_kv_ring *ring, uint32_t ratio, uint32_t pos)
 {
-    const uint32_t n_slots = ratio == 4 ? 8 : ratio, window = pos / ratio * ratio;
-    const uint64_t half = n * sizeof(float), slot = ratio == 4 ? 2 * half : half;
+    const uint64_t width = ring->width * sizeof(float);
+    const uint32_t window = pos / ratio * ratio;
 
-    for (int score = 0; score < 2; score++) {
-        const uint64_t at = off + (uint64_t)score * n_slots * slot;
-        if (ratio == 4 && window >= 4) ring(w, at, window - 4, window, n_slots, slot, half);
-        ring(w, at, window, pos, n_slots, slot, slot);
+    for (uint32_t score = 0; score < 2; score++) {
+        const uint64_t at = ring->off + (uint64_t)score * ring->n_rows * width;
+        for (uint32_t p = window - 4; ratio == 4 && window >= 4 && p < window; p++) {
+            piece(l, DS4_KV_OWN, at + p % ring->n_rows * width, width / 2);
+        }
+        for (uint32_t p = window, n; p < pos; p += n) {
+            n = ds4_kv_run(p, pos, ring->n_rows);
+            piece(l, DS4_KV_OWN, at + p % ring->n_rows * width, n * width);
+        }
     }
 }
 
-static void layer(walk *w, const ds4_kv_layer *l, uint32_t pos)
+static void layer(list *l, const ds4_kv_layer *at, uint32_t pos)
 {
-    const ds4_kv_layout *kv = w->kv;
-    const uint32_t       in_block = pos % DS4_BLOCK_TOKENS;
-    const ds4_view       cold = w->place ? w->place->last.cold : (ds4_view){ 0 };
-    const ds4_view       warm = w->place ? w->place->last.warm : (ds4_view){ 0 };
+    const uint32_t in_block = pos % DS4_BLOCK_TOKENS;
 
-    ring(w, l->raw_off, pos > kv->n_window ? pos - kv->n_window : 0, pos, kv->n_window,
-         kv->row_bytes, kv->row_bytes);
-    if (l->ratio == 0) return;
-    compressor(w, l->comp_off, l->ratio, kv->n_nope + kv->n_rot, pos);
-    piece(w, l->ratio == 4 ? cold : warm, l->row_off, in_block / l->ratio * kv->row_bytes);
-    if (l->ratio != 4) return;
-    compressor(w, l->icomp_off, 4, kv->n_index, pos);
-    piece(w, warm, l->irow_off, in_block / 4 * kv->irow_bytes);
+    raw_window(l, &at->raw, pos);
+    if (at->ratio == 0) return;
+    compressor(l, &at->comp, at->ratio, pos);
+    rows(l, at->ratio == 4 ? DS4_KV_COLD : DS4_KV_WARM, &at->row, 0, in_block / at->ratio);
+    if (at->ratio != 4) return;
+    compressor(l, &at->icomp, at->ratio, pos);
+    rows(l, DS4_KV_WARM, &at->irow, 0, in_block / at->ratio);
 }
 
-static ds4_status walk_all(walk *w, uint32_t pos)
+static list list_of(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_piece *out, uint32_t max)
 {
-    w->st = DS4_OK;
-    for (uint32_t i = 0; i < w->kv->n_layers; i++) layer(w, &w->kv->layer[i], pos);
-    return w->st;
+    list l = { .kv = kv, .out = out, .max = max };
+
+    for (uint32_t i = 0; i < kv->n_layers; i++) layer(&l, &kv->layer[i], pos);
+    finish(&l);
+    return l;
+}
+
+uint32_t ds4_kv_tail_pieces(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_piece *out, uint32_t max)
+{
+    return list_of(kv, pos, out, max).n;
 }
 
 uint64_t ds4_kv_tail_bytes(const ds4_kv_layout *kv, uint32_t pos)
 {
-    walk             w = { .kv = kv, .dir = MEASURE };
-    const ds4_status st = walk_all(&w, pos);
-    (void)st;                           /* measuring touches nothing */
-    return w.n_bytes;
+    return list_of(kv, pos, NULL, 0).n_bytes;
+}
+
+/* ---- copying ------------------------------------------------------------------------------- */
+
+static ds4_view view_of(const ds4_kv_place *place, const ds4_kv_piece *p)
+{
+    const ds4_view base = p->memory == DS4_KV_OWN ? place->tail
+                        : p->memory == DS4_KV_COLD ? place->last.cold : place->last.warm;
+    return (ds4_view){ base.buf, base.off + p->off };
+}
+
+/* Copy all pieces, to `into` or else from `from`. */
+static ds4_status copy(const ds4_kv_place *place, uint32_t pos, uint8_t *into, const uint8_t *from,
+                       ds4_err *err)
+{
+    const uint32_t n = ds4_kv_tail_pieces(place->kv, pos, NULL, 0);
+    ds4_kv_piece  *p = malloc((n + 1) * sizeof *p);
+    ds4_status     st = DS4_OK;
+
+    if (!p) return ds4_fail(err, DS4_E_NOMEM, "no memory for the list of %u pieces of a tail", n);
+    ds4_kv_tail_pieces(place->kv, pos, p, n);
+    uint64_t done = 0;
+    for (uint32_t i = 0; i < n && st == DS4_OK; done += p[i++].n_bytes) {
+        const ds4_view at = view_of(place, &p[i]);
+        st = into ? place->backend->read(place->dev, at, into + done, p[i].n_bytes, err)
+                  : place->backend->write(place->dev, at, from + done, p[i].n_bytes, err);
+    }
+    free(p);
+    return st;
 }
 
 ds4_status ds4_kv_tail_save(const ds4_kv_place *from, uint32_t pos, uint8_t *bytes, ds4_err *err)
 {
-    walk w = { .place = from, .kv = from->kv, .dir = SAVE, .bytes = bytes, .err = err };
-    return walk_all(&w, pos);
+    return copy(from, pos, bytes, NULL, err);
 }
 
 ds4_status ds4_kv_tail_load(const ds4_kv_place *to, uint32_t pos, const uint8_t *bytes, ds4_err *err)
 {
-    walk w = { .place = to, .kv = to->kv, .dir = LOAD, .bytes = (uint8_t *)(uintptr_t)bytes, .err = err };
-    return walk_all(&w, pos);
+    return copy(to, pos, NULL, bytes, err);
 }

@@ -45,7 +45,8 @@ static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, 
 
     DS4_TRY(ds4_gguf_open(opt->model_path, &m->file, err));
     DS4_TRY(ds4_shape_read(m->file, &m->shape, err));
-    ds4_kv_layout_make(&m->shape, opt->exact, m->kv_layers, &m->kv);
+    const ds4_kv_form form = opt->exact ? DS4_KV_FLOATS : DS4_KV_RECORDS;
+    ds4_kv_layout_make(&m->shape, form, form, m->kv_layers, &m->kv);
     *limits = ds4_plan_limits(m->file, &m->shape, opt);
     ds4_plan_parts parts = { .g = m->file, .s = &m->shape, .kv = &m->kv,
                              .tables = 2 * ds4_emit_capacity(&m->shape) * sizeof(ds4_op) };

@@ -5,6 +5,7 @@
 
 #include "base/rng.h"
 #include "ds4.h"
+#include "engine/engine_local.h"
 #include "engine/snapshot.h"
 #include "format/dtype.h"
 #include "support/tiny_model.h"
@@ -196,6 +197,25 @@ static void test_resumed_equals_never_left(void **state)
     for (uint64_t seed = 1; seed <= 12; seed++) walk(seed, 150);
 }
 
+/* Rows in planes are the same rows: a device may choose its form. */
+static void test_planes_do_not_show(void **state)
+{
+    const ds4_engine_options opt = { .model_path = model_path, .n_threads = 2, .max_batch = MAX_BATCH };
+    ds4_engine              *records = engine;
+    ds4_err                  err = { 0 };
+
+    (void)state;
+    check(ds4_engine_open(&engine, &opt, &err), &err);
+    ds4_network *m = &engine->model;
+    ds4_kv_layout_make(&m->shape, DS4_KV_PLANES, DS4_KV_PLANES, m->kv_layers, &m->kv);
+    ds4_block_pool_clear(&engine->blocks);
+    ds4_block_pool_init(&engine->blocks, m->backend, m->dev, &m->kv);
+    assert_int_equal(ds4_engine_state_form(engine).rows, DS4_KV_PLANES);
+    for (uint64_t seed = 21; seed <= 24; seed++) walk(seed, 150);
+    ds4_engine_close(engine);
+    engine = records;
+}
+
 static void test_refusals(void **state)
 {
     ds4_session  *big, *small;
@@ -222,6 +242,7 @@ static void test_refusals(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_resumed_equals_never_left),
+    cmocka_unit_test(test_planes_do_not_show),
     cmocka_unit_test(test_refusals),
 };
 

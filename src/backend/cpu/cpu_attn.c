@@ -49,7 +49,7 @@ static void pack_row(const ds4_dev *dev, uint8_t *row, const float *x)
 {
     const ds4_kv_layout *kv = dev->batch->kv;
 
-    if (kv->exact) memcpy(row, x, (size_t)kv->row_bytes);
+    if (kv->form == DS4_KV_FLOATS) memcpy(row, x, (size_t)kv->row_bytes);
     else dev->k.kv_pack(row, x, kv->n_nope, kv->n_rot);
 }
 
@@ -57,7 +57,7 @@ static void unpack_row(const ds4_dev *dev, float *x, const uint8_t *row)
 {
     const ds4_kv_layout *kv = dev->batch->kv;
 
-    if (kv->exact) memcpy(x, row, (size_t)kv->row_bytes);
+    if (kv->form == DS4_KV_FLOATS) memcpy(x, row, (size_t)kv->row_bytes);
     else dev->k.kv_unpack(x, row, kv->n_nope, kv->n_rot);
 }
 
@@ -93,13 +93,15 @@ void cpu_window(ds4_dev *dev, const ds4_op_window *op)
     const ds4_kv_layout *kv = batch->kv;
 
     for (uint32_t i = 0; i < batch->n_spans; i++) {
-        const ds4_span *span = &batch->span[i];
-        uint8_t        *ring = cpu_at(span->tail) + kv->layer[op->layer].raw_off;
-        const uint32_t  skip = span->n > kv->n_window ? span->n - kv->n_window : 0;
+        const ds4_span    *span = &batch->span[i];
+        const ds4_kv_rows *ring = &kv->layer[op->layer].raw;
+        const uint8_t     *rows = cpu_at(op->rows) + span->first * kv->row_bytes;
+        const uint32_t     end = span->pos + span->n;
 
-        for (uint32_t j = skip; j < span->n; j++) {
-            memcpy(ring + (span->pos + j) % kv->n_window * kv->row_bytes,
-                   cpu_at(op->rows) + (span->first + j) * kv->row_bytes, (size_t)kv->row_bytes);
+        for (uint32_t pos = span->n > ring->n_rows ? end - ring->n_rows : span->pos, n; pos < end; pos += n) {
+            n = ds4_kv_run(pos, end, ring->n_rows);
+            cpu_kv_write(ring, cpu_at(span->tail), pos % ring->n_rows, n,
+                         rows + (pos - span->pos) * kv->row_bytes);
         }
     }
 }
@@ -132,22 +134,26 @@ static row_set rows_of(const ds4_dev *dev, const ds4_op_attend *op, uint32_t t)
     return set;
 }
 
-/* The raw row of a position that is in the window of a token of the span. */
-static const uint8_t *raw_row(const ds4_dev *dev, const ds4_op_attend *op, const row_set *set, uint32_t pos)
+/* Unpack the raw row of a position that is in the window of a token of the span. */
+static void unpack_raw(const ds4_dev *dev, const ds4_op_attend *op, const row_set *set, uint32_t pos,
+                       float *x)
 {
-    const ds4_kv_layout *kv = dev->batch->kv;
-    const ds4_span      *span = set->span;
+    const ds4_kv_rows *ring = &set->layer->raw;
+    const ds4_span    *span = set->span;
+    uint8_t            room[CPU_MAX_RECORD];
 
-    if (pos >= span->pos) return cpu_at(op->rows) + (span->first + (pos - span->pos)) * kv->row_bytes;
-    return cpu_at(span->tail) + set->layer->raw_off + pos % kv->n_window * kv->row_bytes;
+    unpack_row(dev, x, pos >= span->pos
+        ? cpu_at(op->rows) + (span->first + (pos - span->pos)) * dev->batch->kv->row_bytes
+        : cpu_kv_rows(ring, cpu_at(span->tail), pos % ring->n_rows, 1, room));
 }
 
 /* Compressed rows from .. to-1 of a token's set into out. Returns 0 or the reason why not. */
 static int unpack_compressed(const ds4_dev *dev, const row_set *set, uint32_t from, uint32_t to,
                              uint8_t *packed, float *out)
 {
-    const uint64_t row_bytes = dev->batch->kv->row_bytes;
-    const uint32_t n_head = dev->batch->kv->n_nope + dev->batch->kv->n_rot;
+    const ds4_kv_rows *table = &set->layer->row;
+    const uint64_t     row_bytes = dev->batch->kv->row_bytes;
+    const uint32_t     n_head = dev->batch->kv->n_nope + dev->batch->kv->n_rot;
 
     while (from < to) {
         const uint32_t n = to - from < CPU_SPILL_BATCH ? to - from : CPU_SPILL_BATCH;
@@ -155,9 +161,14 @@ static int unpack_compressed(const ds4_dev *dev, const row_set *set, uint32_t fr
         uint32_t       n_away = 0;
         for (uint32_t i = 0; i < n; i++) {
             const uint32_t c = set->chosen ? (uint32_t)set->chosen[from + i] : from + i;
-            const ds4_view at = cpu_kv_row_place(dev->batch, set->span, set->layer, c);
-            if (at.buf->spill) away[n_away++] = (cpu_spill_row){ at.buf->spill, at.off };
-            else unpack_row(dev, out + (uint64_t)i * n_head, cpu_at(at));
+            uint32_t       row;
+            const ds4_view at = cpu_kv_block(set->span, set->layer, c, &row);
+            if (at.buf->spill) {
+                away[n_away++] = cpu_spill_row_at(table, at, row);
+                continue;
+            }
+            uint8_t room[CPU_MAX_RECORD];
+            unpack_row(dev, out + (uint64_t)i * n_head, cpu_kv_rows(table, cpu_at(at), row, 1, room));
         }
         /* A layer's rows are all here or all away. */
         const int reason = n_away ? cpu_spill_fetch(dev->spill, away, n_away, packed) : 0;
@@ -240,7 +251,7 @@ static int attend_group(const ds4_dev *dev, const ds4_op_attend *op, cpu_own *ow
     const bool     together = can_together(dev, op, &begin, n);
 
     for (uint32_t pos = oldest; pos < begin.pos + n; pos++) {
-        unpack_row(dev, raw + (uint64_t)(pos - oldest) * op->n_head, raw_row(dev, op, &begin, pos));
+        unpack_raw(dev, op, &begin, pos, raw + (uint64_t)(pos - oldest) * op->n_head);
         if (together) window[pos - oldest] = raw + (uint64_t)(pos - oldest) * op->n_head;
     }
     for (uint32_t t = first; t < first + n; t++) {
@@ -295,8 +306,7 @@ static void unpack_rows(attn_job *job, const cpu_own *into, uint8_t *packed, uin
 
     for (uint64_t i = from; i < to; i++) into->row_at[i] = into->rows + i * op->n_head;
     for (; from < to && from < set.n_raw; from++) {
-        unpack_row(dev, into->rows + from * op->n_head,
-                   raw_row(dev, op, &set, set.pos + 1 - set.n_raw + (uint32_t)from));
+        unpack_raw(dev, op, &set, set.pos + 1 - set.n_raw + (uint32_t)from, into->rows + from * op->n_head);
     }
     if (from >= to) return;
     const int reason = unpack_compressed(dev, &set, (uint32_t)from - set.n_raw, (uint32_t)to - set.n_raw,

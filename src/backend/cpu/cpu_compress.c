@@ -16,6 +16,7 @@ typedef struct compress_job {
     ds4_dev               *dev;
     const ds4_op_compress *op;
     const ds4_span        *span;
+    const ds4_kv_layer    *layer;
     uint32_t               ratio, slots, width;
     const float           *ring_k, *ring_s;
     uint32_t               first_row, n_rows;       /* rows that become complete in this span */
@@ -25,11 +26,12 @@ typedef struct compress_job {
 static compress_job job_of(ds4_dev *dev, const ds4_op_compress *op, const ds4_span *span)
 {
     const ds4_kv_layer *layer = &dev->batch->kv->layer[op->layer];
-    compress_job        job = { .dev = dev, .op = op, .span = span, .ratio = layer->ratio };
+    const ds4_kv_ring  *ring = op->index ? &layer->icomp : &layer->comp;
+    compress_job        job = { .dev = dev, .op = op, .span = span, .layer = layer, .ratio = layer->ratio };
 
-    job.slots = job.ratio == 4 ? 8 : job.ratio;
-    job.width = job.ratio == 4 ? 2 * op->n : op->n;
-    job.ring_k = (float *)(void *)(cpu_at(span->tail) + (op->index ? layer->icomp_off : layer->comp_off));
+    job.slots = ring->n_rows;
+    job.width = ring->width;
+    job.ring_k = (float *)(void *)(cpu_at(span->tail) + ring->off);
     job.ring_s = job.ring_k + (size_t)job.slots * job.width;
     job.first_row = span->pos / job.ratio;
     job.n_rows = (span->pos + span->n) / job.ratio - job.first_row;
@@ -83,39 +85,38 @@ static uint32_t candidates(const compress_job *job, uint32_t c, const float **k,
     return n;
 }
 
-/* A row in its packed form. */
-static void pack_row(const compress_job *job, uint8_t *row, float *z)
+/* The record of a row, made in `room` where it is packed; z is changed. */
+static const uint8_t *record_of(const compress_job *job, float *z, uint8_t room[CPU_MAX_RECORD])
 {
     const ds4_dev       *dev = job->dev;
     const ds4_kv_layout *kv = dev->batch->kv;
 
-    if (kv->exact) {
-        memcpy(row, z, (size_t)(job->op->index ? kv->irow_bytes : kv->row_bytes));
-    } else if (job->op->index) {
+    if (kv->form == DS4_KV_FLOATS) return (const uint8_t *)z;
+    if (job->op->index) {
         dev->k.hadamard(z, job->op->n);
-        dev->k.index_pack(row, z, job->op->n);
+        dev->k.index_pack(room, z, job->op->n);
     } else {
-        dev->k.kv_pack(row, z, kv->n_nope, kv->n_rot);
+        dev->k.kv_pack(room, z, kv->n_nope, kv->n_rot);
     }
+    return room;
 }
 
-static void store_row(compress_job *job, uint32_t c, float *z, uint8_t *packed)
+static void store_row(compress_job *job, uint32_t c, float *z)
 {
-    const ds4_batch    *batch = job->dev->batch;
-    const ds4_kv_layer *layer = &batch->kv->layer[job->op->layer];
+    const ds4_kv_layer *layer = job->layer;
+    uint8_t             room[CPU_MAX_RECORD];
+    const uint8_t      *record = record_of(job, z, room);
+    uint32_t            row;
+    const ds4_view      at = cpu_kv_block(job->span, layer, c, &row);
 
     if (job->op->index) {
-        pack_row(job, cpu_index_row_at(batch, job->span, layer, c), z);
-        return;
+        cpu_kv_write(&layer->irow, cpu_at(job->span->blocks[c / layer->irow.n_rows].warm), row, 1, record);
+    } else if (at.buf->spill) {
+        const int reason = cpu_spill_put(cpu_spill_row_at(&layer->row, at, row), record);
+        if (reason != 0) atomic_store(&job->reason, reason);
+    } else {
+        cpu_kv_write(&layer->row, cpu_at(at), row, 1, record);
     }
-    const ds4_view at = cpu_kv_row_place(batch, job->span, layer, c);
-    if (!at.buf->spill) {
-        pack_row(job, cpu_at(at), z);
-        return;
-    }
-    pack_row(job, packed, z);
-    const int reason = cpu_spill_put((cpu_spill_row){ at.buf->spill, at.off }, packed);
-    if (reason != 0) atomic_store(&job->reason, reason);
 }
 
 static void emit_row(compress_job *job, uint32_t c, const cpu_own *own)
@@ -132,7 +133,7 @@ static void emit_row(compress_job *job, uint32_t c, const cpu_own *own)
         cpu_angle(&cosines[i], &sines[i], c * job->ratio, cpu_floats(op->freq)[i]);
     }
     job->dev->k.rope(z + op->n - op->n_rot, cosines, sines, op->n_rot);
-    store_row(job, c, z, own->packed);
+    store_row(job, c, z);
 }
 
 static void add_bias_share(void *ctx, uint32_t member, uint32_t n_members)

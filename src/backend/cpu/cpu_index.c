@@ -12,6 +12,8 @@
 
 _Static_assert(DS4_INDEX_PART == DS4_BLOCK_TOKENS / 4, "a block holds one part");
 
+enum { MAX_INDEX_RECORD = 256 / 2 + 256 / 32 };     /* bytes; the shape reader keeps n <= 256 */
+
 typedef struct index_job {
     ds4_dev    *dev;
     const void *op;
@@ -38,7 +40,7 @@ static void query_share(void *ctx, uint32_t member, uint32_t n_members)
         uint8_t       *packed = cpu_at(op->packed) + i * kv->irow_bytes;
 
         k->rope(q + op->n - op->n_rot, angles, angles + op->n_rot / 2, op->n_rot);
-        if (kv->exact) {
+        if (kv->form == DS4_KV_FLOATS) {
             memcpy(packed, q, (size_t)kv->irow_bytes);
             continue;
         }
@@ -79,9 +81,11 @@ static void score_run(const ds4_dev *dev, const ds4_op_select *op, uint32_t firs
                       uint32_t row, uint32_t n_rows)
 {
     const ds4_kv_layout  *kv = dev->batch->kv;
+    const ds4_kv_rows    *table = &kv->layer[op->layer].irow;
     const ds4_span       *span = &dev->batch->span[dev->batch->span_of[first]];
     const uint64_t        query_bytes = op->n_heads * kv->irow_bytes;
     const void           *part[INDEX_RUN / DS4_INDEX_PART];
+    uint8_t               room[INDEX_RUN * MAX_INDEX_RECORD];
     const ds4_index_batch batch = {
         .query = cpu_at(op->query) + first * query_bytes, .query_stride = (size_t)query_bytes,
         .weight = cpu_row(op->weight, first), .weight_stride = op->weight.stride,
@@ -89,9 +93,12 @@ static void score_run(const ds4_dev *dev, const ds4_op_select *op, uint32_t firs
     };
 
     for (uint32_t i = 0; i < n_rows; i += DS4_INDEX_PART) {
-        part[i / DS4_INDEX_PART] = cpu_index_row_at(dev->batch, span, &kv->layer[op->layer], row + i);
+        const ds4_block *block = &span->blocks[(row + i) / table->n_rows];
+        const uint32_t   n_here = n_rows - i < DS4_INDEX_PART ? n_rows - i : DS4_INDEX_PART;
+        part[i / DS4_INDEX_PART] = cpu_kv_rows(table, cpu_at(block->warm), 0, n_here,
+                                               room + i * kv->irow_bytes);
     }
-    if (kv->exact) score_exact(&dev->k, score, INDEX_RUN, &batch);
+    if (kv->form == DS4_KV_FLOATS) score_exact(&dev->k, score, INDEX_RUN, &batch);
     else dev->k.index_score(score, INDEX_RUN, &batch);
 }
 

@@ -3,6 +3,7 @@
 #define DS4_BACKEND_CPU_LOCAL_H
 
 #include "backend/backend.h"
+#include "backend/cpu/cpu_kv.h"
 #include "backend/cpu/cpu_spill.h"
 #include "base/team.h"
 #include "kernels/kernels.h"
@@ -153,24 +154,15 @@ void cpu_look_ahead(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts);
 /* Rows that kernels take together: part of a tile costs as much as a whole one. */
 uint32_t cpu_tile(uint32_t dtype, uint64_t row_bytes, uint32_t n_tokens);
 
-/* Where an attention row of a session lies. */
-static inline ds4_view cpu_kv_row_place(const ds4_batch *batch, const ds4_span *span,
-                                        const ds4_kv_layer *layer, uint32_t i_row)
+/* A row of a table whose memory lies in a file: there it is one record. */
+static inline cpu_spill_row cpu_spill_row_at(const ds4_kv_rows *t, ds4_view base, uint32_t row)
 {
-    const uint32_t   per_block = DS4_BLOCK_TOKENS / layer->ratio;
-    const ds4_block *b = &span->blocks[i_row / per_block];
-    ds4_view         at = layer->ratio == 4 ? b->cold : b->warm;
+    ds4_kv_range   at[DS4_KV_MAX_PLANES];
+    const uint32_t n_planes = ds4_kv_rows_at(t, row, 1, at);
 
-    at.off += layer->row_off + i_row % per_block * batch->kv->row_bytes;
-    return at;
-}
-
-static inline uint8_t *cpu_index_row_at(const ds4_batch *batch, const ds4_span *span,
-                                        const ds4_kv_layer *layer, uint32_t i_row)
-{
-    const uint32_t per_block = DS4_BLOCK_TOKENS / layer->ratio;
-    return cpu_at(span->blocks[i_row / per_block].warm) + layer->irow_off
-         + i_row % per_block * batch->kv->irow_bytes;
+    assert(n_planes == 1);
+    (void)n_planes;
+    return (cpu_spill_row){ base.buf->spill, base.off + at[0].off };
 }
 
 /* One function for each operation, named after it. */

@@ -37,7 +37,7 @@ int32_t ds4_kv_token(const uint8_t *tokens, uint32_t i)
 bool ds4_kv_owner_eq(const ds4_kv_owner *a, const ds4_kv_owner *b)
 {
     return ds4_kv_key_eq(&a->identity, &b->identity) && a->form.version == b->form.version
-        && a->form.exact == b->form.exact && a->form.block_tokens == b->form.block_tokens
+        && a->form.rows == b->form.rows && a->form.block_tokens == b->form.block_tokens
         && a->form.block_bytes == b->form.block_bytes;
 }
 
@@ -46,7 +46,7 @@ bool ds4_kv_owner_eq(const ds4_kv_owner *a, const ds4_kv_owner *b)
 static void put_form(uint8_t to[24], const ds4_state_form *form)
 {
     put32(to, form->version);
-    put32(to + 4, form->exact);
+    put32(to + 4, form->rows);
     put32(to + 8, form->block_tokens);
     put32(to + 12, 0);
     put64(to + 16, form->block_bytes);
@@ -103,7 +103,7 @@ void ds4_kv_file_seal(const ds4_kv_file *f, const int32_t *tokens, uint8_t *byte
     put32(bytes + 12, f->kind);
     memcpy(bytes + 16, f->owner.identity.b, 16);
     put32(bytes + 32, f->owner.form.version);
-    put32(bytes + 36, f->owner.form.exact);
+    put32(bytes + 36, f->owner.form.rows);
     put32(bytes + 40, f->owner.form.block_tokens);
     put32(bytes + 44, f->pos);
     put64(bytes + 48, f->owner.form.block_bytes);
@@ -133,7 +133,7 @@ static ds4_status read_header(const char *what, const uint8_t *bytes, uint64_t n
         return ds4_fail(err, DS4_E_FORMAT, "%s: version %u, expected %d", what, get32(bytes + 8),
                         DS4_KV_FILE_VERSION);
     }
-    const uint32_t kind = get32(bytes + 12), flags = get32(bytes + 36);
+    const uint32_t kind = get32(bytes + 12), rows = get32(bytes + 36);
     *f = (ds4_kv_file){
         .kind = kind == DS4_KV_TAIL ? DS4_KV_TAIL : DS4_KV_BLOCK, .pos = get32(bytes + 44),
         .n_bytes = get64(bytes + 56),
@@ -141,11 +141,11 @@ static ds4_status read_header(const char *what, const uint8_t *bytes, uint64_t n
     memcpy(f->owner.identity.b, bytes + 16, 16);
     memcpy(f->parent.b, bytes + 64, 16);
     memcpy(f->key.b, bytes + 80, 16);
-    f->owner.form = (ds4_state_form){ .version = get32(bytes + 32), .exact = flags & 1,
+    f->owner.form = (ds4_state_form){ .version = get32(bytes + 32), .rows = (ds4_kv_form)rows,
                                       .block_tokens = get32(bytes + 40),
                                       .block_bytes = get64(bytes + 48) };
-    if ((kind != DS4_KV_BLOCK && kind != DS4_KV_TAIL) || flags > 1) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: kind %u with flags %u is unknown", what, kind, flags);
+    if ((kind != DS4_KV_BLOCK && kind != DS4_KV_TAIL) || rows > DS4_KV_PLANES) {
+        return ds4_fail(err, DS4_E_FORMAT, "%s: kind %u with rows of form %u is unknown", what, kind, rows);
     }
     return DS4_OK;
 }
