@@ -257,6 +257,14 @@ test-kv-long: setup
 	$(Q)$(MAKE) $(KV_LONG) $(OUT)/tests/service/store_test $(OUT)/tests/service/store_fault_test
 	$(Q)OUT=$(OUT) DS4_KV_WALKS=$(KV_WALKS) sh tests/long/kv_long.sh $(KV_CONTEXT) $(KV_MODELS)
 
+# Hashes of logits on each instruction set: BITS_FILE of an older build must be met, or is written.
+BITS_MOVES ?= 10000
+BITS_FILE  ?= tests/golden/bits.txt
+.PHONY: test-bits
+test-bits: setup
+	$(Q)$(MAKE) $(OUT)/tests/engine/bits_test
+	$(Q)OUT=$(OUT) CC="$(CC)" sh tests/long/bits.sh $(BITS_MOVES) $(BITS_FILE)
+
 # Many clients of one server for SOAK_SECONDS: the same answers as alone, and flat memory.
 SOAK_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(filter-out %/http_fuzz.c,$(wildcard tests/soak/*.c)))
 $(SOAK): $(SOAK_OBJ) $(LIB)
@@ -369,6 +377,7 @@ help:
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
 	@echo "make check-arm  the Arm kernels alone"
 	@echo "make test-kv-long  kept conversations and long contexts, for an hour or more"
+	@echo "make test-bits  hashes of logits on each instruction set, against those of an older build"
 	@echo "make test-plan  memory in use against the plan, with a model of full width"
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (60) each; needs clang"
 	@echo "make fuzz-http  the same at a server's socket"
