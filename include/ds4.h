@@ -147,7 +147,7 @@ typedef struct ds4_plan {
     uint64_t kv_cold;           /* of their rows that may leave memory, as much stays there */
     uint64_t kv_on_disk;        /* and this does not; not in kv */
     uint64_t scratch;           /* activations and the threads' working memory */
-    uint64_t tables;            /* the vocabulary, the file's directory, lists of operations */
+    uint64_t tables;            /* the vocabulary, the file's directory, lists of operations, stacks */
     uint64_t total;             /* what will be in memory: dense, experts or their cache, kv, scratch,
                                    tables; the program itself is not in it */
     uint64_t budget;            /* what it may take */

@@ -5,13 +5,16 @@
 #include "backend/op.h"
 #include "base/err.h"
 
-typedef struct ds4_dev ds4_dev;     /* one opened device, defined by each backend */
+typedef struct ds4_dev ds4_dev;             /* one opened device, defined by each backend */
+typedef struct ds4_program ds4_program;     /* a list of operations made ready, defined by each backend */
+typedef uint64_t ds4_ticket;                /* of queued work; later work has a larger one */
 
 /* The largest sizes that steps will have, so that a device can take its scratch memory
  * once. */
 typedef struct ds4_limits {
     uint32_t n_threads;             /* CPU only; 0: one for each processor */
     uint32_t max_batch;             /* tokens in a step */
+    uint32_t max_logit_rows;        /* rows of logits in a step */
     uint32_t max_in;                /* longest activation row that is multiplied */
     uint32_t max_heads, max_head;   /* attention heads, values in one */
     uint32_t max_rows;              /* attention rows one token can see */
@@ -59,10 +62,20 @@ typedef struct ds4_backend {
     ds4_status (*read)(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4_err *err);
     void       (*discard)(ds4_dev *dev, ds4_view at, uint64_t n_bytes);    /* content may vanish */
 
-    /* Work. run() executes or queues ops[0..n) in order over one batch; results are visible
-     * to read() after sync(). ops and batch stay valid until sync(). */
-    ds4_status (*run)(ds4_dev *dev, const ds4_batch *batch, const ds4_op *ops, uint32_t n, ds4_err *err);
-    ds4_status (*sync)(ds4_dev *dev, ds4_err *err);
+    /* Work.
+     *
+     * compile() makes a list ready, once: whatever depends on the list alone is worked out
+     * here, and what the device cannot do is refused here. ops[0..n) are lent until
+     * drop_program(). Fails with DS4_E_UNSUPPORTED, DS4_E_NOMEM, DS4_E_DEVICE.
+     *
+     * run() executes or queues a program over one batch; programs run in the order of their
+     * run()s. The batch and its arrays stay valid until wait() has returned for its ticket; then
+     * the results are visible to read(). What fails may be told by run() or by wait(). */
+    ds4_status (*compile)(ds4_dev *dev, const ds4_op *ops, uint32_t n, ds4_program **out, ds4_err *err);
+    void       (*drop_program)(ds4_dev *dev, ds4_program *program);     /* not queued; NULL is fine */
+    ds4_status (*run)(ds4_dev *dev, const ds4_program *program, const ds4_batch *batch, ds4_ticket *ticket,
+                      ds4_err *err);
+    ds4_status (*wait)(ds4_dev *dev, ds4_ticket ticket, ds4_err *err);
     /* Time the operations of every run() from now on; fn NULL ends it. */
     void       (*time)(ds4_dev *dev, ds4_time_fn *fn, void *ctx);
 } ds4_backend;

@@ -1,6 +1,7 @@
 /* op.h - the model-sized operations that a step is made of (floor 2).
  *
- * src/model writes a step as an array of these; a backend executes it in order. Every
+ * src/model writes a step as an array of these once; a backend compiles it and runs it in order
+ * over each batch. What changes from step to step is in ds4_batch. Every
  * operation says what it reads and writes; formulas are in docs/MODEL.md at the section
  * named. Activations are float32 rows, one row for each token of the batch. */
 #ifndef DS4_BACKEND_OP_H
@@ -27,12 +28,20 @@ typedef struct ds4_rows {
     uint32_t stride;                /* floats from one row to the next */
 } ds4_rows;
 
+/* How often a weight is read, which decides where it should lie. */
+typedef enum ds4_use {
+    DS4_USE_ALWAYS,                 /* by every token */
+    DS4_USE_ROWS,                   /* single rows here and there: a token table */
+    DS4_USE_EXPERTS,                /* by the tokens that chose the expert */
+} ds4_use;
+
 /* A weight matrix [n_out][n_in], or several of them one behind the other. */
 typedef struct ds4_matrix {
     ds4_view at;
     uint32_t dtype;                 /* ds4_dtype */
     uint32_t n_in, n_out;
     uint32_t n_mats;                /* experts; 1 for a plain matrix */
+    ds4_use  use;
     uint64_t row_bytes;
 } ds4_matrix;
 
@@ -58,6 +67,8 @@ typedef struct ds4_batch {
     const uint32_t      *pos;       /* [n_tokens] positions */
     const ds4_span      *span;      /* [n_spans], in order, together all tokens */
     const uint32_t      *span_of;   /* [n_tokens] */
+    const uint32_t      *logit_row; /* [n_logit_rows] rows of the batch whose logits are wanted */
+    uint32_t             n_logit_rows;      /* 0: none; at most ds4_limits.max_logit_rows */
     const ds4_kv_layout *kv;
 } ds4_batch;
 
@@ -94,9 +105,9 @@ typedef struct ds4_product {
     bool       precise;
 } ds4_product;
 typedef struct ds4_op_project {
-    uint32_t    n;
-    uint32_t    n_rows;             /* activation rows; 0: one for each token of the batch */
-    ds4_product part[DS4_MAX_PROJECT];
+    uint32_t           n;
+    bool               is_head;     /* x and y have a row for each of batch->logit_row, not for each token */
+    const ds4_product *part;        /* [n] stay as long as the operation */
 } ds4_op_project;
 
 /* Enter a hyper-connection and norm: from the streams h and m = fn * h (unscaled)
@@ -223,14 +234,13 @@ typedef struct ds4_op_prefetch {
     ds4_view expert;                /* int32 [n_tokens][n_used], without */
 } ds4_op_prefetch;
 
-/* The head's input for chosen rows of the batch: x[i] = rms(sum_s t[s] h[row[i]][s], norm),
+/* The head's input for the rows of batch->logit_row: x[i] = rms(sum_s t[s] h[row[i]][s], norm),
  * with t from m = fn * h. Section 3.11. */
 typedef struct ds4_op_hc_merge {
-    uint32_t        n_hc, n_embd, n_rows;
-    float           norm_eps, hc_eps;
-    const uint32_t *row;            /* [n_rows] host memory, valid until sync */
-    ds4_view        scale, base, norm;
-    ds4_rows        h, m, x;        /* x has n_rows rows */
+    uint32_t n_hc, n_embd;
+    float    norm_eps, hc_eps;
+    ds4_view scale, base, norm;
+    ds4_rows h, m, x;               /* x has a row for each of batch->logit_row */
 } ds4_op_hc_merge;
 
 typedef struct ds4_op {

@@ -56,31 +56,50 @@ static ds4_status make_batch(ds4_engine *e, const ds4_work *work, uint32_t n_wor
     return DS4_OK;
 }
 
-/* Logits that the work asks for, a few rows at a time. */
-static ds4_status read_logits(ds4_engine *e, const ds4_batch *batch, const ds4_work *work, ds4_err *err)
-{
-    uint32_t row[DS4_HEAD_ROWS], n = 0;
-    float   *to[DS4_HEAD_ROWS];
+/* The rows of the batch whose logits the work asks for, in order. */
+typedef struct wanted {
+    const ds4_work *work;
+    uint32_t        i_work, i_token;        /* the next one; i_token counts within the work */
+    uint32_t        row[DS4_HEAD_ROWS];
+    float          *to[DS4_HEAD_ROWS];
+} wanted;
 
-    for (uint32_t i = 0; i < batch->n_spans; i++) {
-        const ds4_work *w = &work[i];
-        const uint32_t  first = w->all_logits ? 0 : w->n_tokens - 1;
-        for (uint32_t j = first; w->logits && j < w->n_tokens; j++) {
-            row[n] = batch->span[i].first + j;
-            to[n++] = w->logits + (uint64_t)(j - first) * e->model.shape.n_vocab;
-            if (n < DS4_HEAD_ROWS) continue;
-            DS4_TRY(ds4_network_logits(&e->model, batch, row, n, to, err));
-            n = 0;
+/* Name the next rows in the batch, as many as the head takes at once. */
+static void want_next(const ds4_engine *e, wanted *w, ds4_batch *batch)
+{
+    const uint32_t n_vocab = e->model.shape.n_vocab, most = ds4_head_rows(e->model.max_batch);
+    uint32_t       n = 0;
+
+    for (; w->i_work < batch->n_spans && n < most; w->i_work++, w->i_token = 0) {
+        const ds4_work *work = &w->work[w->i_work];
+        const uint32_t  first = work->all_logits ? 0 : work->n_tokens - 1;
+        if (!work->logits) continue;
+        if (w->i_token < first) w->i_token = first;
+        for (; w->i_token < work->n_tokens && n < most; w->i_token++) {
+            w->row[n] = batch->span[w->i_work].first + w->i_token;
+            w->to[n++] = work->logits + (uint64_t)(w->i_token - first) * n_vocab;
         }
+        if (w->i_token < work->n_tokens) break;
     }
-    return n ? ds4_network_logits(&e->model, batch, row, n, to, err) : DS4_OK;
+    batch->logit_row = w->row;
+    batch->n_logit_rows = n;
 }
 
-static ds4_status run_batch(ds4_engine *e, const ds4_batch *batch, const ds4_work *work, ds4_err *err)
+static ds4_status run_batch(ds4_engine *e, ds4_batch *batch, const ds4_work *work, ds4_err *err)
 {
-    DS4_TRY(ds4_network_run(&e->model, batch, &e->watch, err));
-    DS4_TRY(read_logits(e, batch, work, err));
-    return e->model.backend->sync(e->model.dev, err);
+    wanted     w = { .work = work };
+    ds4_ticket ticket;
+
+    want_next(e, &w, batch);
+    DS4_TRY(ds4_network_run(&e->model, batch, &e->watch, &ticket, err));
+    DS4_TRY(ds4_network_wait(&e->model, ticket, err));
+    DS4_TRY(ds4_network_logits(&e->model, batch, w.to, err));
+    for (want_next(e, &w, batch); batch->n_logit_rows > 0; want_next(e, &w, batch)) {
+        DS4_TRY(ds4_network_run_head(&e->model, batch, &ticket, err));
+        DS4_TRY(ds4_network_wait(&e->model, ticket, err));
+        DS4_TRY(ds4_network_logits(&e->model, batch, w.to, err));
+    }
+    return DS4_OK;
 }
 
 ds4_status ds4_engine_step(ds4_engine *e, const ds4_work *work, uint32_t n_work, ds4_err *err)

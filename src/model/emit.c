@@ -7,6 +7,12 @@ uint32_t ds4_emit_capacity(const ds4_shape *s)
     return EMBED_AND_HEAD + (LAYER + GUESS) * s->n_layers;
 }
 
+uint32_t ds4_emit_max_products(const ds4_shape *s)
+{
+    enum { HEAD = 2, LAYER = 14, GUESS = 4 };
+    return HEAD + (LAYER + GUESS + s->o_groups) * s->n_layers;
+}
+
 static void emit_start(ds4_emitter *e)
 {
     const ds4_shape        *s = e->s;
@@ -23,7 +29,24 @@ static void emit_start(ds4_emitter *e)
     op->n_out = s->n_hc * s->n_embd;
 }
 
-void ds4_emit_layers(ds4_emitter *e)
+static void emit_head(ds4_emitter *e)
+{
+    const ds4_shape        *s = e->s;
+    const ds4_step_buffers *b = e->b;
+
+    ds4_emit(e, DS4_OP_PROJECT, "head.mix", -1);
+    ds4_emit_product(e, &e->w->hc_out.fn, b->h[0], b->mix, true);
+    ds4_op *op = ds4_emit(e, DS4_OP_HC_MERGE, "head.merge", -1);
+    op->hc_merge = (ds4_op_hc_merge){
+        .n_hc = s->n_hc, .n_embd = s->n_embd, .norm_eps = s->norm_eps, .hc_eps = s->hc_eps,
+        .scale = e->w->hc_out.scale, .base = e->w->hc_out.base, .norm = e->w->out_norm,
+        .h = b->h[0], .m = b->mix, .x = b->x,
+    };
+    ds4_emit(e, DS4_OP_PROJECT, "head.logits", -1)->project.is_head = true;
+    ds4_emit_product(e, &e->w->head, b->x, b->logits, false);
+}
+
+void ds4_emit_step(ds4_emitter *e)
 {
     const ds4_step_buffers *b = e->b;
 
@@ -41,19 +64,5 @@ void ds4_emit_layers(ds4_emitter *e)
         ds4_emit_experts(e, i);
         ds4_emit_leave(e, "ffn.leave", layer, b->h[1], b->h[0]);
     }
-    ds4_emit_product(ds4_emit(e, DS4_OP_PROJECT, "head.mix", -1), &e->w->hc_out.fn, b->h[0], b->mix, true);
-}
-
-void ds4_emit_head(ds4_emitter *e)
-{
-    const ds4_shape        *s = e->s;
-    const ds4_step_buffers *b = e->b;
-    ds4_op                 *op = ds4_emit(e, DS4_OP_HC_MERGE, "head.merge", -1);
-
-    op->hc_merge = (ds4_op_hc_merge){
-        .n_hc = s->n_hc, .n_embd = s->n_embd, .norm_eps = s->norm_eps, .hc_eps = s->hc_eps,
-        .scale = e->w->hc_out.scale, .base = e->w->hc_out.base, .norm = e->w->out_norm,
-        .h = b->h[0], .m = b->mix, .x = b->x,
-    };
-    ds4_emit_product(ds4_emit(e, DS4_OP_PROJECT, "head.logits", -1), &e->w->head, b->x, b->logits, false);
+    emit_head(e);
 }

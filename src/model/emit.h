@@ -8,7 +8,7 @@
 #include "model/shape.h"
 #include "model/weights.h"
 
-enum { DS4_HEAD_ROWS = 16 };    /* rows of logits computed at once */
+enum { DS4_HEAD_ROWS = 64 };    /* rows of logits computed at once, at most */
 
 /* Where the activations of a step lie: one row for each token of the batch. */
 typedef struct ds4_step_buffers {
@@ -29,8 +29,14 @@ typedef struct ds4_step_buffers {
         ds4_rows mix, gate, a, logits_r, weight;
         ds4_view expert;
     } guess;
-    ds4_rows x, logits;         /* head input and output [DS4_HEAD_ROWS] rows */
+    ds4_rows x, logits;         /* head input and output, ds4_head_rows() rows */
 } ds4_step_buffers;
+
+/* Rows of logits that steps of up to max_batch tokens compute at once. */
+static inline uint32_t ds4_head_rows(uint32_t max_batch)
+{
+    return max_batch < DS4_HEAD_ROWS ? max_batch : DS4_HEAD_ROWS;
+}
 
 /* Allocate them for max_batch tokens. Returns DS4_OK; DS4_E_NOMEM. */
 DS4_MUST_CHECK ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4_shape *s,
@@ -42,7 +48,7 @@ DS4_MUST_CHECK ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4
 uint64_t ds4_step_buffers_bytes(const ds4_shape *s, const ds4_kv_layout *kv, uint32_t max_batch,
                                 uint32_t n_ctx, bool stream);
 
-/* A list under construction; writes to op stay inside capacity. */
+/* A list under construction; writes to op and part stay inside their capacity. */
 typedef struct ds4_emitter {
     const ds4_shape        *s;
     const ds4_weights      *w;
@@ -51,13 +57,15 @@ typedef struct ds4_emitter {
     ds4_expert_cache       *cache;          /* of streamed experts; NULL: resident */
     ds4_op                 *op;
     uint32_t                n, capacity;
+    ds4_product            *part;           /* the products of all operations */
+    uint32_t                n_parts, max_parts;
 } ds4_emitter;
 
 /* Append an operation whose fields are still zero. */
 ds4_op *ds4_emit(ds4_emitter *e, ds4_op_kind kind, const char *name, int32_t layer);
 
-/* One product of an operation made by ds4_emit(DS4_OP_PROJECT). */
-void ds4_emit_product(ds4_op *op, const ds4_matrix *w, ds4_rows x, ds4_rows y, bool precise);
+/* One product of the operation that was emitted last, a DS4_OP_PROJECT. */
+void ds4_emit_product(ds4_emitter *e, const ds4_matrix *w, ds4_rows x, ds4_rows y, bool precise);
 
 void ds4_emit_enter(ds4_emitter *e, const char *name, int32_t layer, const ds4_hc_weights *hc, ds4_view norm,
                     ds4_rows h);
@@ -71,14 +79,13 @@ void ds4_emit_prefetch(ds4_emitter *e, uint32_t layer);     /* h[0] -> a guess; 
 /* Experts that are guessed for a token: the later ones are read if there is time. */
 uint32_t ds4_emit_guesses(const ds4_shape *s);
 
-/* All layers: token ids to residual streams in h[0]. */
-void ds4_emit_layers(ds4_emitter *e);
+/* A whole step: token ids to the logits of the rows that the batch names. The last
+ * DS4_HEAD_OPS operations are the head, which may run again for other rows of the batch. */
+enum { DS4_HEAD_OPS = 2 };
+void ds4_emit_step(ds4_emitter *e);
 
-/* Streams to logits of chosen rows; the caller sets row and n_rows of both operations.
- * Exactly two operations: the merge at [0] is preceded by its projection. */
-void ds4_emit_head(ds4_emitter *e);
-
-/* Operations of a step, at most. */
+/* Operations and products of a step, at most. */
 uint32_t ds4_emit_capacity(const ds4_shape *s);
+uint32_t ds4_emit_max_products(const ds4_shape *s);
 
 #endif

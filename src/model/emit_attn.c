@@ -10,17 +10,17 @@ static void emit_input(ds4_emitter *e, const ds4_layer_weights *l, uint32_t laye
 {
     const ds4_step_buffers *b = e->b;
     const uint32_t          ratio = e->s->ratio[layer];
-    ds4_op                 *op = ds4_emit(e, DS4_OP_PROJECT, "attn.input", (int32_t)layer);
 
-    ds4_emit_product(op, &l->q_a, b->a, b->qr, false);
-    ds4_emit_product(op, &l->kv, b->a, b->kv, false);
+    ds4_emit(e, DS4_OP_PROJECT, "attn.input", (int32_t)layer);
+    ds4_emit_product(e, &l->q_a, b->a, b->qr, false);
+    ds4_emit_product(e, &l->kv, b->a, b->kv, false);
     if (ratio == 0) return;
-    ds4_emit_product(op, &l->comp.kv, b->a, b->ck, true);
-    ds4_emit_product(op, &l->comp.gate, b->a, b->cs, true);
+    ds4_emit_product(e, &l->comp.kv, b->a, b->ck, true);
+    ds4_emit_product(e, &l->comp.gate, b->a, b->cs, true);
     if (ratio != 4) return;
-    ds4_emit_product(op, &l->icomp.kv, b->a, b->ik, true);
-    ds4_emit_product(op, &l->icomp.gate, b->a, b->is, true);
-    if (e->with_index) ds4_emit_product(op, &l->index_w, b->a, b->iw, true);
+    ds4_emit_product(e, &l->icomp.kv, b->a, b->ik, true);
+    ds4_emit_product(e, &l->icomp.gate, b->a, b->is, true);
+    if (e->with_index) ds4_emit_product(e, &l->index_w, b->a, b->iw, true);
 }
 
 static void emit_queries(ds4_emitter *e, const ds4_layer_weights *l, uint32_t layer)
@@ -34,17 +34,13 @@ static void emit_queries(ds4_emitter *e, const ds4_layer_weights *l, uint32_t la
     op->out = b->qr;
     op->n_out = s->q_rank;
 
-    op = ds4_emit(e, DS4_OP_PROJECT, "attn.q_b", (int32_t)layer);
-    ds4_emit_product(op, &l->q_b, b->qr, b->q, false);
-    if (s->ratio[layer] == 4 && e->with_index) ds4_emit_product(op, &l->index_q, b->qr, b->iq, false);
+    ds4_emit(e, DS4_OP_PROJECT, "attn.q_b", (int32_t)layer);
+    ds4_emit_product(e, &l->q_b, b->qr, b->q, false);
+    if (s->ratio[layer] == 4 && e->with_index) ds4_emit_product(e, &l->index_q, b->qr, b->iq, false);
 
     op = ds4_emit(e, DS4_OP_HEADS, "attn.q", (int32_t)layer);
-    op->heads = (ds4_op_heads){ .n_heads = s->n_heads,
-                                .n_head = s->n_head,
-                                .n_rot = s->n_rot,
-                                .eps = s->norm_eps,
-                                .angles = angles,
-                                .q = b->q };
+    op->heads = (ds4_op_heads){ .n_heads = s->n_heads, .n_head = s->n_head, .n_rot = s->n_rot,
+                                .eps = s->norm_eps, .angles = angles, .q = b->q };
     op->out = b->q;
     op->n_out = s->n_heads * s->n_head;
 
@@ -65,16 +61,9 @@ static void emit_compressor(ds4_emitter *e, const ds4_compressor_weights *c, uin
         ds4_emit(e, DS4_OP_COMPRESS, index ? "index.compress" : "attn.compress", (int32_t)layer);
 
     op->compress = (ds4_op_compress){
-        .layer = layer,
-        .index = index,
-        .n = index ? s->n_index : s->n_head,
-        .n_rot = s->n_rot,
-        .eps = s->norm_eps,
-        .ape = c->ape,
-        .norm = c->norm,
-        .freq = e->w->freq_compressed,
-        .k = index ? b->ik : b->ck,
-        .s = index ? b->is : b->cs,
+        .layer = layer, .index = index, .n = index ? s->n_index : s->n_head, .n_rot = s->n_rot,
+        .eps = s->norm_eps, .ape = c->ape, .norm = c->norm, .freq = e->w->freq_compressed,
+        .k = index ? b->ik : b->ck, .s = index ? b->is : b->cs,
     };
 }
 
@@ -126,13 +115,13 @@ static void emit_output(ds4_emitter *e, const ds4_layer_weights *l, uint32_t lay
         w.at.off += (uint64_t)g * s->o_rank * w.row_bytes;
         x.at.off += (uint64_t)g * w.n_in * sizeof(float);
         y.at.off += (uint64_t)g * s->o_rank * sizeof(float);
-        ds4_emit_product(op, &w, x, y, false);
+        ds4_emit_product(e, &w, x, y, false);
     }
     op->out = b->low;
     op->n_out = s->o_groups * s->o_rank;
 
     op = ds4_emit(e, DS4_OP_PROJECT, "attn.o_b", (int32_t)layer);
-    ds4_emit_product(op, &l->o_b, b->low, b->y, false);
+    ds4_emit_product(e, &l->o_b, b->low, b->y, false);
     op->out = b->y;
     op->n_out = s->n_embd;
 }

@@ -9,10 +9,10 @@ static void emit_route(ds4_emitter *e, uint32_t layer, const char *router, const
     const ds4_step_buffers  *b = e->b;
     const ds4_layer_weights *l = &e->w->layer[layer];
 
-    ds4_op *op = ds4_emit(e, DS4_OP_PROJECT, router, (int32_t)layer);
-    ds4_emit_product(op, &l->router, b->a, b->logits_r, true);
+    ds4_emit(e, DS4_OP_PROJECT, router, (int32_t)layer);
+    ds4_emit_product(e, &l->router, b->a, b->logits_r, true);
 
-    op = ds4_emit(e, DS4_OP_ROUTE, route, (int32_t)layer);
+    ds4_op *op = ds4_emit(e, DS4_OP_ROUTE, route, (int32_t)layer);
     op->route = (ds4_op_route){
         .n_experts = s->n_experts, .n_used = n_used, .scale = s->expert_scale,
         .normalize = s->expert_normalize,

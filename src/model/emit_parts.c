@@ -12,10 +12,14 @@ ds4_op *ds4_emit(ds4_emitter *e, ds4_op_kind kind, const char *name, int32_t lay
     return op;
 }
 
-void ds4_emit_product(ds4_op *op, const ds4_matrix *w, ds4_rows x, ds4_rows y, bool precise)
+void ds4_emit_product(ds4_emitter *e, const ds4_matrix *w, ds4_rows x, ds4_rows y, bool precise)
 {
-    assert(op->project.n < DS4_MAX_PROJECT);
-    op->project.part[op->project.n++] = (ds4_product){ .w = *w, .x = x, .y = y, .precise = precise };
+    ds4_op_project *op = &e->op[e->n - 1].project;
+
+    assert(op->n < DS4_MAX_PROJECT && e->n_parts < e->max_parts);
+    if (op->n == 0) op->part = &e->part[e->n_parts];
+    e->part[e->n_parts++] = (ds4_product){ .w = *w, .x = x, .y = y, .precise = precise };
+    op->n++;
 }
 
 void ds4_emit_enter(ds4_emitter *e, const char *name, int32_t layer, const ds4_hc_weights *hc, ds4_view norm,
@@ -24,21 +28,13 @@ void ds4_emit_enter(ds4_emitter *e, const char *name, int32_t layer, const ds4_h
     const ds4_shape        *s = e->s;
     const ds4_step_buffers *b = e->b;
 
-    ds4_emit_product(ds4_emit(e, DS4_OP_PROJECT, "hc.mix", layer), &hc->fn, h, b->mix, true);
+    ds4_emit(e, DS4_OP_PROJECT, "hc.mix", layer);
+    ds4_emit_product(e, &hc->fn, h, b->mix, true);
     ds4_op *op = ds4_emit(e, DS4_OP_HC_ENTER, name, layer);
     op->hc_enter = (ds4_op_hc_enter){
-        .n_hc = s->n_hc,
-        .n_embd = s->n_embd,
-        .n_iters = s->hc_iters,
-        .norm_eps = s->norm_eps,
-        .hc_eps = s->hc_eps,
-        .scale = hc->scale,
-        .base = hc->base,
-        .norm = norm,
-        .h = h,
-        .m = b->mix,
-        .a = b->a,
-        .gate = b->gate,
+        .n_hc = s->n_hc, .n_embd = s->n_embd, .n_iters = s->hc_iters,
+        .norm_eps = s->norm_eps, .hc_eps = s->hc_eps, .scale = hc->scale, .base = hc->base, .norm = norm,
+        .h = h, .m = b->mix, .a = b->a, .gate = b->gate,
     };
     op->out = b->a;
     op->n_out = s->n_embd;

@@ -6,33 +6,38 @@
 #include <math.h>
 #include <stdlib.h>
 
-static ds4_status new_list(ds4_op_list *list, const ds4_network *m, ds4_emitter *e, uint32_t capacity,
-                           ds4_err *err)
+static ds4_status write_list(ds4_network *m, bool with_index, ds4_step_list *list, ds4_err *err)
 {
+    const uint32_t capacity = ds4_emit_capacity(&m->shape), max_parts = ds4_emit_max_products(&m->shape);
+
     list->op = calloc(capacity, sizeof *list->op);
-    if (!list->op) return ds4_fail(err, DS4_E_NOMEM, "no memory for a list of %u operations", capacity);
-    *e = (ds4_emitter){
-        .s = &m->shape, .w = &m->weights, .b = &m->buffers, .cache = m->cache,
-                        .op = list->op, .capacity = capacity
-    };
-    return DS4_OK;
+    list->part = calloc(max_parts, sizeof *list->part);
+    if (!list->op || !list->part) {
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for a list of %u operations", capacity);
+    }
+    ds4_emitter e = { .s = &m->shape, .w = &m->weights, .b = &m->buffers, .with_index = with_index,
+                      .cache = m->cache, .op = list->op, .capacity = capacity,
+                      .part = list->part, .max_parts = max_parts };
+    ds4_emit_step(&e);
+    list->n = e.n;
+    return m->backend->compile(m->dev, list->op, list->n, &list->program, err);
 }
 
-static ds4_status write_lists(ds4_network *m, ds4_err *err)
+static ds4_status write_programs(ds4_network *m, ds4_err *err)
 {
-    ds4_emitter e;
+    for (int i = 0; i < 2; i++) DS4_TRY(write_list(m, i == 1, &m->step[i], err));
+    const ds4_op *head = m->step[0].op + m->step[0].n - DS4_HEAD_OPS;
+    return m->backend->compile(m->dev, head, DS4_HEAD_OPS, &m->head, err);
+}
 
+static void drop_programs(ds4_network *m)
+{
     for (int i = 0; i < 2; i++) {
-        DS4_TRY(new_list(&m->layers[i], m, &e, ds4_emit_capacity(&m->shape), err));
-        e.with_index = i == 1;
-        ds4_emit_layers(&e);
-        m->layers[i].n = e.n;
+        if (m->dev) m->backend->drop_program(m->dev, m->step[i].program);
+        free(m->step[i].op);
+        free(m->step[i].part);
     }
-    while (m->layers[0].op[m->n_start++].kind != DS4_OP_EMBED) continue;
-    DS4_TRY(new_list(&m->head, m, &e, 2, err));
-    ds4_emit_head(&e);
-    m->head.n = e.n;
-    return DS4_OK;
+    if (m->dev) m->backend->drop_program(m->dev, m->head);
 }
 
 /* What the file's directory says: shape, layout of the state, limits, plan. */
@@ -49,7 +54,8 @@ static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, 
     ds4_kv_layout_make(&m->shape, form, form, m->kv_layers, &m->kv);
     *limits = ds4_plan_limits(m->file, &m->shape, opt);
     ds4_plan_parts parts = { .g = m->file, .s = &m->shape, .kv = &m->kv,
-                             .tables = 2 * ds4_emit_capacity(&m->shape) * sizeof(ds4_op) };
+                             .tables = 2 * (ds4_emit_capacity(&m->shape) * sizeof(ds4_op)
+                                            + ds4_emit_max_products(&m->shape) * sizeof(ds4_product)) };
     for (int stream = 0; stream < 2; stream++) {
         parts.scratch[stream] = m->backend->scratch_bytes(limits)
             + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch, ds4_plan_ctx(opt), stream);
@@ -84,7 +90,7 @@ ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_e
     DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->plan.stream, m->backend, m->dev, err));
     if (m->plan.stream) DS4_TRY(open_cache(m, err));
     DS4_TRY(ds4_step_buffers_open(&m->buffers, &m->shape, &m->kv, m->max_batch, m->backend, m->dev, err));
-    return write_lists(m, err);
+    return write_programs(m, err);
 }
 
 ds4_status ds4_plan_make(const ds4_engine_options *opt, ds4_plan *out, ds4_err *err)
@@ -100,8 +106,7 @@ ds4_status ds4_plan_make(const ds4_engine_options *opt, ds4_plan *out, ds4_err *
 
 void ds4_network_unload(ds4_network *m)
 {
-    for (int i = 0; i < 2; i++) free(m->layers[i].op);
-    free(m->head.op);
+    drop_programs(m);
     if (m->dev) {
         m->backend->free(m->dev, m->buffers.buf);
         ds4_expert_cache_close(m->cache);
@@ -131,7 +136,7 @@ static ds4_status show(ds4_network *m, const ds4_batch *batch, const ds4_op *op,
     float         *values = malloc(batch->n_tokens * row_bytes);
     if (!values) return ds4_fail(err, DS4_E_NOMEM, "no memory to show operation %s", op->name);
 
-    ds4_status st = m->backend->sync(m->dev, err);
+    ds4_status st = DS4_OK;
     for (uint32_t t = 0; st == DS4_OK && t < batch->n_tokens; t++) {
         ds4_view at = op->out.at;
         at.off += (uint64_t)t * op->out.stride * sizeof(float);
@@ -142,35 +147,42 @@ static ds4_status show(ds4_network *m, const ds4_batch *batch, const ds4_op *op,
     return st;
 }
 
-/* A row of the embedding brings its neighbours into memory, 64 KiB as a rule. */
-static ds4_status forget_embedding(ds4_network *m, ds4_err *err)
+/* Run one operation at a time. */
+static ds4_status run_watched(ds4_network *m, const ds4_batch *batch, const ds4_step_list *list,
+                              const ds4_network_watch *watch, ds4_ticket *ticket, ds4_err *err)
 {
-    if (m->plan.embedding == 0) return DS4_OK;
-    DS4_TRY(m->backend->sync(m->dev, err));
-    ds4_gguf_forget(m->file, ds4_gguf_tensor_find(m->file, "token_embd.weight"));
+    for (uint32_t i = 0; i < list->n; i++) {
+        ds4_program *one;
+        DS4_TRY(m->backend->compile(m->dev, &list->op[i], 1, &one, err));
+        ds4_status st = m->backend->run(m->dev, one, batch, ticket, err);
+        if (st == DS4_OK) st = m->backend->wait(m->dev, *ticket, err);
+        m->backend->drop_program(m->dev, one);
+        DS4_TRY(st);
+        DS4_TRY(show(m, batch, &list->op[i], watch, err));
+    }
     return DS4_OK;
 }
 
 ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_network_watch *watch,
-                           ds4_err *err)
+                           ds4_ticket *ticket, ds4_err *err)
 {
-    const ds4_op_list *list = &m->layers[needs_index(m, batch)];
+    const ds4_step_list *list = &m->step[needs_index(m, batch)];
 
     DS4_TRY(ds4_gguf_check(m->file, err));
     if (m->cache) DS4_TRY(ds4_expert_cache_check(m->cache, err));
-    if (!watch->fn) {
-        const uint32_t n = m->n_start;
-        DS4_TRY(m->backend->run(m->dev, batch, list->op, n, err));
-        DS4_TRY(forget_embedding(m, err));
-        DS4_TRY(m->backend->run(m->dev, batch, list->op + n, list->n - n, err));
-        DS4_TRY(m->backend->sync(m->dev, err));
-        return ds4_gguf_check(m->file, err);
-    }
-    for (uint32_t i = 0; i < list->n; i++) {
-        DS4_TRY(m->backend->run(m->dev, batch, &list->op[i], 1, err));
-        DS4_TRY(show(m, batch, &list->op[i], watch, err));
-    }
-    return DS4_OK;
+    if (watch->fn) return run_watched(m, batch, list, watch, ticket, err);
+    return m->backend->run(m->dev, list->program, batch, ticket, err);
+}
+
+ds4_status ds4_network_run_head(ds4_network *m, const ds4_batch *batch, ds4_ticket *ticket, ds4_err *err)
+{
+    return m->backend->run(m->dev, m->head, batch, ticket, err);
+}
+
+ds4_status ds4_network_wait(ds4_network *m, ds4_ticket ticket, ds4_err *err)
+{
+    DS4_TRY(m->backend->wait(m->dev, ticket, err));
+    return ds4_gguf_check(m->file, err);
 }
 
 static bool all_finite(const float *x, uint64_t n)
@@ -180,18 +192,11 @@ static bool all_finite(const float *x, uint64_t n)
     return sum == 0.0f;
 }
 
-ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, const uint32_t *row, uint32_t n_rows,
-                            float *const *logits, ds4_err *err)
+ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, float *const *logits, ds4_err *err)
 {
     const uint32_t n_vocab = m->shape.n_vocab;
 
-    m->head.op[0].hc_merge.row = row;
-    m->head.op[0].hc_merge.n_rows = n_rows;
-    m->head.op[1].project.n_rows = n_rows;
-    DS4_TRY(m->backend->run(m->dev, batch, m->head.op, m->head.n, err));
-    DS4_TRY(m->backend->sync(m->dev, err));
-    DS4_TRY(ds4_gguf_check(m->file, err));
-    for (uint32_t i = 0; i < n_rows; i++) {
+    for (uint32_t i = 0; i < batch->n_logit_rows; i++) {
         ds4_view at = m->buffers.logits.at;
         at.off += (uint64_t)i * m->buffers.logits.stride * sizeof(float);
         DS4_TRY(m->backend->read(m->dev, at, logits[i], n_vocab * sizeof(float), err));
@@ -199,7 +204,7 @@ ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, const uint
             return ds4_fail(err, DS4_E_DEVICE,
                             "the model produced a number that is not finite at position %u;"
                             " the file may be damaged",
-                            batch->pos[row[i]]);
+                            batch->pos[batch->logit_row[i]]);
         }
     }
     return DS4_OK;

@@ -6,10 +6,13 @@
 #include "model/emit.h"
 #include "model/kv_layout.h"
 
-typedef struct ds4_op_list {
-    ds4_op  *op;                /* [n] */
-    uint32_t n;
-} ds4_op_list;
+/* A list of operations with their products, and the program that it became. */
+typedef struct ds4_step_list {
+    ds4_op      *op;            /* [n] */
+    uint32_t     n;
+    ds4_product *part;
+    ds4_program *program;
+} ds4_step_list;
 
 typedef struct ds4_network {
     ds4_gguf          *file;
@@ -20,10 +23,9 @@ typedef struct ds4_network {
     ds4_dev           *dev;
     ds4_weights        weights;
     ds4_step_buffers   buffers;
-    ds4_op_list        layers[2];   /* without and with the indexer's selection */
-    ds4_op_list        head;        /* merge, logits */
+    ds4_step_list      step[2];     /* without and with the indexer's selection */
+    ds4_program       *head;        /* their end: logits of rows of the batch that ran last */
     ds4_expert_cache  *cache;       /* of streamed experts; NULL: resident */
-    uint32_t           n_start;     /* operations up to the embedding, in both lists */
     uint32_t           max_batch;
     ds4_plan           plan;
 } ds4_network;
@@ -43,15 +45,22 @@ typedef struct ds4_network_watch {
 DS4_MUST_CHECK ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_err *err);
 void                      ds4_network_unload(ds4_network *m);
 
-/* Run all layers over a batch: state of the sessions advances, streams stay in the buffers. */
+/* Queue a step: the sessions' state advances, and the logits of the rows that the batch names
+ * are computed. The batch stays as it is until ds4_network_wait(). */
 DS4_MUST_CHECK ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch,
-                                          const ds4_network_watch *watch, ds4_err *err);
+                                          const ds4_network_watch *watch, ds4_ticket *ticket, ds4_err *err);
 
-/* Logits of 1..DS4_HEAD_ROWS rows of the batch just run.
- *   row      [n_rows] indices into the batch
- *   logits   [n_rows] pointers to [n_vocab]
+/* Queue the head alone for the batch that ran last, which now names other rows. */
+DS4_MUST_CHECK ds4_status ds4_network_run_head(ds4_network *m, const ds4_batch *batch, ds4_ticket *ticket,
+                                               ds4_err *err);
+
+/* Wait for what was queued. Returns DS4_OK; DS4_E_IO when the file was cut meanwhile; DS4_E_DEVICE. */
+DS4_MUST_CHECK ds4_status ds4_network_wait(ds4_network *m, ds4_ticket ticket, ds4_err *err);
+
+/* Read the logits that the batch's last run computed.
+ *   logits   [n_logit_rows] pointers to [n_vocab]
  * Returns DS4_OK; DS4_E_DEVICE when a value is not finite.                            */
-DS4_MUST_CHECK ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, const uint32_t *row,
-                                           uint32_t n_rows, float *const *logits, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, float *const *logits,
+                                             ds4_err *err);
 
 #endif

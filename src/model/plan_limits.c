@@ -3,6 +3,7 @@
 #include "model/plan.h"
 
 #include "kernels/kernels.h"
+#include "model/emit.h"
 
 #include <stdio.h>
 
@@ -64,6 +65,7 @@ ds4_limits ds4_plan_limits(const ds4_gguf *g, const ds4_shape *s, const ds4_engi
     const uint32_t streams = s->n_hc * s->n_embd, heads = s->n_heads * s->n_head, n_ctx = ds4_plan_ctx(opt);
     ds4_limits     l = {
         .n_threads = opt->n_threads, .max_batch = ds4_plan_batch(opt),
+        .max_logit_rows = ds4_head_rows(ds4_plan_batch(opt)),
         .max_in = larger(larger(larger(streams, heads), larger(s->n_ffn, s->o_groups * s->o_rank)),
                          larger(2 * s->n_head, s->q_rank)),
         .max_heads = s->n_heads, .max_head = s->n_head,

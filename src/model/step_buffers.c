@@ -97,7 +97,7 @@ static void lay_out(ds4_step_buffers *b, layout *l, const ds4_shape *s, const ds
     l->uses = u.guesses;
     lay_out_guess(b, l, s);
     l->uses = true;
-    l->n_rows = DS4_HEAD_ROWS;
+    l->n_rows = ds4_head_rows(max_batch);
     b->x = rows(l, s->n_embd);
     b->logits = rows(l, s->n_vocab);
 }

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "kernels/kernels.h"
 #include "model/dense_read.h"
+#include "model/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,6 +82,11 @@ static bool is_routed(ds4_slice name)
     return name.n_bytes >= n && memcmp(name.data + name.n_bytes - n, end, n) == 0;
 }
 
+static ds4_use use_of(const ds4_gguf_tensor *t)
+{
+    return is_routed(t->name) ? DS4_USE_EXPERTS : ds4_plan_is_rows(t) ? DS4_USE_ROWS : DS4_USE_ALWAYS;
+}
+
 /* Streamed experts have no place but in the file; the embedding stays there. */
 static ds4_view matrix_view(binder *b, const ds4_gguf_tensor *t)
 {
@@ -114,6 +120,7 @@ static void matrices(binder *b, ds4_matrix *out, const char *name, uint64_t n_in
                          .n_in = (uint32_t)n_in,
                          .n_out = (uint32_t)n_out,
                          .n_mats = n_mats,
+                         .use = use_of(t),
                          .row_bytes = ds4_row_bytes(t->dtype, n_in) };
     b->w->n_params += n_in * n_out * n_mats;
     b->w->n_params_active += n_in * n_out * (n_mats > 1 ? b->s->n_used : 1);

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -20,7 +21,7 @@
 #define SANITIZED 0
 #endif
 
-enum { HEAD_ROWS = 16, MAX_CONTEXTS = 8 };
+enum { HEAD_ROWS = 64, MAX_CONTEXTS = 8 };
 
 static const char *model_path(void)
 {
@@ -70,16 +71,17 @@ static void forget_pages(void)
 /* Every expert, row of scratch and row of logits is wanted once. */
 static void use_everything(ds4_engine *e, uint32_t n_ctx, ds4_session *s, float *logits)
 {
-    const uint32_t n_vocab = ds4_engine_info(e)->n_vocab;
+    const uint32_t n_vocab = ds4_engine_info(e)->n_vocab, n_most = ds4_engine_max_batch(e);
+    const uint32_t n_rows = n_most < HEAD_ROWS ? n_most : HEAD_ROWS;
     int32_t       *tokens = malloc(n_ctx * sizeof *tokens);
     ds4_err        err = { 0 };
     ds4_rng        rng;
 
     ds4_rng_seed(&rng, 17);
     for (uint32_t i = 0; i < n_ctx; i++) tokens[i] = (int32_t)(ds4_rng_next(&rng) % n_vocab);
-    const uint32_t    n = n_ctx - HEAD_ROWS;
+    const uint32_t    n = n_ctx - n_rows;
     const ds4_prefill all = { .tokens = tokens, .n_tokens = n };
-    const ds4_work    last = { .session = s, .tokens = tokens + n, .n_tokens = HEAD_ROWS, .logits = logits,
+    const ds4_work    last = { .session = s, .tokens = tokens + n, .n_tokens = n_rows, .logits = logits,
                                .all_logits = true };
     if (ds4_session_prefill(s, &all, &err) != DS4_OK) fail_msg("%s", err.text);
     if (ds4_engine_step(e, &last, 1, &err) != DS4_OK) fail_msg("%s", err.text);
@@ -99,10 +101,10 @@ static double measure(const ds4_engine_options *opt, const char *what)
     const uint64_t before = memory_in_use();
     if (ds4_engine_open(&e, opt, &err) != DS4_OK) fail_msg("%s", err.text);
     const uint64_t rows_bytes = (uint64_t)HEAD_ROWS * ds4_engine_info(e)->n_vocab * sizeof(float);
-    float         *logits = malloc(rows_bytes);      /* the caller's, not the engine's */
+    float *logits = mmap(NULL, rows_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (ds4_session_create(e, opt->plan_ctx, &s, &err) != DS4_OK) fail_msg("%s", err.text);
     use_everything(e, opt->plan_ctx, s, logits);
-    free(logits);
+    munmap(logits, rows_bytes);     /* the caller's, not the engine's */
     const uint64_t used = memory_in_use() - before, planned = plan.total;
     ds4_session_free(s);
     ds4_engine_close(e);

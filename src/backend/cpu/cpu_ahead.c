@@ -2,7 +2,7 @@
  *
  * With one token nearly all time is reading weights, and the memory would be idle while a
  * region ends, while one thread does what is too little to share, and while the team meets
- * again. What each member will read next is known from the list of operations, so a member
+ * again. What each member will read next is known from the program, so a member
  * that waits brings the beginning of it into its cache.
  *
  * A plan may change while members follow it. They read its fields one by one and may mix two
@@ -83,22 +83,6 @@ static void add_parts(struct cpu_ahead *all, const cpu_part *parts, uint32_t n_p
     if (n_parts) cpu_parts_begin(parts, n_parts, all->n_members, add_stretch, all);
 }
 
-/* The shared expert is known before the routed ones are chosen. Lines of its own type are
- * cut alike with and without them. */
-static void add_shared_expert(struct cpu_ahead *all, const ds4_op_experts *op, uint32_t n_tokens)
-{
-    const ds4_matrix *w[2] = { &op->shared_gate, &op->shared_up };
-    cpu_part          parts[2];
-
-    if (w[0]->dtype == op->up.dtype) return;
-    for (int i = 0; i < 2; i++) {
-        parts[i] = (cpu_part){ .w = cpu_at(w[i]->at), .n_rows = w[i]->n_out, .row_bytes = w[i]->row_bytes,
-                               .dtype = w[i]->dtype, .n_tokens = n_tokens,
-                               .tile = cpu_tile(w[i]->dtype, w[i]->row_bytes, n_tokens) };
-    }
-    add_parts(all, parts, 2);
-}
-
 static bool is_full(const struct cpu_ahead *all)
 {
     return all->of[0].n_bytes >= AHEAD_BYTES / 2;
@@ -112,13 +96,14 @@ void cpu_look_ahead(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts)
     if (n_tokens > MOST_TOKENS || all->n_members < 2) return;
     for (uint32_t m = 0; m < all->n_members; m++) all->of[m].n_ranges = all->of[m].n_bytes = 0;
     add_parts(all, parts, n_parts);
-    for (const ds4_op *op = dev->op + 1; op < dev->op_end && !is_full(all); op++) {
-        cpu_part next[DS4_MAX_PROJECT];
-        if (op->kind == DS4_OP_EXPERTS) add_shared_expert(all, &op->experts, n_tokens);
-        if (op->kind == DS4_OP_EXPERTS) break;
-        if (op->kind != DS4_OP_PROJECT) continue;
-        cpu_project_parts(&op->project, op->project.n_rows ? op->project.n_rows : n_tokens, next);
-        add_parts(all, next, op->project.n);
+    for (const cpu_step *step = dev->step + 1; step < dev->step_end && !is_full(all); step++) {
+        const uint32_t n_rows = cpu_project_rows(dev->batch, step->is_head);
+        cpu_part       next[DS4_MAX_PROJECT];
+        if (step->n_parts && n_rows) {
+            cpu_step_parts(step, n_rows, next);
+            add_parts(all, next, step->n_parts);
+        }
+        if (step->is_chosen) break;
     }
     for (uint32_t m = 0; m < all->n_members; m++) {
         ahead *a = &all->of[m];

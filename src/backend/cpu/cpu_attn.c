@@ -5,7 +5,7 @@
  * position alone. Raw rows of earlier steps come from the session's ring, those of this
  * batch from scratch; they enter the ring after the layer has attended. Neighbouring tokens
  * see nearly the same rows, which are unpacked for all of them together. */
-#include "backend/cpu/cpu_local.h"
+#include "backend/cpu/cpu_ops.h"
 
 #include <stdatomic.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * (second half of each projection) and the one before (first half). Tokens of earlier
  * steps are in the session's ring, those of this batch in scratch: where a prompt was cut
  * does not show. Source: docs/MODEL.md section 3.7. */
-#include "backend/cpu/cpu_local.h"
+#include "backend/cpu/cpu_ops.h"
 
 #include <math.h>
 #include <stdatomic.h>

@@ -1,6 +1,8 @@
 /* cpu_hc.c - hyper-connections, norms, embedding and angles: what happens to each token
  * on its own. Source: docs/MODEL.md sections 3.1 to 3.5 and 3.11. */
-#include "backend/cpu/cpu_local.h"
+#include "backend/cpu/cpu_ops.h"
+
+#include "base/file.h"
 
 #include <math.h>
 #include <string.h>
@@ -58,9 +60,13 @@ static void embed_share(void *ctx, uint32_t member, uint32_t n_members)
     }
 }
 
+/* A row brings its neighbours into memory, 64 KiB as a rule. */
 void cpu_embed(ds4_dev *dev, const ds4_op_embed *op)
 {
     each_token(dev, embed_share, op, dev->batch->n_tokens);
+    if (op->table.use == DS4_USE_ROWS) {
+        ds4_map_forget(cpu_at(op->table.at), op->table.n_out * op->table.row_bytes);
+    }
 }
 
 /* ---- hyper-connections ---------------------------------------------------------------------- */
@@ -176,11 +182,12 @@ static void merge_share(void *ctx, uint32_t member, uint32_t n_members)
     const ds4_op_hc_merge *op = job->op;
     const ds4_kernels     *k = &job->dev->k;
     const float           *base = cpu_floats(op->base), scale = cpu_floats(op->scale)[0];
+    const uint32_t        *row = job->dev->batch->logit_row;
     uint64_t               from, to;
 
-    ds4_team_share(op->n_rows, 1, member, n_members, &from, &to);
+    ds4_team_share(job->dev->batch->n_logit_rows, 1, member, n_members, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const float *h = cpu_row(op->h, op->row[i]), *m = cpu_row(op->m, op->row[i]);
+        const float *h = cpu_row(op->h, row[i]), *m = cpu_row(op->m, row[i]);
         const float  r = inverse_rms(k, h, (size_t)op->n_hc * op->n_embd, op->norm_eps);
         float       *x = cpu_row(op->x, (uint32_t)i), mix[MAX_HC];
 
@@ -192,7 +199,7 @@ static void merge_share(void *ctx, uint32_t member, uint32_t n_members)
 
 void cpu_hc_merge(ds4_dev *dev, const ds4_op_hc_merge *op)
 {
-    each_token(dev, merge_share, op, op->n_rows);
+    each_token(dev, merge_share, op, dev->batch->n_logit_rows);
 }
 
 /* ---- norms ------------------------------------------------------------------------------------ */

@@ -4,7 +4,7 @@
  * against INDEX_RUN rows at a time, and of each run a token keeps what is above the lowest of
  * the best that it has so far. So a score is looked at once, and most are looked at by one
  * comparison. Source: docs/MODEL.md section 3.9. */
-#include "backend/cpu/cpu_local.h"
+#include "backend/cpu/cpu_ops.h"
 
 #include <assert.h>
 #include <stdatomic.h>

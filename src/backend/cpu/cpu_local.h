@@ -31,6 +31,24 @@ typedef struct cpu_own {
     uint64_t     *picks;            /* [INDEX_QUERIES + 1][cpu_pick_slots()] */
 } cpu_own;
 
+/* A matrix whose rows the team shares with those of others. */
+typedef struct cpu_part {
+    const uint8_t *w;
+    uint64_t n_rows, row_bytes;
+    uint32_t dtype;                 /* equal ones stand side by side */
+    uint32_t n_tokens;              /* that each row is multiplied with */
+    uint32_t tile;                  /* rows that are best taken together, see cpu_tile() */
+} cpu_part;
+
+/* The weights of an operation of a program that are known before it runs. */
+typedef struct cpu_step {
+    cpu_part *parts;                /* [n_parts] n_tokens and tile are the run's */
+    uint32_t  n_parts;
+    bool      is_head;              /* see ds4_op_project */
+    bool      is_chosen;            /* more weights follow, which the operation chooses */
+    uint64_t  weight_bytes;         /* all that the operation reads; 0: it tells itself */
+} cpu_step;
+
 struct ds4_dev {
     ds4_team        *team;
     ds4_kernels      k;
@@ -43,7 +61,8 @@ struct ds4_dev {
     cpu_spill       *spill;         /* NULL: rows stay in memory */
     struct cpu_ahead *ahead;        /* see cpu_ahead.c */
     const ds4_batch *batch;         /* of the run in progress */
-    const ds4_op    *op, *op_end;   /* the operation in progress, the end of the list */
+    const cpu_step  *step, *step_end;   /* the operation in progress, the end of the program */
+    ds4_ticket       n_runs;
     ds4_time_fn     *time_fn;       /* NULL: nobody asks */
     void            *time_ctx;
     uint64_t         marked_ns;     /* when the last mark was made */
@@ -96,9 +115,21 @@ static inline uint32_t cpu_pieces(uint32_t n_values)
     return (n_values + CPU_PIECE - 1) / CPU_PIECE;
 }
 
+/* ---- cpu_mem.c ---- */
+
 /* Memory that the system provides as it is touched, zeroed; NULL on failure. */
 void *cpu_reserve(uint64_t n_bytes);
 void  cpu_release(void *data, uint64_t n_bytes);
+
+/* As in ds4_backend. */
+ds4_status cpu_alloc(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
+ds4_status cpu_alloc_spill(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
+uint64_t   cpu_resident(const ds4_dev *dev);
+ds4_status cpu_map(ds4_dev *dev, const void *host, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
+void       cpu_free(ds4_dev *dev, ds4_buf *buf);
+ds4_status cpu_write(ds4_dev *dev, ds4_view to, const void *from, uint64_t n_bytes, ds4_err *err);
+ds4_status cpu_read(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4_err *err);
+void       cpu_discard(ds4_dev *dev, ds4_view at, uint64_t n_bytes);
 
 /* Cosine and sine of float32 (pos * freq), exact for that float: docs/MODEL.md section 3.5. */
 void cpu_angle(float *c, float *s, uint32_t pos, float freq);
@@ -121,15 +152,6 @@ typedef struct cpu_slab {
 } cpu_slab;
 void cpu_multiply(const ds4_dev *dev, const cpu_slab *slab, uint64_t from, uint64_t to, float *row);
 
-/* A matrix whose rows the team shares with those of others. */
-typedef struct cpu_part {
-    const uint8_t *w;
-    uint64_t n_rows, row_bytes;
-    uint32_t dtype;                 /* equal ones stand side by side */
-    uint32_t n_tokens;              /* that each row is multiplied with */
-    uint32_t tile;                  /* rows that are best taken together, see cpu_tile() */
-} cpu_part;
-
 /* Rows from .. to-1 of a part. */
 typedef void cpu_part_fn(void *ctx, uint32_t i_part, uint64_t from, uint64_t to, uint32_t member);
 
@@ -144,8 +166,14 @@ typedef void cpu_stretch_fn(void *ctx, uint32_t member, const cpu_part *part, ui
 void cpu_parts_begin(const cpu_part *parts, uint32_t n_parts, uint32_t n_members, cpu_stretch_fn *fn,
                      void *ctx);
 
-/* The parts of a product. */
-void cpu_project_parts(const ds4_op_project *op, uint32_t n_rows, cpu_part *parts);
+/* Activation rows of a product of a program. */
+static inline uint32_t cpu_project_rows(const ds4_batch *batch, bool is_head)
+{
+    return is_head ? batch->n_logit_rows : batch->n_tokens;
+}
+
+/* The parts of a step for n_tokens activation rows. */
+void cpu_step_parts(const cpu_step *step, uint32_t n_tokens, cpu_part *out);
 
 /* While members wait, let them read what they will need after this operation; first comes what
  * the parts need, of this operation. Nothing depends on it. */
@@ -164,25 +192,6 @@ static inline cpu_spill_row cpu_spill_row_at(const ds4_kv_rows *t, ds4_view base
     (void)n_planes;
     return (cpu_spill_row){ base.buf->spill, base.off + at[0].off };
 }
-
-/* One function for each operation, named after it. */
-void cpu_angles(ds4_dev *dev, const ds4_op_angles *op);
-void cpu_embed(ds4_dev *dev, const ds4_op_embed *op);
-void cpu_project(ds4_dev *dev, const ds4_op_project *op);
-void cpu_hc_enter(ds4_dev *dev, const ds4_op_hc_enter *op);
-void cpu_hc_leave(ds4_dev *dev, const ds4_op_hc_leave *op);
-void cpu_hc_merge(ds4_dev *dev, const ds4_op_hc_merge *op);
-void cpu_norm(ds4_dev *dev, const ds4_op_norm *op);
-void cpu_heads(ds4_dev *dev, const ds4_op_heads *op);
-void cpu_kv_row(ds4_dev *dev, const ds4_op_kv_row *op);
-ds4_status cpu_compress(ds4_dev *dev, const ds4_op_compress *op, ds4_err *err);
-void cpu_index_query(ds4_dev *dev, const ds4_op_index_query *op);
-void cpu_select(ds4_dev *dev, const ds4_op_select *op);
-ds4_status cpu_attend(ds4_dev *dev, const ds4_op_attend *op, ds4_err *err);
-void cpu_window(ds4_dev *dev, const ds4_op_window *op);
-void cpu_route(ds4_dev *dev, const ds4_op_route *op);
-void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op);
-ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err);
 
 ds4_status cpu_ahead_create(ds4_dev *dev, ds4_err *err);
 void       cpu_ahead_free(ds4_dev *dev);

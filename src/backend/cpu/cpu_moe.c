@@ -6,7 +6,7 @@
  * so a token's result does not know who else was in the batch. Streamed experts are
  * computed in waves as they arrive, for the same reason with the same result.
  * Source: docs/MODEL.md section 3.10. */
-#include "backend/cpu/cpu_local.h"
+#include "backend/cpu/cpu_ops.h"
 
 #include "backend/expert_cache.h"
 

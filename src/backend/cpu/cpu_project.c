@@ -3,83 +3,13 @@
  * Activations are encoded once for each form that the matrices of an operation want,
  * then every team member takes a share of each matrix's rows. The value of an output
  * depends on its own weight row and activation row only. */
-#include "backend/cpu/cpu_local.h"
+#include "backend/cpu/cpu_ops.h"
 
-#include <string.h>
-
-/* With many tokens a slab of weights and the activations it meets stay in the cache. */
 enum {
-    SLAB_BYTES = 512 << 10,
-    ACT_BYTES = 1 << 20,        /* of the tokens that a slab meets together: a part of the cache, */
-    LEAST_TOKENS = 64,          /* unless so few take more */
-    MOST_TOKENS = 256,
-    TILE_ROWS = 16,             /* of encoded rows, at most on any machine */
-    TILE_FLOAT_ROWS = 8,        /* of float rows */
-    LONG_ROW_BYTES = 8192,      /* a float row worth a core of its own */
     FEW_ROWS = 32,              /* too few to share when there are many tokens */
     FEW_TOKENS = 4,             /* of long rows: all meet the matrix while they are in a cache */
     ENCODE_VALUES = 16384,      /* fewer are not worth waking the team */
 };
-
-void cpu_encode(const ds4_kernels *k, ds4_act act, uint8_t *out, const float *x, uint32_t n)
-{
-    switch (act) {
-    case DS4_ACT_F32:  memcpy(out, x, (size_t)n * sizeof *x); return;
-    case DS4_ACT_Q32:  k->quantize_q32((ds4_q32 *)(void *)out, x, n); return;
-    case DS4_ACT_Q256: k->quantize_q256((ds4_q256 *)(void *)out, x, n); return;
-    }
-}
-
-/* Integer weight types against float activations: decode a row, multiply as F32. */
-static void multiply_precise(const ds4_dev *dev, const cpu_slab *s, uint64_t from, uint64_t to,
-                             float *row)
-{
-    for (uint64_t r = from; r < to; r++) {
-        dev->k.decode[s->dtype](row, s->w + r * s->row_bytes, s->n_in);
-        dev->k.matmul[DS4_F32](s->y + r, s->y_stride, row, 0, 1, s->x, s->x_stride, s->n_tokens,
-                               s->n_in);
-    }
-}
-
-static uint64_t rows_of_slab(uint64_t row_bytes)
-{
-    const uint64_t n_rows = SLAB_BYTES / row_bytes / TILE_ROWS * TILE_ROWS;
-    return n_rows ? n_rows : TILE_ROWS;
-}
-
-static uint32_t tokens_at_once(uint64_t x_stride)
-{
-    const uint64_t n = ACT_BYTES / x_stride / LEAST_TOKENS * LEAST_TOKENS;
-    return n < LEAST_TOKENS ? LEAST_TOKENS : n > MOST_TOKENS ? MOST_TOKENS : (uint32_t)n;
-}
-
-void cpu_multiply(const ds4_dev *dev, const cpu_slab *s, uint64_t from, uint64_t to, float *row)
-{
-    if (s->precise && ds4_act_of(s->dtype) != DS4_ACT_F32) {
-        multiply_precise(dev, s, from, to, row);
-        return;
-    }
-    ds4_matmul_fn *matmul = dev->k.matmul[s->dtype];
-    const uint64_t slab_rows = s->n_tokens > LEAST_TOKENS ? rows_of_slab(s->row_bytes) : to - from;
-    const uint32_t at_once = tokens_at_once(s->x_stride);
-    for (uint64_t r = from; r < to; r += slab_rows) {
-        const uint64_t n_rows = to - r < slab_rows ? to - r : slab_rows;
-        for (uint32_t t = 0; t < s->n_tokens; t += at_once) {
-            const uint32_t left = s->n_tokens - t;
-            matmul(s->y + t * s->y_stride + r, s->y_stride, s->w + r * s->row_bytes, s->row_bytes,
-                   n_rows, s->x + t * s->x_stride, s->x_stride,
-                   left < at_once ? left : at_once, s->n_in);
-        }
-    }
-}
-
-uint32_t cpu_tile(uint32_t dtype, uint64_t row_bytes, uint32_t n_tokens)
-{
-    if (ds4_act_of(dtype) != DS4_ACT_F32) return TILE_ROWS;
-    return row_bytes >= LONG_ROW_BYTES && n_tokens == 1 ? 1 : TILE_FLOAT_ROWS;
-}
-
-/* ---- one operation ---------------------------------------------------------------------- */
 
 typedef struct project_job {
     ds4_dev              *dev;
@@ -193,22 +123,13 @@ static bool shares_tokens(const project_job *job)
         && job->n_rows >= FEW_TOKENS * ds4_team_size(job->dev->team);
 }
 
-void cpu_project_parts(const ds4_op_project *op, uint32_t n_rows, cpu_part *parts)
-{
-    for (uint32_t i = 0; i < op->n; i++) {
-        const ds4_matrix *w = &op->part[i].w;
-        parts[i] = (cpu_part){ .w = cpu_at(w->at), .n_rows = w->n_out, .row_bytes = w->row_bytes,
-                               .dtype = w->dtype, .n_tokens = n_rows,
-                               .tile = cpu_tile(w->dtype, w->row_bytes, n_rows) };
-    }
-}
-
 void cpu_project(ds4_dev *dev, const ds4_op_project *op)
 {
-    const uint32_t n_rows = op->n_rows ? op->n_rows : dev->batch->n_tokens;
+    const uint32_t n_rows = cpu_project_rows(dev->batch, op->is_head);
     project_job    job = { .dev = dev, .op = op, .n_rows = n_rows };
     cpu_part       parts[DS4_MAX_PROJECT];
 
+    if (n_rows == 0) return;
     plan_inputs(&job);
     encode(&job);
     cpu_mark(dev, "project.encode", 0);
@@ -216,7 +137,7 @@ void cpu_project(ds4_dev *dev, const ds4_op_project *op)
         ds4_team_run(dev->team, multiply_tokens, &job);
         return;
     }
-    cpu_project_parts(op, n_rows, parts);
+    cpu_step_parts(dev->step, n_rows, parts);
     cpu_look_ahead(dev, NULL, 0);
     cpu_run_parts(dev, parts, op->n, multiply_part, &job);
 }

@@ -1,6 +1,6 @@
 /* cpu_route.c - the router: which experts a token visits, and with which weights.
  * Source: docs/MODEL.md section 3.10. */
-#include "backend/cpu/cpu_local.h"
+#include "backend/cpu/cpu_ops.h"
 
 #include <math.h>
 #include <string.h>
