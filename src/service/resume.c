@@ -41,9 +41,11 @@ ds4_status ds4_resume_create(const ds4_resume_options *opt, ds4_resume **out, ds
     if (st == DS4_OK && opt->dir) {
         ds4_store_options store = { .dir = opt->dir, .max_bytes = opt->dir_bytes,
                                     .min_tokens = opt->min_tokens, .engine = opt->engine,
-                                    .rows_bytes = ds4_engine_rows_on_disk(opt->engine), .defers_hits = true };
+                                    .rows_bytes = ds4_engine_rows_on_disk(opt->engine), .defers_hits = true,
+                                    .silent = true };
         st = ds4_store_open(&r->store, &store, err);
         store.rows_bytes = 0;
+        store.silent = false;
         if (st == DS4_OK) st = ds4_store_writer_start(&store, &r->writer, err);
     }
     if (st != DS4_OK) {
@@ -73,6 +75,17 @@ ds4_store *ds4_resume_store(ds4_resume *r)
     return r->store;
 }
 
+void ds4_resume_flush(ds4_resume *r)
+{
+    if (r->writer) ds4_store_writer_flush(r->writer);
+}
+
+bool ds4_resume_stores(const ds4_resume *r, uint64_t *n_failures)
+{
+    *n_failures = r->writer ? ds4_store_writer_failures(r->writer) : 0;
+    return r->writer && ds4_store_writer_works(r->writer);
+}
+
 void ds4_resume_settle(ds4_resume *r)
 {
     if (r->writer) ds4_store_writer_settle(r->writer);
@@ -85,17 +98,12 @@ static void note_failure(ds4_resume *r, const ds4_err *err)
     r->said = true;
 }
 
-static bool stores(const ds4_resume *r)
-{
-    return r->writer && ds4_store_writer_works(r->writer);
-}
-
 static void store(ds4_resume *r, const ds4_snapshot *p, ds4_tail_kind kind, const int32_t *after,
                   uint32_t n_after)
 {
     ds4_err err;
 
-    if (!stores(r)) return;
+    if (!r->writer) return;
     /* Kept positions may have made the rows' files grow. */
     const uint64_t rows = ds4_engine_rows_on_disk(r->engine);
     if (ds4_store_set_rows(r->store, rows, &err) != DS4_OK) note_failure(r, &err);
@@ -370,7 +378,7 @@ void ds4_resume_turn_over(ds4_resume *r, ds4_way *way, ds4_session *s)
 
     /* What was resumed may now go: this turn's position serves in its place. */
     if (way->pin.pos > 0) ds4_store_unpin(&way->pin);
-    if (!stores(r) || pos == 0) return;
+    if (!r->writer || pos == 0) return;
     const ds4_snapshot *even = ds4_kept_find_even(r->kept, tokens, pos, DS4_EVEN);
     if (even && pos - ds4_snapshot_pos(even) <= MAX_AFTER) {
         store(r, even, DS4_TAIL_TURN, tokens + ds4_snapshot_pos(even), pos - ds4_snapshot_pos(even));

@@ -49,6 +49,10 @@ ds4_kept                 *ds4_resume_kept(ds4_resume *r);
 ds4_store                *ds4_resume_store(ds4_resume *r);      /* NULL: none */
 void                      ds4_resume_settle(ds4_resume *r);     /* wait until all is on the disk */
 
+/* Any thread may call these two. */
+void ds4_resume_flush(ds4_resume *r);   /* store at once what waits, also after a failure */
+bool ds4_resume_stores(const ds4_resume *r, uint64_t *n_failures);      /* false: no store, or it failed */
+
 /* ---- a prompt on its way into a session ------------------------------------------------------ */
 
 /* Zeroed is empty. */

@@ -103,13 +103,14 @@ static void describe_kept(ds4_scheduler *s)
     ds4_store     *store = ds4_resume_store(s->resume);
     ds4_index_sums sums = { 0 };
     const uint64_t kept = ds4_kept_bytes(ds4_resume_kept(s->resume));
-    const bool     known = store && ds4_index_sum(ds4_store_index(store), &sums, NULL) == DS4_OK;
+    ds4_index     *index = store ? ds4_store_index(store) : NULL;
+    const bool     known = index && ds4_index_sum(index, &sums, NULL) == DS4_OK;
 
     pthread_mutex_lock(&s->lock);
     s->stats.kept_bytes = kept;
+    if (store) s->stats.disk_max_bytes = ds4_store_budget(store);
     if (known) {
-        s->stats.disk_bytes = sums.block_bytes + sums.tail_bytes + sums.aside;
-        s->stats.disk_max_bytes = ds4_store_budget(store);
+        s->stats.disk_bytes = sums.block_bytes + sums.tail_bytes + sums.aside + sums.database;
         s->stats.n_disk = sums.n_tails;
     }
     pthread_mutex_unlock(&s->lock);

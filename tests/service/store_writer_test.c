@@ -1,5 +1,5 @@
 /* store_writer_test.c - positions that another thread stores: all are there when it has
- * stopped, what cannot be written ends storing, and the budget holds with rows of a context
+ * stopped, what cannot be written is tried again, and the budget holds with rows of a context
  * in the folder. */
 #include "testing.h"
 
@@ -9,6 +9,7 @@
 
 static kv_texts texts;
 static char     dir[256];
+static uint32_t retry_ms;
 
 static int set_up(void **state)
 {
@@ -26,7 +27,8 @@ static int tear_down(void **state)
 
 static ds4_store_writer *start(ds4_engine *e, uint64_t max_bytes)
 {
-    const ds4_store_options opt = { .dir = dir, .engine = e, .max_bytes = max_bytes, .min_tokens = 1 };
+    const ds4_store_options opt = { .dir = dir, .engine = e, .max_bytes = max_bytes, .min_tokens = 1,
+                                    .retry_ms = retry_ms };
     ds4_store_writer       *w = NULL;
     ds4_err                 err = { .code = DS4_OK };
 
@@ -98,21 +100,89 @@ static void count_warnings(void *ctx, ds4_log_level level, const char *subject, 
     if (level <= DS4_LOG_WARN) ++*(int *)ctx;
 }
 
-static void test_failure_ends_storing(void **state)
+static void test_a_folder_that_goes_is_made_anew(void **state)
 {
     int n_warnings = 0;
 
     (void)state;
     kv_dir_name(dir, "kv_writer");
     ds4_engine       *e = kv_open(&texts);
+    ds4_store        *s = kv_store_open(dir, e, 0);
+    ds4_store_writer *w = start(e, 0);
+    save(w, e, 0, 700, DS4_TAIL_TURN);
+    ds4_store_writer_settle(w);
+    ds4_log_to(count_warnings, &n_warnings, DS4_LOG_WARN);
+    kv_dir_remove(dir);
+    for (int i = 1; i < KV_TEXTS; i++) save(w, e, i, 700, DS4_TAIL_TURN);
+    ds4_store_writer_settle(w);
+    assert_true(ds4_store_writer_works(w));
+    assert_int_equal(1, n_warnings);
+    assert_int_equal(0, ds4_store_writer_failures(w));
+    for (int i = 1; i < KV_TEXTS; i++) assert_int_equal(700, kv_probe(&texts, s, e, i, KV_TOKENS));
+    ds4_log_to(NULL, NULL, DS4_LOG_WARN);
+    ds4_store_writer_stop(w);
+    ds4_store_close(s);
+    ds4_engine_close(e);
+    kv_dir_remove(dir);
+}
+
+/* A place where nothing can be written, for a while: said once, tried again, nothing lost. */
+static void test_a_failure_is_over_some_time(void **state)
+{
+    int n_warnings = 0;
+
+    (void)state;
+    kv_dir_name(dir, "kv_writer");
+    retry_ms = 20;
+    ds4_engine       *e = kv_open(&texts);
     ds4_store_writer *w = start(e, 0);
     ds4_log_to(count_warnings, &n_warnings, DS4_LOG_WARN);
     kv_dir_remove(dir);
+    fclose(fopen(dir, "w"));                    /* in place of the folder */
     for (int i = 0; i < KV_TEXTS; i++) save(w, e, i, 700, DS4_TAIL_TURN);
     ds4_store_writer_settle(w);
     assert_false(ds4_store_writer_works(w));
+    usleep(200000);
+    const uint64_t n_failures = ds4_store_writer_failures(w);
+    assert_true(n_failures > 1 && n_failures < 12);
+    assert_int_equal(2, n_warnings);            /* that it is gone, and that nothing is stored */
+    unlink(dir);
+    ds4_store_writer_flush(w);
+    for (int i = 0; i < 500 && !ds4_store_writer_works(w); i++) usleep(10000);
+    assert_true(ds4_store_writer_works(w));
+    ds4_store_writer_settle(w);
+    assert_int_equal(3, n_warnings);            /* and that it is again */
+    ds4_log_to(NULL, NULL, DS4_LOG_WARN);
+    ds4_store_writer_stop(w);
+    retry_ms = 0;
+    ds4_store *s = kv_store_open(dir, e, 0);
+    for (int i = 0; i < KV_TEXTS; i++) assert_int_equal(700, kv_probe(&texts, s, e, i, KV_TOKENS));
+    ds4_store_close(s);
+    ds4_engine_close(e);
+    kv_dir_remove(dir);
+}
+
+/* It starts, too, where it cannot write; and it ends although it never could. */
+static void test_a_start_without_a_disk(void **state)
+{
+    int     n_warnings = 0;
+    char    inner[300];
+    ds4_err err = { .code = DS4_OK };
+
+    (void)state;
+    kv_dir_name(dir, "kv_writer");
+    snprintf(inner, sizeof inner, "/proc/self/%s", strrchr(dir, '/') + 1);
+    if (access("/proc/self", F_OK) != 0) skip();
+    ds4_engine             *e = kv_open(&texts);
+    const ds4_store_options opt = { .dir = inner, .engine = e, .min_tokens = 1 };
+    ds4_store_writer       *w = NULL;
+    ds4_log_to(count_warnings, &n_warnings, DS4_LOG_WARN);
+    assert_int_equal(DS4_OK, ds4_store_writer_start(&opt, &w, &err));
     assert_int_equal(1, n_warnings);
-    save(w, e, 0, 900, DS4_TAIL_TURN);
+    save(w, e, 0, 700, DS4_TAIL_TURN);
+    ds4_store_writer_settle(w);
+    assert_false(ds4_store_writer_works(w));
+    assert_int_equal(1, n_warnings);
     ds4_store_writer_stop(w);
     ds4_log_to(NULL, NULL, DS4_LOG_WARN);
     ds4_engine_close(e);
@@ -156,7 +226,9 @@ static void test_rows_count(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_what_waits_is_stored),
     cmocka_unit_test(test_reading_meanwhile),
-    cmocka_unit_test(test_failure_ends_storing),
+    cmocka_unit_test(test_a_folder_that_goes_is_made_anew),
+    cmocka_unit_test(test_a_failure_is_over_some_time),
+    cmocka_unit_test(test_a_start_without_a_disk),
     cmocka_unit_test(test_rows_count),
 };
 

@@ -110,8 +110,10 @@ void ds4_page_metrics(ds4_server *s, ds4_http_answer *a)
 {
     ds4_scheduler_stats n;
     ds4_str            *out = &a->body;
+    uint64_t            n_disk_failures;
 
     ds4_scheduler_stats_get(s->scheduler, &n);
+    const bool storing = ds4_resume_stores(s->resume, &n_disk_failures);
     a->type = "text/plain; version=0.0.4; charset=utf-8";
     add_counts(s, out);
     const struct {
@@ -143,9 +145,13 @@ void ds4_page_metrics(ds4_server *s, ds4_http_answer *a)
         { "new_total", "counter", "Requests whose prompt began like no other",
           (double)n.n_misses },
         { "kept_bytes", "gauge", "Positions kept in memory", (double)n.kept_bytes },
-        { "disk_bytes", "gauge", "Positions kept on disk", (double)n.disk_bytes },
-        { "disk_max_bytes", "gauge", "Most that they may take", (double)n.disk_max_bytes },
-        { "disk_positions", "gauge", "How many they are", (double)n.n_disk },
+        { "disk_storing", "gauge", "Whether what is kept can be written: 0 without a folder, and from a "
+          "failure until it works again", storing },
+        { "disk_failures_total", "counter", "Times that writing to the folder failed",
+          (double)n_disk_failures },
+        { "disk_bytes", "gauge", "What is kept on disk", (double)n.disk_bytes },
+        { "disk_max_bytes", "gauge", "Most that it may take", (double)n.disk_max_bytes },
+        { "disk_positions", "gauge", "Positions kept on disk", (double)n.n_disk },
         { "steps_total", "counter", "Steps of the engine", (double)n.n_steps },
         { "replayed_turns_total", "counter", "Turns recognised and given back as sampled",
           (double)atomic_load(&s->n_replayed) },

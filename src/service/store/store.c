@@ -19,89 +19,12 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* The disk is not filled to its last byte, whatever the budget says. */
-#define DISK_RESERVE (UINT64_C(64) << 20)
-
-enum { INDEX_BYTES_PER_TOKEN = 16 };    /* tokens, texts and names in the index, with room */
+enum {
+    INDEX_BYTES_PER_TOKEN = 16,         /* tokens, texts and names in the index, with room */
+    RETRY_MS = 5000,
+};
 
 /* ---- opening ---------------------------------------------------------------------------------- */
-
-static ds4_status open_index(ds4_store *s, const char *path, ds4_err *err)
-{
-    struct stat info;
-    /* SQLite would make it readable for others. One that is there is not opened: closing it
-     * again would undo the locks of another store of this process. */
-    const int fd = openat(s->fd, "index.sqlite", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 && errno != EEXIST) return ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
-    if (fd >= 0) close(fd);
-    else if (fstatat(s->fd, "index.sqlite", &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) {
-        return ds4_fail(err, DS4_E_IO, "%s: not a file", path);
-    }
-    return ds4_index_open(&s->index, path, err);
-}
-
-static ds4_status sweep(ds4_store *s, ds4_err *err)
-{
-    DS4_TRY(ds4_index_begin(s->index, err));
-    ds4_status st = DS4_OK;
-    if (s->engine) {
-        const ds4_model_info *info = ds4_engine_info(s->engine);
-        st = ds4_index_model_id(s->index, &s->root, info->name, info->path, &s->model, err);
-    }
-    if (st == DS4_OK) st = store_sweep(s, err);
-    if (st == DS4_OK) st = ds4_index_commit(s->index, err);
-    if (st != DS4_OK) ds4_index_rollback(s->index);
-    return st;
-}
-
-static ds4_status open_tree(ds4_store *s, ds4_err *err)
-{
-    const size_t n = strlen(s->dir) + sizeof "/index.sqlite";
-    char        *path = malloc(n);
-
-    if (!path) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to open it", s->dir);
-    snprintf(path, n, "%s/index.sqlite", s->dir);
-    ds4_status st = open_index(s, path, err);
-    if (st == DS4_OK) st = sweep(s, err);
-    free(path);
-    return st;
-}
-
-ds4_status store_check(const ds4_store *s, ds4_err *err)
-{
-    if (s->index) return DS4_OK;
-    return ds4_fail(err, DS4_E_IO, "%s: its index could not be made anew", s->dir);
-}
-
-ds4_status store_rebuild(ds4_store *s, const ds4_err *why, ds4_err *err)
-{
-    ds4_log(DS4_LOG_WARN, "kv", "%s; it is set aside and made anew", why->text);
-    ds4_index_close(s->index);
-    s->index = NULL;
-    if (renameat(s->fd, "index.sqlite", s->fd, "index.sqlite.bad") != 0
-        || (unlinkat(s->fd, "index.sqlite-journal", 0) != 0 && errno != ENOENT)) {
-        return ds4_fail(err, DS4_E_IO, "%s/index.sqlite: %s", s->dir, strerror(errno));
-    }
-    return open_tree(s, err);
-}
-
-static ds4_status open_parts(ds4_store *s, const ds4_store_options *opt, ds4_err *err)
-{
-    DS4_TRY(store_dir_open(s->dir, &s->fd, err));
-    if (s->engine) {
-        DS4_TRY(store_identify(s->engine, &s->owner.identity, err));
-        s->owner.form = ds4_engine_state_form(s->engine);
-        s->root = ds4_kv_root(&s->owner);
-    }
-    ds4_err    why = { .code = DS4_OK };
-    ds4_status opened = open_tree(s, &why);
-    if (opened == DS4_E_FORMAT) opened = store_rebuild(s, &why, &why);
-    if (opened != DS4_OK && err) *err = why;
-    if (opened != DS4_OK || !opt->engine) return opened;
-    const ds4_status st = ds4_store_prune(s, s->max_bytes, err);
-    if (st != DS4_OK && st != DS4_E_LIMIT) return st;           /* limit: somebody else's pins */
-    return opt->rows_bytes ? ds4_store_set_rows(s, opt->rows_bytes, err) : DS4_OK;
-}
 
 ds4_status ds4_store_open(ds4_store **out, const ds4_store_options *opt, ds4_err *err)
 {
@@ -113,10 +36,18 @@ ds4_status ds4_store_open(ds4_store **out, const ds4_store_options *opt, ds4_err
     s->max_bytes = opt->max_bytes ? opt->max_bytes : DS4_STORE_BYTES;
     s->min_tokens = opt->min_tokens ? opt->min_tokens : DS4_STORE_MIN_TOKENS;
     s->defers_hits = opt->defers_hits;
+    s->silent = opt->silent || !opt->engine;
+    s->wait_ns = (opt->retry_ms ? opt->retry_ms : RETRY_MS) * UINT64_C(1000000);
     s->dir = malloc(strlen(opt->dir) + 1);
     ds4_status st = s->dir ? DS4_OK : ds4_fail(err, DS4_E_NOMEM, "no memory for a folder's name");
     if (s->dir) strcpy(s->dir, opt->dir);
-    if (st == DS4_OK) st = open_parts(s, opt, err);
+    if (st == DS4_OK && s->engine) {
+        st = store_identify(s->engine, &s->owner.identity, err);
+        s->owner.form = ds4_engine_state_form(s->engine);
+        s->root = ds4_kv_root(&s->owner);
+    }
+    if (st == DS4_OK) st = store_begin(s, err);
+    if (st == DS4_OK && opt->rows_bytes) st = ds4_store_set_rows(s, opt->rows_bytes, err);
     if (st != DS4_OK) {
         ds4_store_close(s);
         return st;
@@ -125,30 +56,10 @@ ds4_status ds4_store_open(ds4_store **out, const ds4_store_options *opt, ds4_err
     return DS4_OK;
 }
 
-/* A writer that ends in order takes its lock and its row with it. */
-static void end_writer(ds4_store *s)
-{
-    char    name[STORE_NAME];
-    ds4_err err;
-
-    if (!s->writer[0]) return;
-    if (ds4_index_begin(s->index, &err) == DS4_OK) {
-        if (ds4_index_forget_writer(s->index, s->writer, &err) != DS4_OK
-            || ds4_index_commit(s->index, &err) != DS4_OK) {
-            ds4_index_rollback(s->index);
-        }
-    }
-    snprintf(name, sizeof name, "writer-%s.lock", s->writer);
-    unlinkat(s->fd, name, 0);
-    close(s->writer_fd);
-}
-
 void ds4_store_close(ds4_store *s)
 {
     if (!s) return;
-    if (s->index) end_writer(s);
-    ds4_index_close(s->index);
-    if (s->fd >= 0) close(s->fd);
+    store_end(s);
     free(s->dir);
     free(s);
 }
@@ -158,7 +69,10 @@ ds4_status ds4_store_set_rows(ds4_store *s, uint64_t n_bytes, ds4_err *err)
     const uint64_t more = n_bytes > s->rows_bytes ? n_bytes - s->rows_bytes : 0;
 
     if (n_bytes == s->rows_bytes) return DS4_OK;
-    DS4_TRY(store_check(s, err));
+    if (s->stopped || !s->index) {              /* they are counted when it is opened again */
+        s->rows_bytes = n_bytes;
+        return DS4_OK;
+    }
     DS4_TRY(ds4_index_begin(s->index, err));
     ds4_status st = store_make_room(s, more, s->max_bytes, 0, err);
     if (st == DS4_E_LIMIT) {
@@ -177,7 +91,12 @@ ds4_status ds4_store_set_rows(ds4_store *s, uint64_t n_bytes, ds4_err *err)
 
 bool ds4_store_writes(const ds4_store *s)
 {
-    return s->engine && s->index && !s->gave_up;
+    return s->engine && s->index && !s->stopped;
+}
+
+uint64_t ds4_store_n_stops(const ds4_store *s)
+{
+    return s->n_stops;
 }
 
 uint64_t ds4_store_budget(const ds4_store *s)
@@ -281,17 +200,6 @@ static ds4_status look(job *j, ds4_err *err)
     return DS4_OK;
 }
 
-static ds4_status check_disk(const job *j, ds4_err *err)
-{
-    struct statvfs info;
-
-    if (fstatvfs(j->s->fd, &info) != 0) return DS4_OK;
-    const uint64_t free_bytes = (uint64_t)info.f_bavail * info.f_frsize;
-    if (free_bytes >= j->need && free_bytes - j->need >= DISK_RESERVE) return DS4_OK;
-    return ds4_fail(err, DS4_E_IO, "%s: %llu MB are free on its disk and %llu MB would be written",
-                    j->s->dir, (unsigned long long)(free_bytes >> 20), (unsigned long long)(j->need >> 20));
-}
-
 /* The first transaction. */
 static ds4_status reserve(job *j, ds4_err *err)
 {
@@ -300,7 +208,7 @@ static ds4_status reserve(job *j, ds4_err *err)
 
     DS4_TRY(ds4_index_begin(s->index, err));
     ds4_status st = store_make_room(s, j->need + rows, s->max_bytes, j->last, err);
-    if (st == DS4_OK) st = check_disk(j, err);
+    if (st == DS4_OK) st = store_check_disk(s, j->need, err);
     if (st == DS4_OK) st = store_be_writer(s, err);
     if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, s->rows_bytes + j->need + rows, err);
     if (st == DS4_OK) st = ds4_index_commit(s->index, err);
@@ -518,6 +426,20 @@ static ds4_status carry_out(job *j, ds4_err *err)
     return DS4_OK;
 }
 
+/* A damaged index is made anew, a folder that has gone too, and then it is tried once more. */
+static ds4_status carry_out_twice(job *j, ds4_err *err)
+{
+    ds4_store *s = j->s;
+
+    if (ds4_store_retry_ns(s) > 0) return ds4_fail(err, DS4_E_IO, "%s: not written for now", s->dir);
+    ds4_status st = store_may_write(s, err);
+    if (st == DS4_OK) st = carry_out(j, err);
+    if (st == DS4_E_FORMAT && (st = store_rebuild(s, err, err)) == DS4_OK) st = carry_out(j, err);
+    if (st == DS4_E_IO || st == DS4_E_FORMAT) return store_stop(s, DS4_E_IO, err);
+    if (st == DS4_OK) store_works(s);
+    return st;
+}
+
 ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds4_tail_kind kind, const int32_t *after,
                           uint32_t n_after, ds4_err *err)
 {
@@ -527,7 +449,7 @@ ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds4_tail_kind kin
                      .pos = ds4_snapshot_pos(p), .n_after = n_after,
                      .block_tokens = s->owner.form.block_tokens };
 
-    if (!ds4_store_writes(s) || j.pos < s->min_tokens) return DS4_OK;
+    if (!s->engine || j.pos < s->min_tokens) return DS4_OK;
     j.n_blocks = ds4_snapshot_n_blocks(p);
     assert(j.n_blocks == j.pos / j.block_tokens);
     const uint32_t in_block = j.pos % j.block_tokens;
@@ -540,9 +462,7 @@ ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds4_tail_kind kin
         st = ds4_fail(why, DS4_E_NOMEM, "no memory to store %u tokens", j.pos);
     } else {
         j.tail_key = ds4_kv_name(DS4_KV_TAIL, &j.keys[j.n_blocks], j.tokens + j.pos - in_block, in_block);
-        st = carry_out(&j, why);
-        if (st == DS4_E_FORMAT && (st = store_rebuild(s, why, why)) == DS4_OK) st = carry_out(&j, why);
-        if (st == DS4_E_IO || st == DS4_E_FORMAT) st = store_give_up(s, DS4_E_IO, why);
+        st = carry_out_twice(&j, why);
     }
     free(j.keys);
     free(j.temp);
@@ -554,7 +474,7 @@ ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds4_tail_kind kin
 
 ds4_status ds4_store_prune(ds4_store *s, uint64_t n_bytes, ds4_err *err)
 {
-    DS4_TRY(store_check(s, err));
+    if (!s->index) return ds4_fail(err, DS4_E_IO, "%s: its index cannot be opened", s->dir);
     DS4_TRY(ds4_index_begin(s->index, err));
     ds4_status st = store_make_room(s, 0, n_bytes, 0, err);
     if (st == DS4_OK) return ds4_index_commit(s->index, err);

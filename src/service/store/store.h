@@ -5,7 +5,8 @@
  * A budget holds for the whole folder at all times, with files under way; what was not
  * used for longest goes first, ends of conversations before their beginnings, and never
  * what somebody has pinned. Damaged files are set aside under another name. When writing
- * fails, storing ends for this process and reading goes on.
+ * fails, reading goes on and writing is tried again after a while; a folder that has gone is
+ * made anew.
  *
  * The folder has mode 0700 and its files 0600: they hold conversations in clear. One that
  * belongs to somebody else or that others may write is refused, and links in it are not
@@ -29,15 +30,19 @@ typedef struct ds4_store_options {
     uint64_t    rows_bytes;     /* of max_bytes that files outside the store take, see
                                    ds4_store_set_rows() */
     bool        defers_hits;    /* the caller counts them: ds4_store_count_hit() */
+    bool        silent;         /* another store of this process says that writing failed */
+    uint32_t    retry_ms;       /* after a failure; 0: 5000. It doubles up to sixteen times that */
     ds4_engine *engine;         /* NULL: only to look at it, check it and prune it */
 } ds4_store_options;
 
 /* Open a folder; what a killed process left is cleaned up or taken over, and the index is
- * made anew from the files when it is damaged.
+ * made anew from the files when it is damaged. Where the disk is full or cannot be written the
+ * store has what can be read, says so, and is DS4_OK.
  *
  *   out   receives the store; untouched on failure
  *
- * Returns DS4_OK; DS4_E_IO for a folder that cannot be used or must not be; DS4_E_NOMEM. */
+ * Returns DS4_OK; DS4_E_IO for a folder that must not be used; DS4_E_LIMIT, see
+ * ds4_store_set_rows(); DS4_E_NOMEM.                                                     */
 DS4_MUST_CHECK ds4_status ds4_store_open(ds4_store **out, const ds4_store_options *opt, ds4_err *err);
 void                      ds4_store_close(ds4_store *s);        /* NULL is fine */
 
@@ -46,9 +51,12 @@ void                      ds4_store_close(ds4_store *s);        /* NULL is fine 
  * no room for them (the number before holds); DS4_E_IO; ...                              */
 DS4_MUST_CHECK ds4_status ds4_store_set_rows(ds4_store *s, uint64_t n_bytes, ds4_err *err);
 
-bool        ds4_store_writes(const ds4_store *s);       /* false after writing has failed */
+bool        ds4_store_writes(const ds4_store *s);       /* false from a failure until it works again */
+uint64_t    ds4_store_retry_ns(const ds4_store *s);     /* until writing is tried again; 0: now */
+void        ds4_store_retry_now(ds4_store *s);          /* the next to write may try */
+uint64_t    ds4_store_n_stops(const ds4_store *s);      /* times that writing failed */
 uint64_t    ds4_store_budget(const ds4_store *s);
-ds4_index  *ds4_store_index(ds4_store *s);              /* lent, for reading */
+ds4_index  *ds4_store_index(ds4_store *s);      /* lent, for reading; NULL: it cannot be opened now */
 
 /* ---- keeping ------------------------------------------------------------------------------- */
 
@@ -57,9 +65,9 @@ ds4_index  *ds4_store_index(ds4_store *s);              /* lent, for reading */
  *
  *   after    [n_after] tokens that followed the position
  *
- * Returns DS4_OK, also when it is too short to keep or writing has been given up;
- * DS4_E_LIMIT when the budget cannot hold it; DS4_E_IO, after which nothing is written
- * any more; DS4_E_NOMEM; DS4_E_DEVICE.                                                   */
+ * Returns DS4_OK, also when it is too short to keep; DS4_E_LIMIT when the budget cannot hold it;
+ * DS4_E_IO, after which ds4_store_retry_ns() says when to come again; DS4_E_NOMEM;
+ * DS4_E_DEVICE.                                                                          */
 DS4_MUST_CHECK ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds4_tail_kind kind,
                                          const int32_t *after, uint32_t n_after, ds4_err *err);
 

@@ -37,14 +37,17 @@ static ds4_status make_dirs(const char *dir, ds4_err *err)
     return DS4_OK;
 }
 
-ds4_status store_dir_open(const char *dir, int *fd, ds4_err *err)
+ds4_status store_dir_open(const char *dir, int *fd, bool *unsafe, ds4_err *err)
 {
     struct stat info;
 
+    *unsafe = false;
     DS4_TRY(make_dirs(dir, err));
     const int open_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (open_fd < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", dir, strerror(errno));
-
+    if (open_fd < 0) {
+        *unsafe = errno == ENOTDIR;
+        return ds4_fail(err, DS4_E_IO, "%s: %s", dir, strerror(errno));
+    }
     ds4_status st = DS4_OK;
     if (fstat(open_fd, &info) != 0) {
         st = ds4_fail(err, DS4_E_IO, "%s: %s", dir, strerror(errno));
@@ -55,6 +58,7 @@ ds4_status store_dir_open(const char *dir, int *fd, ds4_err *err)
         st = ds4_fail(err, DS4_E_IO, "%s: others may write there (mode %03o); chmod 700 makes it safe",
                       dir, (unsigned)info.st_mode & 0777);
     }
+    *unsafe = st != DS4_OK;
     if (st != DS4_OK) close(open_fd);
     else *fd = open_fd;
     return st;
@@ -79,6 +83,26 @@ bool store_name_read(const char *name, ds4_kv_kind *kind, ds4_kv_key *key)
     memcpy(text, name, n);
     *kind = strcmp(name + n, ".block") == 0 ? DS4_KV_BLOCK : DS4_KV_TAIL;
     return (*kind == DS4_KV_BLOCK || strcmp(name + n, ".tail") == 0) && ds4_kv_key_read(text, key);
+}
+
+/* Files that were the index, or that an older version kept beside it. */
+static const char *const others[] = { "index.sqlite", "index.sqlite-journal", "index.sqlite-wal",
+                                      "index.sqlite-shm", "server-turns.bin", "server-responses.bin" };
+
+bool store_name_is_aside(const char *name)
+{
+    char         stem[STORE_NAME] = "";
+    const size_t n = strlen(name);
+    ds4_kv_kind  kind;
+    ds4_kv_key   key;
+
+    if (n < 5 || n - 4 >= sizeof stem || strcmp(name + n - 4, ".bad") != 0) return false;
+    memcpy(stem, name, n - 4);
+    if (store_name_read(stem, &kind, &key)) return true;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (strcmp(stem, others[i]) == 0) return true;
+    }
+    return false;
 }
 
 /* ---- reading and writing ---------------------------------------------------------------------- */
@@ -212,7 +236,8 @@ bool store_remove(ds4_store *s, const char *name)
         return false;
     }
     /* A link or anything else that cannot be opened is removed as such. */
-    const bool gone = unlinkat(s->fd, name, 0) == 0 || errno == ENOENT;
+    const bool gone = unlinkat(s->fd, name, 0) == 0 || errno == ENOENT
+                   || unlinkat(s->fd, name, AT_REMOVEDIR) == 0;
     if (fd >= 0) close(fd);
     return gone;
 }
@@ -233,14 +258,4 @@ ds4_status store_set_aside(ds4_store *s, const char *name, const char *why, ds4_
     const bool there = fstatat(s->fd, bad, &info, AT_SYMLINK_NOFOLLOW) == 0;
     return ds4_index_set_aside(s->index, bad, there && info.st_size > 0 ? (uint64_t)info.st_size : 1,
                                err);
-}
-
-ds4_status store_give_up(ds4_store *s, ds4_status st, const ds4_err *err)
-{
-    if (!s->gave_up) {
-        ds4_log(DS4_LOG_WARN, "kv", "conversations are not stored any more: %s",
-                err ? err->text : "writing failed");
-    }
-    s->gave_up = true;
-    return st;
 }

@@ -271,16 +271,15 @@ static ds4_status remove_idle(ds4_store *s, tree *t, uint64_t *freed, ds4_err *e
 
 /* The first file set aside; they go before anything that is good. */
 typedef struct first_aside {
-    char     name[STORE_NAME + 8];
+    char     name[DS4_INDEX_NAME];
     uint64_t size;
 } first_aside;
 
 static bool take_aside(void *ctx, const char *name, uint64_t n_bytes)
 {
     first_aside *a = ctx;
-    const size_t n = strlen(name) < sizeof a->name ? strlen(name) : sizeof a->name - 1;
 
-    memcpy(a->name, name, n);
+    memcpy(a->name, name, strlen(name) + 1);
     a->size = n_bytes;
     return false;
 }
@@ -291,9 +290,11 @@ static ds4_status remove_aside(ds4_store *s, uint64_t enough, uint64_t *freed, d
         first_aside a = { .size = 0 };
         DS4_TRY(ds4_index_each_aside(s->index, take_aside, &a, err));
         if (!a.name[0]) break;
-        if (!store_remove(s, a.name)) break;
+        /* A folder may come from somebody else: a row does not decide what is removed. */
+        const bool ours = store_name_is_aside(a.name);
+        if (ours && !store_remove(s, a.name)) break;
         DS4_TRY(ds4_index_set_aside(s->index, a.name, 0, err));
-        *freed += a.size;
+        if (ours) *freed += a.size;
     }
     return DS4_OK;
 }

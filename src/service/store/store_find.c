@@ -114,7 +114,7 @@ ds4_status ds4_store_find(ds4_store *s, const int32_t *tokens, uint32_t n_tokens
 
     *out = (ds4_stored){ .fd = -1 };
     if (!s->engine) return ds4_fail(err, DS4_E_ARG, "%s: opened without a model", s->dir);
-    DS4_TRY(store_check(s, err));
+    if (!store_is_there(s)) return DS4_OK;
     ds4_err    why = { .code = DS4_OK };
     ds4_status st = walk_tokens(s, &w, &why);
     if (st == DS4_E_FORMAT && (st = store_rebuild(s, &why, &why)) == DS4_OK) {
@@ -325,9 +325,10 @@ static ds4_status hand_out(const text_walk *w, ds4_store_recall_fn *fn, void *ct
 ds4_status ds4_store_recall(ds4_store *s, ds4_slice text, ds4_store_recall_fn *fn, void *ctx, ds4_err *err)
 {
     text_walk  w = { .s = s, .text = text };
-    ds4_status st = s->engine ? store_check(s, err)
-                              : ds4_fail(err, DS4_E_ARG, "%s: opened without a model", s->dir);
-    if (st == DS4_OK) st = look_around(&w, err);
+
+    if (!s->engine) return ds4_fail(err, DS4_E_ARG, "%s: opened without a model", s->dir);
+    if (!store_is_there(s)) return DS4_OK;
+    ds4_status st = look_around(&w, err);
 
     for (w.at = 1; st == DS4_OK && w.at <= w.n; w.at++) st = look_around(&w, err);
     if (st == DS4_OK) st = hand_out(&w, fn, ctx, err);
@@ -420,8 +421,8 @@ static void put_away(const loader *l, const ds4_err *why)
 void ds4_store_count_hit(ds4_store *s, int64_t tail)
 {
     ds4_err    err;
+    if (!s->index || s->stopped) return;
     ds4_status st = ds4_index_begin(s->index, &err);
-
     if (st == DS4_OK) st = ds4_index_touch_tail(s->index, tail, true, &err);
     if (st == DS4_OK) st = ds4_index_commit(s->index, &err);
     if (st != DS4_OK) ds4_index_rollback(s->index);
@@ -437,7 +438,7 @@ ds4_status ds4_store_load(ds4_store *s, const ds4_stored *found, const int32_t *
     ds4_kv_file f = { 0 };
 
     if (!s->engine || found->pos == 0) return ds4_fail(err, DS4_E_ARG, "%s: nothing to load", s->dir);
-    DS4_TRY(store_check(s, err));
+    if (!s->index) return ds4_fail(err, DS4_E_IO, "%s: its index cannot be opened", s->dir);
     ds4_kv_key *keys = store_keys(s, tokens, found->pos / s->owner.form.block_tokens);
     if (!keys) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to load from it", s->dir);
     l.keys = keys;

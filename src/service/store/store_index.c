@@ -1,16 +1,12 @@
-/* store_index.c - see store_index.h.
- *
- * A rollback journal rather than a write-ahead log: between transactions the database is
- * one file, whose size is all that counts against the budget. */
+/* store_index.c - see store_index.h. */
 #include "service/store/store_index.h"
 
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUSY_MS = 20000, MAX_ENDINGS = 8, APPLICATION = 0x4b345344, SCHEMA = 2 };
+enum { MAX_ENDINGS = 8, MAX_WANTED = 4096, APPLICATION = 0x4b345344, SCHEMA = 3, OLD_SCHEMA = 2 };
 
-static const char schema[] =
+static const char tree_schema[] =
     "CREATE TABLE model(id INTEGER PRIMARY KEY, root BLOB NOT NULL UNIQUE, name TEXT, path TEXT);"
     "CREATE TABLE block(id INTEGER PRIMARY KEY AUTOINCREMENT, model INTEGER NOT NULL,"
     " parent INTEGER NOT NULL, key BLOB NOT NULL UNIQUE, pos INTEGER NOT NULL,"
@@ -27,20 +23,41 @@ static const char schema[] =
     "CREATE TABLE writer(name TEXT PRIMARY KEY, reserved INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE aside(name TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;";
 
-/* One prepared statement for each. */
+/* What version 3 has beyond version 2: an index of that one is brought up to it. */
+static const char newer_schema[] =
+    "ALTER TABLE model ADD COLUMN content BLOB;"
+    "DROP TABLE wanted;"
+    "CREATE TABLE wanted(id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE);"
+    "CREATE TABLE file(device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, hash BLOB NOT NULL, used INTEGER NOT NULL,"
+    " PRIMARY KEY(device, inode)) WITHOUT ROWID;"
+    "CREATE TABLE response(id TEXT PRIMARY KEY, owner BLOB NOT NULL, used INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, before TEXT NOT NULL, output_at INTEGER NOT NULL,"
+    " output_bytes INTEGER NOT NULL, input BLOB NOT NULL, body BLOB NOT NULL);"
+    "CREATE INDEX response_used ON response(used, size);"
+    "CREATE TABLE turn(id INTEGER PRIMARY KEY AUTOINCREMENT, used INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, reasoning BLOB NOT NULL, content BLOB NOT NULL, calls BLOB NOT NULL,"
+    " tokens BLOB NOT NULL);"
+    "CREATE INDEX turn_used ON turn(used, size);"
+    "CREATE TABLE handle(key BLOB PRIMARY KEY, turn INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX handle_turn ON handle(turn);";
+
 enum {
-    MODELS, MODEL_ADD, MODEL_NAME, MODEL_ID,
+    MODELS, MODEL_ADD, MODEL_NAME, MODEL_ID, MODEL_CONTENT, MODELS_OF_CONTENT,
     BLOCKS, CHILDREN, BLOCK_BY_KEY, BLOCK_ADD, BLOCK_LOSE, BLOCK_DROP,
     TAILS, TAILS_AT, TAIL_BY_KEY, TAIL_ADD, TAIL_DROP, TAIL_TOUCH,
     ENDINGS, ENDING_ADD, ENDING_PRUNE, ENDINGS_DROP,
-    WANT, SUMS, WRITER_SET, WRITER_FORGET, WRITERS, ASIDE_SET, ASIDE_FORGET, ASIDES,
+    WANT, WANT_PRUNE, SUMS, WRITER_SET, WRITER_FORGET, WRITERS, ASIDE_SET, ASIDE_FORGET, ASIDES,
     N_STATEMENTS
 };
 
 #define BLOCK_COLUMNS "SELECT id, model, parent, key, pos, size, tokens, text FROM block"
 #define TAIL_COLUMNS \
     "SELECT id, model, block, key, kind, pos, size, hits, made, used, tokens, text FROM tail"
-#define NOW "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+/* Sums stay sums, whatever a row claims: see ds4_index_mend(). */
+#define SUM_OF(column, table) \
+    "(SELECT COALESCE(SUM(MAX(0, MIN(" column ", 1099511627776))), 0) FROM " table ")"
 
 static const char *const sql[N_STATEMENTS] = {
     [MODELS] = "SELECT id, root, name, path FROM model ORDER BY id",
@@ -48,6 +65,8 @@ static const char *const sql[N_STATEMENTS] = {
     [MODEL_NAME] = "UPDATE model SET name = ?2, path = ?3 WHERE root = ?1"
                    " AND (name IS NOT ?2 OR path IS NOT ?3)",
     [MODEL_ID] = "SELECT id FROM model WHERE root = ?",
+    [MODEL_CONTENT] = "UPDATE model SET content = ?2 WHERE root = ?1 AND content IS NOT ?2",
+    [MODELS_OF_CONTENT] = "SELECT id, root, name, path FROM model WHERE content = ? ORDER BY id DESC",
     [BLOCKS] = BLOCK_COLUMNS " ORDER BY id",
     [CHILDREN] = BLOCK_COLUMNS " WHERE model = ? AND parent = ? AND size > 0",
     [BLOCK_BY_KEY] = BLOCK_COLUMNS " WHERE key = ?",
@@ -62,23 +81,22 @@ static const char *const sql[N_STATEMENTS] = {
     [TAILS_AT] = TAIL_COLUMNS " WHERE model = ? AND block = ?",
     [TAIL_BY_KEY] = TAIL_COLUMNS " WHERE key = ?",
     [TAIL_ADD] = "INSERT INTO tail(model, block, key, kind, pos, size, hits, made, used, tokens, text)"
-                 " VALUES(?, ?, ?, ?, ?, ?, 0, " NOW ", " NOW ", ?, ?)"
+                 " VALUES(?, ?, ?, ?, ?, ?, 0, " DS4_SQL_NOW ", " DS4_SQL_NOW ", ?, ?)"
                  " ON CONFLICT(key) DO UPDATE SET model = excluded.model, block = excluded.block,"
                  " pos = excluded.pos, size = excluded.size, tokens = excluded.tokens,"
                  " text = excluded.text RETURNING id",
     [TAIL_DROP] = "DELETE FROM tail WHERE id = ?",
-    [TAIL_TOUCH] = "UPDATE tail SET used = " NOW ", hits = hits + ?2 WHERE id = ?1",
+    [TAIL_TOUCH] = "UPDATE tail SET used = " DS4_SQL_NOW ", hits = hits + ?2 WHERE id = ?1",
     [ENDINGS] = "SELECT id, tail, tokens, text FROM ending WHERE tail = ? ORDER BY id DESC",
     [ENDING_ADD] = "INSERT OR REPLACE INTO ending(tail, tokens, text) VALUES(?, ?, ?)",
     [ENDING_PRUNE] = "DELETE FROM ending WHERE tail = ?1 AND id NOT IN"
                      " (SELECT id FROM ending WHERE tail = ?1 ORDER BY id DESC LIMIT ?2)",
     [ENDINGS_DROP] = "DELETE FROM ending WHERE tail = ?",
     [WANT] = "INSERT OR IGNORE INTO wanted(key) VALUES(?)",
+    [WANT_PRUNE] = "DELETE FROM wanted WHERE id <= (SELECT MAX(id) FROM wanted) - ?",
     [SUMS] = "SELECT (SELECT COUNT(*) FROM block), (SELECT COUNT(*) FROM tail),"
-             " (SELECT COALESCE(SUM(size), 0) FROM block), (SELECT COALESCE(SUM(size), 0) FROM tail),"
-             " (SELECT COALESCE(SUM(reserved), 0) FROM writer),"
-             " (SELECT COALESCE(SUM(size), 0) FROM aside),"
-             " (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size)",
+             SUM_OF("size", "block") "," SUM_OF("size", "tail") "," SUM_OF("reserved", "writer") ","
+             SUM_OF("size", "aside") ",(SELECT COUNT(*) FROM response), (SELECT COUNT(*) FROM turn)",
     [WRITER_SET] = "INSERT OR REPLACE INTO writer(name, reserved) VALUES(?, ?)",
     [WRITER_FORGET] = "DELETE FROM writer WHERE name = ?",
     [WRITERS] = "SELECT name, reserved FROM writer",
@@ -88,138 +106,86 @@ static const char *const sql[N_STATEMENTS] = {
 };
 
 struct ds4_index {
-    sqlite3      *db;
-    char         *path;
-    sqlite3_stmt *stmt[N_STATEMENTS];
-    bool          in_transaction;
+    ds4_sql *db;
 };
 
-/* ---- errors and statements --------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------ */
 
-static ds4_status failed(const ds4_index *ix, int code, ds4_err *err)
+static ds4_slice bytes_of(const ds4_kv_key *key)
 {
-    const char *why = ix->db ? sqlite3_errmsg(ix->db) : sqlite3_errstr(code);
-
-    switch (code & 0xff) {
-    case SQLITE_NOMEM:
-        return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for the index", ix->path);
-    case SQLITE_CORRUPT: case SQLITE_NOTADB: case SQLITE_FORMAT: case SQLITE_ERROR:
-    case SQLITE_MISMATCH: case SQLITE_CONSTRAINT: case SQLITE_SCHEMA:
-        return ds4_fail(err, DS4_E_FORMAT, "%s: the index is damaged: %s", ix->path, why);
-    default:
-        return ds4_fail(err, DS4_E_IO, "%s: %s", ix->path, why);
-    }
+    return (ds4_slice){ (const char *)key->b, sizeof key->b };
 }
 
-static ds4_status execute(ds4_index *ix, const char *text, ds4_err *err)
+static ds4_slice text_of(const char *text)
 {
-    const int code = sqlite3_exec(ix->db, text, NULL, NULL, NULL);
-    return code == SQLITE_OK ? DS4_OK : failed(ix, code, err);
+    return (ds4_slice){ text, strlen(text) };
 }
 
-/* The statement, made on first use, without values. NULL with *st set on failure. */
-static sqlite3_stmt *ready(ds4_index *ix, int which, ds4_status *st, ds4_err *err)
+static ds4_kv_key key_at(ds4_sql_row *row, int at)
 {
-    if (!ix->stmt[which]) {
-        const int code = sqlite3_prepare_v3(ix->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT,
-                                            &ix->stmt[which], NULL);
-        if (code != SQLITE_OK) {
-            *st = failed(ix, code, err);
-            return NULL;
-        }
-    }
-    *st = DS4_OK;
-    sqlite3_clear_bindings(ix->stmt[which]);
-    return ix->stmt[which];
-}
-
-/* Run a statement that gives no rows. */
-static ds4_status finish(ds4_index *ix, sqlite3_stmt *s, ds4_err *err)
-{
-    const int        code = sqlite3_step(s);
-    const ds4_status st = code == SQLITE_DONE ? DS4_OK : failed(ix, code, err);
-
-    sqlite3_reset(s);
-    return st;
-}
-
-/* Run one that gives one number. */
-static ds4_status finish_id(ds4_index *ix, sqlite3_stmt *s, int64_t *id, ds4_err *err)
-{
-    int code = sqlite3_step(s);
-
-    if (code == SQLITE_ROW) {
-        *id = sqlite3_column_int64(s, 0);
-        code = sqlite3_step(s);
-    }
-    const ds4_status st = code == SQLITE_DONE ? DS4_OK : failed(ix, code, err);
-    sqlite3_reset(s);
-    return st;
-}
-
-static void bind_slice(sqlite3_stmt *s, int at, ds4_slice value)
-{
-    sqlite3_bind_blob64(s, at, value.n_bytes ? value.data : "", value.n_bytes, SQLITE_STATIC);
-}
-
-static void bind_key(sqlite3_stmt *s, int at, const ds4_kv_key *key)
-{
-    sqlite3_bind_blob(s, at, key->b, sizeof key->b, SQLITE_STATIC);
-}
-
-static ds4_slice column_slice(sqlite3_stmt *s, int at)
-{
-    const void *data = sqlite3_column_blob(s, at);
-    return (ds4_slice){ data, data ? (size_t)sqlite3_column_bytes(s, at) : 0 };
-}
-
-static ds4_kv_key column_key(sqlite3_stmt *s, int at)
-{
-    const ds4_slice bytes = column_slice(s, at);
+    const ds4_slice bytes = ds4_sql_get_bytes(row, at);
     ds4_kv_key      key = { { 0 } };
 
     if (bytes.n_bytes == sizeof key.b) memcpy(key.b, bytes.data, sizeof key.b);
     return key;
 }
 
+static ds4_status ready(ds4_index *ix, int which, ds4_sql_row **row, ds4_err *err)
+{
+    return ds4_sql_ready(ix->db, sql[which], row, err);
+}
+
 /* ---- opening -------------------------------------------------------------------------------- */
 
 static ds4_status read_number(ds4_index *ix, const char *text, int64_t *out, ds4_err *err)
 {
-    sqlite3_stmt *s = NULL;
-    const int     code = sqlite3_prepare_v2(ix->db, text, -1, &s, NULL);
-    ds4_status    st = code == SQLITE_OK ? DS4_OK : failed(ix, code, err);
+    ds4_sql_row *row;
 
     *out = 0;
-    if (st == DS4_OK) st = finish_id(ix, s, out, err);
-    sqlite3_finalize(s);
-    return st;
+    DS4_TRY(ds4_sql_ready(ix->db, text, &row, err));
+    return ds4_sql_run_number(ix->db, row, out, err);
 }
 
-static ds4_status make_schema(ds4_index *ix, ds4_err *err)
+static ds4_status read_version(ds4_index *ix, int64_t *version, ds4_err *err)
 {
-    int64_t application, version, n_tables;
+    static const char count[] = "SELECT COUNT(*) FROM sqlite_master", whose[] = "PRAGMA application_id",
+                      which[] = "PRAGMA user_version";
+    int64_t           n_tables, application;
 
-    DS4_TRY(read_number(ix, "SELECT COUNT(*) FROM sqlite_master", &n_tables, err));
-    DS4_TRY(read_number(ix, "PRAGMA application_id", &application, err));
-    DS4_TRY(read_number(ix, "PRAGMA user_version", &version, err));
-    if (n_tables > 0) {
-        if (application == APPLICATION && version == SCHEMA) return DS4_OK;
-        return ds4_fail(err, DS4_E_FORMAT, "%s: not an index of this version", ix->path);
-    }
-    DS4_TRY(execute(ix, "PRAGMA application_id = 1261720388", err));    /* APPLICATION */
-    DS4_TRY(execute(ix, schema, err));
-    return execute(ix, "PRAGMA user_version = 2", err);                 /* SCHEMA */
+    *version = 0;
+    DS4_TRY(read_number(ix, count, &n_tables, err));
+    if (n_tables == 0) return DS4_OK;
+    DS4_TRY(read_number(ix, whose, &application, err));
+    DS4_TRY(read_number(ix, which, version, err));
+    if (application == APPLICATION && (*version == SCHEMA || *version == OLD_SCHEMA)) return DS4_OK;
+    return ds4_fail(err, DS4_E_FORMAT, "%s: not an index of this version", ds4_sql_path(ix->db));
 }
 
 /* Two processes may find it empty at once: whoever comes second sees the tables. */
-static ds4_status set_up(ds4_index *ix, ds4_err *err)
+static ds4_status make_schema(ds4_index *ix, ds4_err *err)
 {
-    sqlite3_busy_timeout(ix->db, BUSY_MS);
-    sqlite3_extended_result_codes(ix->db, 1);
-    DS4_TRY(execute(ix, "PRAGMA trusted_schema = OFF; PRAGMA journal_mode = DELETE;"
-                        "PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON;"
-                        "PRAGMA auto_vacuum = FULL", err));
+    int64_t version;
+
+    DS4_TRY(read_version(ix, &version, err));
+    if (version == SCHEMA) return DS4_OK;
+    if (version == 0) {
+        DS4_TRY(ds4_sql_do(ix->db, "PRAGMA application_id = 1261720388", err));     /* APPLICATION */
+        DS4_TRY(ds4_sql_do(ix->db, tree_schema, err));
+    }
+    DS4_TRY(ds4_sql_do(ix->db, newer_schema, err));
+    return ds4_sql_do(ix->db, "PRAGMA user_version = 3", err);                      /* SCHEMA */
+}
+
+static ds4_status set_up(ds4_index *ix, ds4_sql_mode mode, ds4_err *err)
+{
+    int64_t version;
+
+    if (mode == DS4_SQL_READ) {
+        DS4_TRY(read_version(ix, &version, err));
+        if (version == SCHEMA) return DS4_OK;
+        return ds4_fail(err, DS4_E_IO, "%s: of an older version, and it cannot be written",
+                        ds4_sql_path(ix->db));
+    }
     DS4_TRY(ds4_index_begin(ix, err));
     const ds4_status st = make_schema(ix, err);
     if (st == DS4_OK) return ds4_index_commit(ix, err);
@@ -227,20 +193,13 @@ static ds4_status set_up(ds4_index *ix, ds4_err *err)
     return st;
 }
 
-ds4_status ds4_index_open(ds4_index **out, const char *path, ds4_err *err)
+ds4_status ds4_index_open(ds4_index **out, const char *path, ds4_sql_mode mode, ds4_err *err)
 {
     ds4_index *ix = calloc(1, sizeof *ix);
-    char      *copy = malloc(strlen(path) + 1);
 
-    if (!ix || !copy) {
-        free(ix);
-        free(copy);
-        return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for the index", path);
-    }
-    ix->path = strcpy(copy, path);
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    const int code = sqlite3_open_v2(path, &ix->db, flags, NULL);
-    ds4_status st = code == SQLITE_OK ? set_up(ix, err) : failed(ix, code, err);
+    if (!ix) return ds4_fail(err, DS4_E_NOMEM, "no memory for an index");
+    ds4_status st = ds4_sql_open(&ix->db, path, mode, err);
+    if (st == DS4_OK) st = set_up(ix, mode, err);
     if (st != DS4_OK) {
         ds4_index_close(ix);
         return st;
@@ -252,153 +211,190 @@ ds4_status ds4_index_open(ds4_index **out, const char *path, ds4_err *err)
 void ds4_index_close(ds4_index *ix)
 {
     if (!ix) return;
-    ds4_index_rollback(ix);
-    for (int i = 0; i < N_STATEMENTS; i++) sqlite3_finalize(ix->stmt[i]);
-    sqlite3_close(ix->db);
-    free(ix->path);
+    ds4_sql_close(ix->db);
     free(ix);
+}
+
+ds4_sql *ds4_index_sql(ds4_index *ix)
+{
+    return ix->db;
 }
 
 ds4_status ds4_index_begin(ds4_index *ix, ds4_err *err)
 {
-    DS4_TRY(execute(ix, "BEGIN IMMEDIATE", err));
-    ix->in_transaction = true;
-    return DS4_OK;
+    return ds4_sql_begin(ix->db, err);
 }
 
 ds4_status ds4_index_commit(ds4_index *ix, ds4_err *err)
 {
-    DS4_TRY(execute(ix, "COMMIT", err));
-    ix->in_transaction = false;
-    return DS4_OK;
+    return ds4_sql_commit(ix->db, err);
 }
 
 void ds4_index_rollback(ds4_index *ix)
 {
-    /* SQLite itself rolls back after some failures; then this one has nothing to do. */
-    if (ix->in_transaction) sqlite3_exec(ix->db, "ROLLBACK", NULL, NULL, NULL);
-    ix->in_transaction = false;
+    ds4_sql_rollback(ix->db);
+}
+
+/* The files say what is right: a row that goes is made anew from its file by the sweep. */
+ds4_status ds4_index_mend(ds4_index *ix, ds4_err *err)
+{
+    return ds4_sql_do(ix->db,
+                      "UPDATE block SET size = 0 WHERE size NOT BETWEEN 0 AND 1099511627776;"
+                      "DELETE FROM tail WHERE size NOT BETWEEN 1 AND 1099511627776;"
+                      "DELETE FROM writer WHERE reserved NOT BETWEEN 0 AND 1099511627776;"
+                      "DELETE FROM aside WHERE size NOT BETWEEN 0 AND 1099511627776;"
+                      "DELETE FROM response WHERE size NOT BETWEEN 0 AND 1099511627776;"
+                      "DELETE FROM turn WHERE size NOT BETWEEN 0 AND 1099511627776;"
+                      "DELETE FROM ending WHERE tail NOT IN (SELECT id FROM tail);", err);
 }
 
 /* ---- models ------------------------------------------------------------------------------------ */
 
+static ds4_status each_model(ds4_index *ix, ds4_sql_row *row, ds4_index_model_fn *fn, void *ctx,
+                             ds4_err *err)
+{
+    ds4_status st;
+
+    while (ds4_sql_next(ix->db, row, &st, err)) {
+        const ds4_index_model m = { .id = ds4_sql_get_number(row, 0), .root = key_at(row, 1),
+                                    .name = ds4_sql_get_bytes(row, 2), .path = ds4_sql_get_bytes(row, 3) };
+        if (fn(ctx, &m)) continue;
+        ds4_sql_stop(row);
+        break;
+    }
+    return st;
+}
+
 ds4_status ds4_index_models(ds4_index *ix, ds4_index_model_fn *fn, void *ctx, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, MODELS, &st, err);
-    int           code = SQLITE_DONE;
-    bool          more = true;
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    while (more && (code = sqlite3_step(s)) == SQLITE_ROW) {
-        const ds4_index_model m = { .id = sqlite3_column_int64(s, 0), .root = column_key(s, 1),
-                                    .name = column_slice(s, 2), .path = column_slice(s, 3) };
-        more = fn(ctx, &m);
-    }
-    if (more && code != SQLITE_DONE) st = failed(ix, code, err);
-    sqlite3_reset(s);
-    return st;
+    DS4_TRY(ready(ix, MODELS, &row, err));
+    return each_model(ix, row, fn, ctx, err);
+}
+
+ds4_status ds4_index_find_model(ds4_index *ix, const ds4_kv_key *root, int64_t *id, ds4_err *err)
+{
+    ds4_sql_row *row;
+
+    *id = 0;
+    DS4_TRY(ready(ix, MODEL_ID, &row, err));
+    ds4_sql_bytes(row, 1, bytes_of(root));
+    return ds4_sql_run_number(ix->db, row, id, err);
 }
 
 ds4_status ds4_index_model_id(ds4_index *ix, const ds4_kv_key *root, const char *name,
                               const char *path, int64_t *id, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, MODEL_ADD, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    bind_key(s, 1, root);
-    DS4_TRY(finish(ix, s, err));
+    DS4_TRY(ready(ix, MODEL_ADD, &row, err));
+    ds4_sql_bytes(row, 1, bytes_of(root));
+    DS4_TRY(ds4_sql_run(ix->db, row, err));
     if (name && path) {
-        if (!(s = ready(ix, MODEL_NAME, &st, err))) return st;
-        bind_key(s, 1, root);
-        sqlite3_bind_text(s, 2, name, -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 3, path, -1, SQLITE_STATIC);
-        DS4_TRY(finish(ix, s, err));
+        DS4_TRY(ready(ix, MODEL_NAME, &row, err));
+        ds4_sql_bytes(row, 1, bytes_of(root));
+        ds4_sql_text(row, 2, text_of(name));
+        ds4_sql_text(row, 3, text_of(path));
+        DS4_TRY(ds4_sql_run(ix->db, row, err));
     }
-    if (!(s = ready(ix, MODEL_ID, &st, err))) return st;
-    bind_key(s, 1, root);
-    return finish_id(ix, s, id, err);
+    return ds4_index_find_model(ix, root, id, err);
+}
+
+ds4_status ds4_index_set_content(ds4_index *ix, const ds4_kv_key *root, const ds4_kv_key *content,
+                                 ds4_err *err)
+{
+    ds4_sql_row *row;
+
+    DS4_TRY(ready(ix, MODEL_CONTENT, &row, err));
+    ds4_sql_bytes(row, 1, bytes_of(root));
+    ds4_sql_bytes(row, 2, bytes_of(content));
+    return ds4_sql_run(ix->db, row, err);
+}
+
+ds4_status ds4_index_models_of(ds4_index *ix, const ds4_kv_key *content, ds4_index_model_fn *fn, void *ctx,
+                               ds4_err *err)
+{
+    ds4_sql_row *row;
+
+    DS4_TRY(ready(ix, MODELS_OF_CONTENT, &row, err));
+    ds4_sql_bytes(row, 1, bytes_of(content));
+    return each_model(ix, row, fn, ctx, err);
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------ */
 
-static ds4_status each_block(ds4_index *ix, sqlite3_stmt *s, ds4_index_block_fn *fn, void *ctx,
+static ds4_status each_block(ds4_index *ix, ds4_sql_row *row, ds4_index_block_fn *fn, void *ctx,
                              ds4_err *err)
 {
-    ds4_status st = DS4_OK;
-    int        code = SQLITE_DONE;
-    bool       more = true;
+    ds4_status st;
 
-    while (more && (code = sqlite3_step(s)) == SQLITE_ROW) {
+    while (ds4_sql_next(ix->db, row, &st, err)) {
         const ds4_index_block b = {
-            .id = sqlite3_column_int64(s, 0), .model = sqlite3_column_int64(s, 1),
-            .parent = sqlite3_column_int64(s, 2), .key = column_key(s, 3),
-            .pos = (uint32_t)sqlite3_column_int64(s, 4), .size = (uint64_t)sqlite3_column_int64(s, 5),
-            .tokens = column_slice(s, 6), .text = column_slice(s, 7),
+            .id = ds4_sql_get_number(row, 0), .model = ds4_sql_get_number(row, 1),
+            .parent = ds4_sql_get_number(row, 2), .key = key_at(row, 3),
+            .pos = (uint32_t)ds4_sql_get_number(row, 4), .size = (uint64_t)ds4_sql_get_number(row, 5),
+            .tokens = ds4_sql_get_bytes(row, 6), .text = ds4_sql_get_bytes(row, 7),
         };
-        more = fn(ctx, &b);
+        if (fn(ctx, &b)) continue;
+        ds4_sql_stop(row);
+        break;
     }
-    if (more && code != SQLITE_DONE) st = failed(ix, code, err);
-    sqlite3_reset(s);
     return st;
 }
 
 ds4_status ds4_index_all_blocks(ds4_index *ix, ds4_index_block_fn *fn, void *ctx, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, BLOCKS, &st, err);
-    return s ? each_block(ix, s, fn, ctx, err) : st;
+    ds4_sql_row *row;
+
+    DS4_TRY(ready(ix, BLOCKS, &row, err));
+    return each_block(ix, row, fn, ctx, err);
 }
 
 ds4_status ds4_index_children(ds4_index *ix, int64_t model, int64_t parent, ds4_index_block_fn *fn,
                               void *ctx, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, CHILDREN, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    sqlite3_bind_int64(s, 1, model);
-    sqlite3_bind_int64(s, 2, parent);
-    return each_block(ix, s, fn, ctx, err);
+    DS4_TRY(ready(ix, CHILDREN, &row, err));
+    ds4_sql_number(row, 1, model);
+    ds4_sql_number(row, 2, parent);
+    return each_block(ix, row, fn, ctx, err);
 }
 
 ds4_status ds4_index_block_by_key(ds4_index *ix, const ds4_kv_key *key, ds4_index_block_fn *fn,
                                   void *ctx, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, BLOCK_BY_KEY, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    bind_key(s, 1, key);
-    return each_block(ix, s, fn, ctx, err);
+    DS4_TRY(ready(ix, BLOCK_BY_KEY, &row, err));
+    ds4_sql_bytes(row, 1, bytes_of(key));
+    return each_block(ix, row, fn, ctx, err);
 }
 
 ds4_status ds4_index_add_block(ds4_index *ix, const ds4_index_block *b, int64_t *id, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, BLOCK_ADD, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    sqlite3_bind_int64(s, 1, b->model);
-    sqlite3_bind_int64(s, 2, b->parent);
-    bind_key(s, 3, &b->key);
-    sqlite3_bind_int64(s, 4, b->pos);
-    sqlite3_bind_int64(s, 5, (int64_t)b->size);
-    bind_slice(s, 6, b->tokens);
-    bind_slice(s, 7, b->text);
-    return finish_id(ix, s, id, err);
+    DS4_TRY(ready(ix, BLOCK_ADD, &row, err));
+    ds4_sql_number(row, 1, b->model);
+    ds4_sql_number(row, 2, b->parent);
+    ds4_sql_bytes(row, 3, bytes_of(&b->key));
+    ds4_sql_number(row, 4, b->pos);
+    ds4_sql_number(row, 5, (int64_t)b->size);
+    ds4_sql_bytes(row, 6, b->tokens);
+    ds4_sql_bytes(row, 7, b->text);
+    return ds4_sql_run_number(ix->db, row, id, err);
 }
 
 /* Run a statement over one id. */
 static ds4_status over_id(ds4_index *ix, int which, int64_t id, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, which, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    sqlite3_bind_int64(s, 1, id);
-    return finish(ix, s, err);
+    DS4_TRY(ready(ix, which, &row, err));
+    ds4_sql_number(row, 1, id);
+    return ds4_sql_run(ix->db, row, err);
 }
 
 ds4_status ds4_index_lose_block(ds4_index *ix, int64_t id, ds4_err *err)
@@ -413,75 +409,70 @@ ds4_status ds4_index_drop_block(ds4_index *ix, int64_t id, ds4_err *err)
 
 /* ---- tails ------------------------------------------------------------------------------------- */
 
-static ds4_status each_tail(ds4_index *ix, sqlite3_stmt *s, ds4_index_tail_fn *fn, void *ctx,
-                            ds4_err *err)
+static ds4_status each_tail(ds4_index *ix, ds4_sql_row *row, ds4_index_tail_fn *fn, void *ctx, ds4_err *err)
 {
-    ds4_status st = DS4_OK;
-    int        code = SQLITE_DONE;
-    bool       more = true;
+    ds4_status st;
 
-    while (more && (code = sqlite3_step(s)) == SQLITE_ROW) {
+    while (ds4_sql_next(ix->db, row, &st, err)) {
         const ds4_index_tail t = {
-            .id = sqlite3_column_int64(s, 0), .model = sqlite3_column_int64(s, 1),
-            .block = sqlite3_column_int64(s, 2), .key = column_key(s, 3),
-            .kind = (ds4_tail_kind)sqlite3_column_int(s, 4),
-            .pos = (uint32_t)sqlite3_column_int64(s, 5), .size = (uint64_t)sqlite3_column_int64(s, 6),
-            .hits = (uint64_t)sqlite3_column_int64(s, 7), .made = sqlite3_column_int64(s, 8),
-            .used = sqlite3_column_int64(s, 9), .tokens = column_slice(s, 10),
-            .text = column_slice(s, 11),
+            .id = ds4_sql_get_number(row, 0), .model = ds4_sql_get_number(row, 1),
+            .block = ds4_sql_get_number(row, 2), .key = key_at(row, 3),
+            .kind = (ds4_tail_kind)ds4_sql_get_number(row, 4),
+            .pos = (uint32_t)ds4_sql_get_number(row, 5), .size = (uint64_t)ds4_sql_get_number(row, 6),
+            .hits = (uint64_t)ds4_sql_get_number(row, 7), .made = ds4_sql_get_number(row, 8),
+            .used = ds4_sql_get_number(row, 9), .tokens = ds4_sql_get_bytes(row, 10),
+            .text = ds4_sql_get_bytes(row, 11),
         };
-        more = fn(ctx, &t);
+        if (fn(ctx, &t)) continue;
+        ds4_sql_stop(row);
+        break;
     }
-    if (more && code != SQLITE_DONE) st = failed(ix, code, err);
-    sqlite3_reset(s);
     return st;
 }
 
 ds4_status ds4_index_all_tails(ds4_index *ix, ds4_index_tail_fn *fn, void *ctx, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, TAILS, &st, err);
-    return s ? each_tail(ix, s, fn, ctx, err) : st;
+    ds4_sql_row *row;
+
+    DS4_TRY(ready(ix, TAILS, &row, err));
+    return each_tail(ix, row, fn, ctx, err);
 }
 
 ds4_status ds4_index_tails_at(ds4_index *ix, int64_t model, int64_t block, ds4_index_tail_fn *fn,
                               void *ctx, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, TAILS_AT, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    sqlite3_bind_int64(s, 1, model);
-    sqlite3_bind_int64(s, 2, block);
-    return each_tail(ix, s, fn, ctx, err);
+    DS4_TRY(ready(ix, TAILS_AT, &row, err));
+    ds4_sql_number(row, 1, model);
+    ds4_sql_number(row, 2, block);
+    return each_tail(ix, row, fn, ctx, err);
 }
 
 ds4_status ds4_index_tail_by_key(ds4_index *ix, const ds4_kv_key *key, ds4_index_tail_fn *fn, void *ctx,
                                  ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, TAIL_BY_KEY, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    bind_key(s, 1, key);
-    return each_tail(ix, s, fn, ctx, err);
+    DS4_TRY(ready(ix, TAIL_BY_KEY, &row, err));
+    ds4_sql_bytes(row, 1, bytes_of(key));
+    return each_tail(ix, row, fn, ctx, err);
 }
 
 ds4_status ds4_index_add_tail(ds4_index *ix, const ds4_index_tail *t, int64_t *id, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, TAIL_ADD, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    sqlite3_bind_int64(s, 1, t->model);
-    sqlite3_bind_int64(s, 2, t->block);
-    bind_key(s, 3, &t->key);
-    sqlite3_bind_int(s, 4, (int)t->kind);
-    sqlite3_bind_int64(s, 5, t->pos);
-    sqlite3_bind_int64(s, 6, (int64_t)t->size);
-    bind_slice(s, 7, t->tokens);
-    bind_slice(s, 8, t->text);
-    return finish_id(ix, s, id, err);
+    DS4_TRY(ready(ix, TAIL_ADD, &row, err));
+    ds4_sql_number(row, 1, t->model);
+    ds4_sql_number(row, 2, t->block);
+    ds4_sql_bytes(row, 3, bytes_of(&t->key));
+    ds4_sql_number(row, 4, (int)t->kind);
+    ds4_sql_number(row, 5, t->pos);
+    ds4_sql_number(row, 6, (int64_t)t->size);
+    ds4_sql_bytes(row, 7, t->tokens);
+    ds4_sql_bytes(row, 8, t->text);
+    return ds4_sql_run_number(ix->db, row, id, err);
 }
 
 ds4_status ds4_index_drop_tail(ds4_index *ix, int64_t id, ds4_err *err)
@@ -492,118 +483,114 @@ ds4_status ds4_index_drop_tail(ds4_index *ix, int64_t id, ds4_err *err)
 
 ds4_status ds4_index_touch_tail(ds4_index *ix, int64_t id, bool hit, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, TAIL_TOUCH, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    sqlite3_bind_int64(s, 1, id);
-    sqlite3_bind_int(s, 2, hit);
-    return finish(ix, s, err);
+    DS4_TRY(ready(ix, TAIL_TOUCH, &row, err));
+    ds4_sql_number(row, 1, id);
+    ds4_sql_number(row, 2, hit);
+    return ds4_sql_run(ix->db, row, err);
 }
 
 ds4_status ds4_index_want(ds4_index *ix, const ds4_kv_key *key, bool *before, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, WANT, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    bind_key(s, 1, key);
-    DS4_TRY(finish(ix, s, err));
-    *before = sqlite3_changes(ix->db) == 0;
-    return DS4_OK;
+    DS4_TRY(ready(ix, WANT, &row, err));
+    ds4_sql_bytes(row, 1, bytes_of(key));
+    DS4_TRY(ds4_sql_run(ix->db, row, err));
+    *before = ds4_sql_n_changes(ix->db) == 0;
+    return *before ? DS4_OK : over_id(ix, WANT_PRUNE, MAX_WANTED, err);
 }
 
 ds4_status ds4_index_endings(ds4_index *ix, int64_t tail, ds4_index_ending_fn *fn, void *ctx,
                              ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, ENDINGS, &st, err);
-    int           code = SQLITE_DONE;
-    bool          more = true;
+    ds4_sql_row *row;
+    ds4_status   st;
 
-    if (!s) return st;
-    sqlite3_bind_int64(s, 1, tail);
-    while (more && (code = sqlite3_step(s)) == SQLITE_ROW) {
-        const ds4_index_ending e = { .id = sqlite3_column_int64(s, 0),
-                                     .tail = sqlite3_column_int64(s, 1),
-                                     .tokens = column_slice(s, 2), .text = column_slice(s, 3) };
-        more = fn(ctx, &e);
+    DS4_TRY(ready(ix, ENDINGS, &row, err));
+    ds4_sql_number(row, 1, tail);
+    while (ds4_sql_next(ix->db, row, &st, err)) {
+        const ds4_index_ending e = { .id = ds4_sql_get_number(row, 0),
+                                     .tail = ds4_sql_get_number(row, 1),
+                                     .tokens = ds4_sql_get_bytes(row, 2), .text = ds4_sql_get_bytes(row, 3) };
+        if (fn(ctx, &e)) continue;
+        ds4_sql_stop(row);
+        break;
     }
-    if (more && code != SQLITE_DONE) st = failed(ix, code, err);
-    sqlite3_reset(s);
     return st;
 }
 
 ds4_status ds4_index_add_ending(ds4_index *ix, const ds4_index_ending *e, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, ENDING_ADD, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    sqlite3_bind_int64(s, 1, e->tail);
-    bind_slice(s, 2, e->tokens);
-    bind_slice(s, 3, e->text);
-    DS4_TRY(finish(ix, s, err));
-    if (!(s = ready(ix, ENDING_PRUNE, &st, err))) return st;
-    sqlite3_bind_int64(s, 1, e->tail);
-    sqlite3_bind_int(s, 2, MAX_ENDINGS);
-    return finish(ix, s, err);
+    DS4_TRY(ready(ix, ENDING_ADD, &row, err));
+    ds4_sql_number(row, 1, e->tail);
+    ds4_sql_bytes(row, 2, e->tokens);
+    ds4_sql_bytes(row, 3, e->text);
+    DS4_TRY(ds4_sql_run(ix->db, row, err));
+    DS4_TRY(ready(ix, ENDING_PRUNE, &row, err));
+    ds4_sql_number(row, 1, e->tail);
+    ds4_sql_number(row, 2, MAX_ENDINGS);
+    return ds4_sql_run(ix->db, row, err);
 }
 
 /* ---- accounts ---------------------------------------------------------------------------------- */
 
 ds4_status ds4_index_sum(ds4_index *ix, ds4_index_sums *out, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, SUMS, &st, err);
-    uint64_t      n[7] = { 0 };
+    ds4_sql_row *row;
+    ds4_status   st;
+    uint64_t     n[8] = { 0 };
 
-    if (!s) return st;
-    const int code = sqlite3_step(s);
-    for (int i = 0; code == SQLITE_ROW && i < 7; i++) n[i] = (uint64_t)sqlite3_column_int64(s, i);
-    if (code != SQLITE_ROW) st = failed(ix, code, err);
-    sqlite3_reset(s);
+    DS4_TRY(ready(ix, SUMS, &row, err));
+    while (ds4_sql_next(ix->db, row, &st, err)) {
+        for (int i = 0; i < 8; i++) n[i] = (uint64_t)ds4_sql_get_number(row, i);
+    }
+    if (st != DS4_OK) return st;
     *out = (ds4_index_sums){ .n_blocks = n[0], .n_tails = n[1], .block_bytes = n[2],
-                             .tail_bytes = n[3], .reserved = n[4], .aside = n[5], .database = n[6] };
-    return st;
+                             .tail_bytes = n[3], .reserved = n[4], .aside = n[5], .n_responses = n[6],
+                             .n_turns = n[7], .database = ds4_sql_size(ix->db) };
+    return DS4_OK;
 }
 
-static ds4_status set_named(ds4_index *ix, int which, const char *name, uint64_t n_bytes, ds4_err *err)
+static ds4_status set_named(ds4_index *ix, int which, const char *name, const uint64_t *n_bytes, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, which, &st, err);
+    ds4_sql_row *row;
 
-    if (!s) return st;
-    sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
-    if (sqlite3_bind_parameter_count(s) > 1) sqlite3_bind_int64(s, 2, (int64_t)n_bytes);
-    return finish(ix, s, err);
+    DS4_TRY(ready(ix, which, &row, err));
+    ds4_sql_text(row, 1, text_of(name));
+    if (n_bytes) ds4_sql_number(row, 2, (int64_t)*n_bytes);
+    return ds4_sql_run(ix->db, row, err);
 }
 
+/* A name with a zero byte in it ends there. */
 static ds4_status each_named(ds4_index *ix, int which, ds4_index_name_fn *fn, void *ctx, ds4_err *err)
 {
-    ds4_status    st;
-    sqlite3_stmt *s = ready(ix, which, &st, err);
-    int           code = SQLITE_DONE;
-    bool          more = true;
+    ds4_sql_row *row;
+    ds4_status   st;
 
-    if (!s) return st;
-    while (more && (code = sqlite3_step(s)) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(s, 0);
-        more = fn(ctx, name ? name : "", (uint64_t)sqlite3_column_int64(s, 1));
+    DS4_TRY(ready(ix, which, &row, err));
+    while (ds4_sql_next(ix->db, row, &st, err)) {
+        const ds4_slice text = ds4_sql_get_bytes(row, 0);
+        char            name[DS4_INDEX_NAME] = "";
+        if (text.n_bytes < sizeof name) memcpy(name, text.n_bytes ? text.data : "", text.n_bytes);
+        if (fn(ctx, name, (uint64_t)ds4_sql_get_number(row, 1))) continue;
+        ds4_sql_stop(row);
+        break;
     }
-    if (more && code != SQLITE_DONE) st = failed(ix, code, err);
-    sqlite3_reset(s);
     return st;
 }
 
 ds4_status ds4_index_reserve(ds4_index *ix, const char *writer, uint64_t n_bytes, ds4_err *err)
 {
-    return set_named(ix, WRITER_SET, writer, n_bytes, err);
+    return set_named(ix, WRITER_SET, writer, &n_bytes, err);
 }
 
 ds4_status ds4_index_forget_writer(ds4_index *ix, const char *writer, ds4_err *err)
 {
-    return set_named(ix, WRITER_FORGET, writer, 0, err);
+    return set_named(ix, WRITER_FORGET, writer, NULL, err);
 }
 
 ds4_status ds4_index_writers(ds4_index *ix, ds4_index_name_fn *fn, void *ctx, ds4_err *err)
@@ -613,7 +600,7 @@ ds4_status ds4_index_writers(ds4_index *ix, ds4_index_name_fn *fn, void *ctx, ds
 
 ds4_status ds4_index_set_aside(ds4_index *ix, const char *name, uint64_t size, ds4_err *err)
 {
-    return set_named(ix, size ? ASIDE_SET : ASIDE_FORGET, name, size, err);
+    return set_named(ix, size ? ASIDE_SET : ASIDE_FORGET, name, size ? &size : NULL, err);
 }
 
 ds4_status ds4_index_each_aside(ds4_index *ix, ds4_index_name_fn *fn, void *ctx, ds4_err *err)

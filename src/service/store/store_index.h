@@ -7,10 +7,15 @@
 #ifndef DS4_SERVICE_STORE_INDEX_H
 #define DS4_SERVICE_STORE_INDEX_H
 
-#include "base/str.h"
 #include "service/store/store_file.h"
+#include "service/store/store_sql.h"
 
 typedef struct ds4_index ds4_index;
+
+enum { DS4_INDEX_NAME = 72 };           /* bytes of a name with its zero; longer ones are given as "" */
+
+/* Milliseconds since 1970, in a statement. */
+#define DS4_SQL_NOW "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
 typedef struct ds4_index_model {
     int64_t    id;
@@ -51,12 +56,16 @@ typedef bool ds4_index_block_fn(void *ctx, const ds4_index_block *b);
 typedef bool ds4_index_tail_fn(void *ctx, const ds4_index_tail *t);
 typedef bool ds4_index_ending_fn(void *ctx, const ds4_index_ending *e);
 
-/* Open or make the database file.
+/* Open or make the database file; one of the version before is brought up to this one.
+ *
+ *   path   NULL: in memory
+ *   mode   DS4_SQL_READ: nothing is made or changed
  *
  * Returns DS4_OK; DS4_E_FORMAT when the file is damaged or none of ours; DS4_E_IO;
  * DS4_E_NOMEM.                                                                          */
-DS4_MUST_CHECK ds4_status ds4_index_open(ds4_index **out, const char *path, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_index_open(ds4_index **out, const char *path, ds4_sql_mode mode, ds4_err *err);
 void                      ds4_index_close(ds4_index *ix);       /* NULL is fine */
+ds4_sql                  *ds4_index_sql(ds4_index *ix);         /* lent: for other tables of it */
 
 DS4_MUST_CHECK ds4_status ds4_index_begin(ds4_index *ix, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_index_commit(ds4_index *ix, ds4_err *err);
@@ -64,11 +73,22 @@ void                      ds4_index_rollback(ds4_index *ix);    /* without a beg
 
 /* All below return DS4_OK; DS4_E_FORMAT for a damaged database; DS4_E_IO. */
 
+/* Rows that cannot be true go; what they stood for is found again. Inside a transaction. */
+DS4_MUST_CHECK ds4_status ds4_index_mend(ds4_index *ix, ds4_err *err);
+
 DS4_MUST_CHECK ds4_status ds4_index_models(ds4_index *ix, ds4_index_model_fn *fn, void *ctx,
                                            ds4_err *err);
 /* The id of a root, which becomes known by this. Name and path are noted if not NULL. */
 DS4_MUST_CHECK ds4_status ds4_index_model_id(ds4_index *ix, const ds4_kv_key *root, const char *name,
                                              const char *path, int64_t *id, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_index_find_model(ds4_index *ix, const ds4_kv_key *root, int64_t *id,
+                                               ds4_err *err);   /* 0: it is not known */
+
+/* Roots whose model was seen to have this content, newest first; and saying so of one. */
+DS4_MUST_CHECK ds4_status ds4_index_models_of(ds4_index *ix, const ds4_kv_key *content,
+                                              ds4_index_model_fn *fn, void *ctx, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_index_set_content(ds4_index *ix, const ds4_kv_key *root,
+                                                const ds4_kv_key *content, ds4_err *err);
 
 DS4_MUST_CHECK ds4_status ds4_index_all_blocks(ds4_index *ix, ds4_index_block_fn *fn, void *ctx,
                                                ds4_err *err);   /* parents first */
@@ -104,7 +124,8 @@ typedef struct ds4_index_sums {
     uint64_t n_blocks, n_tails, block_bytes, tail_bytes;
     uint64_t reserved;              /* by writers, for files under way */
     uint64_t aside;                 /* bytes of files that were set aside */
-    uint64_t database;              /* the index itself */
+    uint64_t database;              /* the index itself, with turns and responses */
+    uint64_t n_responses, n_turns;
 } ds4_index_sums;
 DS4_MUST_CHECK ds4_status ds4_index_sum(ds4_index *ix, ds4_index_sums *out, ds4_err *err);
 

@@ -13,9 +13,13 @@ struct ds4_store {
     uint64_t     max_bytes;
     uint32_t     min_tokens;
     uint64_t     rows_bytes;            /* see ds4_store_set_rows() */
-    bool         defers_hits;
-    bool         gave_up;               /* writing has failed */
+    bool         defers_hits, silent;
     bool         said_damaged;
+    bool         stopped;               /* writing has failed, and is tried again at retry_ns */
+    uint32_t     n_failures;            /* in a row */
+    uint64_t     n_stops;               /* all of them */
+    uint64_t     retry_ns, wait_ns;     /* wait_ns: until the first new try */
+    ds4_kv_key   place;                 /* which folder and index were opened, see store_life.c */
     ds4_engine  *engine;                /* NULL: none */
     ds4_kv_owner owner;                 /* of this engine's state */
     ds4_kv_key   root;
@@ -25,21 +29,39 @@ struct ds4_store {
     uint32_t     n_temp;                /* numbers temporary files */
 };
 
-/* ---- store.c -------------------------------------------------------------------------------- */
+/* ---- store_life.c: opened, lost, found again ------------------------------------------------- */
+
+/* Open folder and index. A disk that cannot be written leaves a store that is stopped, and has what
+ * can be read: DS4_OK. Returns DS4_E_IO for a folder that must not be used; DS4_E_NOMEM. */
+DS4_MUST_CHECK ds4_status store_begin(ds4_store *s, ds4_err *err);
+void                      store_end(ds4_store *s);
 
 /* The index is damaged: it is put aside and made anew from the files, which say everything
  * but how often they were used. s->index is NULL on failure. */
 DS4_MUST_CHECK ds4_status store_rebuild(ds4_store *s, const ds4_err *why, ds4_err *err);
 
-/* Returns DS4_OK; DS4_E_IO after a failure to do so. */
-DS4_MUST_CHECK ds4_status store_check(const ds4_store *s, ds4_err *err);
+/* Is there something to read? A folder that somebody removed or replaced is opened anew. */
+bool store_is_there(ds4_store *s);
+
+/* The same before writing; a store that has stopped is opened anew. */
+DS4_MUST_CHECK ds4_status store_may_write(ds4_store *s, ds4_err *err);
+
+/* Writing has failed: say so once, and when it is tried again. Passes st on. The other: it works. */
+ds4_status store_stop(ds4_store *s, ds4_status st, const ds4_err *err);
+void       store_works(ds4_store *s);
+
+/* Does the disk have room for so many bytes? It is not filled to its last byte, whatever the budget
+ * says. Returns DS4_OK; DS4_E_IO with the numbers. */
+DS4_MUST_CHECK ds4_status store_check_disk(const ds4_store *s, uint64_t n_bytes, ds4_err *err);
 
 /* ---- store_dir.c: files --------------------------------------------------------------------- */
 
-DS4_MUST_CHECK ds4_status store_dir_open(const char *dir, int *fd, ds4_err *err);
+/* Make and open a folder. *unsafe: it is there and must not be used. */
+DS4_MUST_CHECK ds4_status store_dir_open(const char *dir, int *fd, bool *unsafe, ds4_err *err);
 
 void store_name(ds4_kv_kind kind, const ds4_kv_key *key, char name[STORE_NAME]);
 bool store_name_read(const char *name, ds4_kv_kind *kind, ds4_kv_key *key);
+bool store_name_is_aside(const char *name);     /* one that store_set_aside() could have given */
 
 /* Read a whole file of the folder; the caller frees *bytes. fd -1: it is opened.
  * Returns DS4_OK; DS4_E_IO; DS4_E_FORMAT when it is no regular file or too large. */
@@ -62,9 +84,6 @@ int store_pin(const ds4_store *s, const char *name);
 
 /* Rename a file to NAME.bad and note it. Inside a transaction. Logged once. */
 DS4_MUST_CHECK ds4_status store_set_aside(ds4_store *s, const char *name, const char *why, ds4_err *err);
-
-/* Writing has failed for good: log it and stop. Passes st on. */
-ds4_status store_give_up(ds4_store *s, ds4_status st, const ds4_err *err);
 
 /* ---- store_model.c ---------------------------------------------------------------------------- */
 

@@ -163,7 +163,7 @@ static bool aside_is_there(void *ctx, const char *name, uint64_t n_bytes)
     struct stat      info;
 
     (void)n_bytes;
-    return fstatat(s->fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+    return store_name_is_aside(name) && fstatat(s->fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 /* Each name of the folder, once for the locks and once for all others. */
@@ -185,8 +185,7 @@ static void look_at(sweep *w, const char *name, bool locks)
         if (n < 4 + STORE_WRITER || !has_name(&w->living, name + 4)) unlinkat(s->fd, name, 0);
     } else if (store_name_read(name, &kind, &key)) {
         add_entry(&w->files, kind, &key);
-    } else if (n > 4 && n < STORE_NAME && strcmp(name + n - 4, ".bad") == 0
-               && fstatat(s->fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+    } else if (store_name_is_aside(name) && fstatat(s->fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
         keep_going(w, ds4_index_set_aside(s->index, name, info.st_size > 0 ? (uint64_t)info.st_size : 1,
                                           w->err));
     }
@@ -416,7 +415,7 @@ static ds4_status compare(sweep *w)
 /* Forget files set aside that somebody removed, one in each round. */
 typedef struct first_gone {
     ds4_store *s;
-    char       name[STORE_NAME + 8];
+    char       name[DS4_INDEX_NAME];
 } first_gone;
 
 static bool find_gone(void *ctx, const char *name, uint64_t n_bytes)

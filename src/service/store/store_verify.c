@@ -103,8 +103,7 @@ static ds4_status check_all(ds4_store *s, const items *l, ds4_store_verify_fn *f
 ds4_status ds4_store_verify(ds4_store *s, ds4_store_verify_fn *fn, void *ctx, ds4_err *err)
 {
     items      l = { .failed = false };
-    ds4_status st = store_check(s, err);
-
+    ds4_status st = s->index ? DS4_OK : ds4_fail(err, DS4_E_IO, "%s: its index cannot be opened", s->dir);
     if (st == DS4_OK) st = ds4_index_all_blocks(s->index, add_block, &l, err);
 
     if (st == DS4_OK) st = ds4_index_all_tails(s->index, add_tail, &l, err);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* A position to store, or a hit to count. */
 typedef struct job {
@@ -30,8 +31,9 @@ struct ds4_store_writer {
     list            waiting, done;
     uint32_t        n_waiting;  /* positions */
     uint64_t        n_bytes;    /* of their tails */
-    bool            busy, stop;
-    atomic_bool     failed;     /* writing has; nothing more is stored */
+    bool            busy, stop, hurry;
+    atomic_bool     failed;     /* writing has, and is tried again; what waits goes on waiting */
+    atomic_ullong   n_failures;
     atomic_bool     any_done;
     bool            said;       /* the thread's: why a position was not stored */
 };
@@ -81,22 +83,88 @@ static void make_room(ds4_store_writer *w, uint64_t n_bytes)
     }
 }
 
+/* ---- waiting ----------------------------------------------------------------------------------- */
+
+/* The clock of waits does not follow those who set the time, where the system has such a one. */
+static void make_wake(ds4_store_writer *w)
+{
+    pthread_condattr_t how;
+
+    pthread_condattr_init(&how);
+#ifdef __linux__
+    pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
+#endif
+    pthread_cond_init(&w->wake, &how);
+    pthread_condattr_destroy(&how);
+}
+
+static void wait_ns(ds4_store_writer *w, uint64_t ns)
+{
+    struct timespec until;
+
+#ifdef __linux__
+    clock_gettime(CLOCK_MONOTONIC, &until);
+#else
+    clock_gettime(CLOCK_REALTIME, &until);
+#endif
+    ns += (uint64_t)until.tv_nsec;
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    pthread_cond_timedwait(&w->wake, &w->lock, &until);
+}
+
 /* ---- the thread --------------------------------------------------------------------------------- */
 
-static void carry_out(ds4_store_writer *w, const job *j)
+/* False when it is to be tried again. */
+static bool carry_out(ds4_store_writer *w, const job *j)
 {
     ds4_err err;
 
     if (!j->p) {
         ds4_store_count_hit(w->store, j->tail);
-        return;
+        return true;
     }
     const ds4_status st = ds4_store_save(w->store, j->p, j->kind, j->after, j->n_after, &err);
-    if (!ds4_store_writes(w->store)) atomic_store(&w->failed, true);
-    /* When writing failed the store itself has said so. */
-    if (st == DS4_OK || st == DS4_E_IO || w->said) return;
-    ds4_log(DS4_LOG_WARN, "kv", "%s", err.text);
-    w->said = true;
+    atomic_store(&w->failed, st == DS4_E_IO);
+    atomic_store(&w->n_failures, ds4_store_n_stops(w->store));
+    if (st == DS4_E_IO) return false;           /* the store itself has said so */
+    if (st != DS4_OK && !w->said) {
+        ds4_log(DS4_LOG_WARN, "kv", "%s", err.text);
+        w->said = true;
+    }
+    return true;
+}
+
+/* Until there is something to do, and the store may be asked again. Called with the lock. */
+static void wait_for_work(ds4_store_writer *w)
+{
+    for (;;) {
+        const uint64_t retry_ns = atomic_load(&w->failed) ? ds4_store_retry_ns(w->store) : 0;
+        if (w->stop || (w->waiting.first && (retry_ns == 0 || w->hurry))) break;
+        if (!w->waiting.first || retry_ns == 0) {
+            pthread_cond_wait(&w->wake, &w->lock);
+        } else {
+            wait_ns(w, retry_ns);
+        }
+    }
+    if (w->hurry || w->stop) ds4_store_retry_now(w->store);
+    w->hurry = false;
+}
+
+/* A job that could not be done waits again, before all others; at the end of the program it is given
+ * up, as they are. */
+static void put_back(ds4_store_writer *w, job *j)
+{
+    j->next = w->waiting.first;
+    if (!j->next) w->waiting.end = &j->next;
+    w->waiting.first = j;
+    w->n_waiting++;
+    w->n_bytes += ds4_snapshot_bytes(j->p);
+    while (w->stop && w->waiting.first) {
+        job *left = take(&w->waiting, &w->waiting.first);
+        append(&w->done, left);
+        atomic_store(&w->any_done, true);
+    }
 }
 
 static void *work(void *arg)
@@ -105,7 +173,7 @@ static void *work(void *arg)
 
     pthread_mutex_lock(&w->lock);
     for (;;) {
-        while (!w->stop && !w->waiting.first) pthread_cond_wait(&w->wake, &w->lock);
+        wait_for_work(w);
         if (!w->waiting.first) break;
         job *j = take(&w->waiting, &w->waiting.first);
         if (j->p) {
@@ -114,12 +182,13 @@ static void *work(void *arg)
         }
         w->busy = true;
         pthread_mutex_unlock(&w->lock);
-        if (!atomic_load(&w->failed)) carry_out(w, j);
+        const bool over = carry_out(w, j);
         pthread_mutex_lock(&w->lock);
         w->busy = false;
-        append(&w->done, j);
+        if (over) append(&w->done, j);
+        else put_back(w, j);
         atomic_store(&w->any_done, true);
-        if (!w->waiting.first) pthread_cond_signal(&w->idle);
+        if (!over || !w->waiting.first) pthread_cond_signal(&w->idle);
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -135,7 +204,7 @@ ds4_status ds4_store_writer_start(const ds4_store_options *opt, ds4_store_writer
     w->waiting.end = &w->waiting.first;
     w->done.end = &w->done.first;
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->wake, NULL);
+    make_wake(w);
     pthread_cond_init(&w->idle, NULL);
     ds4_status st = ds4_store_open(&w->store, opt, err);
     if (st == DS4_OK && pthread_create(&w->thread, NULL, work, w) != 0) {
@@ -169,7 +238,7 @@ void ds4_store_writer_tidy(ds4_store_writer *w)
 void ds4_store_writer_settle(ds4_store_writer *w)
 {
     pthread_mutex_lock(&w->lock);
-    while (w->waiting.first || w->busy) pthread_cond_wait(&w->idle, &w->lock);
+    while (w->busy || (w->waiting.first && !atomic_load(&w->failed))) pthread_cond_wait(&w->idle, &w->lock);
     pthread_mutex_unlock(&w->lock);
     ds4_store_writer_tidy(w);
 }
@@ -190,9 +259,22 @@ void ds4_store_writer_stop(ds4_store_writer *w)
     free(w);
 }
 
+void ds4_store_writer_flush(ds4_store_writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->hurry = true;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+}
+
 bool ds4_store_writer_works(const ds4_store_writer *w)
 {
     return !atomic_load(&w->failed);
+}
+
+uint64_t ds4_store_writer_failures(const ds4_store_writer *w)
+{
+    return atomic_load(&w->n_failures);
 }
 
 /* Without memory a position is not stored. */
@@ -211,7 +293,7 @@ void ds4_store_writer_save(ds4_store_writer *w, const ds4_snapshot *p, ds4_tail_
                            const int32_t *after, uint32_t n_after)
 {
     const uint64_t n_bytes = ds4_snapshot_bytes(p);
-    job           *j = ds4_store_writer_works(w) ? new_job(n_after) : NULL;
+    job           *j = new_job(n_after);
 
     ds4_store_writer_tidy(w);
     if (!j) return;
