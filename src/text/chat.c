@@ -331,8 +331,9 @@ static const char *task_mark(ds4_task task)
 static void add_opener(chat *c, uint32_t i)
 {
     const turn *t = &c->turns[i], *next = i + 1 < c->n_turns ? t + 1 : NULL;
+    const bool last = !next || (c->opt->prefix_last && i + 2 == c->n_turns);
     const bool asks = t->role == DS4_ROLE_USER || t->role == DS4_ROLE_DEVELOPER ||
-                      (!next && c->opt->fold_system && t->role == DS4_ROLE_SYSTEM);
+                      (last && c->opt->fold_system && t->role == DS4_ROLE_SYSTEM);
 
     if (next && next->role != DS4_ROLE_ASSISTANT && next->role != DS4_ROLE_REMINDER) return;
     if (t->task != DS4_TASK_NONE) {

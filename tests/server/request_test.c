@@ -1,65 +1,6 @@
 /* request_test.c - what clients send becomes the same prompt, whichever API they use, and
  * what is not supported is refused by name. */
-#include "testing.h"
-
-#include "app/server/request.h"
-
-static const ds4_request_defaults defaults = { .protocol = DS4_PROTOCOL_V4,
-                                               .sampling = { .temperature = 1, .top_p = 1 } };
-
-static bool recall(void *ctx, ds4_slice id, ds4_arena *arena, ds4_slice *items)
-{
-    if (!ds4_slice_is(id, "resp_1")) return false;
-    *items = ds4_arena_copy(arena, (ds4_slice){ ctx, strlen(ctx) });
-    return true;
-}
-
-static char earlier[] =
-    "{\"role\":\"user\",\"content\":\"a\"},{\"type\":\"message\",\"role\":\"assistant\","
-    "\"content\":[{\"type\":\"output_text\",\"text\":\"b\"}]}";
-
-/* Read a body; fails the test when it is refused. The caller clears it. */
-static void read_body(ds4_request *rq, ds4_api api, const char *body)
-{
-    ds4_err err = { .code = DS4_OK };
-
-    *rq = (ds4_request){ .api = api };
-    if (ds4_request_read(rq, (ds4_slice){ body, strlen(body) }, &defaults, recall, earlier, &err) !=
-        DS4_OK) {
-        fail_msg("%s: %s", body, err.text);
-    }
-}
-
-static void renders(ds4_api api, const char *body, const char *expected)
-{
-    ds4_request  rq;
-    ds4_segments text = { 0 };
-
-    read_body(&rq, api, body);
-    assert_int_equal(ds4_request_render(&rq, &text, NULL), DS4_OK);
-    assert_string_equal(ds4_segments_text(&text).data, expected);
-    ds4_segments_clear(&text);
-    ds4_request_clear(&rq);
-}
-
-static void refuses(ds4_api api, const char *body, const char *param, const char *what)
-{
-    ds4_request rq = { .api = api };
-    ds4_err     err = { .code = DS4_OK };
-
-    if (ds4_request_read(&rq, (ds4_slice){ body, strlen(body) }, &defaults, recall, earlier,
-                         &err) == DS4_OK) {
-        fail_msg("taken: %s", body);
-    }
-    if (!strstr(err.text, what)) fail_msg("%s: %s", body, err.text);
-    assert_string_equal(rq.refusal.param, param);
-    ds4_request_clear(&rq);
-}
-
-#define BOS       "<｜begin▁of▁sentence｜>"
-#define EOS       "<｜end▁of▁sentence｜>"
-#define USER      "<｜User｜>"
-#define ASSISTANT "<｜Assistant｜>"
+#include "server/request_reading.h"
 
 static void test_same_prompt_from_every_api(void **state)
 {
@@ -248,7 +189,7 @@ static void test_parts_of_a_turn_are_joined(void **state)
             "{\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\",\"text\":\"s\"}]},"
             "{\"role\":\"assistant\",\"content\":\"g\"}]}",
             BOS USER "a" ASSISTANT "</think>bcd" EOS USER "e" ASSISTANT
-                "<think>rs</think>fg" EOS);
+                "<think>rs</think>fg");
 }
 
 static void test_system_messages_stay_in_place(void **state)
@@ -360,7 +301,7 @@ static void test_refusals(void **state)
         { DS4_API_RESPONSES, "{\"input\":\"x\",\"background\":true}", "background",
           "not supported" },
         { DS4_API_RESPONSES, "{\"input\":[{\"type\":\"item_reference\",\"id\":\"x\"}]}",
-          "input[0].type", "replay" },
+          "input[0].id", "replay" },
     };
 
     (void)state;

@@ -1,4 +1,5 @@
 /* chat_request.c - requests to /v1/chat/completions and /v1/completions. */
+#include "app/server/content.h"
 #include "app/server/request_members.h"
 
 #include <stdio.h>
@@ -6,32 +7,49 @@
 
 enum { MAX_CHOICES = 16, MAX_TOP_LOGPROBS = 20 };
 
-static const char *const text_types[] = { "text", "input_text", "output_text", "refusal", NULL };
-
 /* ---- messages ------------------------------------------------------------------------------- */
 
-static ds4_status read_call(ds4_request *rq, ds4_slice json, const char *where, ds4_call *out,
-                            ds4_err *err)
+/* A call of a tool, as an element of "tool_calls" or as the older "function_call". */
+static ds4_status read_call(ds4_request *rq, const ds4_fields *call, ds4_call *out, ds4_err *err)
 {
-    ds4_fields call, function;
-    ds4_slice  value;
-    bool       given;
+    ds4_fields inner;
+    ds4_slice  value, input = { 0 };
+    bool       given, custom;
 
-    DS4_TRY(ds4_fields_open(&call, &rq->arena, json, where, err));
-    DS4_TRY(ds4_fields_text(&call, "id", &out->id, &rq->refusal, err));
-    DS4_TRY(ds4_fields_object(&call, "function", &function, &given, &rq->refusal, err));
-    if (!given) function = call;
-    DS4_TRY(ds4_fields_text(&function, "name", &out->name, &rq->refusal, err));
-    DS4_TRY(ds4_need_name(rq, &function, out->name, err));
-    out->arguments = DS4_SLICE("{}");
-    if (!ds4_fields_get(&function, "arguments", &value)) return DS4_OK;
-    if (ds4_pyjson_kind(value) != DS4_JSON_STRING) {
-        out->arguments = value;
-        return DS4_OK;
+    DS4_TRY(ds4_fields_text(call, "id", &out->id, &rq->refusal, err));
+    DS4_TRY(ds4_fields_object(call, "custom", &inner, &custom, &rq->refusal, err));
+    if (!custom) {
+        DS4_TRY(ds4_fields_object(call, "function", &inner, &given, &rq->refusal, err));
+        if (!given) inner = *call;
     }
-    DS4_TRY(ds4_fields_text(&function, "arguments", &out->arguments, &rq->refusal, err));
+    DS4_TRY(ds4_fields_text(&inner, "name", &out->name, &rq->refusal, err));
+    DS4_TRY(ds4_need_name(rq, &inner, out->name, err));
+    out->arguments = DS4_SLICE("{}");
+    if (custom) {
+        DS4_TRY(ds4_fields_text(&inner, "input", &input, &rq->refusal, err));
+        out->arguments = ds4_custom_arguments(rq, input);
+    } else if (ds4_fields_get(&inner, "arguments", &value) && ds4_pyjson_kind(value) != DS4_JSON_STRING) {
+        out->arguments = value;
+    } else {
+        DS4_TRY(ds4_fields_text(&inner, "arguments", &out->arguments, &rq->refusal, err));
+    }
     if (out->arguments.n_bytes == 0) out->arguments = DS4_SLICE("{}");
     return DS4_OK;
+}
+
+/* The older form of a call, which has no id: the result behind it has none either. */
+static ds4_status read_function_call(ds4_request *rq, const ds4_fields *f, ds4_message *m, ds4_err *err)
+{
+    ds4_fields call;
+    bool       given;
+
+    DS4_TRY(ds4_fields_object(f, "function_call", &call, &given, &rq->refusal, err));
+    if (!given) return DS4_OK;
+    ds4_call *one = ds4_arena_alloc(&rq->arena, 1, sizeof *one);
+    if (!one) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    m->calls = one;
+    m->n_calls = 1;
+    return read_call(rq, &call, one, err);
 }
 
 static ds4_status read_calls(ds4_request *rq, const ds4_fields *f, ds4_message *m, ds4_err *err)
@@ -39,9 +57,10 @@ static ds4_status read_calls(ds4_request *rq, const ds4_fields *f, ds4_message *
     ds4_slice       list, one;
     ds4_pyjson_iter it;
     uint32_t        n = 0;
+    ds4_fields      call;
     char            where[96];
 
-    if (!ds4_fields_get(f, "tool_calls", &list)) return DS4_OK;
+    if (!ds4_fields_get(f, "tool_calls", &list)) return read_function_call(rq, f, m, err);
     if (ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, "tool_calls",
                           "must be a list");
@@ -54,7 +73,8 @@ static ds4_status read_calls(ds4_request *rq, const ds4_fields *f, ds4_message *
     m->calls = calls;
     while (m->n_calls < n && ds4_pyjson_next(&it, NULL, &one)) {
         snprintf(where, sizeof where, "%.60stool_calls[%u].", f->where, m->n_calls);
-        DS4_TRY(read_call(rq, one, where, &calls[m->n_calls++], err));
+        DS4_TRY(ds4_fields_open(&call, &rq->arena, one, where, err));
+        DS4_TRY(read_call(rq, &call, &calls[m->n_calls++], err));
     }
     return DS4_OK;
 }
@@ -82,7 +102,7 @@ static ds4_status read_message(ds4_request *rq, ds4_slice json, const char *wher
     if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
     snprintf(at, sizeof at, "%.60scontent", where);
     if (ds4_fields_get(&f, "content", &content)) {
-        DS4_TRY(ds4_read_text(rq, content, at, text_types, "\n\n", &m->content, err));
+        DS4_TRY(ds4_read_content(rq, content, at, "\n\n", &m->content, err));
     }
     DS4_TRY(ds4_fields_text(&f, "tool_call_id", &m->call_id, &rq->refusal, err));
     if (kind != DS4_ROLE_ASSISTANT) return DS4_OK;
@@ -90,8 +110,7 @@ static ds4_status read_message(ds4_request *rq, ds4_slice json, const char *wher
         DS4_TRY(ds4_fields_text(&f, "reasoning", &m->reasoning, &rq->refusal, err));
     }
     DS4_TRY(ds4_fields_text(&f, "reasoning_content", &m->reasoning, &rq->refusal, err));
-    rq->chat.prefix_last = false;
-    DS4_TRY(ds4_fields_bool(&f, "prefix", &rq->chat.prefix_last, &rq->refusal, err));
+    if (m->content.n_bytes == 0) DS4_TRY(ds4_fields_text(&f, "refusal", &m->content, &rq->refusal, err));
     return read_calls(rq, &f, m, err);
 }
 
@@ -103,13 +122,8 @@ static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_er
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "is missing");
     }
     DS4_TRY(ds4_read_list(rq, f, "messages", read_message, NULL, err));
-    if (rq->n_messages == 0) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must not be empty");
-    }
-    if (rq->chat.prefix_last && rq->messages[rq->n_messages - 1].role != DS4_ROLE_ASSISTANT) {
-        rq->chat.prefix_last = false;
-    }
-    return DS4_OK;
+    if (rq->n_messages > 0) return DS4_OK;
+    return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must not be empty");
 }
 
 /* ---- tools ---------------------------------------------------------------------------------- */
@@ -117,50 +131,23 @@ static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_er
 static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
                             ds4_err *err)
 {
-    ds4_fields f, function;
+    ds4_fields f, ignored;
     ds4_tool   tool = { 0 };
-    ds4_slice  type = DS4_SLICE("function"), description = { 0 }, parameters;
+    ds4_slice  type = DS4_SLICE("function");
     bool       nested;
     char       what[96];
 
     (void)ctx;
     DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
     DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
-    if (!ds4_slice_is(type, "function")) {
-        snprintf(what, sizeof what, "is '%.40s', only function is supported", type.data);
+    /* "custom" without its object is how the other API calls ordinary tools. */
+    DS4_TRY(ds4_fields_object(&f, "custom", &ignored, &nested, &rq->refusal, err));
+    tool.custom = nested && ds4_slice_is(type, "custom");
+    if (!ds4_slice_is(type, "function") && !ds4_slice_is(type, "custom")) {
+        snprintf(what, sizeof what, "is '%.40s', only function and custom are supported", type.data);
         return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, where, "type", what);
     }
-    DS4_TRY(ds4_fields_object(&f, "function", &function, &nested, &rq->refusal, err));
-    if (!nested) function = f;
-    DS4_TRY(ds4_read_tool_words(rq, &function, &tool.name, &description, err));
-    DS4_TRY(ds4_need_name(rq, &function, tool.name, err));
-    DS4_TRY(ds4_read_parameters(rq, &function, "parameters", &parameters, err));
-    return ds4_request_tool(rq, &tool, description, parameters, function.where, err);
-}
-
-static ds4_status read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)
-{
-    ds4_slice  value;
-    ds4_fields choice, function;
-    bool       given;
-
-    if (!ds4_fields_get(f, "tool_choice", &value)) return DS4_OK;
-    if (ds4_json_text_is(value, "auto")) return DS4_OK;
-    if (ds4_json_text_is(value, "none")) {
-        rq->tool_choice = DS4_TOOLS_NONE;
-    } else if (ds4_json_text_is(value, "required") || ds4_json_text_is(value, "any")) {
-        rq->tool_choice = DS4_TOOLS_REQUIRED;
-    } else if (ds4_pyjson_kind(value) == DS4_JSON_OBJECT) {
-        DS4_TRY(ds4_fields_object(f, "tool_choice", &choice, &given, &rq->refusal, err));
-        DS4_TRY(ds4_fields_object(&choice, "function", &function, &given, &rq->refusal, err));
-        if (!given) function = choice;
-        DS4_TRY(ds4_fields_text(&function, "name", &rq->tool_name, &rq->refusal, err));
-        rq->tool_choice = DS4_TOOLS_NAMED;
-    } else {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tool_choice",
-                          "must be auto, none, required or a function");
-    }
-    return DS4_OK;
+    return ds4_read_tool(rq, &f, &tool, err);
 }
 
 /* ---- the request ---------------------------------------------------------------------------- */
@@ -173,6 +160,24 @@ static ds4_status read_stream_options(ds4_request *rq, const ds4_fields *f, ds4_
     DS4_TRY(ds4_fields_object(f, "stream_options", &options, &given, &rq->refusal, err));
     if (!given) return DS4_OK;
     return ds4_fields_bool(&options, "include_usage", &rq->include_usage, &rq->refusal, err);
+}
+
+/* How other servers are told to go on with the last message. It is what is done anyway; what asks for
+ * something else is refused. */
+static ds4_status read_continuation(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_slice  value;
+    bool       opens = true;
+    const bool said = ds4_fields_get(f, "add_generation_prompt", &value);
+
+    DS4_TRY(ds4_fields_bool(f, "continue_final_message", &rq->continue_last, &rq->refusal, err));
+    DS4_TRY(ds4_fields_bool(f, "add_generation_prompt", &opens, &rq->refusal, err));
+    if (said && opens && rq->continue_last) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "add_generation_prompt",
+                          "cannot be true together with 'continue_final_message'");
+    }
+    rq->continue_last |= !opens;
+    return DS4_OK;
 }
 
 ds4_status ds4_read_chat(ds4_request *rq, const ds4_fields *f, ds4_err *err)
@@ -191,9 +196,11 @@ ds4_status ds4_read_chat(ds4_request *rq, const ds4_fields *f, ds4_err *err)
                           "belongs to /v1/responses; this endpoint takes 'messages'");
     }
     DS4_TRY(ds4_refuse_others(rq, f, refused, err));
-    DS4_TRY(read_message_list(rq, f, err));
     DS4_TRY(ds4_read_list(rq, f, "tools", read_tool, NULL, err));
-    DS4_TRY(read_tool_choice(rq, f, err));
+    DS4_TRY(ds4_request_defer_tools(rq, err));
+    DS4_TRY(read_message_list(rq, f, err));
+    DS4_TRY(read_continuation(rq, f, err));
+    DS4_TRY(ds4_read_tool_choice(rq, f, err));
     DS4_TRY(ds4_fields_bool(f, "parallel_tool_calls", &parallel, &rq->refusal, err));
     rq->single_call = !parallel;
     DS4_TRY(ds4_fields_u32(f, "max_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal, err));
@@ -250,7 +257,7 @@ ds4_status ds4_read_completions(ds4_request *rq, const ds4_fields *f, ds4_err *e
     if (ds4_pyjson_kind(value) != DS4_JSON_STRING) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "prompt", "must be a string");
     }
-    DS4_TRY(ds4_read_text(rq, value, "prompt", text_types, "", &rq->prompt, err));
+    DS4_TRY(ds4_read_content(rq, value, "prompt", "", &rq->prompt, err));
     rq->has_suffix = ds4_fields_get(f, "suffix", &value);
     DS4_TRY(ds4_fields_text(f, "suffix", &rq->suffix, &rq->refusal, err));
     rq->has_suffix = rq->suffix.n_bytes > 0;

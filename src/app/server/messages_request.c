@@ -1,10 +1,9 @@
 /* messages_request.c - requests to /v1/messages and /v1/messages/count_tokens. */
+#include "app/server/content.h"
 #include "app/server/request_members.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static const char *const text_types[] = { "text", NULL };
 
 /* Claude Code puts a line in front of its system text that changes with every request. */
 static bool is_volatile(ds4_slice text)
@@ -27,19 +26,14 @@ static ds4_status read_system(ds4_request *rq, const ds4_fields *f, ds4_err *err
     if (ds4_pyjson_kind(value) == DS4_JSON_ARRAY) {
         st = ds4_pyjson_open(&it, value, err);
         for (uint32_t i = 0; st == DS4_OK && ds4_pyjson_next(&it, NULL, &one); i++) {
-            ds4_str list = { 0 };
-            ds4_str_add_char(&list, '[');
-            ds4_str_add(&list, one.data, one.n_bytes);
-            ds4_str_add_char(&list, ']');
             snprintf(where, sizeof where, "system[%u].", i);
-            st = ds4_read_text(rq, ds4_arena_take(&rq->arena, &list), where, text_types, "", &text,
-                               err);
+            st = ds4_read_content(rq, one, where, "", &text, err);
             if (st != DS4_OK || is_volatile(text) || text.n_bytes == 0) continue;
             if (all.n_bytes) ds4_str_add_char(&all, '\n');
             ds4_str_add(&all, text.data, text.n_bytes);
         }
     } else {
-        st = ds4_read_text(rq, value, "system", text_types, "\n", &text, err);
+        st = ds4_read_content(rq, value, "system", "\n", &text, err);
         if (st == DS4_OK) ds4_str_add(&all, text.data, text.n_bytes);
     }
     const ds4_slice whole = ds4_arena_take(&rq->arena, &all);
@@ -59,7 +53,8 @@ typedef struct blocks {
     ds4_role     role;
     uint32_t     i_message; /* of the open message, plus one; 0: none is open */
     size_t       content_room, reasoning_room;  /* of its texts, see ds4_arena_append() */
-    ds4_call    *calls;     /* [n_blocks] room for those of an assistant */
+    ds4_call    *calls;     /* [n_calls] of all its messages; room for one in each block */
+    uint32_t     n_calls;
 } blocks;
 
 static ds4_message *open_message(blocks *b)
@@ -87,13 +82,12 @@ static ds4_status read_tool_use(blocks *b, const ds4_fields *f, ds4_err *err)
     ds4_message *m = open_message(b);
 
     if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
-    ds4_call *call = &b->calls[m->n_calls];
+    ds4_call *call = &b->calls[b->n_calls++];
+    if (m->n_calls++ == 0) m->calls = call;
     DS4_TRY(ds4_fields_text(f, "id", &call->id, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(f, "name", &call->name, &rq->refusal, err));
     DS4_TRY(ds4_need_name(rq, f, call->name, err));
     if (!ds4_fields_get(f, "input", &call->arguments)) call->arguments = DS4_SLICE("{}");
-    m->calls = b->calls;
-    m->n_calls++;
     return DS4_OK;
 }
 
@@ -109,27 +103,40 @@ static ds4_status read_tool_result(blocks *b, const ds4_fields *f, ds4_err *err)
     DS4_TRY(ds4_fields_text(f, "tool_use_id", &m->call_id, &rq->refusal, err));
     if (!ds4_fields_get(f, "content", &content)) return DS4_OK;
     snprintf(where, sizeof where, "%.60scontent", f->where);
-    return ds4_read_text(rq, content, where, text_types, "\n\n", &m->content, err);
+    return ds4_read_content(rq, content, where, "\n\n", &m->content, err);
 }
 
+static bool ends_with(ds4_slice s, const char *end)
+{
+    const size_t n = strlen(end);
+    return s.n_bytes >= n && !memcmp(s.data + s.n_bytes - n, end, n);
+}
+
+/* A block that holds words or stands for something without. */
+static ds4_status read_words(blocks *b, const ds4_fields *f, bool is_text, ds4_err *err)
+{
+    const bool   assistant = b->role == DS4_ROLE_ASSISTANT;
+    ds4_message *m = open_message(b);
+    ds4_slice    text;
+
+    if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    DS4_TRY(ds4_read_part(b->rq, f, &text, err));
+    append_text(b->rq, &m->content, &b->content_room, text, assistant && is_text ? "" : "\n\n");
+    return DS4_OK;
+}
+
+/* What a service's own tools did in a history that began there (server_tool_use, mcp_tool_use and
+ * what came of them) are calls and results like others: the message is split around the results. */
 static ds4_status read_block(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
                              ds4_err *err)
 {
     blocks    *b = ctx;
     ds4_fields f;
     ds4_slice  type = { 0 }, text = { 0 };
-    char       what[128];
     const bool assistant = b->role == DS4_ROLE_ASSISTANT;
 
     DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
     DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
-    if (ds4_slice_is(type, "text")) {
-        DS4_TRY(ds4_fields_text(&f, "text", &text, &rq->refusal, err));
-        ds4_message *m = open_message(b);
-        if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
-        append_text(rq, &m->content, &b->content_room, text, assistant ? "" : "\n\n");
-        return DS4_OK;
-    }
     if (assistant && ds4_slice_is(type, "thinking")) {
         DS4_TRY(ds4_fields_text(&f, "thinking", &text, &rq->refusal, err));
         ds4_message *m = open_message(b);
@@ -138,14 +145,12 @@ static ds4_status read_block(ds4_request *rq, ds4_slice json, const char *where,
         return DS4_OK;
     }
     if (assistant && ds4_slice_is(type, "redacted_thinking")) return DS4_OK;
-    if (assistant && ds4_slice_is(type, "tool_use")) return read_tool_use(b, &f, err);
-    if (!assistant && ds4_slice_is(type, "tool_result")) return read_tool_result(b, &f, err);
-    snprintf(what, sizeof what, "is '%.60s', which is not supported here",
-             type.data ? type.data : "");
-    return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, where, "type", what);
+    if (assistant && ends_with(type, "tool_use")) return read_tool_use(b, &f, err);
+    if (ends_with(type, "tool_result")) return read_tool_result(b, &f, err);
+    return read_words(b, &f, ds4_slice_is(type, "text"), err);
 }
 
-static ds4_status read_content(ds4_request *rq, ds4_slice content, ds4_role role, const char *where,
+static ds4_status read_blocks(ds4_request *rq, ds4_slice content, ds4_role role, const char *where,
                                ds4_err *err)
 {
     blocks          b = { .rq = rq, .role = role };
@@ -156,7 +161,7 @@ static ds4_status read_content(ds4_request *rq, ds4_slice content, ds4_role role
     if (ds4_pyjson_kind(content) != DS4_JSON_ARRAY) {
         ds4_message *m = open_message(&b);
         if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
-        return ds4_read_text(rq, content, where, text_types, "\n\n", &m->content, err);
+        return ds4_read_content(rq, content, where, "\n\n", &m->content, err);
     }
     DS4_TRY(ds4_pyjson_open(&it, content, err));
     while (ds4_pyjson_next(&it, NULL, &one)) n++;
@@ -188,7 +193,7 @@ static ds4_status read_message(ds4_request *rq, ds4_slice json, const char *wher
     }
     ds4_fields_get(&f, "content", &content);
     snprintf(at, sizeof at, "%.60scontent", where);
-    return read_content(rq, content, kind, at, err);
+    return read_blocks(rq, content, kind, at, err);
 }
 
 static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_err *err)
@@ -201,60 +206,38 @@ static ds4_status read_message_list(ds4_request *rq, const ds4_fields *f, ds4_er
                           "is missing or not a list");
     }
     DS4_TRY(ds4_read_elements(rq, list, "messages", read_message, NULL, err));
-    if (rq->n_messages == n_before) { /* hidden reasoning alone makes no message */
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must not be empty");
-    }
-    rq->chat.prefix_last = rq->messages[rq->n_messages - 1].role == DS4_ROLE_ASSISTANT;
-    return DS4_OK;
+    if (rq->n_messages > n_before) return DS4_OK;
+    /* Hidden reasoning alone makes no message. */
+    return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages", "must not be empty");
 }
 
 /* ---- tools ---------------------------------------------------------------------------------- */
 
-/* Tools that the service itself would run carry a type and no schema: they are left out. */
+static bool begins_with(ds4_slice s, const char *begin)
+{
+    const size_t n = strlen(begin);
+    return s.n_bytes >= n && !memcmp(s.data, begin, n);
+}
+
+/* Tools that the service itself would run carry a type and no schema: they are left out. Without the
+ * service's search for tools nothing could find deferred ones. */
 static ds4_status read_tool(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
                             ds4_err *err)
 {
     ds4_fields f;
     ds4_tool   tool = { 0 };
-    ds4_slice  type = { 0 }, description = { 0 }, schema;
+    ds4_slice  type = { 0 }, ignored;
 
     (void)ctx;
     DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
     DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
-    DS4_TRY(ds4_read_tool_words(rq, &f, &tool.name, &description, err));
-    const bool has_schema = ds4_fields_get(&f, "input_schema", &schema);
-    if (!has_schema && type.n_bytes && !ds4_slice_is(type, "custom")) return DS4_OK;
-    DS4_TRY(ds4_need_name(rq, &f, tool.name, err));
-    DS4_TRY(ds4_read_parameters(rq, &f, "input_schema", &schema, err));
-    return ds4_request_tool(rq, &tool, description, schema, where, err);
-}
-
-static ds4_status read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)
-{
-    ds4_fields choice;
-    ds4_slice  type = { 0 };
-    bool       given;
-
-    DS4_TRY(ds4_fields_object(f, "tool_choice", &choice, &given, &rq->refusal, err));
-    if (!given) return DS4_OK;
-    DS4_TRY(ds4_fields_text(&choice, "type", &type, &rq->refusal, err));
-    DS4_TRY(
-        ds4_fields_bool(&choice, "disable_parallel_tool_use", &rq->single_call, &rq->refusal, err));
-    DS4_TRY(ds4_fields_text(&choice, "name", &rq->tool_name, &rq->refusal, err));
-    if (ds4_slice_is(type, "auto")) {
-        rq->tool_choice = DS4_TOOLS_AUTO;
-    } else if (ds4_slice_is(type, "none")) {
-        rq->tool_choice = DS4_TOOLS_NONE;
-    } else if (ds4_slice_is(type, "any")) {
-        rq->tool_choice = DS4_TOOLS_REQUIRED;
-    } else if (ds4_slice_is(type, "tool")) {
-        rq->tool_choice = DS4_TOOLS_NAMED;
-    } else {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, choice.where, "type",
-                          "must be auto, any, tool or none");
-    }
+    const bool own = type.n_bytes == 0 || ds4_slice_is(type, "custom") || ds4_slice_is(type, "function");
+    if (own || ds4_fields_get(&f, "input_schema", &ignored)) return ds4_read_tool(rq, &f, &tool, err);
+    rq->defer_none |= begins_with(type, "tool_search_tool");
     return DS4_OK;
 }
+
+/* ---- the request ---------------------------------------------------------------------------- */
 
 ds4_status ds4_read_messages(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
@@ -268,10 +251,11 @@ ds4_status ds4_read_messages(ds4_request *rq, const ds4_fields *f, ds4_err *err)
     bool       given;
 
     DS4_TRY(ds4_refuse_others(rq, f, refused, err));
+    DS4_TRY(ds4_read_list(rq, f, "tools", read_tool, NULL, err));
+    DS4_TRY(ds4_request_defer_tools(rq, err));
     DS4_TRY(read_system(rq, f, err));
     DS4_TRY(read_message_list(rq, f, err));
-    DS4_TRY(ds4_read_list(rq, f, "tools", read_tool, NULL, err));
-    DS4_TRY(read_tool_choice(rq, f, err));
+    DS4_TRY(ds4_read_tool_choice(rq, f, err));
     DS4_TRY(ds4_fields_object(f, "output_config", &config, &given, &rq->refusal, err));
     if (given && ds4_fields_get(&config, "format", &format)) {
         DS4_TRY(ds4_read_format(rq, format, "output_config.format.", err));

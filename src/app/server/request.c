@@ -1,4 +1,5 @@
 /* request.c - see request.h: the reader of the API is chosen, and its result checked. */
+#include "app/server/content.h"
 #include "app/server/request_members.h"
 
 static ds4_status read_for_api(ds4_request *rq, const ds4_fields *f, ds4_recall_fn *recall,
@@ -17,7 +18,7 @@ static ds4_status read_for_api(ds4_request *rq, const ds4_fields *f, ds4_recall_
 /* A choice that names a tool must name one of them. */
 static ds4_status check_tool_choice(ds4_request *rq, ds4_err *err)
 {
-    if (rq->tool_choice == DS4_TOOLS_NONE) rq->n_tools = 0;
+    if (rq->tool_choice == DS4_TOOLS_NONE) rq->n_tools = rq->chat.n_tools = 0;
     if (rq->tool_choice == DS4_TOOLS_AUTO || rq->tool_choice == DS4_TOOLS_NONE) return DS4_OK;
     if (rq->n_tools == 0) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tool_choice",
@@ -29,6 +30,40 @@ static ds4_status check_tool_choice(ds4_request *rq, ds4_err *err)
     }
     return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tool_choice",
                       "names a tool that is not among the tools");
+}
+
+/* Trailing calls without results (of an agent that was interrupted, of a service's own tools) get one
+ * that says so: the answer is a new turn, not the tool's. */
+static ds4_status answer_calls(ds4_request *rq, ds4_err *err)
+{
+    const ds4_message last = rq->messages[rq->n_messages - 1];
+
+    for (uint32_t i = 0; i < last.n_calls; i++) {
+        ds4_message *m = ds4_request_message(rq, DS4_ROLE_TOOL);
+        if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+        m->call_id = last.calls[i].id;
+        m->content = DS4_SLICE("[the call was not carried out]");
+    }
+    return DS4_OK;
+}
+
+/* What the answer follows. Words of the assistant at the end are gone on with; an empty turn of his is
+ * none. */
+static ds4_status settle_end(ds4_request *rq, ds4_err *err)
+{
+    while (rq->n_messages > 1) {
+        const ds4_message *m = &rq->messages[rq->n_messages - 1];
+        if (m->role != DS4_ROLE_ASSISTANT || m->content.n_bytes || m->reasoning.n_bytes || m->n_calls) break;
+        rq->n_messages--;
+    }
+    const ds4_message *last = rq->n_messages ? &rq->messages[rq->n_messages - 1] : NULL;
+    const bool         own = last && last->role == DS4_ROLE_ASSISTANT;
+    rq->chat.prefix_last = own && last->n_calls == 0;
+    if (rq->continue_last && !rq->chat.prefix_last) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "messages",
+                          "must end with words of the assistant, which the request asks to go on with");
+    }
+    return own && last->n_calls ? answer_calls(rq, err) : DS4_OK;
 }
 
 ds4_status ds4_request_read(ds4_request *rq, ds4_slice body, const ds4_request_defaults *defaults,
@@ -45,9 +80,10 @@ ds4_status ds4_request_read(ds4_request *rq, ds4_slice body, const ds4_request_d
     DS4_TRY(ds4_fields_open(&f, &rq->arena, body, "", err));
     DS4_TRY(ds4_read_common(rq, &f, err));
     DS4_TRY(read_for_api(rq, &f, recall, recall_ctx, err));
+    DS4_TRY(ds4_content_check(rq, err));
+    DS4_TRY(settle_end(rq, err));
+    DS4_TRY(ds4_request_settle_tools(rq, err));
     DS4_TRY(check_tool_choice(rq, err));
-    rq->chat.tools = rq->tool_json;
-    rq->chat.n_tools = rq->n_tools;
     rq->chat.schema = rq->schema;
     return rq->arena.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for a request") : DS4_OK;
 }

@@ -27,7 +27,12 @@ typedef struct ds4_tool {
     ds4_slice name;             /* as the model sees it */
     ds4_slice own_name, space;  /* inside a namespace: its name there, and that of the namespace */
     bool      custom;           /* takes free text: the model gives it as the parameter "input" */
+    bool      deferred;         /* the prompt's front is silent about it ... */
+    bool      loaded;           /* ... until a result in the conversation has shown it */
+    bool      barred;           /* described, but this answer may not call it */
 } ds4_tool;
+
+typedef struct ds4_deferred_tool ds4_deferred_tool;
 
 typedef struct ds4_request {
     ds4_api           api;
@@ -37,10 +42,16 @@ typedef struct ds4_request {
 
     ds4_message      *messages; /* [n_messages] */
     uint32_t          n_messages, cap_messages;
-    ds4_chat_options  chat;     /* its tools: JSON text of function objects */
+    bool              after_result;     /* a tool's result came behind the last assistant message */
+    bool              continue_last;    /* the last message must be the assistant's, to be continued */
+    char              unread_where[96], unread_kind[64];        /* see ds4_content_check() */
+    ds4_chat_options  chat;     /* its tools: JSON text of function objects, those not deferred */
     ds4_tool         *tools;    /* [n_tools] */
     ds4_slice        *tool_json;        /* [n_tools] */
     uint32_t          n_tools, cap_tools, cap_tool_json;
+    ds4_deferred_tool *deferred;        /* [n_deferred] by name, while messages are read */
+    uint32_t          n_deferred;
+    bool              defer_none, finding;      /* finding: tools of a search's result are read */
     ds4_tool_choice   tool_choice;
     ds4_slice         tool_name;
     bool              single_call;
@@ -78,6 +89,9 @@ typedef struct ds4_request_defaults {
     ds4_protocol protocol;
     ds4_sampling sampling;
 } ds4_request_defaults;
+
+/* "resp_" and 32 random hexadecimal digits; the ids of its output items hold these digits too. */
+enum { DS4_RESPONSE_HEX = 32, DS4_RESPONSE_ID_BYTES = 38 };
 
 /* Finds the items of an earlier response; false when it is not known. */
 typedef bool ds4_recall_fn(void *ctx, ds4_slice id, ds4_arena *arena, ds4_slice *items);

@@ -1,8 +1,6 @@
 /* request_members.c - see request_members.h. */
 #include "app/server/request_members.h"
 
-#include "text/dsml_scan.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,72 +15,9 @@ ds4_message *ds4_request_message(ds4_request *rq, ds4_role role)
     if (!grown) return NULL;
     rq->messages = grown;
     rq->messages[rq->n_messages].role = role;
+    if (role == DS4_ROLE_TOOL || role == DS4_ROLE_ASSISTANT) rq->after_result = role == DS4_ROLE_TOOL;
+    if (role != DS4_ROLE_SYSTEM && role != DS4_ROLE_DEVELOPER) rq->unread_where[0] = '\0';
     return &rq->messages[rq->n_messages++];
-}
-
-ds4_status ds4_request_tool(ds4_request *rq, const ds4_tool *tool, ds4_slice description,
-                            ds4_slice parameters, const char *where, ds4_err *err)
-{
-    ds4_str    json = { 0 };
-
-    if (!ds4_dsml_can_name(tool->name)) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "name",
-                          "has characters that no tool's name can have: letters, digits, _ and - are safe");
-    }
-    ds4_tool  *tools = ds4_arena_grow(&rq->arena, rq->tools, rq->n_tools, &rq->cap_tools,
-                                      sizeof *tools);
-    ds4_slice *texts = ds4_arena_grow(&rq->arena, rq->tool_json, rq->n_tools, &rq->cap_tool_json,
-                                      sizeof *texts);
-
-    if (!tools || !texts) return ds4_fail(err, DS4_E_NOMEM, "no memory for a tool");
-    rq->tools = tools;
-    rq->tool_json = texts;
-    ds4_str_add_text(&json, "{\"name\": ");
-    ds4_pyjson_add_string(&json, tool->name);
-    if (description.n_bytes) {
-        ds4_str_add_text(&json, ", \"description\": ");
-        ds4_pyjson_add_string(&json, description);
-    }
-    if (parameters.n_bytes) {
-        ds4_str_add_text(&json, ", \"parameters\": ");
-        ds4_str_add(&json, parameters.data, parameters.n_bytes);
-    }
-    ds4_str_add_text(&json, "}");
-    rq->tools[rq->n_tools] = *tool;
-    rq->tool_json[rq->n_tools++] = ds4_arena_take(&rq->arena, &json);
-    return rq->arena.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for a tool") : DS4_OK;
-}
-
-ds4_status ds4_need_name(ds4_request *rq, const ds4_fields *f, ds4_slice name, ds4_err *err)
-{
-    if (name.n_bytes > 0) return DS4_OK;
-    return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, "name", "is missing");
-}
-
-ds4_status ds4_read_tool_words(ds4_request *rq, const ds4_fields *f, ds4_slice *name,
-                               ds4_slice *description, ds4_err *err)
-{
-    bool strict = false;
-
-    DS4_TRY(ds4_fields_text(f, "name", name, &rq->refusal, err));
-    DS4_TRY(ds4_fields_text(f, "description", description, &rq->refusal, err));
-    DS4_TRY(ds4_fields_bool(f, "strict", &strict, &rq->refusal, err));
-    rq->strict_tools |= strict;
-    return DS4_OK;
-}
-
-ds4_status ds4_read_parameters(ds4_request *rq, const ds4_fields *f, const char *name, ds4_slice *out,
-                               ds4_err *err)
-{
-    ds4_slice value;
-
-    *out = (ds4_slice){ 0 };
-    if (!ds4_fields_get(f, name, &value)) return DS4_OK;
-    if (ds4_pyjson_kind(value) != DS4_JSON_OBJECT) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, name, "must be an object");
-    }
-    *out = value;
-    return DS4_OK;
 }
 
 ds4_status ds4_read_elements(ds4_request *rq, ds4_slice list, const char *path, ds4_element_fn *take,
@@ -296,69 +231,7 @@ ds4_status ds4_read_stops(ds4_request *rq, const ds4_fields *f, const char *name
     return DS4_OK;
 }
 
-/* ---- text ----------------------------------------------------------------------------------- */
-
-static bool is_one_of(ds4_slice s, const char *const *list)
-{
-    for (; *list; list++) {
-        if (ds4_slice_is(s, *list)) return true;
-    }
-    return false;
-}
-
-static ds4_status add_part(ds4_request *rq, ds4_slice json, const char *where,
-                           const char *const *types, const char *between, ds4_str *out,
-                           ds4_err *err)
-{
-    ds4_fields part;
-    ds4_slice  type = DS4_SLICE("text"), text = { 0 };
-    char       what[128];
-
-    if (ds4_pyjson_kind(json) == DS4_JSON_STRING) {
-        if (out->n_bytes) ds4_str_add_text(out, between);
-        return ds4_pyjson_decode_string(json, out, err);
-    }
-    DS4_TRY(ds4_fields_open(&part, &rq->arena, json, where, err));
-    DS4_TRY(ds4_fields_text(&part, "type", &type, &rq->refusal, err));
-    if (!is_one_of(type, types)) {
-        snprintf(what, sizeof what, "cannot be '%.60s': only text input is supported", type.data);
-        return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, where, "type", what);
-    }
-    DS4_TRY(ds4_fields_text(&part, ds4_slice_is(type, "refusal") ? "refusal" : "text", &text,
-                            &rq->refusal, err));
-    if (out->n_bytes && text.n_bytes) ds4_str_add_text(out, between);
-    ds4_str_add(out, text.data, text.n_bytes);
-    return DS4_OK;
-}
-
-ds4_status ds4_read_text(ds4_request *rq, ds4_slice json, const char *where,
-                         const char *const *types, const char *between, ds4_slice *out,
-                         ds4_err *err)
-{
-    const ds4_json_kind kind = ds4_pyjson_kind(json);
-    ds4_pyjson_iter     it;
-    ds4_slice           one;
-    ds4_str             text = { 0 };
-    ds4_status          st = DS4_OK;
-    char                at[96];
-
-    if (kind == DS4_JSON_STRING) {
-        st = ds4_pyjson_decode_string(json, &text, err);
-    } else if (kind == DS4_JSON_ARRAY) {
-        st = ds4_pyjson_open(&it, json, err);
-        for (uint32_t i = 0; st == DS4_OK && ds4_pyjson_next(&it, NULL, &one); i++) {
-            snprintf(at, sizeof at, "%.80s[%u].", where, i);
-            st = add_part(rq, one, at, types, between, &text, err);
-        }
-    } else if (kind != DS4_JSON_NULL) {
-        st = ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "",
-                        "must be a string or a list of parts");
-    }
-    *out = ds4_arena_take(&rq->arena, &text);
-    if (st == DS4_OK && rq->arena.failed)
-        st = ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
-    return st;
-}
+/* ---- the form of an answer -------------------------------------------------------------------- */
 
 ds4_status ds4_read_format(ds4_request *rq, ds4_slice json, const char *where, ds4_err *err)
 {

@@ -8,12 +8,34 @@
 /* A new zeroed message at the end; NULL when memory is short. */
 ds4_message *ds4_request_message(ds4_request *rq, ds4_role role);
 
-/* Add a tool: the function object that the model sees is made anew, so that it does not
- * change with what clients put beside it. description and parameters may be "". A name that the
- * markup cannot hold is refused as the member "name" of `where`. */
-DS4_MUST_CHECK ds4_status ds4_request_tool(ds4_request *rq, const ds4_tool *tool,
-                                           ds4_slice description, ds4_slice parameters,
-                                           const char *where, ds4_err *err);
+/* Read the declaration of a tool and add it, whichever API's form it has: flat or nested, its schema in
+ * "parameters" or "input_schema". A name that the markup of calls cannot hold is refused.
+ *
+ *   f     the object, with its type looked at already
+ *   tool  custom and space are given, the rest is read                                  */
+DS4_MUST_CHECK ds4_status ds4_read_tool(ds4_request *rq, const ds4_fields *f, ds4_tool *tool, ds4_err *err);
+
+/* Whether and which of the tools must be called, in the words of any API. After the tools. */
+DS4_MUST_CHECK ds4_status ds4_read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err);
+
+/* The name that the model sees of what lies in a namespace. */
+ds4_slice ds4_full_name(ds4_request *rq, ds4_slice space, ds4_slice name);
+
+/* {"input": TEXT}, how the model sees a call of a tool that takes free text. */
+ds4_slice ds4_custom_arguments(ds4_request *rq, ds4_slice input);
+
+/* When all tools are read, before the messages: deferred ones can be found from now on. A request
+ * that defers all of them, or whose search for tools would be the service's own, defers none. */
+DS4_MUST_CHECK ds4_status ds4_request_defer_tools(ds4_request *rq, ds4_err *err);
+
+/* Append to a result's text what it says of a tool that the conversation found: its definition, the
+ * first time that a deferred one is found, which is offered from there on; else its name alone. */
+DS4_MUST_CHECK ds4_status ds4_request_load_tool(ds4_request *rq, ds4_slice name, ds4_str *out,
+                                                ds4_err *err);
+
+/* When all messages are read: part the tools into those that the front of the prompt describes
+ * (chat.tools) and those that may be called (tools): deferred ones once they are loaded. */
+DS4_MUST_CHECK ds4_status ds4_request_settle_tools(ds4_request *rq, ds4_err *err);
 
 /* Takes one element of a list; `where` names it, as "tools[2].". */
 typedef ds4_status ds4_element_fn(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
@@ -30,24 +52,10 @@ DS4_MUST_CHECK ds4_status ds4_read_elements(ds4_request *rq, ds4_slice list, con
 DS4_MUST_CHECK ds4_status ds4_need_name(ds4_request *rq, const ds4_fields *f, ds4_slice name,
                                         ds4_err *err);
 
-/* Name, description and `strict` of a tool, which need not be there. */
-DS4_MUST_CHECK ds4_status ds4_read_tool_words(ds4_request *rq, const ds4_fields *f, ds4_slice *name,
-                                              ds4_slice *description, ds4_err *err);
-
-/* The schema of a tool's parameters: an object, or "" when it is absent. */
-DS4_MUST_CHECK ds4_status ds4_read_parameters(ds4_request *rq, const ds4_fields *f, const char *name,
-                                              ds4_slice *out, ds4_err *err);
-
 /* Temperature, top_p, top_k, min_p, seed, stream, the thinking switches. */
 DS4_MUST_CHECK ds4_status ds4_read_common(ds4_request *rq, const ds4_fields *f, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_read_stops(ds4_request *rq, const ds4_fields *f, const char *name,
                                          ds4_err *err);
-
-/* Text that may be a list of parts with the texts of the given types; others are refused
- * by name. Parts are joined by `between`. */
-DS4_MUST_CHECK ds4_status ds4_read_text(ds4_request *rq, ds4_slice json, const char *where,
-                                        const char *const *types, const char *between,
-                                        ds4_slice *out, ds4_err *err);
 
 /* The readers themselves, each in NAME_request.c; called by ds4_request_read() alone. */
 DS4_MUST_CHECK ds4_status ds4_read_chat(ds4_request *rq, const ds4_fields *f, ds4_err *err);

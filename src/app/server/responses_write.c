@@ -142,12 +142,14 @@ static void finish_item(ds4_answer *a, ds4_choice *c, ds4_str *item)
     c->open = DS4_OPEN_NOTHING;
 }
 
+/* An item's id holds that of its response, by which a reference to the item is found again. */
 static void begin_item(ds4_choice *c, ds4_open_item what, const char *prefix)
 {
+    const char *hex = strchr(c->answer->id, '_') + 1;
+
     c->open = what;
-    c->n_items++;
     ds4_str_truncate(&c->text, 0);
-    ds4_random_id(prefix, 24, c->item_id, sizeof c->item_id);
+    snprintf(c->item_id, sizeof c->item_id, "%s%.*s%04x", prefix, DS4_RESPONSE_HEX, hex, c->n_items++);
 }
 
 /* ---- reasoning ------------------------------------------------------------------------------ */
