@@ -252,6 +252,7 @@ static sentence choose_advice(const ds4_plan_parts *parts, ds4_engine_options op
 
     if (p->stream && opt.expert_cache_bytes) {
         opt.expert_cache_bytes = 0;                 /* as much as is left */
+        opt.experts = DS4_EXPERTS_STREAM;           /* with the scratch of streaming, as the option means */
         const ds4_plan q = plan_within(parts, &opt, mem);
         if (q.fits) {
             snprintf(out.text, sizeof out.text, "--expert-cache %s would fit", option_size(left_of(&q)).text);
