@@ -72,6 +72,7 @@ struct ds4_dev {
     struct cpu_weights *weights;    /* see cpu_load.c */
     struct cpu_moe  *moe;           /* see cpu_moe.c */
     cpu_spill       *spill;         /* NULL: rows stay in memory */
+    bool             keeps_pages;   /* the system would not take memory back, which was said */
     struct cpu_ahead *ahead;        /* see cpu_ahead.c */
     const ds4_batch *batch;         /* of the run in progress */
     const cpu_step  *step, *step_end;   /* the operation in progress, the end of the program */

@@ -1,6 +1,9 @@
 /* cpu_mem.c - the memory of the CPU backend: plain host memory, and rows in files. */
 #include "backend/cpu/cpu_local.h"
 
+#include "base/log.h"
+#include "base/mem_pages.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -112,11 +115,10 @@ ds4_status cpu_read(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4
 /* The inner pages go back to the system. */
 void cpu_discard(ds4_dev *dev, ds4_view at, uint64_t n_bytes)
 {
-    const uint64_t page = 4096;
-    const uint64_t from = (at.off + page - 1) / page * page, to = (at.off + n_bytes) / page * page;
-
-    (void)dev;
     /* Files keep their space, and a row is written before it is read again. */
-    if (at.buf->spill || from >= to) return;
-    madvise(at.buf->data + from, (size_t)(to - from), MADV_DONTNEED);
+    if (at.buf->spill || ds4_pages_give_back(cpu_at(at), n_bytes)) return;
+    if (!dev->keeps_pages) {
+        ds4_log(DS4_LOG_WARN, "memory", "the system does not take memory back; what was used stays in use");
+    }
+    dev->keeps_pages = true;
 }
