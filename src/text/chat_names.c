@@ -47,7 +47,8 @@ bool ds4_effort_from_name(ds4_slice name, ds4_effort *effort, bool *thinking)
 {
     static const name_value EFFORTS[] = {
         { "none", DS4_EFFORT_DEFAULT }, { "off", DS4_EFFORT_DEFAULT },
-        { "minimal", DS4_EFFORT_LOW }, { "low", DS4_EFFORT_LOW },
+        { "disabled", DS4_EFFORT_DEFAULT }, { "minimal", DS4_EFFORT_DEFAULT },
+        { "low", DS4_EFFORT_LOW },
         { "medium", DS4_EFFORT_HIGH }, { "high", DS4_EFFORT_HIGH }, { "xhigh", DS4_EFFORT_HIGH },
         { "max", DS4_EFFORT_MAX }, { "ultra", DS4_EFFORT_MAX },
     };

@@ -247,7 +247,9 @@ static void take_event(ds4_answer *a, const ds4_event *e)
     case DS4_EVENT_PIECE:
     case DS4_EVENT_TOKEN:
         if (a->first_ns == 0) a->first_ns = ds4_now_ns();
-        if (a->request.stream || a->writer->collects || e->kind == DS4_EVENT_TOKEN) {
+        if (e->kind == DS4_EVENT_PIECE && e->piece == DS4_PIECE_THINKING && a->request.hide_reasoning) {
+            /* counted and remembered, and not shown */
+        } else if (a->request.stream || a->writer->collects || e->kind == DS4_EVENT_TOKEN) {
             a->writer->piece(a, c, e);
         }
         submit_others(a);

@@ -183,9 +183,8 @@ static ds4_status read_continuation(ds4_request *rq, const ds4_fields *f, ds4_er
 ds4_status ds4_read_chat(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
     static const ds4_neutral refused[] = {
-        { "functions", NULL },       { "function_call", NULL },      { "audio", NULL },
-        { "logit_bias", "{}" },      { "web_search_options", NULL }, { "frequency_penalty", "0" },
-        { "presence_penalty", "0" }, { "repetition_penalty", "1" },  { NULL, NULL },
+        { "functions", NULL }, { "function_call", NULL }, { "audio", NULL },
+        { "echo", "false" },   { "web_search_options", NULL }, { NULL, NULL },
     };
     ds4_slice value;
     bool      parallel = true;
@@ -203,20 +202,13 @@ ds4_status ds4_read_chat(ds4_request *rq, const ds4_fields *f, ds4_err *err)
     DS4_TRY(ds4_read_tool_choice(rq, f, err));
     DS4_TRY(ds4_fields_bool(f, "parallel_tool_calls", &parallel, &rq->refusal, err));
     rq->single_call = !parallel;
-    DS4_TRY(ds4_fields_u32(f, "max_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal, err));
-    DS4_TRY(ds4_fields_u32(f, "max_completion_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal,
-                           err));
+    DS4_TRY(ds4_read_limit(rq, f, "max_tokens", 1, &rq->max_tokens, err));
+    DS4_TRY(ds4_read_limit(rq, f, "max_completion_tokens", 1, &rq->max_tokens, err));
     DS4_TRY(ds4_fields_u32(f, "n", 1, MAX_CHOICES, &rq->n, &rq->refusal, err));
-    DS4_TRY(ds4_fields_u32(f, "thinking_budget", 0, INT32_MAX, &rq->thinking_budget, &rq->refusal,
-                           err));
     DS4_TRY(ds4_fields_bool(f, "logprobs", &rq->logprobs, &rq->refusal, err));
     DS4_TRY(ds4_fields_u32(f, "top_logprobs", 0, MAX_TOP_LOGPROBS, &rq->n_top, &rq->refusal, err));
     DS4_TRY(ds4_read_stops(rq, f, "stop", err));
-    DS4_TRY(read_stream_options(rq, f, err));
-    if (ds4_fields_get(f, "response_format", &value)) {
-        DS4_TRY(ds4_read_format(rq, value, "response_format.", err));
-    }
-    return DS4_OK;
+    return read_stream_options(rq, f, err);
 }
 
 /* The number of alternatives; chat sends true and false here. */
@@ -232,16 +224,11 @@ static ds4_status read_old_logprobs(ds4_request *rq, const ds4_fields *f, ds4_er
 
 ds4_status ds4_read_completions(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
-    static const ds4_neutral refused[] = {
-        { "best_of", "1" },          { "logit_bias", "{}" },        { "frequency_penalty", "0" },
-        { "presence_penalty", "0" }, { "repetition_penalty", "1" }, { NULL, NULL },
-    };
     ds4_slice       value, first, second;
     ds4_pyjson_iter it;
 
     rq->raw = true;
     rq->chat.thinking = false;
-    DS4_TRY(ds4_refuse_others(rq, f, refused, err));
     if (!ds4_fields_get(f, "prompt", &value)) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "prompt", "is missing");
     }
@@ -266,7 +253,7 @@ ds4_status ds4_read_completions(ds4_request *rq, const ds4_fields *f, ds4_err *e
         return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, "", "echo",
                           "is not supported together with 'suffix'");
     }
-    DS4_TRY(ds4_fields_u32(f, "max_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal, err));
+    DS4_TRY(ds4_read_limit(rq, f, "max_tokens", 1, &rq->max_tokens, err));
     DS4_TRY(ds4_fields_u32(f, "n", 1, MAX_CHOICES, &rq->n, &rq->refusal, err));
     DS4_TRY(read_old_logprobs(rq, f, err));
     DS4_TRY(ds4_read_stops(rq, f, "stop", err));

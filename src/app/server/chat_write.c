@@ -218,7 +218,7 @@ static void add_message(ds4_answer *a, ds4_choice *c, ds4_str *out)
     } else {
         ds4_add_json(out, r->content);
     }
-    if (r->reasoning.n_bytes) {
+    if (r->reasoning.n_bytes && !a->request.hide_reasoning) {
         ds4_str_add_text(out, ",\"reasoning_content\":");
         ds4_add_json(out, r->reasoning);
     }

@@ -58,6 +58,27 @@ static void make_opening(ds4_answer *a)
     a->opening = ds4_arena_take(&rq->arena, &text);
 }
 
+static ds4_status make_form(ds4_answer *a, ds4_err *err)
+{
+    ds4_request    *rq = &a->request;
+    const ds4_form *form = &rq->form;
+    ds4_status      st = DS4_OK;
+
+    switch (form->kind) {
+    case DS4_FORM_FREE: return DS4_OK;
+    case DS4_FORM_OBJECT: st = ds4_grammar_any_object(&a->grammar, err); break;
+    case DS4_FORM_SCHEMA: st = ds4_grammar_from_schema(form->text, &a->grammar, err); break;
+    case DS4_FORM_CHOICE:
+        st = ds4_grammar_one_of(form->choices, form->n_choices, &a->grammar, err);
+        break;
+    case DS4_FORM_REGEX:
+        st = ds4_fail(err, DS4_E_UNSUPPORTED, "'%s' is not supported by this server", form->member);
+        break;
+    }
+    if (st != DS4_OK) snprintf(rq->refusal.param, sizeof rq->refusal.param, "%s", form->member);
+    return st;
+}
+
 /* The form of the answer. With tools, a call may be made instead. */
 static ds4_status make_grammar(ds4_answer *a, ds4_err *err)
 {
@@ -79,15 +100,8 @@ static ds4_status make_grammar(ds4_answer *a, ds4_err *err)
         return ds4_grammar_of_calls(&named, &a->grammar, err);
     }
     if (a->opening.n_bytes) return ds4_grammar_of_calls(&calls, &a->grammar, err);
-    if (rq->schema.n_bytes) {
-        st = ds4_grammar_from_schema(rq->schema, &a->grammar, err);
-        if (st != DS4_OK) {
-            snprintf(rq->refusal.param, sizeof rq->refusal.param, "%s",
-                     rq->api == DS4_API_RESPONSES ? "text.format.schema"
-                                                  : "response_format.json_schema.schema");
-        }
-    } else if (rq->json_object) {
-        st = ds4_grammar_any_object(&a->grammar, err);
+    if (rq->form.kind != DS4_FORM_FREE) {
+        st = make_form(a, err);
     } else if (rq->strict_tools && rq->n_tools) {
         return ds4_grammar_of_calls(&beside_text, &a->grammar, err);
     } else {

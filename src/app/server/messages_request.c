@@ -246,9 +246,6 @@ ds4_status ds4_read_messages(ds4_request *rq, const ds4_fields *f, ds4_err *err)
         { "mcp_servers", "[]" },
         { NULL, NULL },
     };
-    ds4_fields config;
-    ds4_slice  format;
-    bool       given;
 
     DS4_TRY(ds4_refuse_others(rq, f, refused, err));
     DS4_TRY(ds4_read_list(rq, f, "tools", read_tool, NULL, err));
@@ -256,12 +253,6 @@ ds4_status ds4_read_messages(ds4_request *rq, const ds4_fields *f, ds4_err *err)
     DS4_TRY(read_system(rq, f, err));
     DS4_TRY(read_message_list(rq, f, err));
     DS4_TRY(ds4_read_tool_choice(rq, f, err));
-    DS4_TRY(ds4_fields_object(f, "output_config", &config, &given, &rq->refusal, err));
-    if (given && ds4_fields_get(&config, "format", &format)) {
-        DS4_TRY(ds4_read_format(rq, format, "output_config.format.", err));
-    } else if (ds4_fields_get(f, "output_format", &format)) {
-        DS4_TRY(ds4_read_format(rq, format, "output_format.", err));
-    }
-    DS4_TRY(ds4_fields_u32(f, "max_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal, err));
+    DS4_TRY(ds4_read_limit(rq, f, "max_tokens", 1, &rq->max_tokens, err));
     return ds4_read_stops(rq, f, "stop_sequences", err);
 }

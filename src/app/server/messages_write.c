@@ -183,7 +183,7 @@ static void add_content(ds4_answer *a, ds4_choice *c, ds4_str *out)
     const ds4_reply_result *r = ds4_job_result(c->job);
     const char             *comma = "";
 
-    if (r->reasoning.n_bytes) {
+    if (r->reasoning.n_bytes && !a->request.hide_reasoning) {
         ds4_str_add_text(out, "{\"type\":\"thinking\",\"thinking\":");
         ds4_add_json(out, r->reasoning);
         ds4_str_add_char(out, ',');

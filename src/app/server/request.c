@@ -84,7 +84,7 @@ ds4_status ds4_request_read(ds4_request *rq, ds4_slice body, const ds4_request_d
     DS4_TRY(settle_end(rq, err));
     DS4_TRY(ds4_request_settle_tools(rq, err));
     DS4_TRY(check_tool_choice(rq, err));
-    rq->chat.schema = rq->schema;
+    if (rq->form.kind == DS4_FORM_SCHEMA) rq->chat.schema = rq->form.text;
     return rq->arena.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for a request") : DS4_OK;
 }
 

@@ -32,6 +32,23 @@ typedef struct ds4_tool {
     bool      barred;           /* described, but this answer may not call it */
 } ds4_tool;
 
+typedef enum ds4_form_kind {
+    DS4_FORM_FREE,
+    DS4_FORM_OBJECT,            /* any JSON object */
+    DS4_FORM_SCHEMA,            /* JSON that fits one */
+    DS4_FORM_CHOICE,            /* one of some texts */
+    DS4_FORM_REGEX,
+} ds4_form_kind;
+
+typedef struct ds4_form {
+    ds4_form_kind kind;
+    ds4_slice     text;         /* of the schema or the expression */
+    ds4_slice    *choices;      /* [n_choices] */
+    uint32_t      n_choices, cap_choices;
+    bool          strict;       /* what cannot be enforced is refused */
+    char          member[96];   /* that asked for it */
+} ds4_form;
+
 typedef struct ds4_deferred_tool ds4_deferred_tool;
 
 typedef struct ds4_request {
@@ -58,6 +75,7 @@ typedef struct ds4_request {
     bool              strict_tools;     /* arguments must fit the schemas */
     bool              thinking_said;    /* the request itself switched thinking on or off */
     uint32_t          thinking_budget;  /* tokens; 0: no limit */
+    bool              hide_reasoning;   /* it is not to be shown */
 
     bool              raw;      /* /v1/completions: prompt, and suffix if given */
     ds4_slice         prompt, suffix;
@@ -73,8 +91,7 @@ typedef struct ds4_request {
     bool              logprobs;
     uint32_t          n_top;
     bool              stream, include_usage;
-    bool              json_object;      /* the answer must be a JSON object */
-    ds4_slice         schema;   /* the answer must fit it; "" when there is none */
+    ds4_form          form;     /* of the answer */
 
     /* /v1/responses only */
     ds4_slice         previous_id;

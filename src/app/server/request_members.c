@@ -1,6 +1,7 @@
 /* request_members.c - see request_members.h. */
 #include "app/server/request_members.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,13 +50,20 @@ ds4_status ds4_read_list(ds4_request *rq, const ds4_fields *f, const char *name,
     return ds4_read_elements(rq, list, path, take, ctx, err);
 }
 
-/* The same JSON text, or the same number. */
+/* The same JSON text, the same number, or both an empty list or object. */
 static bool is_neutral(ds4_slice value, const char *neutral)
 {
-    char text[32];
+    const ds4_json_kind kind = ds4_pyjson_kind(value);
+    ds4_pyjson_iter     it;
+    char                text[32];
 
     if (ds4_slice_is(value, neutral)) return true;
-    if (ds4_pyjson_kind(value) != DS4_JSON_NUMBER || value.n_bytes >= sizeof text) return false;
+    if (kind != ds4_pyjson_kind((ds4_slice){ neutral, strlen(neutral) })) return false;
+    if (kind == DS4_JSON_ARRAY || kind == DS4_JSON_OBJECT) {
+        return strlen(neutral) == 2 && ds4_pyjson_open(&it, value, NULL) == DS4_OK &&
+               !ds4_pyjson_next(&it, NULL, &value);
+    }
+    if (kind != DS4_JSON_NUMBER || value.n_bytes >= sizeof text) return false;
     memcpy(text, value.data, value.n_bytes);
     text[value.n_bytes] = '\0';
     const double difference = strtod(text, NULL) - strtod(neutral, NULL);
@@ -76,95 +84,6 @@ ds4_status ds4_refuse_others(ds4_request *rq, const ds4_fields *f, const ds4_neu
     return DS4_OK;
 }
 
-/* ---- thinking ------------------------------------------------------------------------------- */
-
-static ds4_status read_effort(ds4_request *rq, const ds4_fields *f, const char *name, ds4_err *err)
-{
-    ds4_slice text = { 0 };
-    bool      thinking = true;
-
-    DS4_TRY(ds4_fields_text(f, name, &text, &rq->refusal, err));
-    if (text.n_bytes == 0) return DS4_OK;
-    if (!ds4_effort_from_name(text, &rq->chat.effort, &thinking)) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, name,
-                          "must be none, minimal, low, medium, high, xhigh or max");
-    }
-    /* An effort beside an explicit switch only says how much. */
-    if (!rq->thinking_said) rq->chat.thinking = thinking;
-    rq->thinking_said = true;
-    return DS4_OK;
-}
-
-static void switch_thinking(ds4_request *rq, bool on)
-{
-    rq->chat.thinking = on;
-    rq->thinking_said = true;
-}
-
-/* A truth value, or {"type": "enabled" | "disabled" | "adaptive", "budget_tokens": N}. */
-static ds4_status read_thinking(ds4_request *rq, const ds4_fields *f, ds4_err *err)
-{
-    ds4_slice  value;
-    ds4_fields inner;
-    bool       given;
-    ds4_slice  type = { 0 };
-
-    if (!ds4_fields_get(f, "thinking", &value)) return DS4_OK;
-    const ds4_json_kind kind = ds4_pyjson_kind(value);
-    if (kind == DS4_JSON_TRUE || kind == DS4_JSON_FALSE) {
-        switch_thinking(rq, kind == DS4_JSON_TRUE);
-        return DS4_OK;
-    }
-    DS4_TRY(ds4_fields_object(f, "thinking", &inner, &given, &rq->refusal, err));
-    DS4_TRY(ds4_fields_text(&inner, "type", &type, &rq->refusal, err));
-    DS4_TRY(ds4_fields_u32(&inner, "budget_tokens", 0, INT32_MAX, &rq->thinking_budget,
-                           &rq->refusal, err));
-    if (ds4_slice_is(type, "enabled") || ds4_slice_is(type, "adaptive") ||
-        ds4_slice_is(type, "auto")) {
-        switch_thinking(rq, true);
-    } else if (ds4_slice_is(type, "disabled")) {
-        switch_thinking(rq, false);
-    } else {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, inner.where, "type",
-                          "must be enabled, adaptive or disabled");
-    }
-    return DS4_OK;
-}
-
-static ds4_status read_switch(ds4_request *rq, const ds4_fields *f, const char *name, ds4_err *err)
-{
-    ds4_slice value;
-    bool      on = true;
-
-    if (!ds4_fields_get(f, name, &value)) return DS4_OK;
-    DS4_TRY(ds4_fields_bool(f, name, &on, &rq->refusal, err));
-    switch_thinking(rq, on);
-    return DS4_OK;
-}
-
-static ds4_status read_thinking_fields(ds4_request *rq, const ds4_fields *f, ds4_err *err)
-{
-    ds4_fields inner;
-    bool       given;
-
-    DS4_TRY(read_thinking(rq, f, err));
-    DS4_TRY(read_switch(rq, f, "think", err));
-    DS4_TRY(read_switch(rq, f, "enable_thinking", err));
-    DS4_TRY(ds4_fields_object(f, "chat_template_kwargs", &inner, &given, &rq->refusal, err));
-    if (given) {
-        DS4_TRY(read_switch(rq, &inner, "thinking", err));
-        DS4_TRY(read_switch(rq, &inner, "enable_thinking", err));
-        DS4_TRY(read_effort(rq, &inner, "reasoning_effort", err));
-    }
-    DS4_TRY(ds4_fields_object(f, "output_config", &inner, &given, &rq->refusal, err));
-    if (given) DS4_TRY(read_effort(rq, &inner, "effort", err));
-    DS4_TRY(read_effort(rq, f, "reasoning_effort", err));
-    if (rq->thinking_said || rq->model.n_bytes == 0) return DS4_OK;
-    if (ds4_slice_is(rq->model, "deepseek-chat")) rq->chat.thinking = false;
-    if (ds4_slice_is(rq->model, "deepseek-reasoner")) rq->chat.thinking = true;
-    return DS4_OK;
-}
-
 /* ---- sampling ------------------------------------------------------------------------------- */
 
 static ds4_status read_f32(ds4_request *rq, const ds4_fields *f, const char *name, double least,
@@ -174,6 +93,68 @@ static ds4_status read_f32(ds4_request *rq, const ds4_fields *f, const char *nam
 
     DS4_TRY(ds4_fields_number(f, name, least, most, &number, &rq->refusal, err));
     *out = (float)number;
+    return DS4_OK;
+}
+
+/* Samplers of other servers: what would change the answer is refused unless it is switched off. */
+static const ds4_neutral samplers[] = {
+    { "frequency_penalty", "0" },
+    { "presence_penalty", "0" },
+    { "repetition_penalty", "1" },
+    { "repeat_penalty", "1" },
+    { "length_penalty", "1" },
+    { "no_repeat_ngram_size", "0" },
+    { "dry_multiplier", "0" },
+    { "logit_bias", "{}" },
+    { "logits_processors", "[]" },
+    { "allowed_token_ids", "[]" },
+    { "bad_words", "[]" },
+    { "banned_tokens", "[]" },
+    { "banned_strings", "[]" },
+    { "stop_token_ids", "[]" },
+    { "stop_regex", "[]" },
+    { "ignore_eos", "false" },
+    { "include_stop_str_in_output", "false" },
+    { "no_stop_trim", "false" },
+    { "min_tokens", "0" },
+    { "min_length", "0" },
+    { "min_new_tokens", "0" },
+    { "mirostat", "0" },
+    { "mirostat_mode", "0" },
+    { "typical_p", "1" },
+    { "typical", "1" },
+    { "tfs", "1" },
+    { "tfs_z", "1" },
+    { "top_a", "0" },
+    { "top_n_sigma", "-1" },
+    { "xtc_probability", "0" },
+    { "dynatemp_range", "0" },
+    { "smoothing_factor", "0" },
+    { "epsilon_cutoff", "0" },
+    { "eta_cutoff", "0" },
+    { "use_beam_search", "false" },
+    { "best_of", "1" },
+    { "prompt_logprobs", "false" },
+    { "n_probs", "0" },
+    { NULL, NULL },
+};
+
+ds4_status ds4_read_limit(ds4_request *rq, const ds4_fields *f, const char *name, double least, uint32_t *out,
+                          ds4_err *err)
+{
+    ds4_slice value;
+    double    number = -1;
+
+    if (!ds4_fields_get(f, name, &value)) return DS4_OK;
+    if (is_neutral(value, "-1")) {
+        *out = 0;
+        return DS4_OK;
+    }
+    DS4_TRY(ds4_fields_number(f, name, least, INT32_MAX, &number, &rq->refusal, err));
+    if (number != floor(number)) {
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, f->where, name, "must be a whole number");
+    }
+    *out = (uint32_t)number;
     return DS4_OK;
 }
 
@@ -187,12 +168,15 @@ ds4_status ds4_read_common(ds4_request *rq, const ds4_fields *f, ds4_err *err)
     DS4_TRY(read_f32(rq, f, "top_p", 0, 1, &rq->sampling.top_p, err));
     DS4_TRY(read_f32(rq, f, "min_p", 0, 1, &rq->sampling.min_p, err));
     if (rq->sampling.top_p <= 0) rq->sampling.top_p = 1e-6f; /* the likeliest alone */
-    DS4_TRY(ds4_fields_u32(f, "top_k", 0, MAX_TOP_K, &rq->sampling.top_k, &rq->refusal, err));
+    DS4_TRY(ds4_read_limit(rq, f, "top_k", 0, &rq->sampling.top_k, err));
+    if (rq->sampling.top_k > MAX_TOP_K) rq->sampling.top_k = 0;
     rq->seed_given = ds4_fields_get(f, "seed", &value);
     DS4_TRY(ds4_fields_number(f, "seed", -9.3e18, 9.3e18, &seed, &rq->refusal, err));
     rq->seed = (uint64_t)(seed < 0 ? -seed : seed) * 2 + (seed < 0 ? 1 : 0);
     DS4_TRY(ds4_fields_bool(f, "stream", &rq->stream, &rq->refusal, err));
-    return read_thinking_fields(rq, f, err);
+    DS4_TRY(ds4_refuse_others(rq, f, samplers, err));
+    DS4_TRY(ds4_read_form(rq, f, err));
+    return ds4_read_thinking(rq, f, err);
 }
 
 static ds4_status add_stop(ds4_request *rq, ds4_slice json, const char *where, const char *name,
@@ -228,32 +212,5 @@ ds4_status ds4_read_stops(ds4_request *rq, const ds4_fields *f, const char *name
     if (ds4_pyjson_kind(value) != DS4_JSON_ARRAY) return add_stop(rq, value, f->where, name, err);
     DS4_TRY(ds4_pyjson_open(&it, value, err));
     while (ds4_pyjson_next(&it, NULL, &one)) DS4_TRY(add_stop(rq, one, f->where, name, err));
-    return DS4_OK;
-}
-
-/* ---- the form of an answer -------------------------------------------------------------------- */
-
-ds4_status ds4_read_format(ds4_request *rq, ds4_slice json, const char *where, ds4_err *err)
-{
-    ds4_fields f, inner;
-    ds4_slice  type = { 0 };
-    bool       nested = false;
-
-    DS4_TRY(ds4_fields_open(&f, &rq->arena, json, where, err));
-    DS4_TRY(ds4_fields_text(&f, "type", &type, &rq->refusal, err));
-    if (ds4_slice_is(type, "text")) return DS4_OK;
-    if (ds4_slice_is(type, "json_object")) {
-        rq->json_object = true;
-        return DS4_OK;
-    }
-    if (!ds4_slice_is(type, "json_schema")) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, where, "type",
-                          "must be text, json_object or json_schema");
-    }
-    DS4_TRY(ds4_fields_object(&f, "json_schema", &inner, &nested, &rq->refusal, err));
-    if (!ds4_fields_get(nested ? &inner : &f, "schema", &rq->schema) ||
-        ds4_pyjson_kind(rq->schema) != DS4_JSON_OBJECT) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, where, "schema", "must be an object");
-    }
     return DS4_OK;
 }

@@ -52,8 +52,19 @@ DS4_MUST_CHECK ds4_status ds4_read_elements(ds4_request *rq, ds4_slice list, con
 DS4_MUST_CHECK ds4_status ds4_need_name(ds4_request *rq, const ds4_fields *f, ds4_slice name,
                                         ds4_err *err);
 
-/* Temperature, top_p, top_k, min_p, seed, stream, the thinking switches. */
+/* Members that mean the same in all APIs: temperature, top_p, top_k, min_p, seed, stream, samplers
+ * that are not supported, the form of the answer, reasoning. */
 DS4_MUST_CHECK ds4_status ds4_read_common(ds4_request *rq, const ds4_fields *f, ds4_err *err);
+
+/* The form that the answer must have, in the words of any server (request_form.c), and whether and how
+ * much to reason (request_thinking.c). Called by ds4_read_common(). */
+DS4_MUST_CHECK ds4_status ds4_read_form(ds4_request *rq, const ds4_fields *f, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_read_thinking(ds4_request *rq, const ds4_fields *f, ds4_err *err);
+
+/* A limit of at least `least`; -1 says, as other servers have it, that there is none: 0 in *out. */
+DS4_MUST_CHECK ds4_status ds4_read_limit(ds4_request *rq, const ds4_fields *f, const char *name,
+                                         double least, uint32_t *out, ds4_err *err);
+
 DS4_MUST_CHECK ds4_status ds4_read_stops(ds4_request *rq, const ds4_fields *f, const char *name,
                                          ds4_err *err);
 
@@ -71,10 +82,5 @@ typedef struct ds4_neutral {
 } ds4_neutral;
 DS4_MUST_CHECK ds4_status ds4_refuse_others(ds4_request *rq, const ds4_fields *f,
                                             const ds4_neutral *list, ds4_err *err);
-
-/* The shape of an answer: {"type":"json_object"} or a schema, as response_format (nested)
- * and text.format (flat) write it. */
-DS4_MUST_CHECK ds4_status ds4_read_format(ds4_request *rq, ds4_slice json, const char *where,
-                                          ds4_err *err);
 
 #endif

@@ -375,22 +375,17 @@ static ds4_status read_input(ds4_request *rq, const ds4_fields *f, ds4_slice ear
 
 /* ---- the request ---------------------------------------------------------------------------- */
 
-static ds4_status read_reasoning_options(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+/* Whether reasoning is wanted as a summary; ds4_read_thinking() has read the rest. */
+static ds4_status read_summary(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
     ds4_fields options;
-    ds4_slice  effort = { 0 }, summary = { 0 };
+    ds4_slice  value, summary = { 0 };
     bool       given;
 
+    if (!ds4_fields_get(f, "reasoning", &value) || ds4_pyjson_kind(value) != DS4_JSON_OBJECT) return DS4_OK;
     DS4_TRY(ds4_fields_object(f, "reasoning", &options, &given, &rq->refusal, err));
-    if (!given) return DS4_OK;
-    DS4_TRY(ds4_fields_text(&options, "effort", &effort, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(&options, "summary", &summary, &rq->refusal, err));
     rq->summary = summary.n_bytes > 0 && !ds4_slice_is(summary, "none");
-    if (effort.n_bytes == 0) return DS4_OK;
-    if (!ds4_effort_from_name(effort, &rq->chat.effort, &rq->chat.thinking)) {
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, options.where, "effort",
-                          "must be none, minimal, low, medium, high, xhigh or max");
-    }
     return DS4_OK;
 }
 
@@ -445,10 +440,9 @@ ds4_status ds4_read_responses(ds4_request *rq, const ds4_fields *f, ds4_recall_f
         { "conversation", NULL },   { "background", "false" }, { "prompt", NULL },
         { "max_tool_calls", NULL }, { "top_logprobs", "0" },   { NULL, NULL },
     };
-    ds4_slice  instructions = { 0 }, earlier = { 0 }, format;
-    lookup     known = { .recall = recall, .ctx = recall_ctx };
-    ds4_fields text;
-    bool       given, parallel = true;
+    ds4_slice instructions = { 0 }, earlier = { 0 };
+    lookup    known = { .recall = recall, .ctx = recall_ctx };
+    bool      parallel = true;
 
     rq->store = true;
     DS4_TRY(ds4_refuse_others(rq, f, refused, err));
@@ -466,17 +460,12 @@ ds4_status ds4_read_responses(ds4_request *rq, const ds4_fields *f, ds4_recall_f
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "input", "must not be empty");
     }
     DS4_TRY(ds4_read_tool_choice(rq, f, err));
-    DS4_TRY(read_reasoning_options(rq, f, err));
-    DS4_TRY(ds4_fields_object(f, "text", &text, &given, &rq->refusal, err));
-    if (given && ds4_fields_get(&text, "format", &format)) {
-        DS4_TRY(ds4_read_format(rq, format, "text.format.", err));
-    }
+    DS4_TRY(read_summary(rq, f, err));
     DS4_TRY(ds4_fields_bool(f, "store", &rq->store, &rq->refusal, err));
     DS4_TRY(ds4_fields_bool(f, "parallel_tool_calls", &parallel, &rq->refusal, err));
     rq->single_call = !parallel;
-    DS4_TRY(ds4_fields_u32(f, "max_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal, err));
-    DS4_TRY(
-        ds4_fields_u32(f, "max_output_tokens", 1, INT32_MAX, &rq->max_tokens, &rq->refusal, err));
+    DS4_TRY(ds4_read_limit(rq, f, "max_tokens", 1, &rq->max_tokens, err));
+    DS4_TRY(ds4_read_limit(rq, f, "max_output_tokens", 1, &rq->max_tokens, err));
     echo_fields(rq, f);
     return DS4_OK;
 }
