@@ -280,10 +280,9 @@ static void judge_memory(const soak_memory *m, unsigned n, double begin, double 
 
 static void tell_what_is_kept(const soak *s, const char *when)
 {
-    printf("# %s: positions %.2f MiB, turns %.2f, responses %.2f, of %.2f in all\n", when,
+    printf("# %s: positions %.2f MiB, turns and responses %.2f, of %.2f in all\n", when,
            soak_metric(s->port, "kept_bytes") / 1048576,
            soak_metric(s->port, "turn_bytes") / 1048576,
-           soak_metric(s->port, "response_bytes") / 1048576,
            soak_metric(s->port, "memory_bytes") / 1048576);
 }
 

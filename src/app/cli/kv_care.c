@@ -54,7 +54,8 @@ int ds4_kv_prune(int argc, char **argv)
     };
     const ds4_command command = {
         .name = DS4_KV_NAME " prune", .usage = "ds4 kv prune --kv-disk-dir DIR --kv-disk-space-mb N",
-        .about = "Evict what was not used for longest until the folder is small enough.",
+        .about = "Evict what was not used for longest, conversations as well as stored responses,\n"
+                 "until the folder is small enough.",
         .options = options,
     };
     ds4_store     *s = NULL;
@@ -76,8 +77,9 @@ int ds4_kv_prune(int argc, char **argv)
             if (sum != DS4_OK || sums.n_tails == 0) st = sum;
         }
         if (st != DS4_OK) code = ds4_app_failed(DS4_KV_NAME, &err);
-        else printf("%llu positions and %llu blocks are left, %.1f MiB\n",
+        else printf("%llu positions, %llu blocks, %llu responses and %llu turns are left, %.1f MiB\n",
                     (unsigned long long)sums.n_tails, (unsigned long long)sums.n_blocks,
+                    (unsigned long long)sums.n_responses, (unsigned long long)sums.n_turns,
                     (double)(sums.tail_bytes + sums.block_bytes + sums.database) / (1 << 20));
     }
     ds4_store_close(s);

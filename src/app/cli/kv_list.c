@@ -187,6 +187,10 @@ static int print_sums(ds4_store *s)
     printf("%llu positions in %.1f MiB, %llu blocks in %.1f MiB, index %.1f MiB",
            (unsigned long long)sums.n_tails, (double)sums.tail_bytes * mib, (unsigned long long)sums.n_blocks,
            (double)sums.block_bytes * mib, (double)sums.database * mib);
+    if (sums.n_responses || sums.n_turns) {
+        printf(" with %llu responses and %llu turns of servers", (unsigned long long)sums.n_responses,
+               (unsigned long long)sums.n_turns);
+    }
     if (sums.reserved) printf(", being written %.1f MiB", (double)sums.reserved * mib);
     if (sums.aside) printf(", damaged and set aside %.1f MiB", (double)sums.aside * mib);
     printf("\n");

@@ -186,7 +186,9 @@ static void remember_turn(ds4_answer *a, ds4_choice *c)
                             .raw_calls = r->raw_calls,
                             .calls = calls,
                             .n_calls = r->n_calls };
-    ds4_replay_keep(a->server->replay, ds4_replay_key(a->key, &m), &m);
+    const bool stored = a->request.api == DS4_API_RESPONSES && a->request.store;
+    ds4_replay_keep(a->server->texts, &a->scope, ds4_replay_key(a->key, &m), &m, NULL, 0,
+                    (ds4_slice){ a->id, stored ? strlen(a->id) : 0 });
 }
 
 static void fail_answer(ds4_answer *a, const ds4_problem *p)

@@ -71,6 +71,8 @@ struct ds4_answer {
     ds4_choice          choice[16];
     uint32_t            n_choices, n_over, n_submitted;
     uint64_t            key;            /* of the conversation before the answer, see turn_replay.h */
+    ds4_replay_scope    scope;          /* whose it is, and the model's */
+    bool                not_stored;     /* the response was to be, and could not */
     uint64_t            begin_ns, first_ns, last_ns, looked_ns, said_ns;
     uint64_t            seed;
     char                client[96];

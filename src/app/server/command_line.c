@@ -50,8 +50,8 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
 #endif
         DS4_APP_KV_OPTIONS(&c->kv),
         DS4_OPT_SIZE(0, "turn-mem", "SIZE", &s->turn_bytes,
-                     "memory for the exact text of earlier turns and for\n"
-                     "responses that later ones go on from [128M]"),
+                     "memory for the exact text of earlier turns and, where\n"
+                     "there is no --kv-disk-dir, for stored responses [128M]"),
         DS4_OPT_TEXT(0, "print-config", "CLIENT", &c->print_config,
                      "print the configuration of claude, codex, opencode,\n"
                      "pi or continue for these options, and exit"),

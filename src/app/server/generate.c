@@ -30,16 +30,15 @@ static void replay_turns(ds4_answer *a)
 
     for (uint32_t i = 0; i < rq->n_messages; i++) {
         ds4_message *m = &rq->messages[i];
-        ds4_message  known = { 0 };
-        void        *block = NULL;
+        ds4_replayed known;
         key = ds4_replay_key(key, m);
         if (m->role != DS4_ROLE_ASSISTANT) continue;
         if (rq->chat.prefix_last && i + 1 == rq->n_messages) continue;
-        if (!ds4_replay_find(a->server->replay, key, m, &known, &block)) continue;
+        if (!ds4_replay_find(a->server->texts, &a->scope, key, m, &known)) continue;
         if (is_blank(m->reasoning)) m->reasoning = ds4_arena_copy(&rq->arena, known.reasoning);
         m->content = ds4_arena_copy(&rq->arena, known.content);
         m->raw_calls = ds4_arena_copy(&rq->arena, known.raw_calls);
-        free(block);
+        free(known.block);
         atomic_fetch_add(&a->server->n_replayed, 1);
     }
     a->key = key;
@@ -118,7 +117,9 @@ static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
     const ds4_request_defaults defaults = { .protocol = s->model.protocol,
                                             .sampling = ds4_model_sampling(&s->model) };
 
-    DS4_TRY(ds4_request_read(&a->request, body, &defaults, ds4_recall_find, s->recall, err));
+    ds4_recall recall = { s->texts, a->scope.owner };
+
+    DS4_TRY(ds4_request_read(&a->request, body, &defaults, ds4_recall_find, &recall, err));
     make_opening(a);
     DS4_TRY(make_grammar(a, err));
     if (s->opt.official_sampling && a->request.chat.thinking && !a->request.raw) {
@@ -234,6 +235,7 @@ static ds4_answer *new_answer(ds4_server *s, ds4_api api, const ds4_http_request
     a->writer = writer_of(api);
     a->call = rq->call;
     a->begin_ns = ds4_now_ns();
+    a->scope = (ds4_replay_scope){ .owner = ds4_owner_of(s, rq), .n_models = 1 };
     describe_client(a, rq);
     ds4_random_id(prefixes[api], 32, a->id, sizeof a->id);
     ds4_http_add_header(http, api == DS4_API_MESSAGES ? "request-id" : "x-request-id", a->id);

@@ -54,6 +54,11 @@ const char *ds4_http_header(const ds4_http_request *rq, const char *name)
     return MHD_lookup_connection_value(rq->call->connection, MHD_HEADER_KIND, name);
 }
 
+const char *ds4_http_query(const ds4_http_request *rq, const char *name)
+{
+    return MHD_lookup_connection_value(rq->call->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
 void ds4_http_add_header(ds4_http_answer *a, const char *name, const char *value)
 {
     if (a->n_headers == DS4_HTTP_MAX_HEADERS) return;

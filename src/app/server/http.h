@@ -24,6 +24,9 @@ typedef struct ds4_http_request {
 /* The value of a header, NULL when absent; lent until the handler returns. */
 const char *ds4_http_header(const ds4_http_request *rq, const char *name);
 
+/* The value of a parameter of the query, NULL when absent; the same. */
+const char *ds4_http_query(const ds4_http_request *rq, const char *name);
+
 /* The client has closed the connection. Cheap; also for use while a source is read. */
 bool ds4_http_gone(const ds4_http_call *call);
 

@@ -2,7 +2,6 @@
 #include "app/common/app.h"
 #include "app/server/command_line.h"
 #include "app/server/print_config.h"
-#include "app/server/recall.h"
 #include "app/server/script.h"
 #include "base/clock.h"
 
@@ -38,8 +37,14 @@ static int open_trace(ds4_server *s)
     return DS4_EXIT_WRONG;
 }
 
-static ds4_status start_parts(ds4_server *s, ds4_err *err)
+static ds4_status start_parts(ds4_server *s, const ds4_app_kv *kv, ds4_err *err)
 {
+    const ds4_texts_options texts = {
+        .dir = kv->dir,
+        .dir_bytes = (uint64_t)kv->space_mb << 20,
+        .mem_bytes = s->opt.turn_bytes,
+        .max_keys = s->opt.max_turns,
+    };
     const ds4_scheduler_options scheduler = {
         .engine = s->model.engine,
         .resume = s->resume,
@@ -66,10 +71,7 @@ static ds4_status start_parts(ds4_server *s, ds4_err *err)
     };
 
     if (s->opt.script_path) DS4_TRY(ds4_script_open(s->opt.script_path, &s->script, err));
-    DS4_TRY(ds4_replay_create((size_t)(s->opt.turn_bytes / 2), s->opt.max_turns, &s->replay, err));
-    if (s->opt.turns_path) DS4_TRY(ds4_replay_open(s->replay, s->opt.turns_path, err));
-    DS4_TRY(ds4_recall_create((size_t)(s->opt.turn_bytes / 2), &s->recall, err));
-    if (s->opt.responses_path) DS4_TRY(ds4_recall_open(s->recall, s->opt.responses_path, err));
+    DS4_TRY(ds4_texts_open(&s->texts, &texts, err));
     DS4_TRY(ds4_scheduler_create(&scheduler, &s->scheduler, err));
     return ds4_http_start(&http, &s->http, err);
 }
@@ -79,8 +81,7 @@ static void stop_parts(ds4_server *s)
     ds4_http_stop(s->http);
     ds4_scheduler_free(s->scheduler);
     ds4_resume_free(s->resume);
-    ds4_replay_free(s->replay);
-    ds4_recall_free(s->recall);
+    ds4_texts_close(s->texts);
     ds4_script_free(s->script);
     if (s->trace) fclose(s->trace);
 }
@@ -174,16 +175,9 @@ static int run(const ds4_command_line *c)
                      .start_time = (long)time(NULL) };
     ds4_err    err = { .code = DS4_OK };
     sigset_t   set;
-    char       turns[4096], responses[4096];
 
     s.opt.origins = c->origins.item;
     s.opt.n_origins = c->origins.n;
-    if (c->kv.dir) {
-        snprintf(turns, sizeof turns, "%s/server-turns.bin", c->kv.dir);
-        s.opt.turns_path = turns;
-        snprintf(responses, sizeof responses, "%s/server-responses.bin", c->kv.dir);
-        s.opt.responses_path = responses;
-    }
     block_signals(&set);
     ds4_app_model want = c->model;
     want.n_ctx = c->server.n_ctx;
@@ -201,7 +195,7 @@ static int run(const ds4_command_line *c)
                DS4_EXIT_OK) {
         ds4_model_close(&s.model);
         return code;
-    } else if (start_parts(&s, &err) != DS4_OK) {
+    } else if (start_parts(&s, &c->kv, &err) != DS4_OK) {
         code = ds4_app_failed(DS4_SERVER_NAME, &err);
     } else {
         serve_until_signal(&s, &set);

@@ -1,251 +1,201 @@
 /* recall.c - see recall.h. */
 #include "app/server/recall.h"
 
-#include "service/record_log.h"
-
-#include <pthread.h>
+#include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_BUCKETS = 1 << 12, ID_BYTES = 64, MAX_BEFORE = 10000 };
+enum { MAX_BEFORE = 10000, MOST_LISTED = 100, LISTED = 20 };
+#define MOST_BYTES (UINT64_C(64) << 20)         /* of the items of a conversation */
 
-typedef struct entry {
-    struct entry *newer, *older;
-    struct entry *next;         /* in the same bucket */
-    char          id[ID_BYTES], before[ID_BYTES];
-    size_t        n_bytes;
-    char          items[];
-} entry;
+/* ---- all items of a conversation -------------------------------------------------------------- */
 
-struct ds4_recall {
-    pthread_mutex_t lock;
-    entry          *oldest, *newest;
-    entry          *bucket[N_BUCKETS];
-    size_t          n_bytes, max_bytes;
-    ds4_record_log *log;        /* NULL: in memory only */
-};
+/* A response on the way to the first. */
+typedef struct link {
+    struct link *later;
+    ds4_slice    before, input, output;
+} link;
 
-ds4_status ds4_recall_create(size_t max_bytes, ds4_recall **out, ds4_err *err)
+typedef struct copying {
+    ds4_arena *arena;
+    link      *made;
+} copying;
+
+static void copy_items(void *ctx, const ds4_text_response *r)
 {
-    ds4_recall *r = calloc(1, sizeof *r);
+    copying *c = ctx;
 
-    if (!r || pthread_mutex_init(&r->lock, NULL) != 0) {
-        free(r);
-        return ds4_fail(err, DS4_E_NOMEM, "no memory for earlier responses");
+    c->made = ds4_arena_alloc(c->arena, 1, sizeof *c->made);
+    if (!c->made) return;
+    c->made->before = ds4_arena_copy(c->arena, r->before);
+    c->made->input = ds4_arena_copy(c->arena, r->input);
+    c->made->output = ds4_arena_copy(c->arena, r->output);
+}
+
+/* The first response, each leading to the later one; NULL when one is not known. */
+static link *walk_back(const ds4_recall *r, ds4_slice id, ds4_arena *arena)
+{
+    link    *later = NULL;
+    uint64_t n_bytes = 0;
+
+    for (uint32_t i = 0; i < MAX_BEFORE; i++) {
+        copying c = { .arena = arena };
+        if (!ds4_texts_get_response(r->texts, &r->owner, id, false, copy_items, &c) || !c.made) return NULL;
+        c.made->later = later;
+        n_bytes += c.made->input.n_bytes + c.made->output.n_bytes;
+        if (arena->failed || n_bytes > MOST_BYTES) return NULL;
+        if (c.made->before.n_bytes == 0) return c.made;
+        later = c.made;
+        id = c.made->before;
     }
-    r->max_bytes = max_bytes;
-    *out = r;
-    return DS4_OK;
+    return NULL;                        /* a circle, or as good as one */
 }
 
-/* ---- the list: in order of use ------------------------------------------------------------------ */
-
-static entry **bucket_of(ds4_recall *r, const char *id)
+static void add_items(ds4_str *out, ds4_slice items)
 {
-    uint32_t hash = 2166136261u;
-
-    for (; *id; id++) hash = (hash ^ (unsigned char)*id) * 16777619u;
-    return &r->bucket[hash % N_BUCKETS];
-}
-
-static entry *look_up(ds4_recall *r, const char *id)
-{
-    entry *e = *bucket_of(r, id);
-
-    while (e && strcmp(e->id, id)) e = e->next;
-    return e;
-}
-
-static void unlink_entry(ds4_recall *r, entry *e)
-{
-    *(e->newer ? &e->newer->older : &r->newest) = e->older;
-    *(e->older ? &e->older->newer : &r->oldest) = e->newer;
-}
-
-static void add_newest(ds4_recall *r, entry *e)
-{
-    e->newer = NULL;
-    e->older = r->newest;
-    if (r->newest) r->newest->newer = e;
-    r->newest = e;
-    if (!r->oldest) r->oldest = e;
-}
-
-static void drop(ds4_recall *r, entry *e)
-{
-    entry **at = bucket_of(r, e->id);
-
-    while (*at != e) at = &(*at)->next;
-    *at = e->next;
-    unlink_entry(r, e);
-    r->n_bytes -= sizeof *e + e->n_bytes;
-    free(e);
-}
-
-static void add_entry(ds4_recall *r, entry *e)
-{
-    entry **bucket = bucket_of(r, e->id);
-
-    while (r->oldest && r->n_bytes + sizeof *e + e->n_bytes > r->max_bytes) drop(r, r->oldest);
-    e->next = *bucket;
-    *bucket = e;
-    add_newest(r, e);
-    r->n_bytes += sizeof *e + e->n_bytes;
-}
-
-/* ---- the file ------------------------------------------------------------------------------------- */
-
-/* A record: both ids with their zeros, then the items. */
-static void write_entry(const entry *e, ds4_record_log *to)
-{
-    ds4_str out = { 0 };
-
-    if (!to) return;
-    ds4_str_add(&out, e->id, strlen(e->id) + 1);
-    ds4_str_add(&out, e->before, strlen(e->before) + 1);
-    ds4_str_add(&out, e->items, e->n_bytes);
-    if (!out.failed) ds4_record_log_append(to, (ds4_slice){ ds4_str_text(&out), out.n_bytes });
-    ds4_str_clear(&out);
-}
-
-static void write_all(void *ctx, ds4_record_log *to)
-{
-    const ds4_recall *r = ctx;
-    for (const entry *e = r->oldest; e; e = e->newer) write_entry(e, to);
-}
-
-/* Take an id with its zero from the front of *s. */
-static bool take_id(ds4_slice *s, char id[ID_BYTES])
-{
-    const size_t n = strnlen(s->data, s->n_bytes);
-
-    if (n == s->n_bytes || n >= ID_BYTES) return false;
-    memcpy(id, s->data, n + 1);
-    s->data += n + 1;
-    s->n_bytes -= n + 1;
-    return true;
-}
-
-static void take_record(void *ctx, ds4_slice record)
-{
-    ds4_recall *r = ctx;
-    entry       head = { 0 };
-
-    if (!take_id(&record, head.id) || !take_id(&record, head.before)) return;
-    if (!head.id[0] || look_up(r, head.id) || sizeof head + record.n_bytes > r->max_bytes) return;
-    entry *e = malloc(sizeof *e + record.n_bytes);
-    if (!e) return;
-    *e = head;
-    e->n_bytes = record.n_bytes;
-    memcpy(e->items, record.data, record.n_bytes);
-    add_entry(r, e);
-}
-
-ds4_status ds4_recall_open(ds4_recall *r, const char *path, ds4_err *err)
-{
-    pthread_mutex_lock(&r->lock);
-    const ds4_record_owner owner = { .take = take_record, .put_all = write_all, .ctx = r };
-    const ds4_status       st = ds4_record_log_open(&r->log, path, 2 * (uint64_t)r->max_bytes, &owner, err);
-    pthread_mutex_unlock(&r->lock);
-    return st;
-}
-
-void ds4_recall_free(ds4_recall *r)
-{
-    if (!r) return;
-    while (r->oldest) drop(r, r->oldest);
-    ds4_record_log_close(r->log);
-    pthread_mutex_destroy(&r->lock);
-    free(r);
-}
-
-/* ---- keeping and finding ---------------------------------------------------------------------------- */
-
-void ds4_recall_keep(ds4_recall *r, const char *id, ds4_slice before, ds4_slice input, ds4_slice output)
-{
-    const bool   both = input.n_bytes && output.n_bytes;
-    const size_t n_bytes = input.n_bytes + output.n_bytes + (both ? 1 : 0);
-
-    if (strlen(id) >= ID_BYTES || before.n_bytes >= ID_BYTES) return;
-    if (sizeof(entry) + n_bytes > r->max_bytes) return;
-    entry *e = calloc(1, sizeof *e + n_bytes);
-    if (!e) return;
-    memcpy(e->id, id, strlen(id));
-    memcpy(e->before, before.data ? before.data : "", before.n_bytes);
-    if (input.n_bytes) memcpy(e->items, input.data, input.n_bytes);
-    if (both) e->items[input.n_bytes] = ',';
-    if (output.n_bytes) memcpy(e->items + n_bytes - output.n_bytes, output.data, output.n_bytes);
-    e->n_bytes = n_bytes;
-    pthread_mutex_lock(&r->lock);
-    add_entry(r, e);
-    write_entry(e, r->log);
-    pthread_mutex_unlock(&r->lock);
-}
-
-/* The items of an entry and all before it, oldest first; each counts as used, and the
- * oldest of them as used first. */
-static bool collect(ds4_recall *r, entry *last, ds4_arena *arena, ds4_slice *items)
-{
-    size_t n_bytes = 0;
-    entry *e = last, *older;
-
-    for (uint32_t i = 0;; i++, e = older) {
-        n_bytes += e->n_bytes + 1;
-        if (!e->before[0]) break;
-        older = look_up(r, e->before);
-        if (!older || i == MAX_BEFORE || n_bytes > r->max_bytes) return false;
-    }
-    char *all = ds4_arena_alloc(arena, n_bytes, 1), *at = all + n_bytes;
-    if (!all) return false;
-    for (e = last; e; e = e->before[0] ? look_up(r, e->before) : NULL) {
-        if (at < all + n_bytes && e->n_bytes) *--at = ',';
-        at -= e->n_bytes;
-        memcpy(at, e->items, e->n_bytes);
-    }
-    *items = (ds4_slice){ at, (size_t)(all + n_bytes - at) };
-    return true;
-}
-
-static void use(ds4_recall *r, entry *last)
-{
-    entry *mark = NULL; /* what was moved last stands in front of what came before it */
-
-    for (entry *e = last; e; e = e->before[0] ? look_up(r, e->before) : NULL) {
-        unlink_entry(r, e);
-        if (!mark) {
-            add_newest(r, e);
-        } else {
-            e->newer = mark;
-            e->older = mark->older;
-            *(mark->older ? &mark->older->newer : &r->oldest) = e;
-            mark->older = e;
-        }
-        mark = e;
-    }
+    if (items.n_bytes == 0) return;
+    if (out->n_bytes) ds4_str_add_char(out, ',');
+    ds4_str_add(out, items.data, items.n_bytes);
 }
 
 bool ds4_recall_find(void *recall, ds4_slice id, ds4_arena *arena, ds4_slice *items)
 {
-    ds4_recall *r = recall;
-    char        text[ID_BYTES] = "";
-    bool        found = false;
+    ds4_str all = { 0 };
 
-    if (id.n_bytes == 0 || id.n_bytes >= ID_BYTES) return false;
-    memcpy(text, id.data, id.n_bytes);
-    pthread_mutex_lock(&r->lock);
-    entry *e = look_up(r, text);
-    if (e && collect(r, e, arena, items)) {
-        use(r, e);
-        found = true;
+    if (id.n_bytes == 0) return false;
+    const link *first = walk_back(recall, id, arena);
+    for (const link *l = first; l; l = l->later) {
+        add_items(&all, l->input);
+        add_items(&all, l->output);
     }
-    pthread_mutex_unlock(&r->lock);
-    return found;
+    const bool ok = first && !all.failed;
+    if (ok) *items = ds4_arena_take(arena, &all);
+    ds4_str_clear(&all);
+    return ok;
 }
 
-size_t ds4_recall_bytes(ds4_recall *r)
+/* ---- one response ----------------------------------------------------------------------------- */
+
+static void put_together(void *ctx, const ds4_text_response *r)
 {
-    pthread_mutex_lock(&r->lock);
-    const size_t n = r->n_bytes;
-    pthread_mutex_unlock(&r->lock);
-    return n;
+    ds4_str *out = ctx;
+
+    ds4_str_add(out, r->head.data, r->head.n_bytes);
+    ds4_str_add(out, r->output.data, r->output.n_bytes);
+    ds4_str_add(out, r->rest.data, r->rest.n_bytes);
+}
+
+bool ds4_recall_show(const ds4_recall *r, ds4_slice id, ds4_str *out)
+{
+    return id.n_bytes > 0 && ds4_texts_get_response(r->texts, &r->owner, id, true, put_together, out);
+}
+
+/* ---- its input items -------------------------------------------------------------------------- */
+
+static void take_input(void *ctx, const ds4_text_response *r)
+{
+    ds4_str *out = ctx;
+
+    ds4_str_add_char(out, '[');
+    ds4_str_add(out, r->input.data, r->input.n_bytes);
+    ds4_str_add_char(out, ']');
+}
+
+/* Clients may leave out what the API always shows: a type, parts, a status, an id. */
+static void complete(json_t *item, ds4_slice id, size_t i)
+{
+    const char *type = json_string_value(json_object_get(item, "type"));
+    const char *role = json_string_value(json_object_get(item, "role"));
+    json_t     *content = json_object_get(item, "content");
+    char        made[96];
+
+    if (!type) json_object_set_new(item, "type", json_string(type = "message"));
+    if (strcmp(type, "message") == 0 && json_is_string(content)) {
+        const bool own = role && strcmp(role, "assistant") == 0;
+        json_object_set_new(
+            item, "content",
+            json_pack("[{s:s,s:O}]", "type", own ? "output_text" : "input_text", "text", content));
+    }
+    if (!json_object_get(item, "status")) json_object_set_new(item, "status", json_string("completed"));
+    if (json_object_get(item, "id")) return;
+    const size_t n = id.n_bytes > 5 ? id.n_bytes - 5 : 0;       /* behind "resp_" */
+    snprintf(made, sizeof made, "%s_%.*s_%zu", strcmp(type, "message") == 0 ? "msg" : "item",
+             (int)(n < 48 ? n : 48), n ? id.data + 5 : "", i);
+    json_object_set_new(item, "id", json_string(made));
+}
+
+static const char *id_of(const json_t *item)
+{
+    const char *id = json_string_value(json_object_get(item, "id"));
+    return id ? id : "";
+}
+
+typedef struct page {
+    size_t limit;
+    bool   ascending;
+} page;
+
+static ds4_status read_page(const char *limit, const char *order, page *out, ds4_err *err)
+{
+    char      *end = NULL;
+    const long n = limit ? strtol(limit, &end, 10) : LISTED;
+
+    if (limit && (end == limit || *end || n < 1 || n > MOST_LISTED)) {
+        return ds4_fail(err, DS4_E_ARG, "'limit' must be a number from 1 to %d", MOST_LISTED);
+    }
+    if (order && strcmp(order, "asc") != 0 && strcmp(order, "desc") != 0) {
+        return ds4_fail(err, DS4_E_ARG, "'order' must be asc or desc");
+    }
+    *out = (page){ (size_t)n, order && strcmp(order, "asc") == 0 };
+    return DS4_OK;
+}
+
+/* The items of the page, behind `after`. */
+static void list(const json_t *all, const page *p, const char *after, ds4_str *out)
+{
+    const size_t n = json_array_size(all);
+    const char  *first = NULL, *last = NULL;
+    size_t       n_listed = 0, i = 0;
+
+    while (after && i < n &&
+           strcmp(id_of(json_array_get(all, p->ascending ? i : n - 1 - i)), after) != 0)
+        i++;
+    if (after) i++;
+    ds4_str_add_text(out, "{\"object\":\"list\",\"data\":[");
+    for (; i < n && n_listed < p->limit; i++, n_listed++) {
+        const json_t *item = json_array_get(all, p->ascending ? i : n - 1 - i);
+        char         *text = json_dumps(item, JSON_COMPACT | JSON_ENCODE_ANY);
+        if (n_listed) ds4_str_add_char(out, ',');
+        ds4_str_add_text(out, text ? text : "null");
+        free(text);
+        last = id_of(item);
+        if (!first) first = last;
+    }
+    json_t *ids = json_pack("{s:s?,s:s?,s:b}", "first_id", first, "last_id", last, "has_more", i < n);
+    char   *text = ids ? json_dumps(ids, JSON_COMPACT) : NULL;
+    ds4_str_addf(out, "],%s", text ? text + 1 : "}");
+    free(text);
+    json_decref(ids);
+}
+
+ds4_status ds4_recall_list(const ds4_recall *r, ds4_slice id, const char *limit, const char *order,
+                           const char *after, ds4_str *out, ds4_err *err)
+{
+    ds4_str    input = { 0 };
+    page       p = { 0 };
+    ds4_status st = DS4_OK;
+
+    DS4_TRY(read_page(limit, order, &p, err));
+    if (id.n_bytes == 0 || !ds4_texts_get_response(r->texts, &r->owner, id, false, take_input, &input)) {
+        ds4_str_clear(&input);
+        return ds4_fail(err, DS4_E_IO, "this response is not known here");
+    }
+    json_t *all = input.failed ? NULL : json_loadb(input.data, input.n_bytes, JSON_ALLOW_NUL, NULL);
+    if (!all) st = ds4_fail(err, DS4_E_NOMEM, "no memory for the items of a response");
+    for (size_t i = 0; i < json_array_size(all); i++) complete(json_array_get(all, i), id, i);
+    if (st == DS4_OK) list(all, &p, after, out);
+    json_decref(all);
+    ds4_str_clear(&input);
+    return st;
 }

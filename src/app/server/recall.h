@@ -1,33 +1,33 @@
-/* recall.h - the items behind response ids, for previous_response_id.
+/* recall.h - stored responses: found for previous_response_id, shown, listed and deleted.
  *
- * A response is kept as what it added to the one before it. The oldest are forgotten when
- * there are too many bytes. Any thread. */
+ * A response is kept as what it added to the one before it, and belongs to the key that made it: for
+ * everybody else it is unknown. Any thread. */
 #ifndef DS4_APP_SERVER_RECALL_H
 #define DS4_APP_SERVER_RECALL_H
 
-#include "app/server/arena.h"
+#include "app/server/http.h"
+#include "app/server/request.h"
+#include "service/store/store_texts.h"
 
-typedef struct ds4_recall ds4_recall;
+/* Whose responses. Fits the context of ds4_recall_find(). */
+typedef struct ds4_recall {
+    ds4_texts *texts;
+    ds4_kv_key owner;
+} ds4_recall;
 
-DS4_MUST_CHECK ds4_status ds4_recall_create(size_t max_bytes, ds4_recall **out, ds4_err *err);
-void                      ds4_recall_free(ds4_recall *r);       /* NULL is fine */
-
-/* Know what the file holds, and from now on append to it: responses outlive the program. See
- * record_log.h. Returns as ds4_record_log_open(). */
-DS4_MUST_CHECK ds4_status ds4_recall_open(ds4_recall *r, const char *path, ds4_err *err);
-
-/* Remember a response.
- *
- *   before   the id of the one it goes on from; "" for none
- *   input    its own items, JSON text without brackets
- *   output   the same
- */
-void ds4_recall_keep(ds4_recall *r, const char *id, ds4_slice before, ds4_slice input, ds4_slice output);
-
-/* All items up to and including those of a response. Fits ds4_recall_fn, with the
- * ds4_recall as its context. False when it or one before it is not known. */
+/* All items up to and including those of a response. Fits ds4_recall_fn, with a ds4_recall as its
+ * context. False when it or one before it is not known. */
 bool ds4_recall_find(void *recall, ds4_slice id, ds4_arena *arena, ds4_slice *items);
 
-size_t ds4_recall_bytes(ds4_recall *r);
+/* GET /v1/responses/ID: the response object. Returns false when it is not known. */
+bool ds4_recall_show(const ds4_recall *r, ds4_slice id, ds4_str *out);
+
+/* GET /v1/responses/ID/input_items. Parameters as they are in the query, NULL where they are missing.
+ *
+ * Returns DS4_OK; DS4_E_ARG naming a parameter; DS4_E_IO when the response is not known;
+ * DS4_E_NOMEM.                                                                          */
+DS4_MUST_CHECK ds4_status ds4_recall_list(const ds4_recall *r, ds4_slice id, const char *limit,
+                                          const char *order, const char *after, ds4_str *out,
+                                          ds4_err *err);
 
 #endif

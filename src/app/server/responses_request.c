@@ -400,7 +400,6 @@ static void echo_fields(ds4_request *rq, const ds4_fields *f)
         { "parallel_tool_calls", "true" },
         { "previous_response_id", "null" },
         { "reasoning", "{\"effort\":null,\"summary\":null}" },
-        { "store", "true" },
         { "temperature", "1.0" },
         { "text", "{\"format\":{\"type\":\"text\"}}" },
         { "tool_choice", "\"auto\"" },

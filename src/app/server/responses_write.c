@@ -4,8 +4,6 @@
  * event of a stream that nobody saw. */
 #include "app/server/answer.h"
 
-#include "app/server/recall.h"
-
 #include <string.h>
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -40,9 +38,8 @@ static const char *incomplete_details(const ds4_answer *a, const char *status)
                                                              : "{\"reason\":\"max_output_tokens\"}";
 }
 
-/* The response object. status NULL: in progress. */
-static void add_response(const ds4_answer *a, const char *status, const ds4_problem *error,
-                         ds4_str *out)
+/* The response object up to its output items, and behind them. status NULL: in progress. */
+static void add_head(const ds4_answer *a, const char *status, const ds4_problem *error, ds4_str *out)
 {
     ds4_str_addf(out,
                  "{\"id\":\"%s\",\"object\":\"response\",\"created_at\":%ld,\"status\":\"%s\",",
@@ -58,15 +55,52 @@ static void add_response(const ds4_answer *a, const char *status, const ds4_prob
     }
     ds4_str_addf(out, ",\"incomplete_details\":%s,\"model\":", incomplete_details(a, status));
     ds4_add_json(out, ds4_model_echo(a));
-    ds4_str_addf(out,
-                 ",\"output\":[%s],\"usage\":", status ? ds4_str_text(&a->choice[0].items) : "");
+    ds4_str_add_text(out, ",\"output\":[");
+}
+
+static void add_rest(const ds4_answer *a, const char *status, const ds4_problem *error, ds4_str *out)
+{
+    ds4_str_add_text(out, "],\"usage\":");
     if (status && !error) {
         add_usage(a, out);
     } else {
         ds4_str_add_text(out, "null");
     }
+    ds4_str_addf(out, ",\"store\":%s", a->request.store && !a->not_stored ? "true" : "false");
     ds4_str_add(out, a->request.echo_fields.data, a->request.echo_fields.n_bytes);
     ds4_str_add_char(out, '}');
+}
+
+static void add_response(const ds4_answer *a, const char *status, const ds4_problem *error,
+                         ds4_str *out)
+{
+    add_head(a, status, error, out);
+    if (status) ds4_str_add(out, a->choice[0].items.data, a->choice[0].items.n_bytes);
+    add_rest(a, status, error, out);
+}
+
+static ds4_slice slice_of(const ds4_str *s)
+{
+    return (ds4_slice){ ds4_str_text(s), s->n_bytes };
+}
+
+/* What could not be stored is not said to be. */
+static void keep_response(ds4_answer *a, const ds4_choice *c, const char *status)
+{
+    ds4_str head = { 0 }, rest = { 0 };
+
+    add_head(a, status, NULL, &head);
+    add_rest(a, status, NULL, &rest);
+    const ds4_text_response r = { .id = { a->id, strlen(a->id) },
+                                  .before = a->request.previous_id,
+                                  .input = a->request.items,
+                                  .output = slice_of(&c->items),
+                                  .head = slice_of(&head),
+                                  .rest = slice_of(&rest) };
+    a->not_stored = head.failed || rest.failed || c->items.failed
+                 || !ds4_texts_keep_response(a->server->texts, &a->scope.owner, &r);
+    ds4_str_clear(&head);
+    ds4_str_clear(&rest);
 }
 
 static void send_response(ds4_answer *a, const char *type, const char *status,
@@ -389,10 +423,7 @@ static void ended(ds4_answer *a, ds4_choice *c)
         open_message(a, c);
         close_item(a, c, is_cut(c) ? "incomplete" : "completed");
     }
-    if (a->request.store) {
-        ds4_recall_keep(a->server->recall, a->id, a->request.previous_id, a->request.items,
-                        (ds4_slice){ ds4_str_text(&c->items), c->items.n_bytes });
-    }
+    if (a->request.store) keep_response(a, c, is_cut(c) ? "incomplete" : "completed");
 }
 
 static void finish(ds4_answer *a)

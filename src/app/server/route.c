@@ -1,6 +1,7 @@
 /* route.c - who may ask what: paths, methods, keys, hosts and origins. */
 #include "app/server/server.h"
 #include "app/server/web_assets.h"
+#include "base/sha256.h"
 
 #include <string.h>
 #include <strings.h>
@@ -24,6 +25,7 @@ typedef enum page {
     PAGE_METRICS,
     PAGE_STATS,
     PAGE_TOKENIZE,
+    PAGE_STORED,
     PAGE_ASSET,
 } page;
 
@@ -54,6 +56,7 @@ static route find_route(const char *path)
     for (const route *r = routes; r->path; r++) {
         if (!strcmp(r->path, path)) return *r;
     }
+    if (!strncmp(path, "/responses/", 11)) return (route){ path, PAGE_STORED, false, false };
     if (!strncmp(path, "/models/", 8)) return (route){ path, PAGE_MODELS, false, false };
     if (ds4_web_asset_find(path)) return (route){ path, PAGE_ASSET, false, true };
     return (route){ path, PAGE_NONE, false, true };
@@ -61,14 +64,32 @@ static route find_route(const char *path)
 
 /* ---- keys, hosts, origins ------------------------------------------------------------------- */
 
-static bool has_key(const ds4_server *s, const ds4_http_request *rq)
+/* The key that a request shows, or NULL. */
+static const char *key_of(const ds4_server *s, const ds4_http_request *rq)
 {
     const char *bearer = ds4_http_header(rq, "Authorization");
     const char *key = ds4_http_header(rq, "x-api-key");
 
-    if (s->opt.keys->n == 0) return true;
-    if (key && ds4_keys_have(s->opt.keys, key)) return true;
-    return bearer && !strncasecmp(bearer, "Bearer ", 7) && ds4_keys_have(s->opt.keys, bearer + 7);
+    if (key && ds4_keys_have(s->opt.keys, key)) return key;
+    if (!bearer || strncasecmp(bearer, "Bearer ", 7) != 0) return NULL;
+    return ds4_keys_have(s->opt.keys, bearer + 7) ? bearer + 7 : NULL;
+}
+
+static bool has_key(const ds4_server *s, const ds4_http_request *rq)
+{
+    return s->opt.keys->n == 0 || key_of(s, rq);
+}
+
+ds4_kv_key ds4_owner_of(const ds4_server *s, const ds4_http_request *rq)
+{
+    const char *key = s->opt.keys->n > 0 ? key_of(s, rq) : NULL;
+    uint8_t     sum[DS4_SHA256_BYTES];
+    ds4_kv_key  owner = { { 0 } };
+
+    if (!key) return owner;
+    ds4_sha256(key, strlen(key), sum);
+    memcpy(owner.b, sum, sizeof owner.b);
+    return owner;
 }
 
 /* The name of a Host header, without the port and brackets. */
@@ -132,7 +153,7 @@ static void add_cors(const ds4_server *s, const ds4_http_request *rq, ds4_http_a
 static void preflight(ds4_http_answer *a)
 {
     a->status = 204;
-    ds4_http_add_header(a, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+    ds4_http_add_header(a, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
     ds4_http_add_header(a, "Access-Control-Allow-Headers",
                         "authorization, content-type, x-api-key, "
                         "anthropic-version, anthropic-beta, x-session-id");
@@ -152,6 +173,12 @@ static bool deny(const ds4_http_request *rq, int status, const char *message, co
 static bool is_get(const ds4_http_request *rq)
 {
     return !strcmp(rq->method, "GET") || !strcmp(rq->method, "HEAD");
+}
+
+static bool takes(const route *r, const ds4_http_request *rq)
+{
+    if (r->post) return !strcmp(rq->method, "POST");
+    return is_get(rq) || (r->page == PAGE_STORED && !strcmp(rq->method, "DELETE"));
 }
 
 static bool refuse_head(ds4_server *s, const ds4_http_request *rq, ds4_http_answer *a)
@@ -176,9 +203,13 @@ static bool refuse_head(ds4_server *s, const ds4_http_request *rq, ds4_http_answ
         snprintf(text, sizeof text, "unknown endpoint: %.8s %.100s", rq->method, rq->path);
         return deny(rq, 404, text, "not_found", a);
     }
-    if (r.post ? strcmp(rq->method, "POST") != 0 : !is_get(rq)) {
-        ds4_http_add_header(a, "Allow", r.post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS");
-        snprintf(text, sizeof text, "%.100s takes %s only", rq->path, r.post ? "POST" : "GET");
+    if (!takes(&r, rq)) {
+        const bool stored = r.page == PAGE_STORED;
+        ds4_http_add_header(a, "Allow", r.post   ? "POST, OPTIONS"
+                                        : stored ? "GET, HEAD, DELETE, OPTIONS"
+                                                 : "GET, HEAD, OPTIONS");
+        snprintf(text, sizeof text, "%.100s takes %s only", rq->path,
+                 r.post ? "POST" : stored ? "GET and DELETE" : "GET");
         return deny(rq, 405, text, "method_not_allowed", a);
     }
     if (!r.open && !has_key(s, rq)) {
@@ -228,6 +259,7 @@ static void dispatch(ds4_server *s, const route *r, const ds4_http_request *rq, 
     case PAGE_METRICS: ds4_page_metrics(s, a); break;
     case PAGE_STATS: ds4_page_stats(s, a); break;
     case PAGE_TOKENIZE: ds4_page_tokenize(s, rq, a); break;
+    case PAGE_STORED: ds4_page_stored(s, rq, path, a); break;
     case PAGE_ASSET: ds4_page_asset(rq, path, a); break;
     case PAGE_NONE: break;
     }

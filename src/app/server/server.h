@@ -30,7 +30,6 @@
 
 #define DS4_SERVER_NAME "ds4-server"
 
-typedef struct ds4_recall ds4_recall;           /* see recall.h */
 typedef struct ds4_script ds4_script;           /* see script.h */
 
 /* As the command line gives it. */
@@ -47,9 +46,7 @@ typedef struct ds4_server_options {
     const char *const *origins; /* [n_origins] that a browser page may come from */
     uint32_t    n_origins;
     const char *trace_path, *script_path;
-    const char *turns_path;     /* where sampled turns are remembered; NULL: in memory only */
-    const char *responses_path; /* where responses are; the same */
-    uint64_t    turn_bytes;     /* memory for both */
+    uint64_t    turn_bytes;     /* memory for sampled turns and responses */
     const char *model_id;       /* what /v1/models calls it */
 } ds4_server_options;
 
@@ -61,8 +58,7 @@ typedef struct ds4_server {
     const ds4_vocab   *vocab;
     ds4_resume        *resume;
     ds4_scheduler     *scheduler;
-    ds4_replay        *replay;
-    ds4_recall        *recall;
+    ds4_texts         *texts;   /* sampled turns and stored responses */
     ds4_script        *script;  /* NULL in ordinary builds */
     ds4_http          *http;
     FILE              *trace;   /* NULL: none; lines are whole, under trace_lock */
@@ -76,6 +72,9 @@ typedef struct ds4_server {
 } ds4_server;
 
 /* ---- route.c ---------------------------------------------------------------------------------- */
+
+/* Whose a request is: a name that comes from its key and does not tell it; zero without keys. */
+ds4_kv_key ds4_owner_of(const ds4_server *s, const ds4_http_request *rq);
 
 bool ds4_route_check(void *server, const ds4_http_request *rq, ds4_http_answer *a);
 void ds4_route_handle(void *server, const ds4_http_request *rq, ds4_http_answer *a);
@@ -108,6 +107,11 @@ void ds4_page_metrics(ds4_server *s, ds4_http_answer *a);
 void ds4_page_stats(ds4_server *s, ds4_http_answer *a);
 void ds4_page_tokenize(ds4_server *s, const ds4_http_request *rq, ds4_http_answer *a);
 void ds4_page_asset(const ds4_http_request *rq, const char *path, ds4_http_answer *a);
+
+/* ---- stored.c: responses that were stored ----------------------------------------------------------- */
+
+/* GET and DELETE of /responses/ID, GET of /responses/ID/input_items. */
+void ds4_page_stored(ds4_server *s, const ds4_http_request *rq, const char *path, ds4_http_answer *a);
 
 /* ---- generate.c --------------------------------------------------------------------------------- */
 

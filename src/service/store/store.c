@@ -36,6 +36,7 @@ ds4_status ds4_store_open(ds4_store **out, const ds4_store_options *opt, ds4_err
     s->max_bytes = opt->max_bytes ? opt->max_bytes : DS4_STORE_BYTES;
     s->min_tokens = opt->min_tokens ? opt->min_tokens : DS4_STORE_MIN_TOKENS;
     s->defers_hits = opt->defers_hits;
+    s->keeps_texts = opt->keeps_texts;
     s->silent = opt->silent || !opt->engine;
     s->wait_ns = (opt->retry_ms ? opt->retry_ms : RETRY_MS) * UINT64_C(1000000);
     s->dir = malloc(strlen(opt->dir) + 1);
@@ -211,8 +212,10 @@ static ds4_status reserve(job *j, ds4_err *err)
     if (st == DS4_OK) st = store_check_disk(s, j->need, err);
     if (st == DS4_OK) st = store_be_writer(s, err);
     if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, s->rows_bytes + j->need + rows, err);
-    if (st == DS4_OK) st = ds4_index_commit(s->index, err);
-    if (st != DS4_OK) ds4_index_rollback(s->index);
+    if (st == DS4_OK) return ds4_index_commit(s->index, err);
+    /* What went is gone, also when it was not enough. */
+    ds4_err ignored;
+    if (st != DS4_E_LIMIT || ds4_index_commit(s->index, &ignored) != DS4_OK) ds4_index_rollback(s->index);
     return st;
 }
 

@@ -30,6 +30,7 @@ typedef struct ds4_store_options {
     uint64_t    rows_bytes;     /* of max_bytes that files outside the store take, see
                                    ds4_store_set_rows() */
     bool        defers_hits;    /* the caller counts them: ds4_store_count_hit() */
+    bool        keeps_texts;    /* stays although nothing can be read at first, see store_texts.h */
     bool        silent;         /* another store of this process says that writing failed */
     uint32_t    retry_ms;       /* after a failure; 0: 5000. It doubles up to sixteen times that */
     ds4_engine *engine;         /* NULL: only to look at it, check it and prune it */

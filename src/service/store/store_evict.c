@@ -1,11 +1,16 @@
 /* store_evict.c - what leaves the KV store when room is needed.
  *
+ * Files set aside go first. Texts (responses and turns) are small beside rows and cannot be computed
+ * again: they may take half of the budget before their oldest go, and beyond it only what rows leave.
+ *
  * A tail makes a position usable; blocks serve the tails behind them and go with the last
  * of these. The tail that was not used for longest goes first. Each doubling of its hits
  * counts like six hours; a tail that has a longer one on its only way on is worth less,
  * because that one serves in its place. A tail from which several ways lead stays as long
  * as there is any other. */
 #include "service/store/store_local.h"
+
+#include "service/store/store_text_rows.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -307,26 +312,50 @@ static bool any_pinned(const tree *t)
     return false;
 }
 
-static ds4_status free_bytes(ds4_store *s, tree *t, uint64_t enough, int64_t keep_block, ds4_err *err)
+/* Texts that take more than their half. */
+static ds4_status shrink_texts(ds4_store *s, uint64_t enough, uint64_t most, uint64_t *freed, ds4_err *err)
 {
-    uint64_t freed = 0;
+    ds4_text_sums sums;
 
-    DS4_TRY(remove_aside(s, enough, &freed, err));
-    if (freed >= enough) return DS4_OK;
+    if (*freed >= enough) return DS4_OK;
+    DS4_TRY(ds4_text_sum(s->index, &sums, err));
+    if (sums.n_bytes <= most) return DS4_OK;
+    const uint64_t over = sums.n_bytes - most, want = enough - *freed;
+    uint64_t       n = 0;
+    DS4_TRY(ds4_text_shrink(s->index, over < want ? over : want, &n, err));
+    *freed += n;
+    return DS4_OK;
+}
+
+static ds4_status free_tails(ds4_store *s, tree *t, uint64_t enough, int64_t keep_block, uint64_t *freed,
+                             ds4_err *err)
+{
+    if (*freed >= enough) return DS4_OK;
     DS4_TRY(read_tree(s, t, err));
     for (uint32_t at = find_block(t, keep_block); at; at = t->block[at - 1].up) {
         t->block[at - 1].keep = true;
     }
-    DS4_TRY(remove_idle(s, t, &freed, err));
-    while (freed < enough) {
+    DS4_TRY(remove_idle(s, t, freed, err));
+    while (*freed < enough) {
         leaf *x = cheapest(t);
-        if (!x) {
-            return ds4_fail(err, DS4_E_LIMIT, "%s: %s", s->dir,
-                            any_pinned(t) ? "what it keeps is in use" : "its budget is too small");
-        }
-        DS4_TRY(remove_tail(s, t, x, &freed, err));
+        if (!x) break;
+        DS4_TRY(remove_tail(s, t, x, freed, err));
     }
     return DS4_OK;
+}
+
+static ds4_status free_bytes(ds4_store *s, tree *t, uint64_t enough, uint64_t max_bytes, int64_t keep_block,
+                             ds4_err *err)
+{
+    uint64_t freed = 0;
+
+    DS4_TRY(remove_aside(s, enough, &freed, err));
+    DS4_TRY(shrink_texts(s, enough, max_bytes / 2, &freed, err));
+    DS4_TRY(free_tails(s, t, enough, keep_block, &freed, err));
+    DS4_TRY(shrink_texts(s, enough, 0, &freed, err));
+    if (freed >= enough) return DS4_OK;
+    return ds4_fail(err, DS4_E_LIMIT, "%s: %s", s->dir,
+                    any_pinned(t) ? "what it keeps is in use" : "its budget is too small");
 }
 
 ds4_status store_make_room(ds4_store *s, uint64_t need, uint64_t max_bytes, int64_t keep_block,
@@ -339,7 +368,11 @@ ds4_status store_make_room(ds4_store *s, uint64_t need, uint64_t max_bytes, int6
     const uint64_t used = sums.block_bytes + sums.tail_bytes + sums.reserved + sums.aside + sums.database;
     const uint64_t want = used + need + (need ? SLACK : 0);
     if (want <= max_bytes) return DS4_OK;
-    const ds4_status st = free_bytes(s, &t, want - max_bytes, keep_block, err);
+    /* Nothing goes for what could not stay. */
+    if (need && sums.reserved + need + SLACK > max_bytes) {
+        return ds4_fail(err, DS4_E_LIMIT, "%s: its budget is too small", s->dir);
+    }
+    const ds4_status st = free_bytes(s, &t, want - max_bytes, max_bytes, keep_block, err);
     free_tree(&t);
     return st;
 }

@@ -102,7 +102,7 @@ static ds4_status sweep(ds4_store *s, ds4_err *err)
 /* Bring the folder within its budget; what others have pinned stays beyond it. */
 static ds4_status shrink(ds4_store *s, ds4_err *err)
 {
-    if (!s->engine) return DS4_OK;
+    if (!s->engine && !s->keeps_texts) return DS4_OK;
     const ds4_status st = ds4_store_prune(s, s->max_bytes, err);
     return st == DS4_E_LIMIT ? DS4_OK : st;
 }
@@ -189,7 +189,7 @@ ds4_status store_begin(ds4_store *s, ds4_err *err)
     const ds4_status st = open_all(s, &unsafe, why);
 
     if (st != DS4_E_IO || unsafe) return st;
-    if (!s->engine && !s->index) return st;     /* there is nothing to look at */
+    if (!s->engine && !s->keeps_texts && !s->index) return st;     /* there is nothing to look at */
     (void)store_stop(s, st, why);
     return DS4_OK;
 }

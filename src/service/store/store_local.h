@@ -13,7 +13,7 @@ struct ds4_store {
     uint64_t     max_bytes;
     uint32_t     min_tokens;
     uint64_t     rows_bytes;            /* see ds4_store_set_rows() */
-    bool         defers_hits, silent;
+    bool         defers_hits, silent, keeps_texts;
     bool         said_damaged;
     bool         stopped;               /* writing has failed, and is tried again at retry_ns */
     uint32_t     n_failures;            /* in a row */

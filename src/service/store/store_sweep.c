@@ -5,6 +5,7 @@
 #include "service/store/store_local.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "text/bpe.h"
 
 #include <dirent.h>
@@ -166,6 +167,21 @@ static bool aside_is_there(void *ctx, const char *name, uint64_t n_bytes)
     return store_name_is_aside(name) && fstatat(s->fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* Turns and responses as an older version kept them: without an owner, in files of their own. */
+static bool is_of_old(const char *name)
+{
+    return strcmp(name, "server-turns.bin") == 0 || strcmp(name, "server-responses.bin") == 0;
+}
+
+static void put_old_aside(sweep *w, const char *name)
+{
+    ds4_log(DS4_LOG_WARN, "kv", "%s/%s is of an older version, and nobody's: it is set aside", w->s->dir,
+            name);
+    w->s->said_damaged = true;
+    keep_going(w, store_set_aside(w->s, name, name, w->err));
+    w->s->said_damaged = false;
+}
+
 /* Each name of the folder, once for the locks and once for all others. */
 static void look_at(sweep *w, const char *name, bool locks)
 {
@@ -185,6 +201,8 @@ static void look_at(sweep *w, const char *name, bool locks)
         if (n < 4 + STORE_WRITER || !has_name(&w->living, name + 4)) unlinkat(s->fd, name, 0);
     } else if (store_name_read(name, &kind, &key)) {
         add_entry(&w->files, kind, &key);
+    } else if (is_of_old(name)) {
+        put_old_aside(w, name);
     } else if (store_name_is_aside(name) && fstatat(s->fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
         keep_going(w, ds4_index_set_aside(s->index, name, info.st_size > 0 ? (uint64_t)info.st_size : 1,
                                           w->err));
