@@ -279,6 +279,23 @@ uint32_t                  ds4_session_pos(const ds4_session *s);        /* token
 uint32_t                  ds4_session_capacity(const ds4_session *s);   /* n_ctx */
 const int32_t            *ds4_session_tokens(const ds4_session *s);     /* [pos], lent until the next step */
 
+/* Tokens that can always be taken back after they were evaluated, if the session was not
+ * restored in between: see ds4_session_rewind(). */
+#define DS4_MAX_DRAFT 16
+
+/* Take back the last n_tokens tokens: guesses that were refused, a stop text. The session then
+ * is, bit for bit, what it was before them; no numbers are computed. Possible are the tokens
+ * that came after the session was created, cleared or restored, as far as they are among the
+ * last DS4_MAX_DRAFT of all that were evaluated, taken back or not: after taking back 10
+ * tokens, 6 more are possible, and 16 again when 10 others have been evaluated.
+ * ds4_session_rewindable() says how many that is now. Snapshots are not affected.
+ *
+ * Returns DS4_OK, also for 0 tokens; DS4_E_LIMIT for more than are possible; DS4_E_ARG after a
+ * step that failed; DS4_E_NOMEM, DS4_E_IO or DS4_E_DEVICE when a block that a snapshot shares
+ * cannot be copied. Then the session is unchanged.                                         */
+DS4_MUST_CHECK ds4_status ds4_session_rewind(ds4_session *s, uint32_t n_tokens, ds4_err *err);
+uint32_t                  ds4_session_rewindable(const ds4_session *s);
+
 /* A position of a conversation to come back to. It shares the compressed rows of whole
  * blocks of 256 tokens with its session and others, and owns a tail: a few megabytes,
  * whatever the length. Snapshots are freed before their engine is closed. */

@@ -27,10 +27,21 @@ typedef struct ds4_limits {
     uint64_t act_bytes;             /* encoded inputs of one token for one operation */
     uint64_t moe_x_bytes[2];        /* one encoded input of routed and of shared experts */
     uint64_t moe_h_bytes;           /* one of their inner activations */
+    bool        copy_weights;       /* of every token, out of the file: nothing may push them out of memory */
     const char *spill_dir;          /* for alloc_spill(); NULL: nowhere */
     uint64_t    spill_bytes;        /* of that memory may be resident */
     uint64_t    spill_row;          /* bytes of a row there */
 } ds4_limits;
+
+/* A tensor of a model file. */
+typedef struct ds4_tensor {
+    const char    *name, *path;     /* of the tensor, of its file */
+    const uint8_t *data;            /* [n_bytes] mapped */
+    uint64_t       file_offset, n_bytes;
+    uint32_t       dtype;           /* ds4_dtype */
+    uint32_t       n_in, n_out, n_mats;     /* [n_mats][n_out][n_in] */
+    ds4_use        use;
+} ds4_tensor;
 
 /* Told what an operation took, or a named part of one, and how many bytes of weights it
  * read. name has static storage. */
@@ -50,17 +61,23 @@ typedef struct ds4_backend {
     uint64_t   (*scratch_bytes)(const ds4_limits *limits);
 
     /* Memory. alloc() gives zeroed memory, taken from the system as it is touched where
-     * the device can; map() wraps host memory, which must outlive the buffer, without a copy. */
+     * the device can. */
     ds4_status (*alloc)(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
     /* The same for memory that is used here and there: it may lie in files, of which no more
      * is resident than the limits allow. NULL: the device has no such memory. */
     ds4_status (*alloc_spill)(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
     uint64_t   (*spill_resident)(const ds4_dev *dev);           /* bytes of it, at most */
-    ds4_status (*map)(ds4_dev *dev, const void *host, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
     void       (*free)(ds4_dev *dev, ds4_buf *buf);             /* NULL is fine */
     ds4_status (*write)(ds4_dev *dev, ds4_view to, const void *from, uint64_t n_bytes, ds4_err *err);
     ds4_status (*read)(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4_err *err);
     void       (*discard)(ds4_dev *dev, ds4_view at, uint64_t n_bytes);    /* content may vanish */
+
+    /* Weights. bind() decides where a tensor lies: the device uses the mapping, copies, repacks or
+     * pins. Its name and path are lent until load() returns, its data until close(). After load() all
+     * tensors that were bound are in place. Fails with DS4_E_NOMEM, DS4_E_IO with the path,
+     * DS4_E_UNSUPPORTED for a type without products, DS4_E_DEVICE. */
+    ds4_status (*bind)(ds4_dev *dev, const ds4_tensor *t, ds4_matrix *out, ds4_err *err);
+    ds4_status (*load)(ds4_dev *dev, ds4_err *err);
 
     /* Work.
      *

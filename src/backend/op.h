@@ -35,14 +35,16 @@ typedef enum ds4_use {
     DS4_USE_EXPERTS,                /* by the tokens that chose the expert */
 } ds4_use;
 
-/* A weight matrix [n_out][n_in], or several of them one behind the other. */
+/* Where a weight lies and in which form, defined by each backend. Nobody else looks inside. */
+typedef struct ds4_layout ds4_layout;
+
+/* A weight matrix [n_out][n_in], or several of one shape, as ds4_backend.bind() made it. */
 typedef struct ds4_matrix {
-    ds4_view at;
-    uint32_t dtype;                 /* ds4_dtype */
-    uint32_t n_in, n_out;
-    uint32_t n_mats;                /* experts; 1 for a plain matrix */
-    ds4_use  use;
-    uint64_t row_bytes;
+    uint32_t          dtype;        /* ds4_dtype, of the file */
+    uint32_t          n_in, n_out;
+    uint32_t          n_mats;       /* experts or groups; 1 for a plain matrix */
+    ds4_use           use;
+    const ds4_layout *layout;       /* NULL: it has no place, its experts are streamed */
 } ds4_matrix;
 
 /* ---- what a step works on ----------------------------------------------------------- */
@@ -95,13 +97,16 @@ typedef struct ds4_op_embed {
     ds4_rows   h;                   /* [n_hc * n_embd] */
 } ds4_op_embed;
 
-/* y = W x for up to DS4_MAX_PROJECT matrices side by side. With `precise` the activations
+/* y = W x for up to DS4_MAX_PROJECT products side by side. With `precise` the activations
  * stay float32 whatever the weight type; without, integer types multiply with int8
- * activations as their format intends. Section 3. */
-enum { DS4_MAX_PROJECT = 16 };
+ * activations as their format intends. Section 3.
+ * Of several matrices, matrix m reads n_in values from m * x_step on in each row of x, and
+ * writes n_out values from m * y_step on in each row of y. */
+enum { DS4_MAX_PROJECT = 8 };
 typedef struct ds4_product {
     ds4_matrix w;
     ds4_rows   x, y;
+    uint32_t   x_step, y_step;      /* floats; 0 for one matrix */
     bool       precise;
 } ds4_product;
 typedef struct ds4_op_project {
@@ -210,7 +215,7 @@ typedef struct ds4_op_route {
 
 /* y = sum over the chosen experts (in slot order) + the shared expert. Section 3.10.
  * Streamed experts come from the cache: then the matrices gate, up and down have no place
- * of their own (buf NULL). Fails with DS4_E_IO when the disk does. */
+ * of their own (layout NULL). Fails with DS4_E_IO when the disk does. */
 typedef struct ds4_op_experts {
     struct ds4_expert_cache *cache; /* NULL: resident */
     uint32_t   layer;               /* in the cache */

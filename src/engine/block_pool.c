@@ -1,10 +1,12 @@
 /* block_pool.c - see block_pool.h. */
 #include "engine/block_pool.h"
 
+#include "base/mem_pages.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
-enum { SLAB_BLOCKS = 64, PAGE = 4096 };
+enum { SLAB_BLOCKS = 64 };
 
 struct slab {
     struct slab *next;
@@ -12,12 +14,18 @@ struct slab {
     ds4_kv_block block[SLAB_BLOCKS];
 };
 
+/* Blocks begin at pages, so that a block can give all of its memory back. */
+static uint64_t whole_pages(uint64_t n_bytes)
+{
+    const uint64_t page = ds4_page_bytes();
+    return (n_bytes + page - 1) / page * page;
+}
+
 void ds4_block_pool_init(ds4_block_pool *p, const ds4_backend *backend, ds4_dev *dev, const ds4_kv_layout *kv)
 {
     *p = (ds4_block_pool){
         .backend = backend, .dev = dev,
-        .cold_bytes = (kv->cold_bytes + PAGE - 1) / PAGE * PAGE,
-        .warm_bytes = (kv->warm_bytes + PAGE - 1) / PAGE * PAGE,
+        .cold_bytes = whole_pages(kv->cold_bytes), .warm_bytes = whole_pages(kv->warm_bytes),
     };
 }
 

@@ -25,6 +25,9 @@ struct ds4_session {
     ds4_engine    *engine;
     uint32_t       n_ctx, pos;
     uint32_t       in_step;         /* last step that named this session */
+    /* The rings hold what positions from `base` on need, as far as they are at most
+     * DS4_MAX_DRAFT behind `furthest`, the last position that was reached since. */
+    uint32_t       base, furthest;
     bool           is_broken;       /* a step failed half way: its state is undefined */
     int32_t       *tokens;          /* [n_ctx] */
     ds4_buf       *tail;

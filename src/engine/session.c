@@ -74,7 +74,7 @@ void ds4_session_clear(ds4_session *s)
     ds4_block_pool  *pool = &s->engine->blocks;
 
     drop_blocks(s);
-    s->pos = 0;
+    s->pos = s->base = s->furthest = 0;
     s->is_broken = false;
     /* A snapshot may still hold them; then the promise needs others. Should that fail, the
      * session keeps less room than it was created with. */
@@ -94,6 +94,76 @@ void ds4_session_grow(ds4_session *s, uint32_t n_tokens)
         s->at[s->n_blocks] = s->block[s->n_blocks]->at;
     }
 }
+
+/* ---- taking tokens back ---------------------------------------------------------------------- */
+
+uint32_t ds4_session_rewindable(const ds4_session *s)
+{
+    const uint32_t since = s->pos - s->base, gone = s->furthest - s->pos;
+    const uint32_t left = DS4_MAX_DRAFT - gone;         /* gone is never more: it was checked */
+
+    if (s->is_broken) return 0;
+    return since < left ? since : left;
+}
+
+static ds4_status copy_block(const ds4_network *m, const ds4_block *from, const ds4_block *to, ds4_err *err)
+{
+    const uint64_t cold = m->kv.cold_bytes, warm = m->kv.warm_bytes, most = cold > warm ? cold : warm;
+    uint8_t       *bytes = malloc(most + 1);
+
+    if (!bytes) return ds4_fail(err, DS4_E_NOMEM, "no memory to copy a block of KV rows");
+    ds4_status st = m->backend->read(m->dev, from->cold, bytes, cold, err);
+    if (st == DS4_OK) st = m->backend->write(m->dev, to->cold, bytes, cold, err);
+    if (st == DS4_OK) st = m->backend->read(m->dev, from->warm, bytes, warm, err);
+    if (st == DS4_OK) st = m->backend->write(m->dev, to->warm, bytes, warm, err);
+    free(bytes);
+    return st;
+}
+
+/* Give the session a block i of its own: it is going to write rows of it anew, and snapshots
+ * that share the block keep what it holds. */
+static ds4_status own_block(ds4_session *s, uint32_t i, ds4_err *err)
+{
+    ds4_block_pool *pool = &s->engine->blocks;
+    ds4_kv_block   *old = s->block[i];
+
+    if (old->refs == 1) return DS4_OK;
+    DS4_TRY(ds4_block_pool_promise(pool, 1, err));
+    ds4_kv_block    *own = ds4_block_take(pool);
+    const ds4_status st = copy_block(&s->engine->model, &old->at, &own->at, err);
+    if (st != DS4_OK) {
+        ds4_block_drop(pool, own);
+        return st;
+    }
+    ds4_block_enter(pool, own);
+    s->block[i] = own;
+    s->at[i] = own->at;
+    ds4_block_leave(pool, old);
+    ds4_block_drop(pool, old);
+    return DS4_OK;
+}
+
+/* Rows and places in rings are functions of position, so going back is a subtraction: later
+ * tokens write over what the tokens left. Their blocks stay with the session. */
+ds4_status ds4_session_rewind(ds4_session *s, uint32_t n_tokens, ds4_err *err)
+{
+    if (s->is_broken) {
+        return ds4_fail(err, DS4_E_ARG, "a session whose last step failed must be cleared first");
+    }
+    if (n_tokens > ds4_session_rewindable(s)) {
+        return ds4_fail(err, DS4_E_LIMIT,
+                        "%u tokens cannot be taken back, %u at most: %u tokens came since the session was"
+                        " created, cleared or restored, and %u of the last %d are taken back already",
+                        n_tokens, ds4_session_rewindable(s), s->pos - s->base, s->furthest - s->pos,
+                        DS4_MAX_DRAFT);
+    }
+    const uint32_t pos = s->pos - n_tokens;
+    if (n_tokens > 0 && pos % DS4_BLOCK_TOKENS != 0) DS4_TRY(own_block(s, pos / DS4_BLOCK_TOKENS, err));
+    s->pos = pos;
+    return DS4_OK;
+}
+
+/* ---- what is known about it ------------------------------------------------------------------- */
 
 ds4_kv_place ds4_session_place(const ds4_session *s, uint32_t pos)
 {

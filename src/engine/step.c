@@ -114,6 +114,7 @@ ds4_status ds4_engine_step(ds4_engine *e, const ds4_work *work, uint32_t n_work,
         ds4_session *s = work[i].session;
         memcpy(s->tokens + s->pos, work[i].tokens, work[i].n_tokens * sizeof *s->tokens);
         s->pos += work[i].n_tokens;
+        if (s->pos > s->furthest) s->furthest = s->pos;
     }
     return DS4_OK;
 }

@@ -10,7 +10,7 @@ uint32_t ds4_emit_capacity(const ds4_shape *s)
 uint32_t ds4_emit_max_products(const ds4_shape *s)
 {
     enum { HEAD = 2, LAYER = 14, GUESS = 4 };
-    return HEAD + (LAYER + GUESS + s->o_groups) * s->n_layers;
+    return HEAD + (LAYER + GUESS) * s->n_layers;
 }
 
 static void emit_start(ds4_emitter *e)

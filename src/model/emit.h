@@ -64,7 +64,8 @@ typedef struct ds4_emitter {
 /* Append an operation whose fields are still zero. */
 ds4_op *ds4_emit(ds4_emitter *e, ds4_op_kind kind, const char *name, int32_t layer);
 
-/* One product of the operation that was emitted last, a DS4_OP_PROJECT. */
+/* One product of the operation that was emitted last, a DS4_OP_PROJECT. Several matrices read and
+ * write side by side. */
 void ds4_emit_product(ds4_emitter *e, const ds4_matrix *w, ds4_rows x, ds4_rows y, bool precise);
 
 void ds4_emit_enter(ds4_emitter *e, const char *name, int32_t layer, const ds4_hc_weights *hc, ds4_view norm,

@@ -100,23 +100,14 @@ static void emit_attend(ds4_emitter *e, const ds4_layer_weights *l, uint32_t lay
     op->window = (ds4_op_window){ .layer = layer, .rows = b->rows };
 }
 
-/* Group g of the first matrix reads its own heads only: as many small products as groups. */
+/* Group g of the first product reads its own heads only. */
 static void emit_output(ds4_emitter *e, const ds4_layer_weights *l, uint32_t layer)
 {
     const ds4_shape        *s = e->s;
     const ds4_step_buffers *b = e->b;
-    ds4_op                 *op = ds4_emit(e, DS4_OP_PROJECT, "attn.o_a", (int32_t)layer);
 
-    for (uint32_t g = 0; g < s->o_groups; g++) {
-        ds4_matrix w = l->o_a;
-        ds4_rows   x = b->o, y = b->low;
-
-        w.n_out = s->o_rank;
-        w.at.off += (uint64_t)g * s->o_rank * w.row_bytes;
-        x.at.off += (uint64_t)g * w.n_in * sizeof(float);
-        y.at.off += (uint64_t)g * s->o_rank * sizeof(float);
-        ds4_emit_product(e, &w, x, y, false);
-    }
+    ds4_op *op = ds4_emit(e, DS4_OP_PROJECT, "attn.o_a", (int32_t)layer);
+    ds4_emit_product(e, &l->o_a, b->o, b->low, false);
     op->out = b->low;
     op->n_out = s->o_groups * s->o_rank;
 

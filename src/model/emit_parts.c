@@ -18,7 +18,9 @@ void ds4_emit_product(ds4_emitter *e, const ds4_matrix *w, ds4_rows x, ds4_rows 
 
     assert(op->n < DS4_MAX_PROJECT && e->n_parts < e->max_parts);
     if (op->n == 0) op->part = &e->part[e->n_parts];
-    e->part[e->n_parts++] = (ds4_product){ .w = *w, .x = x, .y = y, .precise = precise };
+    const bool is_many = w->n_mats > 1;
+    e->part[e->n_parts++] = (ds4_product){ .w = *w, .x = x, .y = y, .x_step = is_many ? w->n_in : 0,
+                                           .y_step = is_many ? w->n_out : 0, .precise = precise };
     op->n++;
 }
 

@@ -3,7 +3,13 @@
 
 #include "kernels/kernels.h"
 
-enum { TAIL_ALIGN = 64, COMPRESSOR_WINDOWS_4 = 2 };
+enum { TAIL_ALIGN = 64 };
+
+/* A token that is taken back has overwritten what the ring held a round before it; so many
+ * may be taken back and leave what their predecessors need. A multiple of 4, so that no
+ * window of ratio 4 lies across the end of its ring. */
+enum { SLACK = DS4_MAX_DRAFT };
+_Static_assert(SLACK % 4 == 0, "windows of ratio 4 lie side by side");
 
 static uint64_t round_up(uint64_t n, uint64_t to)
 {
@@ -53,10 +59,10 @@ static ds4_kv_rows table(uint64_t *total, uint64_t align, ds4_kv_form form, row_
     return t;
 }
 
-/* A ring of keys and scores for `width` values of each. */
+/* The ring of a compressor of n values: two windows of ratio 4, or one of ratio 128. */
 static ds4_kv_ring compressor(ds4_kv_layout *kv, uint32_t ratio, uint32_t n)
 {
-    ds4_kv_ring ring = { .n_rows = ratio == 4 ? COMPRESSOR_WINDOWS_4 * 4 : ratio,
+    ds4_kv_ring ring = { .n_rows = (ratio == 4 ? 2 * 4 : ratio) + SLACK,
                          .width = ratio == 4 ? 2 * n : n };
 
     ring.off = take(&kv->tail_bytes, ring.n_rows * 2ull * ring.width * sizeof(float), TAIL_ALIGN);
@@ -80,7 +86,7 @@ void ds4_kv_layout_make(const ds4_shape *s, ds4_kv_form form, ds4_kv_form cold, 
         const uint32_t ratio = s->ratio[i], per_block = ratio ? DS4_BLOCK_TOKENS / ratio : 0;
 
         *l = (ds4_kv_layer){ .ratio = ratio };
-        l->raw = table(&out->tail_bytes, TAIL_ALIGN, form, row, out->row_bytes, s->n_window);
+        l->raw = table(&out->tail_bytes, TAIL_ALIGN, form, row, out->row_bytes, s->n_window + SLACK);
         if (ratio == 0) continue;
         l->comp = compressor(out, ratio, s->n_head);
         /* Two records of V4 Flash are a multiple of the alignment: its blocks have no gaps,

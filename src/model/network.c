@@ -61,6 +61,7 @@ static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, 
             + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch, ds4_plan_ctx(opt), stream);
     }
     ds4_plan_compute(&parts, opt, &m->plan);
+    limits->copy_weights = m->plan.stream;
     if (opt->kv_mem_bytes && opt->kv_dir) {
         limits->spill_dir = opt->kv_dir;
         limits->spill_bytes = m->plan.kv_cold;

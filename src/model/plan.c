@@ -5,6 +5,7 @@
 #include "model/plan.h"
 
 #include "base/sysmem.h"
+#include "model/tensors.h"
 #include "text/vocab.h"
 
 #include <inttypes.h>
@@ -25,62 +26,36 @@ uint32_t ds4_plan_ctx(const ds4_engine_options *opt)
 
 /* ---- adding up ------------------------------------------------------------------------------- */
 
-static bool ends_with(ds4_slice name, const char *end)
+/* The sum of the weights that belong together. */
+static uint64_t *sum_of(ds4_plan *p, const ds4_tensor_want *want, uint64_t n_bytes)
 {
-    const size_t n = strlen(end);
-    return name.n_bytes >= n && memcmp(name.data + name.n_bytes - n, end, n) == 0;
-}
-
-static bool starts_with(ds4_slice name, const char *start)
-{
-    const size_t n = strlen(start);
-    return name.n_bytes >= n && memcmp(name.data, start, n) == 0;
-}
-
-static bool contains(ds4_slice name, const char *part)
-{
-    const size_t n = strlen(part);
-
-    for (size_t i = 0; i + n <= name.n_bytes; i++) {
-        if (memcmp(name.data + i, part, n) == 0) return true;
-    }
-    return false;
-}
-
-/* The kind of a weight that every token needs. */
-static uint64_t *kind_of(ds4_slice name, ds4_plan *p)
-{
-    if (ds4_slice_eq(name, DS4_SLICE("output.weight"))) return &p->head;
-    if (contains(name, "compressor") || contains(name, "indexer.")) return &p->compressors;
-    if (ends_with(name, "_shexp.weight")) return &p->shared_experts;
-    if (contains(name, ".attn_q") || contains(name, ".attn_kv") || contains(name, ".attn_output")) {
-        return &p->attention;
+    if (ds4_tensor_use(want, n_bytes) == DS4_USE_ROWS) return &p->embedding;
+    switch (want->part) {
+    case DS4_PART_ATTENTION:   return &p->attention;
+    case DS4_PART_COMPRESSORS: return &p->compressors;
+    case DS4_PART_SHARED:      return &p->shared_experts;
+    case DS4_PART_HEAD:        return &p->head;
+    case DS4_PART_EXPERTS:     return &p->experts;
+    case DS4_PART_EMBEDDING:
+    case DS4_PART_OTHER:
+    case DS4_N_PARTS:          break;
     }
     return &p->other;
 }
 
-/* Giving pages back costs more than so few of them are worth. */
-bool ds4_plan_is_rows(const ds4_gguf_tensor *t)
+/* A tensor that is missing counts as empty; opening will refuse it. */
+static void add_weights(const ds4_gguf *g, const ds4_shape *s, ds4_plan *p)
 {
-    enum { SMALL_BYTES = 4 << 20 };
-    return ds4_slice_eq(t->name, DS4_SLICE("token_embd.weight")) && t->n_bytes > SMALL_BYTES;
-}
+    ds4_tensor_want wants[DS4_MAX_WANTS];
 
-/* Tensors of the MTP block are in the file but nothing reads them. */
-static void add_weights(const ds4_gguf *g, ds4_plan *p)
-{
-    for (uint32_t i = 0; i < ds4_gguf_n_tensors(g); i++) {
-        const ds4_gguf_tensor *t = ds4_gguf_tensor_at(g, i);
-        if (starts_with(t->name, "mtp.")) continue;
-        if (ends_with(t->name, "_exps.weight")) {
-            p->experts += t->n_bytes;
-        } else if (ds4_plan_is_rows(t)) {
-            p->embedding += t->n_bytes;
-        } else {
-            *kind_of(t->name, p) += t->n_bytes;
-            p->dense += t->n_bytes;
+    for (int32_t layer = -1; layer < (int32_t)s->n_layers; layer++) {
+        const uint32_t n = ds4_tensors_list(s, layer, wants);
+        for (uint32_t i = 0; i < n; i++) {
+            const ds4_gguf_tensor *t = ds4_gguf_tensor_find(g, wants[i].name);
+            if (t) *sum_of(p, &wants[i], t->n_bytes) += ds4_tensor_memory(&wants[i], t->n_bytes);
         }
     }
+    p->dense = p->attention + p->compressors + p->shared_experts + p->head + p->other;
 }
 
 /* Entries and bytes of an array of strings. */
@@ -92,9 +67,9 @@ static void measure_strings(const ds4_gguf *g, const char *key, uint64_t *n, uin
     *n_bytes = kv && kv->is_array && kv->value.n_bytes > 8 * *n ? kv->value.n_bytes - 8 * *n : 0;
 }
 
-/* Stacks of the threads, the C library's own pages, arrays of a few entries: measured with the bundled
- * model, where they are 2 % of everything. */
-enum { SMALL_THINGS = 512 << 10 };
+/* Stacks of the threads and arrays of a few entries: measured with the bundled model, where they are 1 %
+ * of everything. */
+enum { SMALL_THINGS = 256 << 10 };
 
 /* The vocabulary and the directory of the file. */
 static uint64_t directory_bytes(const ds4_gguf *g)
@@ -193,7 +168,7 @@ static ds4_plan plan_within(const ds4_plan_parts *parts, const ds4_engine_option
 
     p.budget = opt->mem_bytes ? opt->mem_bytes : mem->free_bytes ? mem->free_bytes / 10 * 9 : UINT64_MAX;
     p.tables = parts->tables + directory_bytes(parts->g) + SMALL_THINGS;
-    add_weights(parts->g, &p);
+    add_weights(parts->g, parts->s, &p);
     add_sessions(parts->kv, opt, &p);
     decide_experts(parts, opt, &p);
     return p;
@@ -252,6 +227,7 @@ static sentence choose_advice(const ds4_plan_parts *parts, ds4_engine_options op
 
     if (p->stream && opt.expert_cache_bytes) {
         opt.expert_cache_bytes = 0;                 /* as much as is left */
+        opt.experts = DS4_EXPERTS_STREAM;           /* with the scratch of streaming, as the option means */
         const ds4_plan q = plan_within(parts, &opt, mem);
         if (q.fits) {
             snprintf(out.text, sizeof out.text, "--expert-cache %s would fit", option_size(left_of(&q)).text);

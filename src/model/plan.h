@@ -14,9 +14,6 @@ ds4_limits ds4_plan_limits(const ds4_gguf *g, const ds4_shape *s, const ds4_engi
 /* Does a context of n_ctx tokens make the indexer choose rows? */
 bool ds4_plan_uses_index(const ds4_shape *s, uint32_t n_ctx);
 
-/* Is it a table of which steps read single rows, and large enough that it should not stay in memory? */
-bool ds4_plan_is_rows(const ds4_gguf_tensor *t);
-
 /* Where the routed experts of each layer lie in the file: layer receives [n_layers] entries
  * that the result points to; its path is lent by g. Tensors that are missing count as empty. */
 ds4_expert_file ds4_plan_experts(const ds4_gguf *g, const ds4_shape *s, ds4_expert_layer *layer);

@@ -1,8 +1,7 @@
 /* weights.h - where every tensor of a model is, in a backend's memory.
  *
- * Matrices stay in the mapped file. Vectors are few and small: they are converted to
- * float32 in one buffer. With streamed experts the other matrices are copied to memory, so
- * that they cannot be pushed out of it; only the embedding stays in the file.
+ * The backend decides where each matrix lies. Vectors are few and small: they are converted to
+ * float32 in one buffer, which token tables share.
  * Source: docs/MODEL.md sections 2 and 9. */
 #ifndef DS4_MODEL_WEIGHTS_H
 #define DS4_MODEL_WEIGHTS_H
@@ -26,20 +25,18 @@ typedef struct ds4_compressor_weights {
 typedef struct ds4_layer_weights {
     ds4_hc_weights hc_attn, hc_ffn;
     ds4_view       attn_norm, ffn_norm, q_a_norm, kv_norm, sink;
-    ds4_matrix     q_a, q_b, kv, o_a, o_b;
+    ds4_matrix     q_a, q_b, kv, o_a, o_b;  /* o_a: n_mats = o_groups */
     ds4_compressor_weights comp, icomp;     /* ratio 4 or 128; ratio 4 */
     ds4_matrix     index_q, index_w;        /* ratio 4 */
     ds4_matrix     router;
     ds4_view       router_bias;             /* buf NULL in layers routed by token */
     ds4_view       token_experts;           /* int32 [n_vocab][n_used] in those layers */
-    ds4_matrix     gate, up, down;          /* n_mats = n_experts; streamed: buf NULL, place in the file */
+    ds4_matrix     gate, up, down;          /* n_mats = n_experts; streamed: no layout */
     ds4_matrix     shared_gate, shared_up, shared_down;
 } ds4_layer_weights;
 
 typedef struct ds4_weights {
-    ds4_buf          *file;                 /* the whole mapping */
-    ds4_buf          *vectors;
-    ds4_buf          *dense;                /* with streamed experts: copies of matrices; else NULL */
+    ds4_buf          *vectors;              /* and tables */
     ds4_matrix        embed, head;
     ds4_hc_weights    hc_out;
     ds4_view          out_norm;
@@ -49,7 +46,7 @@ typedef struct ds4_weights {
     bool              has_mtp;
 } ds4_weights;
 
-/* Find every tensor and check its type and dimensions; g stays open as long as the weights.
+/* Find every tensor, check its type and dimensions, and bind it; g stays open as long as the weights.
  *
  *   out      cleared and filled; on failure call ds4_weights_close() all the same
  *   stream   routed experts get no place in memory, they are read through a cache
@@ -60,5 +57,8 @@ DS4_MUST_CHECK ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, 
                                            bool stream, const ds4_backend *backend, ds4_dev *dev,
                                            ds4_err *err);
 void                      ds4_weights_close(ds4_weights *w, const ds4_backend *backend, ds4_dev *dev);
+
+/* Bytes of vectors and tables in memory. */
+uint64_t ds4_weights_vector_bytes(const ds4_shape *s);
 
 #endif

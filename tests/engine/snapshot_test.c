@@ -1,6 +1,6 @@
 /* snapshot_test.c - resumed equals never left: random walks over a tree of conversations
- * that save, restore, fork, rewind and travel through bytes, compared bit for bit with
- * conversations that were evaluated in one piece. */
+ * that save, restore, fork, guess, take tokens back and travel through bytes, compared bit
+ * for bit with conversations that were evaluated in one piece. */
 #include "testing.h"
 
 #include "base/rng.h"
@@ -117,6 +117,45 @@ static void extend(walker *w, uint32_t i)
     }
 }
 
+/* Guess: some tokens of the text, then others; take back what was wrong, and now and then some
+ * of what was right. The logits of right tokens must be right whatever was there before. */
+static void guess(walker *w, uint32_t i)
+{
+    ds4_session   *s = w->s[i];
+    const uint32_t pos = ds4_session_pos(s), n_right = 1 + pick(w, pick(w, 3) ? 4 : 150);
+    const uint32_t n_wrong = pick(w, DS4_MAX_DRAFT + 1);
+    int32_t        tokens[MAX_BATCH + DS4_MAX_DRAFT];
+    ds4_err        err = { 0 };
+
+    if (pos + n_right + n_wrong > N_TOKENS || n_right + n_wrong > MAX_BATCH) return;
+    memcpy(tokens, text[w->which[i]] + pos, n_right * sizeof *tokens);
+    for (uint32_t j = 0; j < n_wrong; j++) tokens[n_right + j] = (int32_t)pick(w, TINY_VOCAB);
+    const ds4_work work = { .session = s, .tokens = tokens, .n_tokens = n_right + n_wrong,
+                            .logits = w->logits, .all_logits = true };
+    check(ds4_engine_step(engine, &work, 1, &err), &err);
+    if (memcmp(w->logits, expected[w->which[i]] + (size_t)pos * TINY_VOCAB,
+               sizeof(float) * n_right * TINY_VOCAB) != 0) {
+        fail_msg("text %d: positions %u..%u before a guess differ", w->which[i], pos, pos + n_right - 1);
+    }
+    check(ds4_session_rewind(s, n_wrong, &err), &err);
+    assert_int_equal(ds4_session_pos(s), pos + n_right);
+}
+
+/* Take back right tokens, and go on along any text that agrees so far. */
+static void take_back(walker *w, uint32_t i)
+{
+    ds4_err        err = { 0 };
+    const uint32_t most = ds4_session_rewindable(w->s[i]), pos = ds4_session_pos(w->s[i]);
+
+    assert_int_equal(ds4_session_rewind(w->s[i], most + 1, &err), DS4_E_LIMIT);
+    assert_int_equal(ds4_session_pos(w->s[i]), pos);
+    const uint32_t n = pick(w, most + 1);
+    check(ds4_session_rewind(w->s[i], n, &err), &err);
+    assert_int_equal(ds4_session_rewindable(w->s[i]), most - n);
+    const int other = (int)pick(w, N_TEXTS);
+    if (memcmp(text[other], text[w->which[i]], (pos - n) * sizeof(int32_t)) == 0) w->which[i] = other;
+}
+
 static void keep(walker *w, uint32_t i)
 {
     ds4_err err = { 0 };
@@ -179,8 +218,10 @@ static void walk(uint64_t seed, uint32_t n_moves)
         w.which[i] = (int)pick(&w, N_TEXTS);
     }
     for (uint32_t n = 0; n < n_moves; n++) {
-        const uint32_t i = pick(&w, N_SESSIONS), move = pick(&w, 20);
-        if (move < 12) extend(&w, i);
+        const uint32_t i = pick(&w, N_SESSIONS), move = pick(&w, 28);
+        if (move >= 25) take_back(&w, i);
+        else if (move >= 20) guess(&w, i);
+        else if (move < 12) extend(&w, i);
         else if (move < 15) keep(&w, i);
         else if (move < 18) come_back(&w, i);
         else if (move < 19) through_bytes(&w);
@@ -194,7 +235,80 @@ static void walk(uint64_t seed, uint32_t n_moves)
 static void test_resumed_equals_never_left(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 12; seed++) walk(seed, 150);
+    for (uint64_t seed = 1; seed <= 12; seed++) walk(seed, 200);
+}
+
+static void step(ds4_session *s, const int32_t *tokens, uint32_t n, float *logits)
+{
+    const ds4_work work = { .session = s, .tokens = tokens, .n_tokens = n, .logits = logits };
+    ds4_err        err = { 0 };
+    check(ds4_engine_step(engine, &work, 1, &err), &err);
+}
+
+/* How far back is possible: what ds4.h says, token by token. */
+static void test_limits_of_taking_back(void **state)
+{
+    ds4_session  *s;
+    ds4_snapshot *p;
+    ds4_err       err = { 0 };
+    float         logits[TINY_VOCAB];
+
+    (void)state;
+    check(ds4_session_create(engine, N_CTX, &s, &err), &err);
+    assert_int_equal(ds4_session_rewind(s, 0, &err), DS4_OK);
+    assert_int_equal(ds4_session_rewind(s, 1, &err), DS4_E_LIMIT);
+    step(s, text[0], 5, NULL);
+    assert_int_equal(ds4_session_rewindable(s), 5);
+    check(ds4_session_rewind(s, 5, &err), &err);            /* to nothing at all */
+    assert_int_equal(ds4_session_pos(s), 0);
+    step(s, text[0], 100, NULL);
+    assert_int_equal(ds4_session_rewindable(s), DS4_MAX_DRAFT);
+    check(ds4_session_rewind(s, 10, &err), &err);
+    assert_int_equal(ds4_session_rewindable(s), 6);
+    assert_int_equal(ds4_session_rewind(s, 7, &err), DS4_E_LIMIT);
+    assert_non_null(strstr(err.text, "7 tokens cannot be taken back, 6 at most"));
+    step(s, text[0] + 90, 4, NULL);
+    assert_int_equal(ds4_session_rewindable(s), 10);
+    step(s, text[0] + 94, 6, logits);
+    assert_int_equal(ds4_session_rewindable(s), DS4_MAX_DRAFT);
+    assert_memory_equal(logits, expected[0] + 99 * TINY_VOCAB, sizeof logits);
+
+    check(ds4_session_snapshot(s, &p, &err), &err);
+    step(s, text[0] + 100, 3, NULL);
+    check(ds4_session_restore(s, p, &err), &err);           /* nothing before it may be taken back */
+    assert_int_equal(ds4_session_rewindable(s), 0);
+    step(s, text[0] + 100, 2, NULL);
+    assert_int_equal(ds4_session_rewindable(s), 2);
+    ds4_session_clear(s);
+    assert_int_equal(ds4_session_rewindable(s), 0);
+    ds4_snapshot_free(p);
+    ds4_session_free(s);
+}
+
+/* A block that became full in what is taken back stays as it is for a snapshot that shares it. */
+static void test_snapshots_keep_what_is_taken_back(void **state)
+{
+    ds4_session  *s;
+    ds4_snapshot *p;
+    ds4_err       err = { 0 };
+    float         logits[TINY_VOCAB];
+
+    (void)state;
+    check(ds4_session_create(engine, N_CTX, &s, &err), &err);
+    for (uint32_t pos = 0; pos < 258; pos += 129) step(s, text[0] + pos, 129, NULL);
+    check(ds4_session_snapshot(s, &p, &err), &err);         /* at 258: block 0 is shared */
+    check(ds4_session_rewind(s, 14, &err), &err);           /* to 244, where text 1 still agrees */
+    step(s, text[1] + 244, 60, NULL);
+    step(s, text[1] + 304, 1, logits);
+    assert_memory_equal(logits, expected[1] + 304 * TINY_VOCAB, sizeof logits);
+    check(ds4_session_restore(s, p, &err), &err);
+    step(s, text[0] + 258, 42, NULL);
+    step(s, text[0] + 300, 1, logits);
+    assert_memory_equal(logits, expected[0] + 300 * TINY_VOCAB, sizeof logits);
+    ds4_snapshot_free(p);
+    ds4_session_free(s);
+    assert_int_equal(engine->blocks.n_in_use, 0);
+    assert_int_equal(engine->blocks.n_promised, 0);
 }
 
 /* Rows in planes are the same rows: a device may choose its form. */
@@ -242,6 +356,8 @@ static void test_refusals(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_resumed_equals_never_left),
+    cmocka_unit_test(test_limits_of_taking_back),
+    cmocka_unit_test(test_snapshots_keep_what_is_taken_back),
     cmocka_unit_test(test_planes_do_not_show),
     cmocka_unit_test(test_refusals),
 };

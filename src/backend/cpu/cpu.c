@@ -68,6 +68,7 @@ static void cpu_close(ds4_dev *dev)
     const uint32_t n = dev->team ? ds4_team_size(dev->team) : 0;
     for (uint32_t i = 0; dev->own && i < n; i++) free_own(&dev->own[i], &dev->limits);
     cpu_moe_free(dev);
+    cpu_weights_free(dev);
     cpu_spill_free(dev->spill);
     free(dev->own);
     cpu_release(dev->act, dev->act_bytes);
@@ -88,6 +89,7 @@ static ds4_status open_scratch(ds4_dev *dev, ds4_err *err)
     bool ok = dev->own && dev->act;
     for (uint32_t i = 0; ok && i < n; i++) ok = reserve_own(&dev->own[i], l);
     if (!ok) return ds4_fail(err, DS4_E_NOMEM, "no memory for the scratch of %u threads", n);
+    DS4_TRY(cpu_weights_create(dev, err));
     DS4_TRY(cpu_ahead_create(dev, err));
     return cpu_moe_create(dev, err);
 }
@@ -168,11 +170,12 @@ const ds4_backend ds4_backend_cpu = {
     .alloc = cpu_alloc,
     .alloc_spill = cpu_alloc_spill,
     .spill_resident = cpu_resident,
-    .map = cpu_map,
     .free = cpu_free,
     .write = cpu_write,
     .read = cpu_read,
     .discard = cpu_discard,
+    .bind = cpu_bind,
+    .load = cpu_load,
     .compile = cpu_compile,
     .drop_program = cpu_drop_program,
     .run = cpu_run_program,

@@ -98,7 +98,7 @@ void cpu_look_ahead(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts)
     add_parts(all, parts, n_parts);
     for (const cpu_step *step = dev->step + 1; step < dev->step_end && !is_full(all); step++) {
         const uint32_t n_rows = cpu_project_rows(dev->batch, step->is_head);
-        cpu_part       next[DS4_MAX_PROJECT];
+        cpu_part       next[CPU_MAX_PARTS];
         if (step->n_parts && n_rows) {
             cpu_step_parts(step, n_rows, next);
             add_parts(all, next, step->n_parts);

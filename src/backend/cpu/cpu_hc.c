@@ -49,13 +49,14 @@ static void embed_share(void *ctx, uint32_t member, uint32_t n_members)
     const ds4_op_embed *op = job->op;
     const ds4_batch    *batch = job->dev->batch;
     const uint32_t      n = op->table.n_in;
+    const uint64_t      row_bytes = ds4_row_bytes(op->table.dtype, n);
+    const uint8_t      *table = cpu_weights(&op->table, 0);
     uint64_t            from, to;
 
     ds4_team_share(batch->n_tokens, 1, member, n_members, &from, &to);
     for (uint64_t t = from; t < to; t++) {
         float *h = cpu_row(op->h, (uint32_t)t);
-        job->dev->k.decode[op->table.dtype](
-            h, cpu_at(op->table.at) + (uint64_t)batch->token[t] * op->table.row_bytes, n);
+        job->dev->k.decode[op->table.dtype](h, table + (uint64_t)batch->token[t] * row_bytes, n);
         for (uint32_t s = 1; s < op->n_hc; s++) memcpy(h + (size_t)s * n, h, n * sizeof *h);
     }
 }
@@ -65,7 +66,8 @@ void cpu_embed(ds4_dev *dev, const ds4_op_embed *op)
 {
     each_token(dev, embed_share, op, dev->batch->n_tokens);
     if (op->table.use == DS4_USE_ROWS) {
-        ds4_map_forget(cpu_at(op->table.at), op->table.n_out * op->table.row_bytes);
+        const uint64_t row_bytes = ds4_row_bytes(op->table.dtype, op->table.n_in);
+        ds4_map_forget(cpu_weights(&op->table, 0), op->table.n_out * row_bytes);
     }
 }
 

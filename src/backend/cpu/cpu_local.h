@@ -11,7 +11,6 @@
 struct ds4_buf {
     uint8_t *data;
     uint64_t n_bytes;
-    bool     is_mapped;             /* somebody else's memory */
     cpu_spill_buf *spill;           /* data is NULL, it lies in a file; or NULL */
 };
 
@@ -40,13 +39,26 @@ typedef struct cpu_part {
     uint32_t tile;                  /* rows that are best taken together, see cpu_tile() */
 } cpu_part;
 
+/* Matrices of one operation. */
+enum { CPU_MAX_PARTS = 24 };
+
+/* The activations that a part of a product multiplies. */
+typedef struct cpu_input {
+    ds4_rows x, y;
+    uint32_t n_in;
+    bool     precise;
+    ds4_act  act;                   /* the form that the weights want */
+    uint32_t same;                  /* an earlier part with this input in this form, or the part itself */
+} cpu_input;
+
 /* The weights of an operation of a program that are known before it runs. */
 typedef struct cpu_step {
-    cpu_part *parts;                /* [n_parts] n_tokens and tile are the run's */
-    uint32_t  n_parts;
-    bool      is_head;              /* see ds4_op_project */
-    bool      is_chosen;            /* more weights follow, which the operation chooses */
-    uint64_t  weight_bytes;         /* all that the operation reads; 0: it tells itself */
+    cpu_part  *parts;               /* [n_parts] n_tokens and tile are the run's */
+    cpu_input *inputs;              /* [n_parts] of products */
+    uint32_t   n_parts;
+    bool       is_head;             /* see ds4_op_project */
+    bool       is_chosen;           /* more weights follow, which the operation chooses */
+    uint64_t   weight_bytes;        /* all that the operation reads; 0: it tells itself */
 } cpu_step;
 
 struct ds4_dev {
@@ -57,8 +69,10 @@ struct ds4_dev {
     cpu_own         *own;           /* [team size] */
     uint8_t         *act;           /* encoded activations of one product */
     uint64_t         act_bytes;
+    struct cpu_weights *weights;    /* see cpu_load.c */
     struct cpu_moe  *moe;           /* see cpu_moe.c */
     cpu_spill       *spill;         /* NULL: rows stay in memory */
+    bool             keeps_pages;   /* the system would not take memory back, which was said */
     struct cpu_ahead *ahead;        /* see cpu_ahead.c */
     const ds4_batch *batch;         /* of the run in progress */
     const cpu_step  *step, *step_end;   /* the operation in progress, the end of the program */
@@ -84,6 +98,13 @@ static inline uint32_t cpu_index_group(uint32_t n_tokens, uint32_t n_members)
 static inline uint8_t *cpu_at(ds4_view v)
 {
     return v.buf->data + v.off;
+}
+
+/* Matrix i of w. A layout of this backend is where the weights lie. */
+static inline const uint8_t *cpu_weights(const ds4_matrix *w, uint32_t i)
+{
+    const uint64_t mat_bytes = w->n_out * ds4_row_bytes(w->dtype, w->n_in);
+    return (const uint8_t *)(const void *)w->layout + i * mat_bytes;
 }
 
 static inline float *cpu_floats(ds4_view v)
@@ -119,13 +140,13 @@ static inline uint32_t cpu_pieces(uint32_t n_values)
 
 /* Memory that the system provides as it is touched, zeroed; NULL on failure. */
 void *cpu_reserve(uint64_t n_bytes);
+void *cpu_reserve_large(uint64_t n_bytes);          /* in large pages, if it is large and there are any */
 void  cpu_release(void *data, uint64_t n_bytes);
 
 /* As in ds4_backend. */
 ds4_status cpu_alloc(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
 ds4_status cpu_alloc_spill(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
 uint64_t   cpu_resident(const ds4_dev *dev);
-ds4_status cpu_map(ds4_dev *dev, const void *host, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
 void       cpu_free(ds4_dev *dev, ds4_buf *buf);
 ds4_status cpu_write(ds4_dev *dev, ds4_view to, const void *from, uint64_t n_bytes, ds4_err *err);
 ds4_status cpu_read(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4_err *err);
@@ -192,6 +213,9 @@ static inline cpu_spill_row cpu_spill_row_at(const ds4_kv_rows *t, ds4_view base
     (void)n_planes;
     return (cpu_spill_row){ base.buf->spill, base.off + at[0].off };
 }
+
+ds4_status cpu_weights_create(ds4_dev *dev, ds4_err *err);
+void       cpu_weights_free(ds4_dev *dev);
 
 ds4_status cpu_ahead_create(ds4_dev *dev, ds4_err *err);
 void       cpu_ahead_free(ds4_dev *dev);

@@ -1,6 +1,9 @@
 /* cpu_mem.c - the memory of the CPU backend: plain host memory, and rows in files. */
 #include "backend/cpu/cpu_local.h"
 
+#include "base/log.h"
+#include "base/mem_pages.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,6 +19,18 @@ void *cpu_reserve(uint64_t n_bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
+/* Fewer address translations for what every token reads. */
+void *cpu_reserve_large(uint64_t n_bytes)
+{
+    enum { LARGE = 64 << 20 };
+    void *data = cpu_reserve(n_bytes);
+
+#ifdef MADV_HUGEPAGE
+    if (data && n_bytes >= LARGE) madvise(data, (size_t)n_bytes, MADV_HUGEPAGE);
+#endif
+    return data;
+}
+
 void cpu_release(void *data, uint64_t n_bytes)
 {
     if (data) munmap(data, (size_t)(n_bytes ? n_bytes : 1));
@@ -23,30 +38,22 @@ void cpu_release(void *data, uint64_t n_bytes)
 
 /* ---- buffers -------------------------------------------------------------------------------- */
 
-static ds4_status new_buf(void *data, uint64_t n_bytes, bool is_mapped, ds4_buf **out, ds4_err *err)
+static ds4_status new_buf(void *data, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
 {
     ds4_buf *buf = data ? malloc(sizeof *buf) : NULL;
     if (!buf) {
-        if (!is_mapped) cpu_release(data, n_bytes);
+        cpu_release(data, n_bytes);
         return ds4_fail(err, DS4_E_NOMEM, "no memory for %llu bytes", (unsigned long long)n_bytes);
     }
-    *buf = (ds4_buf){ .data = data, .n_bytes = n_bytes, .is_mapped = is_mapped };
+    *buf = (ds4_buf){ .data = data, .n_bytes = n_bytes };
     *out = buf;
     return DS4_OK;
 }
 
-/* Large buffers get large pages where the system has them: fewer address translations for
- * weights that every token reads. */
 ds4_status cpu_alloc(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
 {
-    enum { LARGE = 64 << 20 };
-    void *data = cpu_reserve(n_bytes);
-
     (void)dev;
-#ifdef MADV_HUGEPAGE
-    if (data && n_bytes >= LARGE) madvise(data, (size_t)n_bytes, MADV_HUGEPAGE);
-#endif
-    return new_buf(data, n_bytes, false, out, err);
+    return new_buf(cpu_reserve_large(n_bytes), n_bytes, out, err);
 }
 
 ds4_status cpu_alloc_spill(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
@@ -70,18 +77,12 @@ uint64_t cpu_resident(const ds4_dev *dev)
     return dev->spill ? cpu_spill_resident(dev->spill) : 0;
 }
 
-ds4_status cpu_map(ds4_dev *dev, const void *host, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
-{
-    (void)dev;
-    return new_buf((void *)(uintptr_t)host, n_bytes, true, out, err);
-}
-
 void cpu_free(ds4_dev *dev, ds4_buf *buf)
 {
     (void)dev;
     if (!buf) return;
     if (buf->spill) cpu_spill_release(buf->spill);
-    else if (!buf->is_mapped) cpu_release(buf->data, buf->n_bytes);
+    else cpu_release(buf->data, buf->n_bytes);
     free(buf);
 }
 
@@ -114,11 +115,10 @@ ds4_status cpu_read(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4
 /* The inner pages go back to the system. */
 void cpu_discard(ds4_dev *dev, ds4_view at, uint64_t n_bytes)
 {
-    const uint64_t page = 4096;
-    const uint64_t from = (at.off + page - 1) / page * page, to = (at.off + n_bytes) / page * page;
-
-    (void)dev;
     /* Files keep their space, and a row is written before it is read again. */
-    if (at.buf->spill || at.buf->is_mapped || from >= to) return;
-    madvise(at.buf->data + from, (size_t)(to - from), MADV_DONTNEED);
+    if (at.buf->spill || ds4_pages_give_back(cpu_at(at), n_bytes)) return;
+    if (!dev->keeps_pages) {
+        ds4_log(DS4_LOG_WARN, "memory", "the system does not take memory back; what was used stays in use");
+    }
+    dev->keeps_pages = true;
 }

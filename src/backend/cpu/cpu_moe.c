@@ -107,7 +107,7 @@ ds4_status cpu_moe_create(ds4_dev *dev, ds4_err *err)
 
 static const uint8_t *weights_of(const ds4_matrix *w, uint32_t expert)
 {
-    return w->at.buf ? cpu_at(w->at) + (uint64_t)expert * w->n_out * w->row_bytes : NULL;
+    return w->layout ? cpu_weights(w, expert) : NULL;
 }
 
 static void add_visit(struct cpu_moe *m, const ds4_op_experts *op, bool shared, uint32_t e,
@@ -248,13 +248,16 @@ static const uint8_t *visit_x(const struct cpu_moe *m, const ds4_op_experts *op,
 
 static cpu_slab slab_of(const ds4_matrix *w, const uint8_t *at)
 {
-    return (cpu_slab){ .w = at, .dtype = w->dtype, .n_in = w->n_in, .row_bytes = w->row_bytes };
+    return (cpu_slab){ .w = at, .dtype = w->dtype, .n_in = w->n_in,
+                       .row_bytes = ds4_row_bytes(w->dtype, w->n_in) };
 }
 
 static cpu_part part_of(const ds4_matrix *w, const uint8_t *at, const visit *v)
 {
-    return (cpu_part){ .w = at, .n_rows = w->n_out, .row_bytes = w->row_bytes, .dtype = w->dtype,
-                       .n_tokens = v->n, .tile = cpu_tile(w->dtype, w->row_bytes, v->n) };
+    const uint64_t row_bytes = ds4_row_bytes(w->dtype, w->n_in);
+
+    return (cpu_part){ .w = at, .n_rows = w->n_out, .row_bytes = row_bytes, .dtype = w->dtype,
+                       .n_tokens = v->n, .tile = cpu_tile(w->dtype, row_bytes, v->n) };
 }
 
 /* Parts 2v and 2v + 1 are gate and up of visit v of the wave. */

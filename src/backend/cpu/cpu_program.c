@@ -13,22 +13,47 @@ struct ds4_program {
     uint32_t      n;
     cpu_step     *step;             /* [n] */
     cpu_part     *parts;            /* of all steps */
+    cpu_input    *inputs;
 };
 
 /* ---- compiling ----------------------------------------------------------------------------- */
 
-static cpu_part part_of(const ds4_matrix *w)
+static cpu_part part_of(const ds4_matrix *w, uint32_t i_mat)
 {
-    return (cpu_part){ .w = cpu_at(w->at), .n_rows = w->n_out, .row_bytes = w->row_bytes, .dtype = w->dtype };
+    return (cpu_part){ .w = cpu_weights(w, i_mat), .n_rows = w->n_out, .dtype = w->dtype,
+                       .row_bytes = ds4_row_bytes(w->dtype, w->n_in) };
+}
+
+static ds4_rows moved(ds4_rows rows, uint64_t n_floats)
+{
+    rows.at.off += n_floats * sizeof(float);
+    return rows;
+}
+
+static bool is_same(const cpu_input *a, const cpu_input *b)
+{
+    return a->act == b->act && a->x.at.buf == b->x.at.buf && a->x.at.off == b->x.at.off && a->n_in == b->n_in;
+}
+
+static void add_product(cpu_step *step, const ds4_product *p)
+{
+    for (uint32_t m = 0; m < p->w.n_mats; m++) {
+        const uint32_t i = step->n_parts++;
+        cpu_input     *in = &step->inputs[i];
+
+        step->parts[i] = part_of(&p->w, m);
+        step->weight_bytes += step->parts[i].n_rows * step->parts[i].row_bytes;
+        *in = (cpu_input){ .x = moved(p->x, (uint64_t)m * p->x_step),
+                           .y = moved(p->y, (uint64_t)m * p->y_step),
+                           .n_in = p->w.n_in, .precise = p->precise,
+                           .act = p->precise ? DS4_ACT_F32 : ds4_act_of(p->w.dtype) };
+        while (in->same < i && !is_same(&step->inputs[in->same], in)) in->same++;
+    }
 }
 
 static void add_project(cpu_step *step, const ds4_op_project *op)
 {
-    for (uint32_t i = 0; i < op->n; i++) {
-        step->parts[i] = part_of(&op->part[i].w);
-        step->weight_bytes += step->parts[i].n_rows * step->parts[i].row_bytes;
-    }
-    step->n_parts = op->n;
+    for (uint32_t i = 0; i < op->n; i++) add_product(step, &op->part[i]);
     step->is_head = op->is_head;
 }
 
@@ -38,9 +63,20 @@ static void add_experts(cpu_step *step, const ds4_op_experts *op)
 {
     step->is_chosen = true;
     if (op->shared_gate.dtype == op->up.dtype) return;
-    step->parts[0] = part_of(&op->shared_gate);
-    step->parts[1] = part_of(&op->shared_up);
+    step->parts[0] = part_of(&op->shared_gate, 0);
+    step->parts[1] = part_of(&op->shared_up, 0);
     step->n_parts = 2;
+}
+
+/* Matrices of an operation that are known before it runs. */
+static uint32_t count_parts(const ds4_op *op)
+{
+    uint32_t n = 0;
+
+    if (op->kind == DS4_OP_EXPERTS) return 2;
+    if (op->kind != DS4_OP_PROJECT) return 0;
+    for (uint32_t i = 0; i < op->project.n; i++) n += op->project.part[i].w.n_mats;
+    return n;
 }
 
 static ds4_status check(const ds4_op *op, ds4_err *err)
@@ -49,39 +85,44 @@ static ds4_status check(const ds4_op *op, ds4_err *err)
         return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %d (%s) is unknown to the CPU backend",
                         (int)op->kind, op->name);
     }
-    if (op->kind == DS4_OP_PROJECT && op->project.n > DS4_MAX_PROJECT) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s has %u products, expected up to %d", op->name,
-                        op->project.n, DS4_MAX_PROJECT);
+    if (count_parts(op) > CPU_MAX_PARTS) {
+        return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s multiplies %u matrices, expected up to %d",
+                        op->name, count_parts(op), CPU_MAX_PARTS);
     }
     return DS4_OK;
 }
 
-ds4_status cpu_compile(ds4_dev *dev, const ds4_op *ops, uint32_t n, ds4_program **out, ds4_err *err)
+static ds4_program *new_program(const ds4_op *ops, uint32_t n, uint32_t n_parts)
 {
     ds4_program *p = calloc(1, sizeof *p);
-    uint32_t     n_parts = 0;
+
+    if (!p) return NULL;
+    *p = (ds4_program){ .op = ops, .n = n, .step = calloc(n + 1, sizeof *p->step),
+                        .parts = calloc(n_parts + 1, sizeof *p->parts),
+                        .inputs = calloc(n_parts + 1, sizeof *p->inputs) };
+    if (p->step && p->parts && p->inputs) return p;
+    cpu_drop_program(NULL, p);
+    return NULL;
+}
+
+ds4_status cpu_compile(ds4_dev *dev, const ds4_op *ops, uint32_t n, ds4_program **out, ds4_err *err)
+{
+    uint32_t n_parts = 0;
 
     (void)dev;
     for (uint32_t i = 0; i < n; i++) {
-        const ds4_status st = check(&ops[i], err);
-        if (st != DS4_OK) {
-            free(p);
-            return st;
-        }
-        n_parts += ops[i].kind == DS4_OP_PROJECT ? ops[i].project.n : ops[i].kind == DS4_OP_EXPERTS ? 2 : 0;
+        DS4_TRY(check(&ops[i], err));
+        n_parts += count_parts(&ops[i]);
     }
-    if (p) *p = (ds4_program){ .op = ops, .n = n, .step = calloc(n + 1, sizeof *p->step),
-                               .parts = calloc(n_parts + 1, sizeof *p->parts) };
-    if (!p || !p->step || !p->parts) {
-        cpu_drop_program(dev, p);
-        return ds4_fail(err, DS4_E_NOMEM, "no memory for a program of %u operations", n);
-    }
-    cpu_part *next = p->parts;
+    ds4_program *p = new_program(ops, n, n_parts);
+    if (!p) return ds4_fail(err, DS4_E_NOMEM, "no memory for a program of %u operations", n);
+    n_parts = 0;
     for (uint32_t i = 0; i < n; i++) {
-        p->step[i].parts = next;
+        p->step[i].parts = p->parts + n_parts;
+        p->step[i].inputs = p->inputs + n_parts;
         if (ops[i].kind == DS4_OP_PROJECT) add_project(&p->step[i], &ops[i].project);
         if (ops[i].kind == DS4_OP_EXPERTS) add_experts(&p->step[i], &ops[i].experts);
-        next += p->step[i].n_parts;
+        n_parts += count_parts(&ops[i]);
     }
     *out = p;
     return DS4_OK;
@@ -93,6 +134,7 @@ void cpu_drop_program(ds4_dev *dev, ds4_program *p)
     if (!p) return;
     free(p->step);
     free(p->parts);
+    free(p->inputs);
     free(p);
 }
 

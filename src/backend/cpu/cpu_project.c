@@ -12,46 +12,36 @@ enum {
 };
 
 typedef struct project_job {
-    ds4_dev              *dev;
-    const ds4_op_project *op;
-    uint32_t              n_rows;
-    ds4_act               act[DS4_MAX_PROJECT];
-    const uint8_t        *x[DS4_MAX_PROJECT];           /* what each part multiplies */
-    uint64_t              x_stride[DS4_MAX_PROJECT];    /* bytes */
-    uint8_t              *encoded[DS4_MAX_PROJECT];     /* where this part's input is made; NULL: not here */
+    ds4_dev        *dev;
+    const cpu_step *step;
+    uint32_t        n_rows;
+    const uint8_t  *x[CPU_MAX_PARTS];           /* what each part multiplies */
+    uint64_t        x_stride[CPU_MAX_PARTS];    /* bytes */
+    uint8_t        *encoded[CPU_MAX_PARTS];     /* where this part's input is made; NULL: not here */
 } project_job;
-
-static bool same_input(const ds4_product *a, const ds4_product *b)
-{
-    return a->x.at.buf == b->x.at.buf && a->x.at.off == b->x.at.off && a->w.n_in == b->w.n_in;
-}
 
 /* Give every part its input: float rows as they lie, or an encoded copy that parts with
  * the same input and form share. */
 static void plan_inputs(project_job *job)
 {
-    const ds4_op_project *op = job->op;
-    uint8_t              *next = job->dev->act;
+    uint8_t *next = job->dev->act;
 
-    for (uint32_t i = 0; i < op->n; i++) {
-        const ds4_product *p = &op->part[i];
-        uint32_t           j = 0;
+    for (uint32_t i = 0; i < job->step->n_parts; i++) {
+        const cpu_input *in = &job->step->inputs[i];
 
-        job->act[i] = p->precise ? DS4_ACT_F32 : ds4_act_of(p->w.dtype);
         job->encoded[i] = NULL;
-        if (job->act[i] == DS4_ACT_F32) {
-            job->x[i] = cpu_at(p->x.at);
-            job->x_stride[i] = (uint64_t)p->x.stride * sizeof(float);
+        if (in->act == DS4_ACT_F32) {
+            job->x[i] = cpu_at(in->x.at);
+            job->x_stride[i] = (uint64_t)in->x.stride * sizeof(float);
             continue;
         }
-        while (j < i && !(job->act[j] == job->act[i] && same_input(&op->part[j], p))) j++;
-        if (j == i) {
-            job->encoded[i] = next;
-            job->x_stride[i] = ds4_act_bytes(job->act[i], p->w.n_in);
+        if (in->same == i) {
+            job->x[i] = job->encoded[i] = next;
+            job->x_stride[i] = ds4_act_bytes(in->act, in->n_in);
             next += job->n_rows * job->x_stride[i];
         }
-        job->x[i] = j == i ? job->encoded[i] : job->x[j];
-        job->x_stride[i] = j == i ? job->x_stride[i] : job->x_stride[j];
+        job->x[i] = job->x[in->same];
+        job->x_stride[i] = job->x_stride[in->same];
     }
 }
 
@@ -61,37 +51,37 @@ static void encode_inputs(void *ctx, uint32_t member, uint32_t n_members)
     const project_job *job = ctx;
     uint64_t           from, to;
 
-    ds4_team_share((uint64_t)job->op->n * job->n_rows, 1, member, n_members, &from, &to);
+    ds4_team_share((uint64_t)job->step->n_parts * job->n_rows, 1, member, n_members, &from, &to);
     for (uint64_t item = from; item < to; item++) {
-        const uint32_t     i = (uint32_t)(item / job->n_rows), t = (uint32_t)(item % job->n_rows);
-        const ds4_product *p = &job->op->part[i];
+        const uint32_t   i = (uint32_t)(item / job->n_rows), t = (uint32_t)(item % job->n_rows);
+        const cpu_input *in = &job->step->inputs[i];
         if (!job->encoded[i]) continue;
-        cpu_encode(&job->dev->k, job->act[i], job->encoded[i] + t * job->x_stride[i],
-                   cpu_row(p->x, t), p->w.n_in);
+        cpu_encode(&job->dev->k, in->act, job->encoded[i] + t * job->x_stride[i], cpu_row(in->x, t),
+                   in->n_in);
     }
 }
 
 static void encode(project_job *job)
 {
-    const ds4_op_project *op = job->op;
-    uint64_t              n_values = 0;
+    uint64_t n_values = 0;
 
-    for (uint32_t i = 0; i < op->n; i++) {
-        if (job->encoded[i]) n_values += (uint64_t)job->n_rows * op->part[i].w.n_in;
+    for (uint32_t i = 0; i < job->step->n_parts; i++) {
+        if (job->encoded[i]) n_values += (uint64_t)job->n_rows * job->step->inputs[i].n_in;
     }
     if (n_values == 0) return;
-    cpu_run(job->dev, encode_inputs, job, n_values < ENCODE_VALUES ? 1 : op->n * job->n_rows);
+    cpu_run(job->dev, encode_inputs, job, n_values < ENCODE_VALUES ? 1 : job->step->n_parts * job->n_rows);
 }
 
 /* Part i with n_tokens activation rows from t on. */
 static cpu_slab slab_of(const project_job *job, uint32_t i, uint32_t t, uint32_t n_tokens)
 {
-    const ds4_product *p = &job->op->part[i];
+    const cpu_part  *p = &job->step->parts[i];
+    const cpu_input *in = &job->step->inputs[i];
 
     return (cpu_slab){
-        .w = cpu_at(p->w.at), .dtype = p->w.dtype, .n_in = p->w.n_in, .row_bytes = p->w.row_bytes,
+        .w = p->w, .dtype = p->dtype, .n_in = in->n_in, .row_bytes = p->row_bytes,
         .x = job->x[i] + t * job->x_stride[i], .x_stride = job->x_stride[i], .n_tokens = n_tokens,
-        .y = cpu_row(p->y, t), .y_stride = p->y.stride, .precise = p->precise,
+        .y = cpu_row(in->y, t), .y_stride = in->y.stride, .precise = in->precise,
     };
 }
 
@@ -113,21 +103,21 @@ static void multiply_tokens(void *ctx, uint32_t member, uint32_t n_members)
     for (uint64_t t = from; t < to; t += FEW_TOKENS) {
         const uint64_t left = to - t, n = left < FEW_TOKENS ? left : FEW_TOKENS;
         const cpu_slab slab = slab_of(job, 0, (uint32_t)t, (uint32_t)n);
-        cpu_multiply(job->dev, &slab, 0, job->op->part[0].w.n_out, job->dev->own[member].row);
+        cpu_multiply(job->dev, &slab, 0, job->step->parts[0].n_rows, job->dev->own[member].row);
     }
 }
 
 static bool shares_tokens(const project_job *job)
 {
-    return job->op->n == 1 && job->op->part[0].w.n_out <= FEW_ROWS
+    return job->step->n_parts == 1 && job->step->parts[0].n_rows <= FEW_ROWS
         && job->n_rows >= FEW_TOKENS * ds4_team_size(job->dev->team);
 }
 
 void cpu_project(ds4_dev *dev, const ds4_op_project *op)
 {
     const uint32_t n_rows = cpu_project_rows(dev->batch, op->is_head);
-    project_job    job = { .dev = dev, .op = op, .n_rows = n_rows };
-    cpu_part       parts[DS4_MAX_PROJECT];
+    project_job    job = { .dev = dev, .step = dev->step, .n_rows = n_rows };
+    cpu_part       parts[CPU_MAX_PARTS];
 
     if (n_rows == 0) return;
     plan_inputs(&job);
@@ -139,5 +129,5 @@ void cpu_project(ds4_dev *dev, const ds4_op_project *op)
     }
     cpu_step_parts(dev->step, n_rows, parts);
     cpu_look_ahead(dev, NULL, 0);
-    cpu_run_parts(dev, parts, op->n, multiply_part, &job);
+    cpu_run_parts(dev, parts, dev->step->n_parts, multiply_part, &job);
 }
