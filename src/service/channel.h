@@ -1,7 +1,7 @@
 /* channel.h - what the worker tells a waiting thread about its jobs, in order.
  *
  * One thread reads; one thread writes. Events are small, and there are at most as many as
- * a job may sample tokens: a reader that is slow holds nobody up. */
+ * a job has tokens: a reader that is slow holds nobody up. */
 #ifndef DS4_SERVICE_CHANNEL_H
 #define DS4_SERVICE_CHANNEL_H
 
@@ -12,6 +12,7 @@ typedef enum ds4_event_kind {
     DS4_EVENT_PROGRESS,         /* n_done tokens of the prompt are in the session */
     DS4_EVENT_PIECE,            /* piece, i_call, text */
     DS4_EVENT_TOKEN,            /* a token of the answer with its likelihood, if asked for */
+    DS4_EVENT_PROMPT_TOKEN,     /* the same for each token of the prompt but the first */
     DS4_EVENT_END,              /* the last one of a job */
 } ds4_event_kind;
 

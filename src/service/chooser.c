@@ -107,15 +107,14 @@ static void rank(ds4_event *r, uint32_t most, int32_t id, float logit)
 }
 
 /* The logarithm of the softmax at temperature 1, whatever the sampling. */
-static void record(ds4_chooser *c, const float *logits, int32_t id)
+void ds4_chooser_score(const ds4_chooser *c, const float *logits, int32_t id, ds4_event *r)
 {
     const uint32_t n = ds4_vocab_size(c->opt.vocab) < c->opt.n_vocab ? ds4_vocab_size(c->opt.vocab)
                                                                      : c->opt.n_vocab;
-    ds4_event     *r = &c->record;
     float          top = -INFINITY;
     double         sum = 0;
 
-    *r = (ds4_event){ .kind = DS4_EVENT_TOKEN };
+    r->n_top = 0;
     for (uint32_t i = 0; i < c->opt.n_vocab; i++) top = logits[i] > top ? logits[i] : top;
     for (uint32_t i = 0; i < c->opt.n_vocab; i++) sum += exp((double)logits[i] - (double)top);
     const float total = top + (float)log(sum);
@@ -124,6 +123,12 @@ static void record(ds4_chooser *c, const float *logits, int32_t id)
     }
     for (uint32_t i = 0; i < r->n_top; i++) r->top[i].logprob -= total;
     r->token = (ds4_token_prob){ id, logits[id] - total };
+}
+
+static void record(ds4_chooser *c, const float *logits, int32_t id)
+{
+    c->record = (ds4_event){ .kind = DS4_EVENT_TOKEN };
+    ds4_chooser_score(c, logits, id, &c->record);
     c->recorded = true;
 }
 

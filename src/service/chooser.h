@@ -39,6 +39,9 @@ bool ds4_chooser_thinking(const ds4_chooser *c);        /* no closing tag was ch
 /* The last token with its likelihood; false when none is recorded. */
 bool ds4_chooser_recorded(const ds4_chooser *c, ds4_event *event);
 
+/* How likely a token was, with the alternatives: token, top and n_top of *out are set. */
+void ds4_chooser_score(const ds4_chooser *c, const float *logits, int32_t id, ds4_event *out);
+
 /* For tests of a whole server: the tokens that are chosen, until they are used up. Does
  * nothing in ordinary builds. */
 void ds4_chooser_prescribe(ds4_chooser *c, const int32_t *ids, uint32_t n_ids);

@@ -179,6 +179,7 @@ static void free_job(ds4_job *job)
 {
     ds4_reply_free(job->reply);
     ds4_chooser_free(job->chooser);
+    free(job->rows);
     free(job);
 }
 
@@ -203,7 +204,7 @@ static ds4_status make_job(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job *
             .n_vocab = s->n_vocab,
             .sampling = spec->sampling,
             .rng = &job->rng,
-            .max_tokens = spec->max_tokens,
+            .max_tokens = spec->max_tokens ? spec->max_tokens : 1,
             .thinking = choose.thinking,
             .plain = spec->plain,
             .stops = spec->stops,
@@ -217,6 +218,10 @@ static ds4_status make_job(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job *
         };
         st = ds4_reply_create(&how, &job->reply, err);
         ds4_chooser_prescribe(job->chooser, spec->script, spec->n_script);
+    }
+    if (st == DS4_OK && spec->score) {
+        job->rows = malloc(DS4_SCORED_ROWS * (size_t)s->n_vocab * sizeof *job->rows);
+        if (!job->rows) st = ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of a prompt");
     }
     if (st != DS4_OK) {
         free_job(job);

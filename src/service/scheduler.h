@@ -39,7 +39,9 @@ typedef struct ds4_job_spec {
     const ds4_tokens   *tokens;         /* its encoding */
     ds4_sampling        sampling;
     uint64_t            seed;
-    uint32_t            max_tokens;     /* >= 1; the room in the context limits it too */
+    uint32_t            max_tokens;     /* the room in the context limits it too; 0: the prompt alone */
+    bool                score;          /* tell how likely each token of the prompt was; it is then
+                                           evaluated whole, whatever is known of it */
     bool                plain;          /* no conversation, see ds4_reply_options */
     const ds4_slice    *stops;          /* [n_stops] */
     uint32_t            n_stops;

@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { DS4_SCORED_ROWS = 32 };          /* prompt tokens of a step whose logits are looked at */
+
 struct ds4_job {
     ds4_scheduler  *owner;
     ds4_job_spec    spec;
@@ -20,6 +22,7 @@ struct ds4_job {
     ds4_reply      *reply;
     ds4_chooser    *chooser;
     ds4_loop_watch  watch;
+    float          *rows;               /* [DS4_SCORED_ROWS][n_vocab] when its prompt is scored, else NULL */
     bool            closed_loop;        /* reasoning was closed because of a loop */
     bool            single_closed;      /* the end of the block was forced after one call */
     uint64_t        submitted_ns, begun_ns, answering_ns;

@@ -72,10 +72,30 @@ static void explain(ds4_scheduler *s, const ds4_way *way)
 
 /* ---- bringing a session there ---------------------------------------------------------------------- */
 
+/* Scores of a prompt need all of its logits, which are not kept: the session begins anew. */
+static ds4_status begin_anew(ds4_scheduler *s, const ds4_job_spec *spec, ds4_slot **out, ds4_err *err)
+{
+    ds4_way way = { .n_held = 0 };
+
+    ds4_tokens_append(&way.tokens, spec->tokens->ids, spec->tokens->n);
+    if (way.tokens.failed) {
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for %u tokens", spec->tokens->n);
+    }
+    ds4_slot *slot = choose(s, &way);
+    ds4_kept_add(ds4_resume_kept(s->resume), slot->session, DS4_KEPT_TURN);
+    ds4_session_clear(slot->session);
+    slot->logits_pos = 0;
+    ds4_way_clear(&slot->way);
+    slot->way = way;
+    *out = slot;
+    return DS4_OK;
+}
+
 ds4_status ds4_slot_resume(ds4_scheduler *s, const ds4_job_spec *spec, ds4_slot **out, ds4_err *err)
 {
     ds4_way way = { .n_held = 0 };
 
+    if (spec->score) return begin_anew(s, spec, out, err);
     for (uint32_t i = 0; i < s->opt.n_slots; i++) s->session[i] = s->slot[i].session;
     ds4_status st =
         ds4_way_begin(s->resume, &way, spec->text, spec->tokens, s->session, s->opt.n_slots, err);

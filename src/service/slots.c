@@ -114,6 +114,35 @@ static void sample(ds4_scheduler *s, ds4_slot *slot)
     }
 }
 
+/* The prompt is read. */
+static void answer(ds4_scheduler *s, ds4_slot *slot)
+{
+    slot->job->answering_ns = ds4_now_ns();
+    slot->job->stats.prefill_ns = slot->job->answering_ns - slot->job->begun_ns;
+    if (slot->job->spec.max_tokens > 0) {
+        sample(s, slot);
+    } else {
+        end_reply(s, slot, DS4_FINISH_LENGTH);
+    }
+}
+
+/* Tell how likely the tokens behind those of a step were; the session's position is that of the last. */
+static void tell_scores(ds4_scheduler *s, ds4_slot *slot, const ds4_work *work)
+{
+    const ds4_tokens *t = &slot->way.tokens;
+    const uint32_t    first = ds4_session_pos(slot->session) - work->n_tokens;
+    const float      *row = work->logits;
+
+    for (uint32_t i = 0; i < work->n_tokens; i++, row += s->n_vocab) {
+        ds4_event e = { .kind = DS4_EVENT_PROMPT_TOKEN };
+        if (first + i + 1 == t->n) break;
+        ds4_chooser_score(slot->job->chooser, row, t->ids[first + i + 1], &e);
+        put(slot->job, e);
+    }
+    memcpy(slot->logits, work->logits + (size_t)(work->n_tokens - 1) * s->n_vocab,
+           s->n_vocab * sizeof *slot->logits);
+}
+
 /* ---- beginning ------------------------------------------------------------------------------ */
 
 void ds4_slot_begin(ds4_scheduler *s, ds4_job *job)
@@ -135,9 +164,7 @@ void ds4_slot_begin(ds4_scheduler *s, ds4_job *job)
                           .n_prompt = job->stats.n_prompt,
                           .n_cached = job->stats.n_cached });
     slot->state = DS4_SLOT_PREFILL;
-    if (ds4_session_pos(slot->session) < slot->way.tokens.n) return;
-    job->answering_ns = ds4_now_ns();
-    sample(s, slot);
+    if (ds4_session_pos(slot->session) == slot->way.tokens.n) answer(s, slot);
 }
 
 /* ---- the step ------------------------------------------------------------------------------- */
@@ -169,6 +196,7 @@ static uint32_t chunk_of(const ds4_slot *slot, uint32_t room)
     const uint32_t pos = ds4_session_pos(slot->session);
     const uint32_t left = ds4_way_next(&slot->way, pos) - pos;
 
+    if (slot->job->rows && room > DS4_SCORED_ROWS) room = DS4_SCORED_ROWS;
     return left < room ? left : room;
 }
 
@@ -193,11 +221,13 @@ static uint32_t collect(ds4_scheduler *s)
         const uint32_t share = room / n_reading ? room / n_reading : 1;
         const uint32_t take = chunk_of(slot, share);
         const uint32_t pos = ds4_session_pos(slot->session);
+        float *const   rows = slot->job->rows;
         const bool     last = pos + take == slot->way.tokens.n;
         add_work(s, &n, slot,
                  (ds4_work){ .tokens = slot->way.tokens.ids + pos,
                              .n_tokens = take,
-                             .logits = last ? slot->logits : NULL });
+                             .logits = rows ? rows : last ? slot->logits : NULL,
+                             .all_logits = rows != NULL });
         room -= take;
         n_reading--;
     }
@@ -215,6 +245,7 @@ static void advance(ds4_scheduler *s, ds4_slot *slot, const ds4_work *work)
         sample(s, slot);
         return;
     }
+    if (job->rows) tell_scores(s, slot, work);
     ds4_way_reached(s->resume, &slot->way, slot->session);
     const uint32_t pos = ds4_session_pos(slot->session);
     if (pos < slot->way.tokens.n) {
@@ -223,9 +254,7 @@ static void advance(ds4_scheduler *s, ds4_slot *slot, const ds4_work *work)
         if (job->cancelled) end_reply(s, slot, DS4_FINISH_CANCELLED);
         return;
     }
-    job->answering_ns = ds4_now_ns();
-    job->stats.prefill_ns = job->answering_ns - job->begun_ns;
-    sample(s, slot);
+    answer(s, slot);
 }
 
 /* A session that failed may be damaged: it is replaced by a new one. */

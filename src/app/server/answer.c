@@ -144,7 +144,8 @@ ds4_status ds4_answer_submit(ds4_answer *a, uint32_t i, ds4_err *err)
         .tokens = &a->tokens,
         .sampling = rq->sampling,
         .seed = a->seed + i,
-        .max_tokens = limit < room ? limit : room,
+        .max_tokens = rq->only_prompt ? 0 : limit < room ? limit : room,
+        .score = rq->echo && rq->logprobs,
         .plain = rq->raw,
         .stops = rq->stops,
         .n_stops = rq->n_stops,
@@ -246,6 +247,7 @@ static void take_event(ds4_answer *a, const ds4_event *e)
         c->n_cached = e->n_cached;
         if (a->request.stream && a->writer->started) a->writer->started(a, c);
         break;
+    case DS4_EVENT_PROMPT_TOKEN: a->writer->piece(a, c, e); break;
     case DS4_EVENT_PIECE:
     case DS4_EVENT_TOKEN:
         if (a->first_ns == 0) a->first_ns = ds4_now_ns();

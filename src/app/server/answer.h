@@ -38,7 +38,8 @@ typedef struct ds4_choice {
     ds4_str           text;     /* of the open item */
     ds4_str           items;    /* finished output items, JSON, comma between (responses) */
     ds4_str           logprobs; /* entries for text that was not sent yet, comma between */
-    ds4_str           all_logprobs;
+    bool              echoed;   /* the prompt's text was sent */
+    uint32_t          text_offset;      /* characters before the next token, for likelihoods */
     ds4_written_call *calls;    /* [n_calls] */
     uint32_t          n_calls, cap_calls, n_calls_begun;
 } ds4_choice;

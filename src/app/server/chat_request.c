@@ -253,7 +253,8 @@ ds4_status ds4_read_completions(ds4_request *rq, const ds4_fields *f, ds4_err *e
         return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, "", "echo",
                           "is not supported together with 'suffix'");
     }
-    DS4_TRY(ds4_read_limit(rq, f, "max_tokens", 1, &rq->max_tokens, err));
+    if (rq->echo && ds4_fields_get(f, "max_tokens", &value)) rq->only_prompt = ds4_slice_is(value, "0");
+    if (!rq->only_prompt) DS4_TRY(ds4_read_limit(rq, f, "max_tokens", 1, &rq->max_tokens, err));
     DS4_TRY(ds4_fields_u32(f, "n", 1, MAX_CHOICES, &rq->n, &rq->refusal, err));
     DS4_TRY(read_old_logprobs(rq, f, err));
     DS4_TRY(ds4_read_stops(rq, f, "stop", err));

@@ -264,32 +264,49 @@ const ds4_writer ds4_chat_writer = { .begin = chat_begin,
 
 /* ---- completions ---------------------------------------------------------------------------- */
 
-/* The older form of likelihoods: parallel lists. Offsets count from the answer's first byte. */
+/* Characters of a token that is part of a text: its bytes may begin or end inside one. */
+static uint32_t n_characters(ds4_slice bytes)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < bytes.n_bytes; i++) n += ((unsigned char)bytes.data[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* The older form of likelihoods: parallel lists, offsets in characters of the whole text. Nothing is
+ * before the first token of a prompt, so it has no likelihood. */
 static void old_token(ds4_answer *a, ds4_choice *c, const ds4_event *e)
 {
-    ds4_str *out = &c->logprobs;
+    ds4_str   *out = &c->logprobs;
+    const bool first = e->kind == DS4_EVENT_PROMPT_TOKEN && c->text_offset == 0;
 
     if (out->n_bytes) ds4_str_add_char(out, '\n');
     add_token_text(a, e->token.id, out);
-    ds4_str_addf(out, "\t%.6f\t{", (double)e->token.logprob);
-    for (uint32_t i = 0; i < e->n_top; i++) {
-        if (i) ds4_str_add_char(out, ',');
-        add_token_text(a, e->top[i].id, out);
-        ds4_str_addf(out, ":%.6f", (double)e->top[i].logprob);
+    if (first) {
+        ds4_str_add_text(out, "\tnull\tnull");
+    } else {
+        ds4_str_addf(out, "\t%.6f\t{", (double)e->token.logprob);
+        for (uint32_t i = 0; i < e->n_top; i++) {
+            if (i) ds4_str_add_char(out, ',');
+            add_token_text(a, e->top[i].id, out);
+            ds4_str_addf(out, ":%.6f", (double)e->top[i].logprob);
+        }
+        ds4_str_add_char(out, '}');
     }
-    ds4_str_add_char(out, '}');
+    ds4_str_addf(out, "\t%u", c->text_offset);
+    c->text_offset += n_characters(ds4_vocab_token_bytes(a->server->vocab, e->token.id));
 }
 
 /* Turn the noted lines into lists. JSON strings hold no bare tab or newline. */
 static void add_old_logprobs(const ds4_answer *a, ds4_str *noted, ds4_str *out)
 {
-    static const char *const names[] = { "tokens", "token_logprobs", "top_logprobs" };
+    static const char *const names[] = { "tokens", "token_logprobs", "top_logprobs", "text_offset" };
 
     if (!a->request.logprobs) {
         ds4_str_add_text(out, ",\"logprobs\":null");
         return;
     }
-    for (int column = 0; column < 3; column++) {
+    for (int column = 0; column < 4; column++) {
         ds4_str_addf(out, "%s\"%s\":[", column ? "]," : ",\"logprobs\":{", names[column]);
         const char *line = ds4_str_text(noted);
         for (bool first = true; *line; first = false) {
@@ -318,24 +335,27 @@ static void send_text(ds4_answer *a, ds4_choice *c, ds4_slice text, bool last)
     end_chunk(a, c, last);
 }
 
-static void text_begin(ds4_answer *a)
+/* The prompt goes first, when its likelihoods are known. */
+static void send_prompt(ds4_answer *a, ds4_choice *c)
 {
-    for (uint32_t i = 0; a->request.echo && i < a->n_choices; i++) {
-        send_text(a, &a->choice[i], a->request.prompt, false);
-    }
+    if (!a->request.echo || c->echoed) return;
+    c->echoed = true;
+    send_text(a, c, a->request.prompt, false);
 }
 
 static void text_piece(ds4_answer *a, ds4_choice *c, const ds4_event *e)
 {
-    if (e->kind == DS4_EVENT_TOKEN) {
+    if (e->kind != DS4_EVENT_PIECE) {
         old_token(a, c, e);
     } else if (e->piece == DS4_PIECE_CONTENT) {
+        send_prompt(a, c);
         send_text(a, c, e->text, false);
     }
 }
 
 static void text_ended(ds4_answer *a, ds4_choice *c)
 {
+    send_prompt(a, c);
     send_text(a, c, (ds4_slice){ "", 0 }, true);
 }
 
@@ -376,8 +396,7 @@ static void text_whole(ds4_answer *a)
     ds4_str_add_char(out, '}');
 }
 
-const ds4_writer ds4_completions_writer = { .begin = text_begin,
-                                            .piece = text_piece,
+const ds4_writer ds4_completions_writer = { .piece = text_piece,
                                             .alive = send_comment,
                                             .ended = text_ended,
                                             .close = text_close,

@@ -80,6 +80,7 @@ typedef struct ds4_request {
     bool              raw;      /* /v1/completions: prompt, and suffix if given */
     ds4_slice         prompt, suffix;
     bool              has_suffix, echo;
+    bool              only_prompt;      /* nothing is to be sampled */
 
     ds4_sampling      sampling;
     bool              seed_given;
