@@ -5,8 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -105,36 +103,6 @@ ds4_status ds4_file_read(const char *path, size_t max_bytes, ds4_str *out, ds4_e
     if (!is_stdin) close(fd);
     if (st == DS4_OK && out->failed) st = ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its content", path);
     return st;
-}
-
-static bool write_all(int fd, const uint8_t *data, size_t n_bytes)
-{
-    while (n_bytes > 0) {
-        const ssize_t n = write(fd, data, n_bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return false;
-        data += n;
-        n_bytes -= (size_t)n;
-    }
-    return true;
-}
-
-ds4_status ds4_file_replace(const char *path, const void *data, size_t n_bytes, ds4_err *err)
-{
-    char temp[PATH_MAX];
-    const int n = snprintf(temp, sizeof temp, "%s.tmp.%ld", path, (long)getpid());
-    if (n < 0 || (size_t)n >= sizeof temp) return ds4_fail(err, DS4_E_ARG, "%s: path too long", path);
-
-    const int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", temp, strerror(errno));
-
-    bool ok = write_all(fd, data, n_bytes) && fsync(fd) == 0;
-    ok = close(fd) == 0 && ok;
-    if (ok && rename(temp, path) == 0) return DS4_OK;
-
-    const int reason = errno;
-    unlink(temp);
-    return ds4_fail(err, DS4_E_IO, "%s: cannot write: %s", path, strerror(reason));
 }
 
 bool ds4_file_exists(const char *path)

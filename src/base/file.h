@@ -1,4 +1,4 @@
-/* file.h - files as whole things: mapped, read, or replaced at once. */
+/* file.h - files as whole things: mapped or read. Writing them is in output.h. */
 #ifndef DS4_BASE_FILE_H
 #define DS4_BASE_FILE_H
 
@@ -35,10 +35,6 @@ void ds4_map_forget(const void *data, uint64_t n_bytes);
 /* Read a whole file or stream of at most max_bytes into *out (appended).
  * path "-" is standard input. Returns DS4_OK; DS4_E_IO; DS4_E_LIMIT; DS4_E_NOMEM.      */
 DS4_MUST_CHECK ds4_status ds4_file_read(const char *path, size_t max_bytes, ds4_str *out, ds4_err *err);
-
-/* Replace a file's content at once: a reader sees the old bytes or the new ones, also
- * after a crash (temporary name beside it, sync, rename). Returns DS4_OK; DS4_E_IO.    */
-DS4_MUST_CHECK ds4_status ds4_file_replace(const char *path, const void *data, size_t n_bytes, ds4_err *err);
 
 bool ds4_file_exists(const char *path);     /* a regular file that may be read */
 

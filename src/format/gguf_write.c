@@ -1,11 +1,11 @@
 /* gguf_write.c - see gguf_write.h. */
 #include "format/gguf_write.h"
 
-#include <errno.h>
+#include "base/output.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct ds4_gguf_writer {
     uint32_t  alignment;
@@ -16,9 +16,10 @@ struct ds4_gguf_writer {
     bool      failed;                   /* out of memory while declaring */
     char      refused[128];             /* what a declaration got wrong; "" if nothing */
 
-    char     *path, *temp;              /* from begin on */
-    FILE     *fp;
-    uint64_t  i_tensor, n_done;         /* the tensor being written and its bytes so far */
+    char       *path;                   /* from begin on */
+    ds4_output *out;                    /* from begin to finish */
+    uint64_t    header_bytes;
+    uint64_t    i_tensor, n_done;       /* the tensor being written and its bytes so far */
 };
 
 static void add_u32(ds4_str *s, uint32_t v)
@@ -75,15 +76,11 @@ ds4_status ds4_gguf_writer_create(ds4_gguf_writer **out, uint32_t alignment, ds4
 void ds4_gguf_writer_free(ds4_gguf_writer *w)
 {
     if (!w) return;
-    if (w->fp) {
-        fclose(w->fp);
-        unlink(w->temp);
-    }
+    ds4_output_drop(w->out);
     ds4_str_clear(&w->keys);
     ds4_str_clear(&w->entries);
     free(w->sizes);
     free(w->path);
-    free(w->temp);
     free(w);
 }
 
@@ -238,32 +235,19 @@ ds4_status ds4_gguf_writer_header(const ds4_gguf_writer *w, ds4_str *out, ds4_er
     return DS4_OK;
 }
 
-static ds4_status put(ds4_gguf_writer *w, const void *data, size_t n_bytes, ds4_err *err)
-{
-    if (n_bytes == 0 || fwrite(data, 1, n_bytes, w->fp) == n_bytes) return DS4_OK;
-    return ds4_fail(err, DS4_E_IO, "%s: cannot write: %s", w->temp, strerror(errno));
-}
-
 ds4_status ds4_gguf_writer_begin(ds4_gguf_writer *w, const char *path, ds4_err *err)
 {
-    const size_t room = strlen(path) + 32;
-    ds4_str      header = { 0 };
-    ds4_status   st = DS4_OK;
+    ds4_str header = { 0 };
 
-    if (w->fp) return ds4_fail(err, DS4_E_ARG, "%s: the writer has a file already", path);
+    if (w->out) return ds4_fail(err, DS4_E_ARG, "%s: the writer has a file already", path);
     free(w->path);
-    free(w->temp);
     w->path = strdup(path);
-    w->temp = malloc(room);
-    if (!w->path || !w->temp) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its name", path);
-    snprintf(w->temp, room, "%s.tmp.%ld", path, (long)getpid());
+    if (!w->path) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its name", path);
 
-    st = ds4_gguf_writer_header(w, &header, err);
-    if (st == DS4_OK) {
-        w->fp = fopen(w->temp, "wb");
-        if (!w->fp) st = ds4_fail(err, DS4_E_IO, "%s: %s", w->temp, strerror(errno));
-    }
-    if (st == DS4_OK) st = put(w, header.data, header.n_bytes, err);
+    ds4_status st = ds4_gguf_writer_header(w, &header, err);
+    if (st == DS4_OK) st = ds4_output_open(&w->out, path, err);
+    if (st == DS4_OK) st = ds4_output_write(w->out, header.data, header.n_bytes, err);
+    w->header_bytes = header.n_bytes;
     ds4_str_clear(&header);
     return st;
 }
@@ -273,18 +257,18 @@ ds4_status ds4_gguf_writer_append(ds4_gguf_writer *w, const void *data, uint64_t
     static const uint8_t zeros[4096];
     const uint64_t       size = w->i_tensor < w->n_tensors ? w->sizes[w->i_tensor] : 0;
 
-    if (!w->fp) return ds4_fail(err, DS4_E_ARG, "append before the GGUF file was begun");
+    if (!w->out) return ds4_fail(err, DS4_E_ARG, "append before the GGUF file was begun");
     if (n_bytes > size - w->n_done) {
         return ds4_fail(err, DS4_E_ARG, "%s: %llu bytes for tensor %llu, which lacks %llu", w->path,
                         (unsigned long long)n_bytes, (unsigned long long)w->i_tensor,
                         (unsigned long long)(size - w->n_done));
     }
-    DS4_TRY(put(w, data, (size_t)n_bytes, err));
+    DS4_TRY(ds4_output_write(w->out, data, (size_t)n_bytes, err));
     w->n_done += n_bytes;
     if (w->n_done < size || size == 0) return DS4_OK;
     for (uint64_t left = padding(size, w->alignment); left > 0;) {
         const uint64_t n = left < sizeof zeros ? left : sizeof zeros;
-        DS4_TRY(put(w, zeros, (size_t)n, err));
+        DS4_TRY(ds4_output_write(w->out, zeros, (size_t)n, err));
         left -= n;
     }
     w->i_tensor++;
@@ -294,17 +278,17 @@ ds4_status ds4_gguf_writer_append(ds4_gguf_writer *w, const void *data, uint64_t
 
 ds4_status ds4_gguf_writer_finish(ds4_gguf_writer *w, ds4_err *err)
 {
-    if (!w->fp) return ds4_fail(err, DS4_E_ARG, "finish before the GGUF file was begun");
+    if (!w->out) return ds4_fail(err, DS4_E_ARG, "finish before the GGUF file was begun");
     if (w->i_tensor < w->n_tensors) {
         return ds4_fail(err, DS4_E_ARG, "%s: %llu of %llu tensors written", w->path,
                         (unsigned long long)w->i_tensor, (unsigned long long)w->n_tensors);
     }
-    bool ok = fflush(w->fp) == 0 && fsync(fileno(w->fp)) == 0;
-    ok = fclose(w->fp) == 0 && ok;
-    w->fp = NULL;
-    if (ok && rename(w->temp, w->path) == 0) return DS4_OK;
+    ds4_output *out = w->out;
+    w->out = NULL;
+    return ds4_output_commit(out, err);
+}
 
-    const int reason = errno;
-    unlink(w->temp);
-    return ds4_fail(err, DS4_E_IO, "%s: cannot write: %s", w->path, strerror(reason));
+uint64_t ds4_gguf_writer_bytes(const ds4_gguf_writer *w)
+{
+    return w->header_bytes + w->data_bytes;
 }

@@ -44,7 +44,7 @@ void ds4_gguf_declare(ds4_gguf_writer *w, const char *name, uint32_t dtype, uint
  * are put together in memory; the tensors' bytes follow, each padded to the alignment. */
 DS4_MUST_CHECK ds4_status ds4_gguf_writer_header(const ds4_gguf_writer *w, ds4_str *out, ds4_err *err);
 
-/* Create path's temporary neighbour and write the header into it.
+/* Open the output (see base/output.h) and write the header into it.
  * Returns DS4_OK; DS4_E_ARG for a bad key or tensor given before; DS4_E_IO; DS4_E_NOMEM. */
 DS4_MUST_CHECK ds4_status ds4_gguf_writer_begin(ds4_gguf_writer *w, const char *path, ds4_err *err);
 
@@ -56,5 +56,7 @@ DS4_MUST_CHECK ds4_status ds4_gguf_writer_append(ds4_gguf_writer *w, const void 
 /* Sync the file and give it its name.
  * Returns DS4_OK; DS4_E_ARG while bytes of a tensor are missing; DS4_E_IO.              */
 DS4_MUST_CHECK ds4_status ds4_gguf_writer_finish(ds4_gguf_writer *w, ds4_err *err);
+
+uint64_t ds4_gguf_writer_bytes(const ds4_gguf_writer *w);       /* of the whole file, from begin on */
 
 #endif

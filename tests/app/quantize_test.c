@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/file.h"
+#include "base/output.h"
 #include "base/rng.h"
 #include "ds4.h"
 #include "format/gguf.h"
@@ -210,7 +211,7 @@ static void put(const char *name, const void *data, size_t n_bytes)
     ds4_err err;
 
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (ds4_file_replace(path, data, n_bytes, &err) != DS4_OK) fail_msg("%s", err.text);
+    if (ds4_output_put(path, data, n_bytes, &err) != DS4_OK) fail_msg("%s", err.text);
 }
 
 /* Tensors from..to-1 as one safetensors file. */

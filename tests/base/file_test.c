@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/output.h"
 
 /* A folder of this test alone, below the folder of everything that was built. */
 static char folder[512];
@@ -68,12 +69,12 @@ static void test_replace_creates_and_replaces(void **state)
 
     (void)state;
     assert_false(ds4_file_exists(path));
-    assert_int_equal(ds4_file_replace(path, "one", 3, &err), DS4_OK);
+    assert_int_equal(ds4_output_put(path, "one", 3, &err), DS4_OK);
     assert_true(ds4_file_exists(path));
     assert_content(path, "one");
-    assert_int_equal(ds4_file_replace(path, "twotwo", 6, &err), DS4_OK);
+    assert_int_equal(ds4_output_put(path, "twotwo", 6, &err), DS4_OK);
     assert_content(path, "twotwo");
-    assert_int_equal(ds4_file_replace(path, "", 0, &err), DS4_OK);
+    assert_int_equal(ds4_output_put(path, "", 0, &err), DS4_OK);
     assert_content(path, "");
     assert_int_equal(count_files(true), 1);         /* no temporary name is left */
 }
@@ -86,9 +87,9 @@ static void test_replace_leaves_old_readers_alone(void **state)
     ds4_err     err;
 
     (void)state;
-    assert_int_equal(ds4_file_replace(path, "old bytes", 9, &err), DS4_OK);
+    assert_int_equal(ds4_output_put(path, "old bytes", 9, &err), DS4_OK);
     assert_int_equal(ds4_map_open(&map, path, &err), DS4_OK);
-    assert_int_equal(ds4_file_replace(path, "new", 3, &err), DS4_OK);
+    assert_int_equal(ds4_output_put(path, "new", 3, &err), DS4_OK);
     assert_int_equal(map.n_bytes, 9);
     assert_memory_equal(map.data, "old bytes", 9);
     ds4_map_close(&map);
@@ -104,13 +105,13 @@ static void test_failed_replace_changes_nothing(void **state)
 
     (void)state;
     assert_int_equal(mkdir(path_of("d"), 0755), 0);
-    assert_int_equal(ds4_file_replace(path_of("d"), "x", 1, &err), DS4_E_IO);
+    assert_int_equal(ds4_output_put(path_of("d"), "x", 1, &err), DS4_E_IO);
     assert_non_null(strstr(err.text, "/d: "));
     assert_int_equal(count_files(false), 1);        /* the folder; no temporary name */
-    assert_int_equal(ds4_file_replace(path_of("none/x"), "x", 1, &err), DS4_E_IO);
+    assert_int_equal(ds4_output_put(path_of("none/x"), "x", 1, &err), DS4_E_IO);
     memset(long_name, 'n', sizeof long_name - 1);
     long_name[sizeof long_name - 1] = '\0';
-    assert_int_equal(ds4_file_replace(path_of(long_name), "x", 1, NULL), DS4_E_IO);
+    assert_int_equal(ds4_output_put(path_of(long_name), "x", 1, NULL), DS4_E_IO);
     assert_int_equal(count_files(true), 1);
 }
 
@@ -136,7 +137,7 @@ static void test_map_of_an_empty_file_is_empty(void **state)
     ds4_err err;
 
     (void)state;
-    assert_int_equal(ds4_file_replace(path_of("e"), "", 0, &err), DS4_OK);
+    assert_int_equal(ds4_output_put(path_of("e"), "", 0, &err), DS4_OK);
     assert_int_equal(ds4_map_open(&map, path_of("e"), &err), DS4_OK);
     assert_null(map.data);
     assert_int_equal(map.n_bytes, 0);
@@ -155,7 +156,7 @@ static void test_read_obeys_its_limit(void **state)
     (void)state;
     assert_non_null(data);
     for (int i = 0; i < N; i++) data[i] = (char)(i * 7);
-    assert_int_equal(ds4_file_replace(path, data, N, &err), DS4_OK);
+    assert_int_equal(ds4_output_put(path, data, N, &err), DS4_OK);
 
     ds4_str_add_text(&s, "head");
     assert_int_equal(ds4_file_read(path, N, &s, &err), DS4_OK);     /* exactly the limit */

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/file.h"
+#include "base/output.h"
 #include "ds4.h"
 
 enum { PAGES = 64, PAGE = 4096 };
@@ -19,7 +20,7 @@ static void write_file(uint64_t n_bytes)
     uint8_t *data = malloc(n_bytes);
 
     memset(data, 7, n_bytes);
-    assert_int_equal(ds4_file_replace(path, data, n_bytes, NULL), DS4_OK);
+    assert_int_equal(ds4_output_put(path, data, n_bytes, NULL), DS4_OK);
     free(data);
 }
 

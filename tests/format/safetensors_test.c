@@ -2,6 +2,7 @@
 #include "testing.h"
 
 #include "base/file.h"
+#include "base/output.h"
 #include "base/rng.h"
 #include "format/checkpoint.h"
 
@@ -161,7 +162,7 @@ static void put(const char *name, const void *data, size_t n)
     ds4_err err;
 
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_int_equal(ds4_file_replace(path, data, n, &err), DS4_OK);
+    assert_int_equal(ds4_output_put(path, data, n, &err), DS4_OK);
 }
 
 static void drop(const char *name)

@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/output.h"
+#include "format/gguf_text.h"
 #include "text/vocab.h"
 
 #include <math.h>
@@ -229,7 +231,7 @@ static ds4_status write_logits(const bench *b, uint32_t ctx, ds4_err *err)
     ds4_str path = { 0 };
 
     ds4_str_addf(&path, "%s/ctx-%u.f32", b->o->logits_dir, ctx);
-    const ds4_status st = ds4_file_replace(ds4_str_text(&path), b->start, b->n_vocab * sizeof *b->start, err);
+    const ds4_status st = ds4_output_put(ds4_str_text(&path), b->start, b->n_vocab * sizeof *b->start, err);
     ds4_str_clear(&path);
     return st;
 }
@@ -362,7 +364,11 @@ ds4_status bench_measure(const bench_options *o, ds4_engine *e, bench_result *ou
 
     *out = (bench_result){ .options = o, .file_bytes = info->file_bytes,
                            .n_threads = ds4_engine_threads(e) };
-    snprintf(out->model, sizeof out->model, "%s", *info->name ? info->name : info->path);
+    const char *name = *info->name ? info->name : info->path;
+    ds4_str     clean = { 0 };
+    ds4_text_clean((ds4_slice){ name, strlen(name) }, sizeof out->model - 4, &clean);
+    snprintf(out->model, sizeof out->model, "%s", ds4_str_text(&clean));
+    ds4_str_clear(&clean);
     ds4_status st = bench_prompt(e, o, &b.prompt, err);
     if (st == DS4_OK) st = bench_weights_read(info->path, &b.weights, err);
     if (st == DS4_OK) st = open_sessions(&b, err);

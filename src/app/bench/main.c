@@ -2,6 +2,7 @@
 #include "app/bench/bench.h"
 
 #include "base/file.h"
+#include "base/output.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -64,9 +65,7 @@ static bool complete(bench_options *o)
 static ds4_status put(const char *path, ds4_str *content, ds4_err *err)
 {
     if (content->failed) return ds4_fail(err, DS4_E_NOMEM, "no memory for the results");
-    if (path) return ds4_file_replace(path, content->data, content->n_bytes, err);
-    fwrite(content->data, 1, content->n_bytes, stdout);
-    return DS4_OK;
+    return ds4_output_put(path ? path : "-", content->data, content->n_bytes, err);
 }
 
 static ds4_status report(const bench_options *o, const bench_result *r, ds4_err *err)

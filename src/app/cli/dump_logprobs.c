@@ -1,7 +1,7 @@
 /* dump_logprobs.c - ds4 --dump-logprobs: the likeliest tokens of each step of a greedy answer. */
 #include "app/cli/cli.h"
 #include "app/cli/show.h"
-#include "base/file.h"
+#include "base/output.h"
 #include "text/pyjson.h"
 
 #include <math.h>
@@ -154,7 +154,7 @@ static ds4_status make(dump *d, const ds4_model *model, ds4_slice prompt, ds4_er
 static ds4_status write_out(const dump *d, ds4_err *err)
 {
     if (strcmp(d->cli->dump_logprobs, "-") != 0) {
-        return ds4_file_replace(d->cli->dump_logprobs, d->out.data, d->out.n_bytes, err);
+        return ds4_output_put(d->cli->dump_logprobs, d->out.data, d->out.n_bytes, err);
     }
     fwrite(d->out.data, 1, d->out.n_bytes, stdout);
     return DS4_OK;

@@ -4,17 +4,22 @@
 #include "app/common/program_dir.h"
 #include "base/log.h"
 #include "base/sysmem.h"
+#include "format/gguf_text.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 
-/* Control bytes of a hostile file name or key must not reach the terminal. */
-static void print_clean(const char *text)
+enum { SHOWN_BYTES = 4096 };            /* of a text from outside */
+
+void ds4_app_print(FILE *file, const char *text)
 {
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        fputc(*p < 0x20 || *p == 0x7f ? '?' : *p, stderr);
-    }
+    ds4_str clean = { 0 };
+
+    ds4_text_clean((ds4_slice){ text, strlen(text) }, SHOWN_BYTES, &clean);
+    fputs(ds4_str_text(&clean), file);
+    ds4_str_clear(&clean);
 }
 
 void ds4_app_say(const char *program, const char *fmt, ...)
@@ -26,7 +31,7 @@ void ds4_app_say(const char *program, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     fprintf(stderr, "%s: ", program);
-    print_clean(text);
+    ds4_app_print(stderr, text);
     fputc('\n', stderr);
 }
 
@@ -52,6 +57,7 @@ void ds4_app_begin(const char *program)
 
     ds4_log_to(log_line, (void *)(uintptr_t)program, DS4_LOG_WARN);
     ds4_interrupt_quit(program);
+    signal(SIGXFSZ, SIG_IGN);           /* a file that may not grow is an error of the write */
     if (ds4_faults_catch(&err) != DS4_OK) ds4_app_say(program, "%s", err.text);
 }
 

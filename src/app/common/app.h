@@ -15,6 +15,10 @@ enum {
     DS4_EXIT_INTERRUPTED = 130,     /* as shells say it: 128 + SIGINT */
 };
 
+/* Write a text from outside, a file's name or what a model file says: bytes that would steer a
+ * terminal become '?', and so do newlines. */
+void ds4_app_print(FILE *file, const char *text);
+
 /* One line on standard error: "program: text". */
 void ds4_app_say(const char *program, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -76,10 +80,11 @@ int ds4_app_find(const ds4_app_model *want, ds4_str *path);
 /* ---- terminal ------------------------------------------------------------------------ */
 
 bool ds4_term_is(FILE *file);           /* a terminal */
-bool ds4_term_colour(FILE *file);       /* a terminal that may get escape sequences */
+bool ds4_term_knows_codes(FILE *file);  /* a terminal that understands escape sequences (TERM) */
+bool ds4_term_colour(FILE *file);       /* and is to get colours (NO_COLOR) */
 
 /* A line on a terminal that is written over again and again; nothing when standard error
- * is no terminal. */
+ * is no terminal or knows no escape sequences. */
 void ds4_term_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void ds4_term_progress_end(void);       /* wipes it, if it is there */
 

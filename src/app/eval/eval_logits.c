@@ -1,9 +1,9 @@
 /* eval_logits.c - ds4-eval logits: the logits of every position, and the residual streams. */
 #include "app/eval/eval.h"
 #include "base/file.h"
+#include "base/output.h"
 #include "engine/watch.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,12 +93,7 @@ static void watch(void *ctx, const char *name, int32_t layer, uint32_t n_tokens,
 }
 
 /* Floats are written as they lie in memory: every machine this runs on is little endian. */
-static bool write_floats(FILE *file, const float *values, size_t n)
-{
-    return fwrite(values, sizeof *values, n, file) == n;
-}
-
-static ds4_status run_steps(job *j, ds4_engine *e, ds4_session *s, FILE *out, ds4_err *err)
+static ds4_status run_steps(job *j, ds4_engine *e, ds4_session *s, ds4_output *out, ds4_err *err)
 {
     const size_t      n_vocab = ds4_engine_info(e)->n_vocab;
     const uint32_t    chunk = ds4_engine_max_batch(e);
@@ -120,9 +115,7 @@ static ds4_status run_steps(job *j, ds4_engine *e, ds4_session *s, FILE *out, ds
             break;
         }
         st = ds4_engine_step(e, &work, 1, err);
-        if (st == DS4_OK && !write_floats(out, logits, work.n_tokens * n_vocab)) {
-            st = ds4_fail(err, DS4_E_IO, "%s: %s", j->out_path, strerror(errno));
-        }
+        if (st == DS4_OK) st = ds4_output_write(out, logits, work.n_tokens * n_vocab * sizeof *logits, err);
         j->first += work.n_tokens;
         ds4_term_progress("%u of %u tokens", j->first, j->n_tokens);
     }
@@ -138,7 +131,7 @@ static ds4_status write_streams(const job *j, ds4_err *err)
         return ds4_fail(err, DS4_E_NOMEM, "no memory for the residual streams of %u positions",
                         j->n_probes);
     }
-    return ds4_file_replace(j->streams_path, j->streams,
+    return ds4_output_put(j->streams_path, j->streams,
                             (size_t)j->n_layers * j->n_probes * j->n_values * sizeof *j->streams,
                             err);
 }
@@ -146,17 +139,18 @@ static ds4_status write_streams(const job *j, ds4_err *err)
 static ds4_status write_logits(job *j, ds4_engine *e, ds4_err *err)
 {
     ds4_session *s = NULL;
-    FILE        *out = fopen(j->out_path, "wb");
+    ds4_output  *out = NULL;
 
-    if (!out) return ds4_fail(err, DS4_E_IO, "%s: %s", j->out_path, strerror(errno));
+    DS4_TRY(ds4_output_open(&out, j->out_path, err));
     j->n_layers = ds4_engine_info(e)->n_layers;
     if (j->streams_path) ds4_engine_watch(e, watch, j);
     ds4_status st = ds4_session_create(e, j->n_tokens, &s, err);
     if (st == DS4_OK) st = run_steps(j, e, s, out, err);
-    if (fclose(out) != 0 && st == DS4_OK) {
-        st = ds4_fail(err, DS4_E_IO, "%s: %s", j->out_path, strerror(errno));
+    if (st == DS4_OK) {
+        st = ds4_output_commit(out, err);
+    } else {
+        ds4_output_drop(out);
     }
-    if (st != DS4_OK) remove(j->out_path);
     if (st == DS4_OK) st = write_streams(j, err);
     ds4_session_free(s);
     return st;

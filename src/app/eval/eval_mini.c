@@ -3,6 +3,7 @@
 #include "app/eval/mini_case.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/output.h"
 #include "service/conversation.h"
 #include "text/pyjson.h"
 
@@ -236,7 +237,7 @@ static ds4_status write_json(const exam *x, ds4_err *err)
     ds4_str_add_text(&out, "\n]}\n");
     const ds4_status st = out.failed || x->json.failed
                               ? ds4_fail(err, DS4_E_NOMEM, "no memory for the results")
-                              : ds4_file_replace(x->json_path, out.data, out.n_bytes, err);
+                              : ds4_output_put(x->json_path, out.data, out.n_bytes, err);
     ds4_str_clear(&out);
     return st;
 }

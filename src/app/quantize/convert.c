@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "app/quantize/vocab_put.h"
+#include "base/file.h"
 #include "base/team.h"
 #include "format/encode.h"
 #include "format/small_float.h"
@@ -328,9 +329,10 @@ static ds4_status write_file(converter *c, const plan *p, convert_result *out, d
         DS4_TRY(write_tensor(c, &p->tensors[i], err));
     }
     DS4_TRY(ds4_gguf_writer_finish(c->writer, err));
+    out->n_tensors = p->n;
+    out->file_bytes = ds4_gguf_writer_bytes(c->writer);
+    if (!ds4_file_exists(opt->out)) return DS4_OK;      /* a pipe cannot be read again */
     DS4_TRY(ds4_gguf_open(opt->out, &check, err));      /* our own reader has the last word */
-    out->n_tensors = ds4_gguf_n_tensors(check);
-    out->file_bytes = ds4_gguf_file_bytes(check);
     ds4_gguf_close(check);
     return DS4_OK;
 }

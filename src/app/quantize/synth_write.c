@@ -6,15 +6,16 @@
 #include "app/quantize/synth_write.h"
 
 #include "app/quantize/synth_fill.h"
+#include "base/output.h"
 #include "base/rng.h"
 #include "base/team.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -23,6 +24,9 @@ enum { PIECE_BYTES = 1 << 20 };
 typedef struct writing {
     const synth_job *job;
     int              fd;
+    bool             replaces;          /* a file of our own: it can be sized */
+    bool             in_order;          /* a pipe, or what others write to: one byte after the other */
+    uint64_t         pos;               /* in order: bytes written so far */
     uint64_t         data_off;          /* of the data section in the file */
     uint64_t        *first_piece;       /* [n_tensors + 1] number of each tensor's first piece */
     uint64_t         base;              /* random: distinguishes seeds */
@@ -68,11 +72,26 @@ static void clear(writing *w)
     free(w->first_piece);
 }
 
-/* Returns 0 or the reason. */
-static int write_at(int fd, const uint8_t *data, uint64_t n_bytes, uint64_t off)
+static ssize_t write_some(writing *w, const uint8_t *data, uint64_t n_bytes, uint64_t off)
 {
+    if (!w->in_order) return pwrite(w->fd, data, (size_t)n_bytes, (off_t)off);
+    const ssize_t n = write(w->fd, data, (size_t)n_bytes);
+    if (n > 0) w->pos += (uint64_t)n;
+    return n;
+}
+
+/* Returns 0 or the reason. */
+static int write_at(writing *w, const uint8_t *data, uint64_t n_bytes, uint64_t off)
+{
+    static const uint8_t zeros[4096];
+
+    while (w->in_order && w->pos < off) {       /* padding in front */
+        const uint64_t gap = off - w->pos;
+        const int      reason = write_at(w, zeros, gap < sizeof zeros ? gap : sizeof zeros, w->pos);
+        if (reason) return reason;
+    }
     while (n_bytes > 0) {
-        const ssize_t n = pwrite(fd, data, (size_t)n_bytes, (off_t)off);
+        const ssize_t n = write_some(w, data, n_bytes, off);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return n < 0 ? errno : EIO;
         data += n;
@@ -92,7 +111,7 @@ static void write_piece(writing *w, uint32_t i_tensor, uint64_t piece, uint8_t *
 
     ds4_rng_seed(&rng, w->base ^ piece * 0xd1342543de82ef95u);
     synth_fill(buffer, n_bytes, t, m->shape.n_experts, &rng);
-    const int reason = write_at(w->fd, buffer, n_bytes, w->data_off + t->off + from);
+    const int reason = write_at(w, buffer, n_bytes, w->data_off + t->off + from);
     if (reason) atomic_store(&w->reason, reason);
     atomic_fetch_add(&w->n_done, n_bytes);
 }
@@ -121,28 +140,27 @@ static void write_share(void *ctx, uint32_t member, uint32_t n_members)
 }
 
 /* The whole content into an open file. */
-static ds4_status write_content(writing *w, const ds4_str *header, const char *temp, ds4_err *err)
+static ds4_status write_content(writing *w, const ds4_str *header, ds4_err *err)
 {
     const synth_model *m = w->job->model;
+    const char        *path = w->job->path;
     ds4_team          *team = NULL;
 
     /* The length first: padding between tensors is never written, it reads as zeros. */
-    if (ftruncate(w->fd, (off_t)(w->data_off + m->data_bytes)) != 0) {
-        return ds4_fail(err, DS4_E_IO, "%s: cannot make it %llu bytes long: %s", temp,
+    if (w->replaces && ftruncate(w->fd, (off_t)(w->data_off + m->data_bytes)) != 0) {
+        return ds4_fail(err, DS4_E_IO, "%s: cannot make it %llu bytes long: %s", path,
                         (unsigned long long)(w->data_off + m->data_bytes), strerror(errno));
     }
-    DS4_TRY(ds4_team_create(&team, w->job->n_threads, err));
-    atomic_store(&w->reason, write_at(w->fd, (const uint8_t *)header->data, header->n_bytes, 0));
+    DS4_TRY(ds4_team_create(&team, w->in_order ? 1 : w->job->n_threads, err));
+    atomic_store(&w->reason, write_at(w, (const uint8_t *)header->data, header->n_bytes, 0));
     ds4_team_run(team, write_share, w);
     ds4_team_free(team);
 
-    const int reason = atomic_load(&w->reason);
-    if (reason) return ds4_fail(err, DS4_E_IO, "%s: cannot write: %s", temp, strerror(reason));
-    if (w->job->cancel && w->job->cancel->stop) {
-        return ds4_fail(err, DS4_E_CANCELLED, "%s: stopped", temp);
-    }
-    if (fsync(w->fd) == 0) return DS4_OK;
-    return ds4_fail(err, DS4_E_IO, "%s: cannot sync: %s", temp, strerror(errno));
+    int reason = atomic_load(&w->reason);
+    if (reason == 0 && !stopped(w)) reason = write_at(w, NULL, 0, w->data_off + m->data_bytes);
+    if (reason) return ds4_fail(err, DS4_E_IO, "%s: cannot write: %s", path, strerror(reason));
+    if (w->job->cancel && w->job->cancel->stop) return ds4_fail(err, DS4_E_CANCELLED, "%s: stopped", path);
+    return DS4_OK;
 }
 
 static ds4_status check_room(const writing *w, ds4_err *err)
@@ -156,26 +174,26 @@ static ds4_status check_room(const writing *w, ds4_err *err)
                     w->job->path, (unsigned long long)need, (unsigned long long)fs.f_bavail * fs.f_frsize);
 }
 
+/* Threads write where their pieces belong, if the output has places. */
+static void look_at_output(writing *w, const ds4_output *out)
+{
+    struct stat info;
+
+    w->fd = ds4_output_fd(out, &w->replaces);
+    w->in_order = !w->replaces && (fstat(w->fd, &info) != 0 || S_ISREG(info.st_mode)
+                                   || lseek(w->fd, 0, SEEK_CUR) < 0);
+}
+
 static ds4_status write_file(writing *w, const ds4_str *header, ds4_err *err)
 {
-    const char  *path = w->job->path;
-    const size_t room = strlen(path) + 32;
-    char        *temp = malloc(room);
+    ds4_output *out = NULL;
 
-    if (!temp) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its name", path);
-    snprintf(temp, room, "%s.tmp.%ld", path, (long)getpid());
-    w->fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    ds4_status st = w->fd >= 0 ? check_room(w, err)
-                               : ds4_fail(err, DS4_E_IO, "%s: %s", temp, strerror(errno));
-    if (st == DS4_OK) st = write_content(w, header, temp, err);
-    if (w->fd >= 0 && close(w->fd) != 0 && st == DS4_OK) {
-        st = ds4_fail(err, DS4_E_IO, "%s: cannot close: %s", temp, strerror(errno));
-    }
-    if (st == DS4_OK && rename(temp, path) != 0) {
-        st = ds4_fail(err, DS4_E_IO, "%s: cannot rename it to %s: %s", temp, path, strerror(errno));
-    }
-    if (w->fd >= 0 && st != DS4_OK) unlink(temp);
-    free(temp);
+    DS4_TRY(ds4_output_open(&out, w->job->path, err));
+    look_at_output(w, out);
+    ds4_status st = w->replaces ? check_room(w, err) : DS4_OK;
+    if (st == DS4_OK) st = write_content(w, header, err);
+    if (st == DS4_OK) return ds4_output_commit(out, err);
+    ds4_output_drop(out);
     return st;
 }
 
