@@ -75,6 +75,8 @@ REPLAY    := $(FUZZ_SRC:%.c=$(OUT)/%_replay)
 # Clients of a server that ask much, and ones that misbehave.
 SOAK      := $(OUT)/tests/soak/soak
 HTTP_FUZZ := $(OUT)/tests/soak/http_fuzz
+# What scripts of tests/cli use beside the system's own programs.
+TEST_TOOLS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/tools/*.c))
 # What tests share: the kernel checks run without cmocka, also on the other architecture.
 CHECK_AUX := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/kernels/*.c)))
 TEST_AUX  := $(CHECK_AUX) $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/support/*.c))
@@ -158,6 +160,10 @@ $(OUT)/tests/fuzz/%_fuzz_replay: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/re
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %/libserver.a,$^) $(LIB) $(LDLIBS)
 
+$(OUT)/tests/tools/%: $(OUT)/tests/tools/%.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
 # As somebody else's program is built: the public header, the library, nothing of ours beside.
 EXAMPLES  := $(patsubst %.c,$(OUT)/%,$(wildcard examples/*.c))
 USER_LIBS := -lm -lpthread $(URING)
@@ -188,7 +194,7 @@ setup-fuzz:
 test: setup
 	$(Q)$(MAKE) test-built
 # Everything that the tests run, built and not run.
-test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ)
+test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ) $(TEST_TOOLS)
 test-built: test-programs
 	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
 

@@ -7,6 +7,7 @@ static const char *const knob_name[DS4_N_KNOBS] = {
     [DS4_KNOB_CPU_MASK] = "DS4_CPU_MASK",
     [DS4_KNOB_HOME]     = "HOME",
     [DS4_KNOB_NO_COLOR] = "NO_COLOR",
+    [DS4_KNOB_TERM]     = "TERM",
 };
 
 const char *ds4_knob_text(ds4_knob knob)

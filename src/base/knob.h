@@ -7,7 +7,8 @@
 typedef enum ds4_knob {
     DS4_KNOB_CPU_MASK,      /* DS4_CPU_MASK: bits of CPU features to leave unused; for bug reports */
     DS4_KNOB_HOME,          /* HOME: where the REPL keeps its history */
-    DS4_KNOB_NO_COLOR,      /* NO_COLOR: no escape sequences on a terminal, as no-color.org asks */
+    DS4_KNOB_NO_COLOR,      /* NO_COLOR: no colours on a terminal, as no-color.org asks */
+    DS4_KNOB_TERM,          /* TERM: unset, empty or "dumb" is a terminal without escape sequences */
     DS4_N_KNOBS
 } ds4_knob;
 

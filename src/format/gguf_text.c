@@ -16,7 +16,9 @@ void ds4_text_clean(ds4_slice text, size_t max_bytes, ds4_str *out)
     while (n > 0 && n < text.n_bytes && ((uint8_t)text.data[n] & 0xc0) == 0x80) n--;
     for (size_t i = 0; i < n; i++) {
         const uint8_t b = (uint8_t)text.data[i];
-        ds4_str_add_char(out, b < 0x20 || b == 0x7f ? '?' : text.data[i]);
+        const bool    is_c1 = b == 0xc2 && i + 1 < n && (uint8_t)text.data[i + 1] < 0xa0;
+        i += is_c1;                     /* UTF-8 has the C1 controls as C2 80 .. C2 9F */
+        ds4_str_add_char(out, b < 0x20 || b == 0x7f || is_c1 ? '?' : text.data[i]);
     }
     if (n < text.n_bytes) ds4_str_add_text(out, "...");
 }

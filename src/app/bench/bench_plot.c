@@ -44,7 +44,7 @@ static void text(ds4_str *out, double x, double y, const char *anchor, const cha
     for (const char *c = what; *c; c++) {
         if (*c == '<') ds4_str_add_text(out, "&lt;");
         else if (*c == '&') ds4_str_add_text(out, "&amp;");
-        else ds4_str_add_char(out, (unsigned char)*c < 0x20 ? '?' : *c);
+        else ds4_str_add_char(out, *c);
     }
     ds4_str_add_text(out, "</text>\n");
 }

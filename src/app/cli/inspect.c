@@ -5,13 +5,20 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+static void print_text(const char *label, const char *text)
+{
+    printf("%-11s ", label);
+    ds4_app_print(stdout, text);
+    printf("\n");
+}
+
 static void print_shape(const ds4_model *model)
 {
     static const char *const protocol_name[] = { "V4", "V4-0731", "V4.1" };
     const ds4_model_info *i = ds4_engine_info(model->engine);
 
-    printf("file        %s\n", i->path);
-    printf("name        %s\n", *i->name ? i->name : "(none)");
+    print_text("file", i->path);
+    print_text("name", *i->name ? i->name : "(none)");
     printf("bytes       %" PRIu64 "\n", i->file_bytes);
     printf("parameters  %" PRIu64 ", %" PRIu64 " active for a token\n", i->n_params,
            i->n_params_active);

@@ -14,7 +14,8 @@ static void print_plan(const char *path, const ds4_plan *p)
 
     snprintf(sessions, sizeof sessions, "%u session%s of %u tokens, %llu bytes a token", p->n_sessions,
              p->n_sessions == 1 ? "" : "s", p->n_ctx, (unsigned long long)p->per_token_kv);
-    printf("%s\n", path);
+    ds4_app_print(stdout, path);
+    printf("\n");
     line("weights", p->dense, "read for every token, resident:");
     line("  attention", p->attention, "");
     line("  compressors", p->compressors, "of KV rows, and the indexer");

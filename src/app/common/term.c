@@ -3,6 +3,7 @@
 #include "base/knob.h"
 
 #include <stdarg.h>
+#include <string.h>
 #include <unistd.h>
 
 bool ds4_term_is(FILE *file)
@@ -10,10 +11,16 @@ bool ds4_term_is(FILE *file)
     return isatty(fileno(file)) == 1;
 }
 
+bool ds4_term_knows_codes(FILE *file)
+{
+    const char *term = ds4_knob_text(DS4_KNOB_TERM);
+    return ds4_term_is(file) && term && *term && strcmp(term, "dumb") != 0;
+}
+
 bool ds4_term_colour(FILE *file)
 {
     const char *no_color = ds4_knob_text(DS4_KNOB_NO_COLOR);
-    return ds4_term_is(file) && !(no_color && *no_color);
+    return ds4_term_knows_codes(file) && !(no_color && *no_color);
 }
 
 /* Is such a line there? If not, the cursor's line is somebody else's and stays. */
@@ -23,7 +30,7 @@ void ds4_term_progress(const char *fmt, ...)
 {
     va_list args;
 
-    if (!ds4_term_is(stderr)) return;
+    if (!ds4_term_knows_codes(stderr)) return;
     progress_shown = true;
     va_start(args, fmt);
     fputc('\r', stderr);
