@@ -1,243 +1,344 @@
 /* grammar_calls.c - the markup of tool calls as a grammar: names, parameters, values. */
-#include "text/grammar_build.h"
+#include "text/grammar_schema.h"
 
-#include "text/pyjson.h"
+#include "text/dsml_scan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_TOOLS = 1024 };
 
-static void tag(ds4_grammar *g, const char *before, const char *behind)
+/* What the calls of one grammar share. */
+typedef struct caller {
+    ds4_g_build *b;
+    uint32_t  open, close; /* rules of a parameter's tags: up to its name, and behind its value */
+    uint32_t  is_string, is_json; /* between the name and the value */
+    uint32_t  free_text;          /* a string without limits, with its closing tag */
+    ds4_lang *names;              /* that a parameter can have */
+} caller;
+
+static uint32_t tag(ds4_grammar *g, uint32_t at, const char *before, const char *behind)
 {
-    ds4_g_literal(g, before);
-    ds4_g_emit(g, DS4_G_MARKER, 0, 0);
-    ds4_g_literal(g, behind);
+    const uint32_t marked = ds4_g_state_new(g);
+
+    ds4_g_marker(g, ds4_g_literal(g, at, before), marked);
+    return ds4_g_literal(g, marked, behind);
 }
 
-/* The text of a JSON string, as literal bytes. */
-static ds4_status name_bytes(ds4_grammar *g, ds4_slice json, ds4_err *err)
+static uint32_t tag_rule(ds4_grammar *g, const char *before, const char *behind)
 {
-    ds4_str    text = { 0 };
-    ds4_status st = ds4_pyjson_decode_string(json, &text, err);
+    const uint32_t rule = ds4_g_state_new(g);
 
-    if (st == DS4_OK) ds4_g_text(g, (ds4_slice){ ds4_str_text(&text), text.n_bytes });
-    ds4_str_clear(&text);
-    return st;
+    ds4_g_end(g, tag(g, rule, before, behind));
+    return rule;
+}
+
+static uint32_t text_rule(ds4_grammar *g, const char *text)
+{
+    const uint32_t rule = ds4_g_state_new(g);
+
+    ds4_g_end(g, ds4_g_literal(g, rule, text));
+    return rule;
+}
+
+/* Behind a rule. */
+static uint32_t by_rule(ds4_grammar *g, uint32_t at, uint32_t rule)
+{
+    const uint32_t behind = ds4_g_state_new(g);
+
+    ds4_g_call(g, at, rule, behind);
+    return behind;
+}
+
+static ds4_status open_caller(caller *c, ds4_g_build *b, ds4_err *err)
+{
+    ds4_grammar *g = b->g;
+
+    *c = (caller){ .b = b };
+    c->open = tag_rule(g, "<", "parameter name=\"");
+    c->close = tag_rule(g, "</", "parameter>\n");
+    c->is_string = text_rule(g, "\" string=\"true\">");
+    c->is_json = text_rule(g, "\" string=\"false\">");
+    c->free_text = ds4_g_state_new(g);
+    ds4_g_any_character(g, &b->wide, c->free_text, c->free_text);
+    ds4_g_end(g, by_rule(g, c->free_text, c->close));
+    return ds4_lang_from_regex(g, DS4_SLICE("[^\"<\\x00-\\x1f]{1,64}"), true, &c->names, err);
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-/* Free text up to the closing tag. */
-static void raw_text(ds4_grammar *g)
+/* A string as it is, from behind its tag to behind the closing one. */
+static void write_raw_leaf(caller *c, ds4_g_schema *x, uint32_t set, uint32_t at, uint32_t to)
 {
-    const uint32_t again = ds4_g_emit(g, DS4_G_SPLIT, ds4_g_here(g) + 1, 0);
+    ds4_grammar    *g = c->b->g;
+    uint32_t       *values = NULL, n = 0;
+    ds4_string_form form;
 
-    ds4_g_range(g, 0, 255);
-    ds4_g_emit(g, DS4_G_JUMP, again, 0);
-    ds4_g_point_b(g, again, ds4_g_here(g));
-}
-
-/* A string is written as it is; of an enumeration, one of its strings. */
-static ds4_status string_value(ds4_grammar *g, ds4_slice schema, ds4_err *err)
-{
-    ds4_slice       list, one;
-    ds4_pyjson_iter it;
-    uint32_t        joins[256], n = 0, split = 0;
-
-    ds4_g_literal(g, " string=\"true\">");
-    if (!ds4_pyjson_get(schema, "enum", &list) || ds4_pyjson_kind(list) != DS4_JSON_ARRAY) {
-        raw_text(g);
-        return DS4_OK;
-    }
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    while (n < 256 && ds4_pyjson_next(&it, NULL, &one)) {
-        if (ds4_pyjson_kind(one) != DS4_JSON_STRING) continue;
-        split = ds4_g_emit(g, DS4_G_SPLIT, ds4_g_here(g) + 1, 0);
-        DS4_TRY(name_bytes(g, one, err));
-        joins[n++] = ds4_g_emit(g, DS4_G_JUMP, 0, 0);
-        ds4_g_point_b(g, split, ds4_g_here(g));
-    }
-    if (n == 0 || n == 256) {
-        raw_text(g);
-    } else {
-        ds4_g_point_b(g, split, split + 1);
-    }
-    for (uint32_t i = 0; i < n; i++) ds4_g_point(g, joins[i], ds4_g_here(g));
-    return DS4_OK;
-}
-
-/* JSON that fits the schema, or any JSON when the schema cannot be enforced. */
-static void json_value(ds4_g_schema *s, ds4_slice schema)
-{
-    const uint32_t n_code = s->g->n_code, n_refs = s->n_refs;
-
-    ds4_g_literal(s->g, " string=\"false\">");
-    const uint32_t begin = s->g->n_code;
-    s->depth = 0;
-    if (ds4_g_schema_value(s, schema, NULL) == DS4_OK && s->g->failed == DS4_OK) return;
-    if (s->g->failed == DS4_E_LIMIT) s->g->failed = DS4_OK;
-    if (s->g->failed != DS4_OK || begin < n_code) return;
-    s->g->n_code = begin;
-    s->n_refs = n_refs;
-    ds4_g_emit(s->g, DS4_G_CALL, s->json.value, 0);
-}
-
-static bool is_string_type(ds4_slice type)
-{
-    return ds4_slice_eq(type, DS4_SLICE("\"string\""));
-}
-
-/* Which of the two forms a value may have. */
-static void forms_of(ds4_slice schema, bool *string, bool *json)
-{
-    ds4_slice       type, one;
-    ds4_pyjson_iter it;
-
-    *string = *json = true;
-    if (!ds4_pyjson_get(schema, "type", &type)) return;
-    if (ds4_pyjson_kind(type) == DS4_JSON_STRING) {
-        *string = is_string_type(type);
-        *json = !*string;
+    if (ds4_leaf_values(x->s, set, &values, &n)) {
+        for (uint32_t i = 0; i < n && ds4_schema_ok(x->s); i++) {
+            const ds4_json_node *value = &x->s->tree.node[values[i]];
+            if (value->kind == DS4_JSON_STRING) {
+                ds4_g_call(g, ds4_g_text(g, at, value->string), c->close, to);
+            }
+        }
+        free(values);
         return;
     }
-    if (ds4_pyjson_open(&it, type, NULL) != DS4_OK) return;
-    *string = *json = false;
-    while (ds4_pyjson_next(&it, NULL, &one)) {
-        *string |= is_string_type(one);
-        *json |= !is_string_type(one);
+    ds4_leaf_string(x->s, set, &form);
+    const bool limited = form.least > 0 || form.most != UINT32_MAX;
+    if (!ds4_schema_ok(x->s)) {
+        /* the failure says it */
+    } else if (!form.lang && !limited) {
+        ds4_g_call(g, at, c->free_text, to);
+    } else if (ds4_g_branch(x) && form.least <= form.most) {
+        const uint32_t close = ds4_g_state_new(g);
+        if (form.lang) {
+            ds4_lang_write(g, &c->b->wide, form.lang, false, at, close);
+        } else {
+            ds4_g_repeat(g, ds4_g_rule(c->b, DS4_RULE_RAW), form.least, form.most, at, close);
+        }
+        ds4_g_call(g, close, c->close, to);
+    }
+    ds4_lang_free(form.lang);
+}
+
+/* Behind a parameter's name: strings are written as they are, everything else as JSON. */
+static void write_value(caller *c, ds4_g_schema *x, uint32_t set, uint32_t at, uint32_t to)
+{
+    ds4_grammar *g = c->b->g;
+    ds4_leaves   leaves = { 0 };
+    uint8_t      kinds = 0;
+    uint32_t     raw = 0;
+
+    ds4_schema_spread(x->s, set, &leaves);
+    for (uint32_t i = 0; i < leaves.n && ds4_schema_ok(x->s); i++) {
+        kinds |= leaves.list[i].kinds;
+        if (!(leaves.list[i].kinds & DS4_IS_STRING)) continue;
+        if (!raw) raw = by_rule(g, at, c->is_string);
+        write_raw_leaf(c, x, leaves.list[i].set, raw, to);
+    }
+    free(leaves.list);
+    if (!(kinds & ~DS4_IS_STRING)) return;
+    const uint32_t json = by_rule(g, at, c->is_json);
+    ds4_g_call(g, by_rule(g, json, ds4_g_set_rule(x, set, true)), c->close, to);
+}
+
+static void write_any_value(caller *c, uint32_t at, uint32_t to)
+{
+    ds4_grammar   *g = c->b->g;
+    const uint32_t json = by_rule(g, at, c->is_json), behind = ds4_g_state_new(g);
+
+    ds4_g_call(g, by_rule(g, at, c->is_string), c->free_text, to);
+    ds4_g_use(c->b, json, DS4_RULE_PLAIN, behind);
+    ds4_g_call(g, behind, c->close, to);
+}
+
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+static void write_parameter(caller *c, ds4_g_schema *x, const ds4_member_form *m, uint32_t at,
+                            uint32_t to)
+{
+    at = ds4_g_text(c->b->g, by_rule(c->b->g, at, c->open), m->name);
+    write_value(c, x, m->set, at, to);
+}
+
+/* A parameter whose name is in a language, and that tags can hold. */
+static uint32_t write_name(caller *c, const ds4_lang *names, uint32_t at)
+{
+    ds4_grammar   *g = c->b->g;
+    ds4_lang_parts p = { .part = { c->names, names }, .n = names ? 2 : 1, .most = UINT32_MAX };
+    ds4_lang      *both = NULL;
+    const uint32_t behind = ds4_g_state_new(g);
+
+    at = by_rule(g, at, c->open);
+    if (ds4_lang_meet(g, &p, &both, NULL) == DS4_OK) {
+        ds4_lang_write(g, &c->b->wide, both, false, at, behind);
+    }
+    ds4_lang_free(both);
+    return behind;
+}
+
+static void write_others(caller *c, ds4_g_schema *x, const ds4_object_form *o, uint32_t at)
+{
+    for (uint32_t i = 0; i < o->n_others; i++) {
+        write_value(c, x, o->other[i].set, write_name(c, o->other[i].names, at), at);
     }
 }
 
-static ds4_status parameter(ds4_g_schema *s, ds4_slice name, ds4_slice schema, ds4_err *err)
+/* Parameters in the order of the schema; what is not required may be left out. */
+static void write_parameters(caller *c, ds4_g_schema *x, const ds4_object_form *o, uint32_t at,
+                             uint32_t to)
 {
-    bool string, json;
+    ds4_grammar *g = c->b->g;
+    bool         any = false;
 
-    forms_of(schema, &string, &json);
-    tag(s->g, "<", "parameter name=\"");
-    DS4_TRY(name_bytes(s->g, name, err));
-    ds4_g_literal(s->g, "\"");
-    const uint32_t split =
-        string && json ? ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0) : 0;
-    uint32_t join = 0;
-    if (string) DS4_TRY(string_value(s->g, schema, err));
-    if (split) {
-        join = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-        ds4_g_point_b(s->g, split, ds4_g_here(s->g));
+    for (uint32_t i = 0; i < o->n && ds4_schema_ok(x->s); i++) any |= o->list[i].required;
+    if (!any) ds4_g_bytes(g, at, '\n', '\n', to); /* as the model was trained to write none */
+    for (uint32_t i = 0; i < o->n && ds4_schema_ok(x->s); i++) {
+        const uint32_t next = ds4_g_state_new(g);
+        if (!ds4_dsml_can_name(o->list[i].name)) {
+            if (!o->list[i].required) continue;
+            ds4_schema_ignore(x->s, DS4_SLICE("a name with quotes, < or line ends"));
+            continue;
+        }
+        write_parameter(c, x, &o->list[i], at, next);
+        if (!o->list[i].required) ds4_g_go(g, at, next);
+        at = next;
     }
-    if (json) json_value(s, schema);
-    if (split) ds4_g_point(s->g, join, ds4_g_here(s->g));
-    tag(s->g, "</", "parameter>\n");
-    return DS4_OK;
+    if (o->n_others > 0) {
+        const uint32_t loop = ds4_g_state_new(g);
+        ds4_g_go(g, at, loop);
+        write_others(c, x, o, loop);
+        at = loop;
+    }
+    ds4_g_go(g, at, to);
+}
+
+/* Any parameters at all. */
+static void write_free(caller *c, uint32_t at, uint32_t to)
+{
+    ds4_grammar   *g = c->b->g;
+    const uint32_t loop = ds4_g_state_new(g);
+
+    ds4_g_bytes(g, at, '\n', '\n', to);
+    ds4_g_go(g, at, loop);
+    write_any_value(c, write_name(c, NULL, loop), loop);
+    ds4_g_go(g, loop, to);
+}
+
+/* What fits a schema; a failure is the schema's. */
+static void write_schema(caller *c, ds4_schema *s, uint32_t at, uint32_t to)
+{
+    ds4_g_schema x = { .b = c->b, .s = s };
+    ds4_leaves   leaves = { 0 };
+    uint32_t     root = 1, n = 0;
+
+    ds4_schema_spread(s, ds4_schema_set_of(s, &root, 1), &leaves);
+    for (uint32_t i = 0; i < leaves.n && ds4_schema_ok(s); i++) {
+        ds4_object_form o;
+        bool            empty;
+        if (!(leaves.list[i].kinds & DS4_IS_OBJECT)) continue;
+        ds4_g_check_not(&x, leaves.list[i].set, DS4_IS_OBJECT);
+        ds4_leaf_object(s, leaves.list[i].set, &o);
+        ds4_g_check_counts(&x, &o, &empty);
+        if (ds4_g_branch(&x) && !o.impossible) {
+            write_parameters(c, &x, &o, at, to);
+            n++;
+        }
+        ds4_object_form_clear(&o);
+    }
+    ds4_g_write_rules(&x);
+    if (n == 0) ds4_schema_fail(s, DS4_E_FORMAT, "has no object that fits", DS4_SLICE("it"));
+    ds4_g_schema_clear(&x);
+    free(leaves.list);
 }
 
 /* ---- calls ------------------------------------------------------------------------------------- */
 
-static bool is_required(ds4_slice parameters, ds4_slice name)
+/* Parameters by the tool's schema. One that is not strict and cannot be enforced as a whole, or
+ * not for its share of the work, has any. */
+static ds4_status write_tool_schema(caller *c, ds4_slice schema, bool strict, uint32_t at,
+                                    uint32_t to, ds4_err *err)
 {
-    ds4_slice       list, one;
-    ds4_pyjson_iter it;
+    ds4_grammar   *g = c->b->g;
+    const uint32_t first = ds4_g_state_new(g), last = ds4_g_state_new(g);
+    ds4_schema     s;
 
-    if (!ds4_pyjson_get(parameters, "required", &list) ||
-        ds4_pyjson_open(&it, list, NULL) != DS4_OK)
-        return false;
-    while (ds4_pyjson_next(&it, NULL, &one)) {
-        if (ds4_slice_eq(one, name)) return true;
+    ds4_status st = ds4_schema_open(&s, schema, g, strict, err);
+    if (st == DS4_OK) write_schema(c, &s, first, last);
+    if (st == DS4_OK) st = ds4_schema_ok(&s) ? DS4_OK : s.failed;
+    ds4_schema_close(&s);
+    if (st == DS4_OK) {
+        ds4_g_go(g, at, first);
+        ds4_g_go(g, last, to);
     }
-    return false;
+    return st;
 }
 
-/* Parameters in the order of the schema; what is not required may be left out. */
-static ds4_status parameters(ds4_g_schema *s, ds4_slice schema, ds4_err *err)
+/* From behind a tool's name to the end of its call. */
+static ds4_status write_call(caller *c, ds4_slice tool, bool strict, uint32_t share, uint32_t at,
+                             uint32_t to, ds4_err *err)
 {
-    ds4_slice       list, name, value;
-    ds4_pyjson_iter it;
-    bool            any = false;
+    ds4_grammar   *g = c->b->g;
+    const uint32_t behind = ds4_g_state_new(g);
+    ds4_slice      schema;
 
-    s->root = schema;
-    s->n_refs = 0;
-    if (ds4_pyjson_get(schema, "properties", &list)) {
-        DS4_TRY(ds4_pyjson_open(&it, list, err));
-        while (ds4_pyjson_next(&it, &name, &value)) {
-            const bool     required = is_required(schema, name);
-            const uint32_t split =
-                required ? 0 : ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0);
-            any = true;
-            DS4_TRY(parameter(s, name, value, err));
-            if (!required) ds4_g_point_b(s->g, split, ds4_g_here(s->g));
+    at = ds4_g_literal(g, at, "\">\n");
+    if (ds4_pyjson_get(tool, "parameters", &schema)) {
+        const uint32_t before = g->work, limit = before < share ? before : share;
+        g->work = limit;
+        ds4_status     st = write_tool_schema(c, schema, strict, at, behind, err);
+        const uint32_t used = limit - g->work;
+        if (st != DS4_OK && (strict || st == DS4_E_NOMEM || st == DS4_E_CANCELLED)) return st;
+        if (st != DS4_OK) {
+            g->work = before - used;
+            if (!ds4_g_forgive(g)) return st;
+            write_free(c, at, behind);
         }
+        g->work = before - used;
+    } else {
+        write_free(c, at, behind);
     }
-    if (!any) {
-        const uint32_t split = ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0);
-        ds4_g_byte(s->g, '\n');
-        ds4_g_point_b(s->g, split, ds4_g_here(s->g));
-    }
+    ds4_g_go(g, tag(g, behind, "</", "invoke>"), to);
     return DS4_OK;
 }
 
-/* From a tool's name to the end of its call. */
-static ds4_status one_call(ds4_g_schema *s, ds4_slice tool, ds4_err *err)
+static ds4_status write_name_and_call(caller *c, const ds4_grammar_calls *calls, uint32_t i,
+                                      uint32_t at, uint32_t to, ds4_err *err)
 {
-    ds4_slice name, schema = DS4_SLICE("{}");
+    const ds4_slice tool = calls->tools[i];
+    ds4_str         text = { 0 };
+    ds4_slice       name;
 
     if (!ds4_pyjson_get(tool, "name", &name))
         return ds4_fail(err, DS4_E_FORMAT, "a tool has no name");
-    ds4_pyjson_get(tool, "parameters", &schema);
-    DS4_TRY(name_bytes(s->g, name, err));
-    ds4_g_literal(s->g, "\">\n");
-    DS4_TRY(parameters(s, schema, err));
-    tag(s->g, "</", "invoke>");
-    return DS4_OK;
+    ds4_status st = ds4_pyjson_decode_string(name, &text, err);
+    if (st == DS4_OK) {
+        const bool     strict = calls->strict && calls->strict[i];
+        const uint32_t share = c->b->g->work / (strict ? 1 : calls->n_tools - i);
+        at = ds4_g_text(c->b->g, at, (ds4_slice){ ds4_str_text(&text), text.n_bytes });
+        st = write_call(c, tool, strict, share, at, to, err);
+    }
+    ds4_str_clear(&text);
+    return st;
 }
 
-static ds4_status all_calls(ds4_g_schema *s, const ds4_grammar_calls *calls, ds4_err *err)
+static ds4_status write_calls(caller *c, const ds4_grammar_calls *calls, uint32_t at, ds4_err *err)
 {
-    uint32_t joins[MAX_TOOLS];
+    ds4_grammar *g = c->b->g;
 
     if (calls->n_tools == 0 || calls->n_tools > MAX_TOOLS) {
         return ds4_fail(err, DS4_E_LIMIT, "%u tools, expected 1..%d", calls->n_tools, MAX_TOOLS);
     }
-    const uint32_t again = ds4_g_here(s->g);
+    const uint32_t again = ds4_g_state_new(g), behind = ds4_g_state_new(g);
+    ds4_g_go(g, at, again);
     for (uint32_t i = 0; i < calls->n_tools; i++) {
-        const bool     last = i + 1 == calls->n_tools;
-        const uint32_t split = last ? 0 : ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0);
-        DS4_TRY(one_call(s, calls->tools[i], err));
-        joins[i] = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-        if (!last) ds4_g_point_b(s->g, split, ds4_g_here(s->g));
+        DS4_TRY(write_name_and_call(c, calls, i, again, behind, err));
     }
-    for (uint32_t i = 0; i < calls->n_tools; i++) ds4_g_point(s->g, joins[i], ds4_g_here(s->g));
-    if (calls->many) {
-        const uint32_t split = ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0);
-        tag(s->g, "\n<", "invoke name=\"");
-        ds4_g_emit(s->g, DS4_G_JUMP, again, 0);
-        ds4_g_point_b(s->g, split, ds4_g_here(s->g));
-    }
-    tag(s->g, "\n</", "tool_calls>");
-    ds4_g_emit(s->g, DS4_G_RETURN, 0, 0);
+    if (calls->many) ds4_g_go(g, tag(g, behind, "\n<", "invoke name=\""), again);
+    ds4_g_end(g, tag(g, behind, "\n</", "tool_calls>"));
     return DS4_OK;
 }
 
-ds4_status ds4_grammar_of_calls(const ds4_grammar_calls *calls, ds4_grammar **out, ds4_err *err)
+ds4_status ds4_grammar_of_calls(const ds4_grammar_calls *calls, const ds4_grammar_options *opt,
+                                ds4_grammar **out, ds4_err *err)
 {
-    ds4_g_schema s = { .g = NULL };
+    ds4_g_build b = { .g = NULL };
+    caller      c;
 
-    DS4_TRY(ds4_g_new(&s.g, err));
-    ds4_g_value(s.g, &s.json);
-    ds4_g_number(s.g, &s.json, false);
-    s.g->start = ds4_g_here(s.g);
+    DS4_TRY(ds4_g_new(opt, &b.g, err));
+    ds4_status st = open_caller(&c, &b, err);
+    uint32_t   at = b.g->start = ds4_g_state_new(b.g);
     /* Before the opening tag there may be any text; its own marker begins the calls. */
-    if (calls->text_before) {
-        raw_text(s.g);
-        const uint32_t none = ds4_g_emit(s.g, DS4_G_SPLIT, ds4_g_here(s.g) + 2, 0);
-        ds4_g_point_b(s.g, none, ds4_g_emit(s.g, DS4_G_RETURN, 0, 0));
-        tag(s.g, "<", "tool_calls>\n");
-        tag(s.g, "<", "invoke name=\"");
+    if (st == DS4_OK && calls->text_before) {
+        ds4_g_bytes(b.g, at, 0, 255, at);
+        ds4_g_end(b.g, at);
+        at = tag(b.g, tag(b.g, at, "<", "tool_calls>\n"), "<", "invoke name=\"");
     }
-    const ds4_status st = all_calls(&s, calls, err);
-    ds4_g_schema_clear(&s);
-    if (st != DS4_OK) {
-        ds4_grammar_free(s.g);
-        return st;
-    }
-    return ds4_g_finish(s.g, out, err);
+    if (st == DS4_OK) st = write_calls(&c, calls, at, err);
+    ds4_lang_free(c.names);
+    ds4_g_build_clear(&b);
+    if (st == DS4_OK) return ds4_g_finish(b.g, out, err);
+    ds4_grammar_free(b.g);
+    return st;
 }

@@ -1,640 +1,454 @@
-/* grammar_schema.c - a JSON schema becomes a grammar. */
-#include "text/grammar_build.h"
+/* grammar_schema.c - values that fit a JSON schema as a grammar of JSON text. */
+#include "text/grammar_schema.h"
 
-#include "text/pyjson.h"
-
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 64, MAX_UNROLLED = 4096, MAX_MEMBERS = 1024 };
+enum { MAX_UNIQUE = 8 };
 
-/* ---- reading schemas ------------------------------------------------------------------------ */
-
-static bool text_is(ds4_slice json, const char *text)
+static bool ok(ds4_g_schema *x)
 {
-    const size_t n = strlen(text);
-    return json.n_bytes == n + 2 && json.data[0] == '"' && !memcmp(json.data + 1, text, n);
+    return ds4_schema_ok(x->s);
 }
 
-static ds4_status unsupported(ds4_err *err, ds4_slice what)
+static uint32_t new_state(ds4_g_schema *x)
 {
-    return ds4_fail(err, DS4_E_UNSUPPORTED, "the schema uses %.*s, which cannot be enforced",
-                    (int)(what.n_bytes < 80 ? what.n_bytes : 80), what.data);
+    return ds4_g_state_new(x->b->g);
 }
 
-/* Every keyword must be one that is enforced or one that only describes. */
-static ds4_status check_keywords(ds4_slice schema, ds4_err *err)
+static uint32_t literal(ds4_g_schema *x, uint32_t at, const char *text)
 {
-    static const char *const known[] = {
-        "type",
-        "enum",
-        "const",
-        "properties",
-        "required",
-        "additionalProperties",
-        "items",
-        "prefixItems",
-        "minItems",
-        "maxItems",
-        "minLength",
-        "maxLength",
-        "anyOf",
-        "oneOf",
-        "allOf",
-        "$ref",
-        "$defs",
-        "definitions",
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "nullable",
-        "title",
-        "description",
-        "default",
-        "examples",
-        "example",
-        "$schema",
-        "$id",
-        "$comment",
-        "format",
-        "readOnly",
-        "writeOnly",
-        "deprecated",
-        "strict",
-        "additionalItems",
-        "contentEncoding",
-        "contentMediaType",
-        "propertyOrdering",
-        NULL,
-    };
-    ds4_pyjson_iter it;
-    ds4_slice       name, value;
-
-    DS4_TRY(ds4_pyjson_open(&it, schema, err));
-    while (ds4_pyjson_next(&it, &name, &value)) {
-        const char *const *k = known;
-        while (*k && !text_is(name, *k)) k++;
-        if (!*k) return unsupported(err, name);
-    }
-    return DS4_OK;
+    return ds4_g_literal(x->b->g, at, text);
 }
 
-static bool number_of(ds4_slice schema, const char *name, double *out)
+/* ---- rules ---------------------------------------------------------------------------------- */
+
+uint32_t ds4_g_set_rule(ds4_g_schema *x, uint32_t set, bool without_strings)
 {
-    ds4_slice value;
-    char      text[40];
+    const uint32_t which = 2 * set + without_strings;
 
-    if (!ds4_pyjson_get(schema, name, &value) || ds4_pyjson_kind(value) != DS4_JSON_NUMBER ||
-        value.n_bytes >= sizeof text)
-        return false;
-    memcpy(text, value.data, value.n_bytes);
-    text[value.n_bytes] = '\0';
-    *out = strtod(text, NULL);
-    return true;
-}
-
-static ds4_status count_of(ds4_slice schema, const char *name, uint32_t otherwise, uint32_t *out,
-                           ds4_err *err)
-{
-    double n = 0;
-
-    *out = otherwise;
-    if (!number_of(schema, name, &n)) return DS4_OK;
-    if (!(n >= 0 && n <= MAX_UNROLLED)) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED,
-                        "the schema has a %s above %d, which cannot be "
-                        "enforced",
-                        name, MAX_UNROLLED);
-    }
-    *out = (uint32_t)n;
-    return DS4_OK;
-}
-
-static void call(ds4_g_schema *s, uint32_t rule)
-{
-    ds4_g_emit(s->g, DS4_G_CALL, rule, 0);
-}
-
-static void space(ds4_g_schema *s)
-{
-    call(s, ds4_g_space(s->g, &s->json));
-}
-
-/* Code for a schema as a rule of its own, jumped over. */
-static ds4_status as_rule(ds4_g_schema *s, ds4_slice schema, uint32_t *rule, ds4_err *err)
-{
-    const uint32_t over = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-
-    *rule = ds4_g_here(s->g);
-    DS4_TRY(ds4_g_schema_value(s, schema, err));
-    ds4_g_emit(s->g, DS4_G_RETURN, 0, 0);
-    ds4_g_point(s->g, over, ds4_g_here(s->g));
-    return DS4_OK;
-}
-
-/* The JSON rules are made ahead, so that they never lie in the middle of other code. */
-static void make_rules(ds4_g_schema *s)
-{
-    const uint32_t over = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-
-    ds4_g_value(s->g, &s->json);
-    ds4_g_number(s->g, &s->json, false);
-    ds4_g_point(s->g, over, ds4_g_here(s->g));
-}
-
-/* ---- one of several ------------------------------------------------------------------------- */
-
-typedef ds4_status each_fn(ds4_g_schema *s, ds4_slice one, ds4_err *err);
-
-static ds4_status one_of(ds4_g_schema *s, ds4_slice list, each_fn *each, ds4_err *err)
-{
-    ds4_pyjson_iter it;
-    ds4_slice       one, next;
-    uint32_t        joins[256], n = 0;
-
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    bool any = ds4_pyjson_next(&it, NULL, &one);
-    if (!any) return ds4_fail(err, DS4_E_FORMAT, "the schema has an empty list of alternatives");
-    while (any) {
-        any = ds4_pyjson_next(&it, NULL, &next);
-        if (n == 256)
-            return ds4_fail(err, DS4_E_LIMIT, "the schema has more than 256 alternatives");
-        const uint32_t split = any ? ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0) : 0;
-        DS4_TRY(each(s, one, err));
-        joins[n++] = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-        if (any) ds4_g_point_b(s->g, split, ds4_g_here(s->g));
-        one = next;
-    }
-    for (uint32_t i = 0; i < n; i++) ds4_g_point(s->g, joins[i], ds4_g_here(s->g));
-    return DS4_OK;
-}
-
-static ds4_status literal(ds4_g_schema *s, ds4_slice value, ds4_err *err)
-{
-    ds4_str    text = { 0 };
-    ds4_status st = ds4_pyjson_dump(value, &text, err);
-
-    if (st == DS4_OK && text.failed) st = ds4_fail(err, DS4_E_NOMEM, "no memory for a grammar");
-    if (st == DS4_OK) ds4_g_text(s->g, (ds4_slice){ ds4_str_text(&text), text.n_bytes });
-    ds4_str_clear(&text);
-    return st;
-}
-
-/* ---- strings and numbers -------------------------------------------------------------------- */
-
-static ds4_status string(ds4_g_schema *s, ds4_slice schema, ds4_err *err)
-{
-    uint32_t least, most, skip[MAX_UNROLLED];
-
-    DS4_TRY(count_of(schema, "minLength", 0, &least, err));
-    DS4_TRY(count_of(schema, "maxLength", UINT32_MAX, &most, err));
-    if (least == 0 && most == UINT32_MAX) {
-        call(s, ds4_g_string(s->g, &s->json));
-        return DS4_OK;
-    }
-    if (most < least)
-        return ds4_fail(err, DS4_E_FORMAT, "the schema has maxLength below minLength");
-    const uint32_t character = ds4_g_character(s->g, &s->json);
-    ds4_g_byte(s->g, '"');
-    for (uint32_t i = 0; i < least; i++) call(s, character);
-    if (most == UINT32_MAX) {
-        const uint32_t again = ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0);
-        call(s, character);
-        ds4_g_emit(s->g, DS4_G_JUMP, again, 0);
-        ds4_g_point_b(s->g, again, ds4_g_here(s->g));
-    } else {
-        const uint32_t n = most - least;
-        for (uint32_t i = 0; i < n; i++) {
-            skip[i] = ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0);
-            call(s, character);
+    if (!ok(x)) return 0;
+    if (set >= x->cap_rules) {
+        uint32_t more = x->cap_rules ? x->cap_rules : 64;
+        while (more <= set) more *= 2;
+        uint32_t *rule = realloc(x->rule, 2 * (size_t)more * sizeof *rule);
+        if (!rule) {
+            ds4_g_give_up(x->b->g, DS4_E_NOMEM, "no memory for a grammar");
+            return 0;
         }
-        for (uint32_t i = 0; i < n; i++) ds4_g_point_b(s->g, skip[i], ds4_g_here(s->g));
+        memset(rule + 2 * x->cap_rules, 0, 2 * (size_t)(more - x->cap_rules) * sizeof *rule);
+        x->rule = rule;
+        x->cap_rules = more;
     }
-    ds4_g_byte(s->g, '"');
-    return DS4_OK;
+    if (x->rule[which]) return x->rule[which];
+    void *p = ds4_g_room(x->b->g, x->queue, x->n_queue, &x->cap_queue, sizeof *x->queue);
+    if (!p) return 0;
+    x->queue = p;
+    x->queue[x->n_queue++] = which;
+    return x->rule[which] = new_state(x);
 }
 
-/* Bounds are enforced as far as the sign says it; libraries also write the bounds of safe
- * integers, which the number of digits keeps to. */
-static ds4_status number(ds4_g_schema *s, ds4_slice schema, bool fraction, ds4_err *err)
+bool ds4_g_branch(ds4_g_schema *x)
 {
-    const double safe = 9007199254740991.0;
-    double       least = -safe, most = safe, above = -1;
-    const bool   has_above = number_of(schema, "exclusiveMinimum", &above);
+    if (x->n_branches++ < DS4_G_MAX_BRANCHES) return ok(x);
+    ds4_g_give_up(x->b->g, DS4_E_LIMIT,
+                  "the schema has more than 4096 alternatives, which is the bound");
+    return false;
+}
 
-    number_of(schema, "minimum", &least);
-    number_of(schema, "maximum", &most);
-    if (most < safe) return unsupported(err, DS4_SLICE("\"maximum\""));
-    if (least > -safe && !(least >= 0 && least <= 0) && !(!fraction && least >= 1 && least <= 1)) {
-        return unsupported(err, DS4_SLICE("\"minimum\""));
+void ds4_g_schema_clear(ds4_g_schema *x)
+{
+    free(x->rule);
+    free(x->queue);
+}
+
+/* ---- plain values --------------------------------------------------------------------------- */
+
+static void write_listed(ds4_g_schema *x, uint32_t value, uint32_t at, uint32_t end)
+{
+    ds4_str          text = { 0 };
+    const ds4_status st = ds4_pyjson_dump(x->s->tree.node[value].text, &text, NULL);
+
+    if (st != DS4_OK || text.failed) ds4_g_give_up(x->b->g, DS4_E_NOMEM, "no memory for a grammar");
+    ds4_g_go(x->b->g, ds4_g_text(x->b->g, at, (ds4_slice){ ds4_str_text(&text), text.n_bytes }),
+             end);
+    ds4_str_clear(&text);
+}
+
+static void write_string(ds4_g_schema *x, uint32_t set, uint32_t at, uint32_t end)
+{
+    ds4_grammar    *g = x->b->g;
+    ds4_string_form form;
+
+    ds4_leaf_string(x->s, set, &form);
+    if (!ok(x)) {
+        /* the failure says it */
+    } else if (!form.lang && form.least == 0 && form.most == UINT32_MAX) {
+        ds4_g_go(g, at, ds4_g_rule(x->b, DS4_RULE_STRING));
+    } else if (ds4_g_branch(x) && form.most >= form.least) {
+        const uint32_t open = literal(x, at, "\""), close = new_state(x);
+        if (form.lang) {
+            ds4_lang_write(g, &x->b->wide, form.lang, true, open, close);
+        } else {
+            ds4_g_repeat(g, ds4_g_rule(x->b, DS4_RULE_CHARACTER), form.least, form.most, open,
+                         close);
+        }
+        ds4_g_bytes(g, close, '"', '"', end);
     }
-    const bool positive = (has_above && above >= 0 && above <= 0) || least >= 1;
-    if (has_above && !(above >= 0 && above <= 0))
-        return unsupported(err, DS4_SLICE("\"exclusiveMinimum\""));
-    if (positive && fraction) return unsupported(err, DS4_SLICE("\"exclusiveMinimum\""));
-    const uint32_t rule = ds4_g_number(s->g, &s->json, fraction);
-    if (least < 0 && !positive) {
-        call(s, rule);
-        return DS4_OK;
+    ds4_lang_free(form.lang);
+}
+
+static void write_number(ds4_g_schema *x, const ds4_leaf *leaf, uint32_t at, uint32_t end)
+{
+    const bool integer = !(leaf->kinds & DS4_IS_FRACTION);
+    ds4_number n;
+    ds4_lang  *l = NULL;
+
+    if (!ds4_leaf_number(x->s, leaf->set, &n)) {
+        ds4_g_go(x->b->g, at, ds4_g_rule(x->b, integer ? DS4_RULE_INTEGER : DS4_RULE_NUMBER));
+        return;
     }
-    /* The rule begins with a split whose second branch has no sign; behind it a split
-     * whose second branch is not zero. */
-    uint32_t at = s->g->failed == DS4_OK ? s->g->code[rule].b : 0;
-    if (positive && s->g->failed == DS4_OK) at = s->g->code[at].b;
-    call(s, at);
-    return DS4_OK;
+    n.integer = integer;
+    if (!ok(x) || !ds4_g_branch(x)) return;
+    if (ds4_number_language(x->b->g, &n, &l, NULL) == DS4_OK) {
+        ds4_lang_write(x->b->g, &x->b->wide, l, false, at, end);
+    } else if (!x->s->strict && n.step && ds4_g_forgive(x->b->g)) {
+        /* A step for which there is no room is ignored, the bounds are not. */
+        n.step = 0;
+        if (ds4_number_language(x->b->g, &n, &l, NULL) == DS4_OK) {
+            ds4_lang_write(x->b->g, &x->b->wide, l, false, at, end);
+        }
+    }
+    ds4_lang_free(l);
 }
 
 /* ---- arrays --------------------------------------------------------------------------------- */
 
-static void comma(ds4_g_schema *s)
+/* A comma, white space, and a value of the set. */
+static void write_next(ds4_g_schema *x, uint32_t set, uint32_t at, uint32_t to)
 {
-    ds4_g_byte(s->g, ',');
-    space(s);
+    const uint32_t comma = literal(x, at, ","), item = new_state(x);
+
+    ds4_g_use(x->b, comma, DS4_RULE_SPACE, item);
+    ds4_g_call(x->b->g, item, ds4_g_set_rule(x, set, false), to);
 }
 
-static ds4_status prefix_items(ds4_g_schema *s, ds4_slice list, uint32_t *n, ds4_err *err)
+/* The values that an item may have when they are few and listed; false otherwise. */
+static bool few_values(ds4_g_schema *x, uint32_t set, uint32_t value[MAX_UNIQUE], uint32_t *n)
 {
-    ds4_pyjson_iter it;
-    ds4_slice       one;
+    ds4_leaves leaves = { 0 };
+    bool       few = true;
 
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    for (; ds4_pyjson_next(&it, NULL, &one); (*n)++) {
-        if (*n > 0) comma(s);
-        DS4_TRY(ds4_g_schema_value(s, one, err));
+    *n = 0;
+    ds4_schema_spread(x->s, set, &leaves);
+    for (uint32_t i = 0; i < leaves.n && few && ok(x); i++) {
+        uint32_t *list = NULL, n_list = 0;
+        few = ds4_leaf_values(x->s, leaves.list[i].set, &list, &n_list);
+        for (uint32_t k = 0; k < n_list && few; k++) {
+            bool known = false;
+            for (uint32_t j = 0; j < *n; j++) known |= ds4_json_equal(x->s, value[j], list[k]);
+            if (known) continue;
+            few = *n < MAX_UNIQUE;
+            if (few) value[(*n)++] = list[k];
+        }
+        free(list);
     }
-    return DS4_OK;
+    free(leaves.list);
+    return few && ok(x);
 }
 
-/* Further items: `n` are there, at least `least` and at most `most` must be. */
-static ds4_status more_items(ds4_g_schema *s, uint32_t item, uint32_t n, uint32_t least,
-                             uint32_t most)
+/* Each of the values at most once: a state for each set of those that are used. */
+static void write_unique(ds4_g_schema *x, const ds4_array_form *a, const uint32_t *value,
+                         uint32_t n, uint32_t open, uint32_t close)
 {
-    uint32_t skip[MAX_UNROLLED], n_skips = 0;
+    ds4_grammar *g = x->b->g;
+    uint32_t     state[1 << MAX_UNIQUE];
 
-    for (; n < least; n++) {
-        if (n > 0) comma(s);
-        call(s, item);
+    for (uint32_t used = 0; used < 1u << n; used++) state[used] = new_state(x);
+    ds4_g_go(g, open, state[0]);
+    for (uint32_t used = 0; used < 1u << n && ok(x); used++) {
+        uint32_t count = 0, item = state[used];
+        for (uint32_t i = 0; i < n; i++) count += used >> i & 1;
+        if (count >= a->least) ds4_g_go(g, state[used], close);
+        if (count >= a->most) continue;
+        if (used) item = literal(x, item, ",");
+        const uint32_t at = new_state(x);
+        ds4_g_use(x->b, item, DS4_RULE_SPACE, at);
+        for (uint32_t i = 0; i < n; i++) {
+            if (!(used >> i & 1)) write_listed(x, value[i], at, state[used | 1u << i]);
+        }
     }
+}
+
+/* Items behind the tuple, or all of them. */
+static void write_rest(ds4_g_schema *x, const ds4_array_form *a, uint32_t at, uint32_t close)
+{
+    ds4_grammar   *g = x->b->g;
+    const uint32_t n = a->n_tuple, part = new_state(x), part_end = new_state(x);
+    uint32_t       least = a->least > n ? a->least - n : 0;
+    uint32_t       most = a->most == UINT32_MAX ? a->most : a->most - n;
+
+    write_next(x, a->rest, part, part_end);
+    ds4_g_end(g, part_end);
+    if (n == 0 && least == 0) ds4_g_go(g, at, close);
     if (n == 0 && most > 0) {
-        skip[n_skips++] = ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0);
-        call(s, item);
-        n = 1;
+        const uint32_t item = new_state(x), behind = new_state(x);
+        ds4_g_use(x->b, at, DS4_RULE_SPACE, item);
+        ds4_g_call(g, item, ds4_g_set_rule(x, a->rest, false), behind);
+        at = behind;
+        least = least ? least - 1 : 0;
+        most = most == UINT32_MAX ? most : most - 1;
     }
-    if (most == UINT32_MAX) {
-        const uint32_t again = ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0);
-        comma(s);
-        call(s, item);
-        ds4_g_emit(s->g, DS4_G_JUMP, again, 0);
-        ds4_g_point_b(s->g, again, ds4_g_here(s->g));
-    }
-    for (; most != UINT32_MAX && n < most && n_skips < MAX_UNROLLED; n++) {
-        skip[n_skips++] = ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0);
-        comma(s);
-        call(s, item);
-    }
-    for (uint32_t i = 0; i < n_skips; i++) ds4_g_point_b(s->g, skip[i], ds4_g_here(s->g));
-    return DS4_OK;
+    if (n > 0 || a->most > 0) ds4_g_repeat(g, part, least, most, at, close);
 }
 
-static ds4_status array(ds4_g_schema *s, ds4_slice schema, ds4_err *err)
+static void write_items(ds4_g_schema *x, const ds4_array_form *a, uint32_t at, uint32_t end)
 {
-    ds4_slice items = DS4_SLICE("true"), prefix;
-    uint32_t  least, most, n = 0, item = ds4_g_value(s->g, &s->json);
+    ds4_grammar *g = x->b->g;
+    uint32_t     value[MAX_UNIQUE], n = 0;
 
-    DS4_TRY(count_of(schema, "minItems", 0, &least, err));
-    DS4_TRY(count_of(schema, "maxItems", UINT32_MAX, &most, err));
-    if (most < least) return ds4_fail(err, DS4_E_FORMAT, "the schema has maxItems below minItems");
-    const bool has_items = ds4_pyjson_get(schema, "items", &items);
-    const bool closed = has_items && ds4_pyjson_kind(items) == DS4_JSON_FALSE;
-    if (has_items && !closed) DS4_TRY(as_rule(s, items, &item, err));
-    ds4_g_byte(s->g, '[');
-    space(s);
-    if (ds4_pyjson_get(schema, "prefixItems", &prefix)) {
-        DS4_TRY(prefix_items(s, prefix, &n, err));
-        if (!has_items && most == UINT32_MAX) most = n;
+    const uint32_t close = new_state(x), last = new_state(x);
+    at = literal(x, at, "[");
+    ds4_g_use(x->b, close, DS4_RULE_SPACE, last);
+    ds4_g_bytes(g, last, ']', ']', end);
+    if (a->unique && a->most > 1) {
+        if (a->n_tuple == 0 && few_values(x, a->rest, value, &n)) {
+            write_unique(x, a, value, n, at, close);
+            return;
+        }
+        ds4_schema_ignore(x->s, DS4_SLICE("uniqueItems"));
     }
-    if (closed && most > n) most = n;
-    if (least > most || (closed && least > n)) {
-        return ds4_fail(err, DS4_E_FORMAT, "the schema asks for more items than it allows");
+    for (uint32_t i = 0; i < a->n_tuple && ok(x); i++) {
+        const uint32_t behind = new_state(x);
+        if (i == 0) {
+            const uint32_t item = new_state(x);
+            ds4_g_use(x->b, at, DS4_RULE_SPACE, item);
+            ds4_g_call(g, item, ds4_g_set_rule(x, a->tuple[i], false), behind);
+        } else {
+            write_next(x, a->tuple[i], at, behind);
+        }
+        at = behind;
     }
-    DS4_TRY(more_items(s, item, n, least, most));
-    space(s);
-    ds4_g_byte(s->g, ']');
-    return DS4_OK;
+    write_rest(x, a, at, close);
+}
+
+static void write_array(ds4_g_schema *x, uint32_t set, uint32_t at, uint32_t end)
+{
+    ds4_array_form a;
+
+    ds4_leaf_array(x->s, set, &a);
+    if (ok(x) && ds4_g_branch(x) && a.least <= a.most) write_items(x, &a, at, end);
+    free(a.tuple);
 }
 
 /* ---- objects -------------------------------------------------------------------------------- */
 
-typedef struct member {
-    ds4_slice name; /* JSON string */
-    uint32_t  rule;
-    bool      required;
-} member;
-
-typedef struct members {
-    member   list[MAX_MEMBERS];
-    uint32_t n;
-    bool     open;  /* others may follow */
-    uint32_t other; /* the rule of their values */
-} members;
-
-static ds4_status add_member(members *m, ds4_slice name, uint32_t rule, ds4_err *err)
+void ds4_g_check_counts(ds4_g_schema *x, ds4_object_form *o, bool *empty)
 {
-    if (m->n == MAX_MEMBERS)
-        return ds4_fail(err, DS4_E_LIMIT, "the schema has an object with too many members");
-    m->list[m->n++] = (member){ .name = name, .rule = rule };
-    return DS4_OK;
+    uint32_t n_required = 0;
+
+    for (uint32_t i = 0; i < o->n; i++) n_required += o->list[i].required;
+    *empty = n_required == 0 && o->least == 0;
+    if (o->least > 1 && o->least > n_required) ds4_schema_ignore(x->s, DS4_SLICE("minProperties"));
+    if (o->most < n_required) o->impossible = true;
+    if (o->most < o->n || (o->most != UINT32_MAX && o->n_others > 0 && o->n > 0)) {
+        ds4_schema_ignore(x->s, DS4_SLICE("maxProperties"));
+    }
 }
 
-static ds4_status read_members(ds4_g_schema *s, ds4_slice schema, members *m, ds4_err *err)
+/* A name, a colon and a value. */
+static void write_member(ds4_g_schema *x, const ds4_member_form *m, uint32_t at, uint32_t to)
 {
-    ds4_pyjson_iter it;
-    ds4_slice       list, name, value;
-    uint32_t        rule;
+    ds4_str        name = { 0 };
+    const uint32_t value = new_state(x);
 
-    if (ds4_pyjson_get(schema, "properties", &list)) {
-        DS4_TRY(ds4_pyjson_open(&it, list, err));
-        while (ds4_pyjson_next(&it, &name, &value)) {
-            DS4_TRY(as_rule(s, value, &rule, err));
-            DS4_TRY(add_member(m, name, rule, err));
+    ds4_pyjson_add_string(&name, m->name);
+    ds4_str_add_char(&name, ':');
+    if (name.failed) ds4_g_give_up(x->b->g, DS4_E_NOMEM, "no memory for a grammar");
+    at = ds4_g_text(x->b->g, at, (ds4_slice){ ds4_str_text(&name), name.n_bytes });
+    ds4_g_use(x->b, at, DS4_RULE_SPACE, value);
+    ds4_g_call(x->b->g, value, ds4_g_set_rule(x, m->set, false), to);
+    ds4_str_clear(&name);
+}
+
+static void write_other(ds4_g_schema *x, const ds4_other_form *o, uint32_t at, uint32_t to)
+{
+    const uint32_t colon = new_state(x), value = new_state(x);
+
+    if (o->names) {
+        const uint32_t open = literal(x, at, "\""), close = new_state(x);
+        ds4_lang_write(x->b->g, &x->b->wide, o->names, true, open, close);
+        ds4_g_bytes(x->b->g, close, '"', '"', colon);
+    } else {
+        ds4_g_use(x->b, at, DS4_RULE_STRING, colon);
+    }
+    ds4_g_use(x->b, literal(x, colon, ":"), DS4_RULE_SPACE, value);
+    ds4_g_call(x->b->g, value, ds4_g_set_rule(x, o->set, false), to);
+}
+
+static void write_others(ds4_g_schema *x, const ds4_object_form *o, uint32_t at, uint32_t to)
+{
+    for (uint32_t i = 0; i < o->n_others; i++) write_other(x, &o->other[i], at, to);
+}
+
+/* Only members without names: they are counted. */
+static void write_map(ds4_g_schema *x, const ds4_object_form *o, uint32_t at, uint32_t close)
+{
+    const uint32_t entry = new_state(x), behind = new_state(x), part = new_state(x),
+                   part_key = new_state(x), part_end = new_state(x);
+
+    if (o->most == 0 || o->n_others == 0) return;
+    ds4_g_use(x->b, literal(x, part, ","), DS4_RULE_SPACE, part_key);
+    write_others(x, o, part_key, part_end);
+    ds4_g_end(x->b->g, part_end);
+    ds4_g_use(x->b, at, DS4_RULE_SPACE, entry);
+    write_others(x, o, entry, behind);
+    ds4_g_repeat(x->b->g, part, o->least ? o->least - 1 : 0,
+                 o->most == UINT32_MAX ? o->most : o->most - 1, behind, close);
+}
+
+/* Members in their order, then others. From the last to the first: `key` is where the name of
+ * this member may stand, or of a later one when this may be left out; behind its value the
+ * object closes, unless one that is required comes later, or a comma and a later name follow. */
+static void write_chain(ds4_g_schema *x, const ds4_object_form *o, uint32_t at, uint32_t close)
+{
+    ds4_grammar *g = x->b->g;
+    uint32_t     later = 0;
+    bool         missing = false;
+
+    if (o->n_others > 0) {
+        const uint32_t behind = new_state(x);
+        later = new_state(x);
+        write_others(x, o, later, behind);
+        ds4_g_go(g, behind, close);
+        ds4_g_use(x->b, literal(x, behind, ","), DS4_RULE_SPACE, later);
+    }
+    for (uint32_t i = o->n; i-- > 0 && ok(x);) {
+        const uint32_t key = new_state(x), behind = new_state(x);
+        write_member(x, &o->list[i], key, behind);
+        if (!missing) ds4_g_go(g, behind, close);
+        if (later) ds4_g_use(x->b, literal(x, behind, ","), DS4_RULE_SPACE, later);
+        if (later && !o->list[i].required) ds4_g_go(g, key, later);
+        missing |= o->list[i].required;
+        later = key;
+    }
+    if (later) ds4_g_use(x->b, at, DS4_RULE_SPACE, later);
+}
+
+static void write_object(ds4_g_schema *x, uint32_t set, uint32_t at, uint32_t end)
+{
+    ds4_object_form o;
+    bool            empty;
+
+    ds4_leaf_object(x->s, set, &o);
+    ds4_g_check_counts(x, &o, &empty);
+    if (ok(x) && !o.impossible && ds4_g_branch(x)) {
+        const uint32_t close = new_state(x), last = new_state(x);
+        at = literal(x, at, "{");
+        if (empty) ds4_g_bytes(x->b->g, at, '}', '}', end);
+        ds4_g_use(x->b, close, DS4_RULE_SPACE, last);
+        ds4_g_bytes(x->b->g, last, '}', '}', end);
+        if (o.n == 0)
+            write_map(x, &o, at, close);
+        else
+            write_chain(x, &o, at, close);
+    }
+    ds4_object_form_clear(&o);
+}
+
+/* ---- any value ------------------------------------------------------------------------------ */
+
+/* Does a leaf say more than the kinds of its values? */
+static bool says_nothing(ds4_g_schema *x, const ds4_leaf *leaf)
+{
+    for (uint32_t i = 0; i < x->s->set[leaf->set].n && ok(x); i++) {
+        const ds4_words *w = ds4_schema_words(x->s, x->s->member[x->s->set[leaf->set].first + i]);
+        for (ds4_word k = 0; k < DS4_N_WORDS; k++) {
+            const bool followed = k == DS4_W_TYPE || k == DS4_W_REF || k == DS4_W_ALL_OF ||
+                                  k == DS4_W_ANY_OF || k == DS4_W_ONE_OF || k == DS4_W_NULLABLE;
+            if (w->at[k] && !followed) return false;
         }
     }
-    if (ds4_pyjson_get(schema, "required", &list) && ds4_pyjson_kind(list) == DS4_JSON_ARRAY) {
-        DS4_TRY(ds4_pyjson_open(&it, list, err));
-        while (ds4_pyjson_next(&it, NULL, &name)) {
-            uint32_t i = 0;
-            while (i < m->n && !ds4_slice_eq(m->list[i].name, name)) i++;
-            if (i == m->n) DS4_TRY(add_member(m, name, ds4_g_value(s->g, &s->json), err));
-            m->list[i].required = true;
+    return true;
+}
+
+void ds4_g_check_not(ds4_g_schema *x, uint32_t set, uint8_t kinds)
+{
+    if (!(kinds & ~DS4_IS_STRING)) return;
+    for (uint32_t i = 0; i < x->s->set[set].n && ok(x); i++) {
+        const ds4_words *w = ds4_schema_words(x->s, x->s->member[x->s->set[set].first + i]);
+        if (w->at[DS4_W_NOT]) ds4_schema_ignore(x->s, DS4_SLICE("not"));
+    }
+}
+
+static void write_leaf(ds4_g_schema *x, const ds4_leaf *leaf, uint32_t at, uint32_t end)
+{
+    ds4_grammar *g = x->b->g;
+    uint32_t    *values = NULL, n = 0;
+
+    if (leaf->kinds == DS4_IS_ANY && says_nothing(x, leaf)) {
+        ds4_g_go(g, at, ds4_g_rule(x->b, DS4_RULE_VALUE));
+        return;
+    }
+    if (ds4_leaf_values(x->s, leaf->set, &values, &n)) {
+        for (uint32_t i = 0; i < n && ok(x); i++) {
+            const bool string = x->s->tree.node[values[i]].kind == DS4_JSON_STRING;
+            if (!string || leaf->kinds & DS4_IS_STRING) write_listed(x, values[i], at, end);
         }
+        free(values);
+        return;
     }
-    m->open = m->n == 0;
-    m->other = ds4_g_value(s->g, &s->json);
-    if (!ds4_pyjson_get(schema, "additionalProperties", &value)) return DS4_OK;
-    const ds4_json_kind kind = ds4_pyjson_kind(value);
-    m->open = kind != DS4_JSON_FALSE;
-    if (kind == DS4_JSON_OBJECT) return as_rule(s, value, &m->other, err);
-    return DS4_OK;
+    ds4_g_check_not(x, leaf->set, leaf->kinds);
+    if (leaf->kinds & DS4_IS_NULL) ds4_g_go(g, literal(x, at, "null"), end);
+    if (leaf->kinds & DS4_IS_BOOLEAN) ds4_g_go(g, at, ds4_g_rule(x->b, DS4_RULE_BOOLEAN));
+    if (leaf->kinds & (DS4_IS_WHOLE | DS4_IS_FRACTION)) write_number(x, leaf, at, end);
+    if (leaf->kinds & DS4_IS_STRING) write_string(x, leaf->set, at, end);
+    if (leaf->kinds & DS4_IS_ARRAY) write_array(x, leaf->set, at, end);
+    if (leaf->kinds & DS4_IS_OBJECT) write_object(x, leaf->set, at, end);
 }
 
-/* A comma and what may follow it, `then`; or the end, when nothing is missing. */
-static uint32_t go_on(ds4_g_schema *s, uint32_t then, bool missing, uint32_t out)
+static void write_rule(ds4_g_schema *x, uint32_t which)
 {
-    const uint32_t at = ds4_g_here(s->g);
+    const uint32_t at = x->rule[which], end = new_state(x);
+    ds4_leaves     leaves = { 0 };
 
-    if (!missing) ds4_g_emit(s->g, DS4_G_SPLIT, at + 1, out);
-    comma(s);
-    ds4_g_emit(s->g, DS4_G_JUMP, then, 0);
-    return at;
+    ds4_g_end(x->b->g, end);
+    ds4_schema_spread(x->s, which / 2, &leaves);
+    for (uint32_t i = 0; i < leaves.n && ok(x); i++) {
+        ds4_leaf leaf = leaves.list[i];
+        if (which & 1) leaf.kinds &= (uint8_t)~DS4_IS_STRING;
+        write_leaf(x, &leaf, at, end);
+    }
+    free(leaves.list);
 }
 
-/* From the last member to the first: `key` is where a name may stand, of this member or of
- * a later one when this one may be left out, and `behind` what comes after its value. */
-static ds4_status chain(ds4_g_schema *s, const members *m, uint32_t out, uint32_t *key,
-                        bool *missing, ds4_err *err)
+void ds4_g_write_rules(ds4_g_schema *x)
 {
-    uint32_t behind = out;
-
-    *key = 0;
-    *missing = false;
-    if (m->open) {
-        const uint32_t skip = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-        *key = ds4_g_here(s->g);
-        call(s, ds4_g_string(s->g, &s->json));
-        ds4_g_byte(s->g, ':');
-        space(s);
-        call(s, m->other);
-        ds4_g_point(s->g, skip, ds4_g_here(s->g));
-        behind = go_on(s, *key, false, out);
+    for (; x->n_written < x->n_queue && ok(x); x->n_written++) {
+        write_rule(x, x->queue[x->n_written]);
     }
-    for (uint32_t i = m->n; i-- > 0;) {
-        const uint32_t later = *key, at = ds4_g_here(s->g);
-        DS4_TRY(literal(s, m->list[i].name, err));
-        ds4_g_byte(s->g, ':');
-        space(s);
-        call(s, m->list[i].rule);
-        ds4_g_emit(s->g, DS4_G_JUMP, behind, 0);
-        *missing |= m->list[i].required;
-        *key = m->list[i].required || later == 0 ? at : ds4_g_emit(s->g, DS4_G_SPLIT, at, later);
-        behind = go_on(s, *key, *missing, out);
-    }
-    return DS4_OK;
 }
 
-static ds4_status object(ds4_g_schema *s, ds4_slice schema, ds4_err *err)
+ds4_status ds4_grammar_from_schema(ds4_slice schema, const ds4_grammar_options *opt,
+                                   ds4_grammar **out, ds4_err *err)
 {
-    members   *m = calloc(1, sizeof *m);
-    uint32_t   key = 0;
-    bool       missing = false;
-    ds4_status st =
-        m ? read_members(s, schema, m, err) : ds4_fail(err, DS4_E_NOMEM, "no memory for a grammar");
+    ds4_g_build  b = { .g = NULL };
+    ds4_schema   s;
+    ds4_g_schema x = { .b = &b, .s = &s };
 
-    ds4_g_byte(s->g, '{');
-    const uint32_t begin = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-    const uint32_t out = ds4_g_here(s->g);
-    space(s);
-    const uint32_t closing = ds4_g_here(s->g);
-    ds4_g_byte(s->g, '}');
-    const uint32_t end = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-    if (st == DS4_OK) st = chain(s, m, out, &key, &missing, err);
-    ds4_g_point(s->g, begin, key ? ds4_g_here(s->g) : closing);
-    if (key && !missing) ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, closing);
-    if (key) space(s);
-    if (key) ds4_g_emit(s->g, DS4_G_JUMP, key, 0);
-    ds4_g_point(s->g, end, ds4_g_here(s->g));
-    free(m);
+    DS4_TRY(ds4_g_new(opt, &b.g, err));
+    ds4_status st = ds4_schema_open(&s, schema, b.g, opt && opt->strict, err);
+    if (st == DS4_OK) {
+        uint32_t root = 1;
+        b.g->start = ds4_g_set_rule(&x, ds4_schema_set_of(&s, &root, 1), false);
+        ds4_g_write_rules(&x);
+        ok(&x);
+        st = s.failed;
+    }
+    ds4_g_schema_clear(&x);
+    ds4_schema_close(&s);
+    ds4_g_build_clear(&b);
+    if (st == DS4_OK) return ds4_g_finish(b.g, out, err);
+    ds4_grammar_free(b.g);
     return st;
-}
-
-/* ---- references ----------------------------------------------------------------------------- */
-
-/* "#", "#/$defs/x", "#/definitions/x/properties/y". */
-static ds4_status resolve(const ds4_g_schema *s, ds4_slice pointer, ds4_slice *out, ds4_err *err)
-{
-    char name[128];
-
-    *out = s->root;
-    if (pointer.n_bytes < 3 || pointer.data[1] != '#') return unsupported(err, pointer);
-    const char *at = pointer.data + 2, *end = pointer.data + pointer.n_bytes - 1;
-    while (at < end) {
-        size_t n = 0;
-        at++;
-        while (at < end && *at != '/' && n < sizeof name - 1) {
-            if (*at == '~' || *at == '\\') return unsupported(err, pointer);
-            name[n++] = *at++;
-        }
-        name[n] = '\0';
-        if (!ds4_pyjson_get(*out, name, out)) {
-            return ds4_fail(err, DS4_E_FORMAT, "the schema refers to %.*s, which is not there",
-                            (int)(pointer.n_bytes < 80 ? pointer.n_bytes : 80), pointer.data);
-        }
-    }
-    return DS4_OK;
-}
-
-static ds4_status reference(ds4_g_schema *s, ds4_slice pointer, ds4_err *err)
-{
-    ds4_slice target;
-
-    for (uint32_t i = 0; i < s->n_refs; i++) {
-        if (!ds4_slice_eq(s->refs[i].pointer, pointer)) continue;
-        call(s, s->refs[i].rule);
-        return DS4_OK;
-    }
-    DS4_TRY(resolve(s, pointer, &target, err));
-    if (s->n_refs == s->cap_refs) {
-        const uint32_t capacity = s->cap_refs ? 2 * s->cap_refs : 16;
-        void          *refs = realloc(s->refs, capacity * sizeof *s->refs);
-        if (!refs) return ds4_fail(err, DS4_E_NOMEM, "no memory for a grammar");
-        s->refs = refs;
-        s->cap_refs = capacity;
-    }
-    const uint32_t over = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-    const uint32_t rule = ds4_g_here(s->g);
-    s->refs[s->n_refs].pointer = pointer;
-    s->refs[s->n_refs++].rule = rule;
-    DS4_TRY(ds4_g_schema_value(s, target, err));
-    ds4_g_emit(s->g, DS4_G_RETURN, 0, 0);
-    ds4_g_point(s->g, over, ds4_g_here(s->g));
-    call(s, rule);
-    return DS4_OK;
-}
-
-/* ---- any schema ----------------------------------------------------------------------------- */
-
-static ds4_status of_type(ds4_g_schema *s, ds4_slice schema, ds4_slice type, ds4_err *err)
-{
-    if (text_is(type, "string")) return string(s, schema, err);
-    if (text_is(type, "number")) return number(s, schema, true, err);
-    if (text_is(type, "integer")) return number(s, schema, false, err);
-    if (text_is(type, "object")) return object(s, schema, err);
-    if (text_is(type, "array")) return array(s, schema, err);
-    if (text_is(type, "null")) return literal(s, DS4_SLICE("null"), err);
-    if (text_is(type, "boolean")) {
-        return one_of(s, DS4_SLICE("[true,false]"), literal, err);
-    }
-    return ds4_fail(err, DS4_E_FORMAT, "the schema has the type %.*s, which is none",
-                    (int)(type.n_bytes < 40 ? type.n_bytes : 40), type.data);
-}
-
-/* A list of types: the same schema with each. */
-static ds4_status of_types(ds4_g_schema *s, ds4_slice schema, ds4_slice list, ds4_err *err)
-{
-    ds4_pyjson_iter it;
-    ds4_slice       one;
-    uint32_t        joins[16], splits[16], n = 0;
-
-    DS4_TRY(ds4_pyjson_open(&it, list, err));
-    while (n < 16 && ds4_pyjson_next(&it, NULL, &one)) {
-        splits[n] = ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0);
-        DS4_TRY(of_type(s, schema, one, err));
-        joins[n++] = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-        ds4_g_point_b(s->g, splits[n - 1], ds4_g_here(s->g));
-    }
-    if (n == 0) return ds4_fail(err, DS4_E_FORMAT, "the schema has an empty list of types");
-    ds4_g_point_b(s->g, splits[n - 1], splits[n - 1] + 1); /* the last has no alternative */
-    for (uint32_t i = 0; i < n; i++) ds4_g_point(s->g, joins[i], ds4_g_here(s->g));
-    return DS4_OK;
-}
-
-static ds4_status schema_body(ds4_g_schema *s, ds4_slice schema, ds4_err *err)
-{
-    ds4_slice value, more;
-
-    if (ds4_pyjson_get(schema, "$ref", &value)) return reference(s, value, err);
-    if (ds4_pyjson_get(schema, "const", &value)) return literal(s, value, err);
-    if (ds4_pyjson_get(schema, "enum", &value)) return one_of(s, value, literal, err);
-    if (ds4_pyjson_get(schema, "anyOf", &value) || ds4_pyjson_get(schema, "oneOf", &value)) {
-        if (ds4_pyjson_get(schema, "properties", &more)) {
-            return unsupported(err, DS4_SLICE("\"properties\" beside \"anyOf\""));
-        }
-        return one_of(s, value, ds4_g_schema_value, err);
-    }
-    if (ds4_pyjson_get(schema, "allOf", &value)) {
-        ds4_pyjson_iter it;
-        ds4_slice       only;
-        DS4_TRY(ds4_pyjson_open(&it, value, err));
-        const bool one = ds4_pyjson_next(&it, NULL, &only) && !ds4_pyjson_next(&it, NULL, &more);
-        if (!one) return unsupported(err, DS4_SLICE("\"allOf\" of several"));
-        return ds4_g_schema_value(s, only, err);
-    }
-    if (!ds4_pyjson_get(schema, "type", &value)) {
-        if (ds4_pyjson_get(schema, "properties", &more)) return object(s, schema, err);
-        if (ds4_pyjson_get(schema, "items", &more)) return array(s, schema, err);
-        call(s, ds4_g_value(s->g, &s->json));
-        return DS4_OK;
-    }
-    if (ds4_pyjson_kind(value) == DS4_JSON_ARRAY) return of_types(s, schema, value, err);
-    return of_type(s, schema, value, err);
-}
-
-ds4_status ds4_g_schema_value(ds4_g_schema *s, ds4_slice schema, ds4_err *err)
-{
-    const ds4_json_kind kind = ds4_pyjson_kind(schema);
-    ds4_slice           value;
-
-    if (s->json.value == 0) make_rules(s);
-    if (kind == DS4_JSON_TRUE) {
-        call(s, ds4_g_value(s->g, &s->json));
-        return DS4_OK;
-    }
-    if (kind != DS4_JSON_OBJECT) return ds4_fail(err, DS4_E_FORMAT, "a schema must be an object");
-    if (s->depth >= MAX_DEPTH) return ds4_fail(err, DS4_E_LIMIT, "the schema is nested too deeply");
-    DS4_TRY(check_keywords(schema, err));
-    const bool nullable =
-        ds4_pyjson_get(schema, "nullable", &value) && ds4_pyjson_kind(value) == DS4_JSON_TRUE;
-    const uint32_t split = nullable ? ds4_g_emit(s->g, DS4_G_SPLIT, ds4_g_here(s->g) + 1, 0) : 0;
-    s->depth++;
-    DS4_TRY(schema_body(s, schema, err));
-    s->depth--;
-    if (nullable) {
-        const uint32_t over = ds4_g_emit(s->g, DS4_G_JUMP, 0, 0);
-        ds4_g_point_b(s->g, split, ds4_g_here(s->g));
-        ds4_g_literal(s->g, "null");
-        ds4_g_point(s->g, over, ds4_g_here(s->g));
-    }
-    return DS4_OK;
-}
-
-void ds4_g_schema_clear(ds4_g_schema *s)
-{
-    free(s->refs);
-}
-
-/* A schema that only refers to itself has no value. */
-static ds4_status check_start(const ds4_grammar *g, ds4_err *err)
-{
-    ds4_grammar_walk *w = NULL;
-
-    DS4_TRY(ds4_grammar_walk_create(g, &w, err));
-    const bool stuck = ds4_grammar_must_end(w);
-    ds4_grammar_walk_free(w);
-    return stuck ? ds4_fail(err, DS4_E_FORMAT, "no value can fit the schema") : DS4_OK;
-}
-
-ds4_status ds4_grammar_from_schema(ds4_slice schema, ds4_grammar **out, ds4_err *err)
-{
-    ds4_g_schema s = { .root = schema };
-    ds4_grammar *made = NULL;
-
-    DS4_TRY(ds4_pyjson_check(schema, err));
-    DS4_TRY(ds4_g_new(&s.g, err));
-    s.g->start = ds4_g_here(s.g);
-    ds4_status st = ds4_g_schema_value(&s, schema, err);
-    ds4_g_emit(s.g, DS4_G_RETURN, 0, 0);
-    ds4_g_schema_clear(&s);
-    if (st != DS4_OK) {
-        ds4_grammar_free(s.g);
-        return st;
-    }
-    DS4_TRY(ds4_g_finish(s.g, &made, err));
-    st = check_start(made, err);
-    if (st != DS4_OK) {
-        ds4_grammar_free(made);
-        return st;
-    }
-    *out = made;
-    return DS4_OK;
 }

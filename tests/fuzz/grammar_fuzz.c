@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     ds4_grammar *g = NULL;
     ds4_err      err = { .code = DS4_OK };
 
-    if (ds4_grammar_from_schema((ds4_slice){ text, n_schema }, &g, &err) != DS4_OK) {
+    if (ds4_grammar_from_schema((ds4_slice){ text, n_schema }, NULL, &g, &err) != DS4_OK) {
         require(err.text[0] != '\0');
         return 0;
     }

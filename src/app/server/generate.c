@@ -57,58 +57,71 @@ static void make_opening(ds4_answer *a)
     a->opening = ds4_arena_take(&rq->arena, &text);
 }
 
+static bool client_is_gone(const void *call)
+{
+    return ds4_http_gone(call);
+}
+
 static ds4_status make_form(ds4_answer *a, ds4_err *err)
 {
-    ds4_request    *rq = &a->request;
-    const ds4_form *form = &rq->form;
-    ds4_status      st = DS4_OK;
+    ds4_request              *rq = &a->request;
+    const ds4_form           *form = &rq->form;
+    const ds4_grammar_options opt = { .strict = form->strict,
+                                      .stop = client_is_gone,
+                                      .stop_ctx = a->call };
+    ds4_status                st = DS4_OK;
 
     switch (form->kind) {
     case DS4_FORM_FREE: return DS4_OK;
     case DS4_FORM_OBJECT: st = ds4_grammar_any_object(&a->grammar, err); break;
-    case DS4_FORM_SCHEMA: st = ds4_grammar_from_schema(form->text, &a->grammar, err); break;
+    case DS4_FORM_SCHEMA: st = ds4_grammar_from_schema(form->text, &opt, &a->grammar, err); break;
     case DS4_FORM_CHOICE:
         st = ds4_grammar_one_of(form->choices, form->n_choices, &a->grammar, err);
         break;
-    case DS4_FORM_REGEX:
-        st = ds4_fail(err, DS4_E_UNSUPPORTED, "'%s' is not supported by this server", form->member);
-        break;
+    case DS4_FORM_REGEX: st = ds4_grammar_from_regex(form->text, &opt, &a->grammar, err); break;
     }
     if (st != DS4_OK) snprintf(rq->refusal.param, sizeof rq->refusal.param, "%s", form->member);
+    return st;
+}
+
+/* Calls of the tools, or of the one that the request names. */
+static ds4_status make_calls(ds4_answer *a, bool text_before, ds4_err *err)
+{
+    const ds4_request        *rq = &a->request;
+    const ds4_grammar_options opt = { .stop = client_is_gone, .stop_ctx = a->call };
+    ds4_grammar_calls         calls = { .tools = rq->tool_json,
+                                        .n_tools = rq->n_tools,
+                                        .many = !rq->single_call,
+                                        .text_before = text_before };
+    bool                     *strict = calloc(rq->n_tools + 1, sizeof *strict);
+
+    if (!strict) return ds4_fail(err, DS4_E_NOMEM, "no memory for a grammar");
+    for (uint32_t i = 0; i < rq->n_tools; i++) strict[i] = rq->tools[i].strict;
+    calls.strict = strict;
+    for (uint32_t i = 0; rq->tool_choice == DS4_TOOLS_NAMED && i < rq->n_tools; i++) {
+        if (!ds4_slice_eq(rq->tools[i].name, rq->tool_name)) continue;
+        calls.tools = &rq->tool_json[i];
+        calls.strict = &strict[i];
+        calls.n_tools = 1;
+        break;
+    }
+    const ds4_status st = ds4_grammar_of_calls(&calls, &opt, &a->grammar, err);
+    free(strict);
     return st;
 }
 
 /* The form of the answer. With tools, a call may be made instead. */
 static ds4_status make_grammar(ds4_answer *a, ds4_err *err)
 {
-    ds4_request            *rq = &a->request;
-    const ds4_grammar_calls calls = { .tools = rq->tool_json,
-                                      .n_tools = rq->n_tools,
-                                      .many = !rq->single_call };
-    const ds4_grammar_calls beside_text = { .tools = rq->tool_json,
-                                            .n_tools = rq->n_tools,
-                                            .many = !rq->single_call,
-                                            .text_before = true };
-    ds4_status              st = DS4_OK;
+    const ds4_request *rq = &a->request;
 
-    for (uint32_t i = 0; rq->tool_choice == DS4_TOOLS_NAMED && i < rq->n_tools; i++) {
-        if (!ds4_slice_eq(rq->tools[i].name, rq->tool_name)) continue;
-        const ds4_grammar_calls named = { .tools = &rq->tool_json[i],
-                                          .n_tools = 1,
-                                          .many = !rq->single_call };
-        return ds4_grammar_of_calls(&named, &a->grammar, err);
+    if (a->opening.n_bytes) return make_calls(a, false, err);
+    if (rq->form.kind == DS4_FORM_FREE) {
+        return rq->strict_tools && rq->n_tools ? make_calls(a, true, err) : DS4_OK;
     }
-    if (a->opening.n_bytes) return ds4_grammar_of_calls(&calls, &a->grammar, err);
-    if (rq->form.kind != DS4_FORM_FREE) {
-        st = make_form(a, err);
-    } else if (rq->strict_tools && rq->n_tools) {
-        return ds4_grammar_of_calls(&beside_text, &a->grammar, err);
-    } else {
-        return DS4_OK;
-    }
+    DS4_TRY(make_form(a, err));
     a->grammar_ends = true;
-    if (st == DS4_OK && rq->n_tools) st = ds4_grammar_or_calls(a->grammar, err);
-    return st;
+    return rq->n_tools ? ds4_grammar_or_calls(a->grammar, err) : DS4_OK;
 }
 
 static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)

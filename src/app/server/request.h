@@ -29,6 +29,7 @@ typedef struct ds4_tool {
     bool      custom;           /* takes free text: the model gives it as the parameter "input" */
     bool      deferred;         /* the prompt's front is silent about it ... */
     bool      loaded;           /* ... until a result in the conversation has shown it */
+    bool      strict;           /* its arguments must fit its schema as a whole */
     bool      barred;           /* described, but this answer may not call it */
 } ds4_tool;
 

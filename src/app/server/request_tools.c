@@ -115,7 +115,7 @@ ds4_status ds4_read_tool(ds4_request *rq, const ds4_fields *f, ds4_tool *tool, d
                                         "{\"type\": \"string\"}}, \"required\": [\"input\"]}";
     ds4_fields        inner;
     ds4_slice         description = { 0 }, parameters = DS4_SLICE(custom_schema);
-    bool              nested, strict = false;
+    bool              nested;
 
     DS4_TRY(ds4_fields_bool(f, "defer_loading", &tool->deferred, &rq->refusal, err));
     DS4_TRY(ds4_fields_object(f, tool->custom ? "custom" : "function", &inner, &nested,
@@ -124,8 +124,8 @@ ds4_status ds4_read_tool(ds4_request *rq, const ds4_fields *f, ds4_tool *tool, d
     DS4_TRY(ds4_fields_text(&inner, "name", &tool->own_name, &rq->refusal, err));
     DS4_TRY(ds4_need_name(rq, &inner, tool->own_name, err));
     DS4_TRY(ds4_fields_text(&inner, "description", &description, &rq->refusal, err));
-    DS4_TRY(ds4_fields_bool(&inner, "strict", &strict, &rq->refusal, err));
-    rq->strict_tools |= strict;
+    DS4_TRY(ds4_fields_bool(&inner, "strict", &tool->strict, &rq->refusal, err));
+    rq->strict_tools |= tool->strict;
     tool->name = ds4_full_name(rq, tool->space, tool->own_name);
     if (tool->custom) {
         DS4_TRY(read_custom_format(rq, &inner, &description, err));

@@ -1,0 +1,358 @@
+/* schema_merge.c - what all schemas of a leaf say about strings, numbers and arrays, as one. */
+#include "text/schema.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const ds4_words *member_words(ds4_schema *s, uint32_t set, uint32_t i)
+{
+    return ds4_schema_words(s, s->member[s->set[set].first + i]);
+}
+
+uint32_t ds4_schema_count(const ds4_schema *s, uint32_t node, uint32_t otherwise)
+{
+    ds4_decimal d;
+    bool        inexact;
+    uint32_t    n = 0;
+
+    if (!node || s->tree.node[node].kind != DS4_JSON_NUMBER) return otherwise;
+    if (!ds4_decimal_read(s->tree.node[node].text, &d, &inexact)) return UINT32_MAX - 1;
+    if (d.negative) return 0;
+    if (d.n_whole > 9) return UINT32_MAX - 1;
+    for (uint32_t i = 0; i < d.n_whole; i++) n = n * 10 + (uint32_t)(d.whole[i] - '0');
+    return n;
+}
+
+/* ---- values that are listed ----------------------------------------------------------------- */
+
+bool ds4_leaf_values(ds4_schema *s, uint32_t set, uint32_t **out, uint32_t *n)
+{
+    uint32_t list = 0, single = 0;
+
+    *out = NULL;
+    *n = 0;
+    for (uint32_t i = 0; i < s->set[set].n && ds4_schema_ok(s); i++) {
+        const ds4_words *w = member_words(s, set, i);
+        if (w->at[DS4_W_CONST]) single = w->at[DS4_W_CONST];
+        if (w->at[DS4_W_ENUM] && !list) list = w->at[DS4_W_ENUM];
+    }
+    if (!list && !single) return false;
+    const uint32_t most = single ? 1 : s->tree.node[list].n;
+    *out = malloc((most + 1) * sizeof **out);
+    if (!*out) {
+        ds4_g_give_up(s->g, DS4_E_NOMEM, "no memory for a schema");
+        return true;
+    }
+    for (uint32_t i = single ? single : s->tree.node[list].first; i && ds4_schema_ok(s);
+         i = single ? 0 : s->tree.node[i].next) {
+        if (ds4_schema_fits_leaf(s, i, single ? 0 : list, set)) (*out)[(*n)++] = i;
+    }
+    return true;
+}
+
+/* ---- numbers -------------------------------------------------------------------------------- */
+
+static void add_bound(ds4_schema *s, uint32_t node, bool is_low, bool open, ds4_number *n)
+{
+    const ds4_slice text = s->tree.node[node].text;
+    const bool      below = text.data[0] == '-';
+    ds4_decimal     bound;
+    bool            inexact;
+
+    if (!ds4_decimal_read(text, &bound, &inexact)) {
+        if (below == is_low) return; /* further away than any number that is written */
+        memset(&bound, 0, sizeof bound);
+        bound.negative = below;
+        bound.n_whole = DS4_DECIMAL_MAX;
+        memset(bound.whole, '9', sizeof bound.whole);
+    }
+    open |= inexact && below != is_low; /* next to zero, on the side that leaves zero out */
+    if (is_low)
+        ds4_number_add_low(n, &bound, open);
+    else
+        ds4_number_add_high(n, &bound, open);
+}
+
+/* Formats of numbers are ranges too. */
+static void add_format(ds4_schema *s, uint32_t format, ds4_number *n)
+{
+    static const struct {
+        ds4_slice name, low, high;
+    } known[] = {
+        { DS4_SLICE("int32"), DS4_SLICE("-2147483648"), DS4_SLICE("2147483647") },
+        { DS4_SLICE("uint32"), DS4_SLICE("0"), DS4_SLICE("4294967295") },
+        { DS4_SLICE("uint64"), DS4_SLICE("0"), DS4_SLICE("18446744073709551615") },
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        ds4_decimal low, high;
+        bool        inexact;
+        if (!ds4_slice_eq(s->tree.node[format].string, known[i].name) ||
+            !ds4_decimal_read(known[i].low, &low, &inexact) ||
+            !ds4_decimal_read(known[i].high, &high, &inexact))
+            continue;
+        ds4_number_add_low(n, &low, false);
+        ds4_number_add_high(n, &high, false);
+    }
+}
+
+void ds4_schema_bounds(ds4_schema *s, const ds4_words *w, ds4_number *out)
+{
+    static const struct {
+        ds4_word word, beside; /* beside: `true` in it makes the bound an open one */
+        bool     low, open;
+    } bounds[] = {
+        { DS4_W_MINIMUM, DS4_W_EXCLUSIVE_MINIMUM, true, false },
+        { DS4_W_MAXIMUM, DS4_W_EXCLUSIVE_MAXIMUM, false, false },
+        { DS4_W_EXCLUSIVE_MINIMUM, DS4_N_WORDS, true, true },
+        { DS4_W_EXCLUSIVE_MAXIMUM, DS4_N_WORDS, false, true },
+    };
+
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
+        const uint32_t at = w->at[bounds[i].word];
+        bool           open = bounds[i].open;
+        if (!at || s->tree.node[at].kind != DS4_JSON_NUMBER) continue;
+        if (bounds[i].beside < DS4_N_WORDS && w->at[bounds[i].beside]) {
+            open = s->tree.node[w->at[bounds[i].beside]].kind == DS4_JSON_TRUE;
+        }
+        add_bound(s, at, bounds[i].low, open, out);
+    }
+    const uint32_t step = w->at[DS4_W_MULTIPLE_OF];
+    if (step && (s->tree.node[step].kind != DS4_JSON_NUMBER ||
+                 !ds4_number_add_step(out, s->tree.node[step].text))) {
+        ds4_schema_ignore(s, DS4_SLICE("multipleOf"));
+    }
+    if (w->at[DS4_W_FORMAT]) add_format(s, w->at[DS4_W_FORMAT], out);
+}
+
+bool ds4_leaf_number(ds4_schema *s, uint32_t set, ds4_number *out)
+{
+    *out = (ds4_number){ .integer = false };
+    for (uint32_t i = 0; i < s->set[set].n && ds4_schema_ok(s); i++) {
+        const ds4_words w = *member_words(s, set, i);
+        ds4_schema_bounds(s, &w, out);
+    }
+    return out->has_low || out->has_high || out->step;
+}
+
+/* ---- strings -------------------------------------------------------------------------------- */
+
+const ds4_lang *ds4_schema_keep_lang(ds4_schema *s, uint32_t node, ds4_lang *l)
+{
+    void *p = ds4_g_room(s->g, s->lang, s->n_langs, &s->cap_langs, sizeof *s->lang);
+
+    if (!p) {
+        ds4_lang_free(l);
+        return NULL;
+    }
+    s->lang = p;
+    s->lang[s->n_langs].node = node;
+    s->lang[s->n_langs++].lang = l;
+    return l;
+}
+
+const ds4_lang *ds4_schema_pattern(ds4_schema *s, uint32_t node)
+{
+    /* The name of a member of patternProperties is a pattern as well. */
+    const bool own = ds4_slice_eq(s->tree.node[node].name, DS4_SLICE("pattern")) &&
+                     s->tree.node[node].kind == DS4_JSON_STRING;
+    const ds4_slice text = own ? s->tree.node[node].string : s->tree.node[node].name;
+    ds4_lang       *l = NULL;
+
+    for (uint32_t i = 0; i < s->n_langs && ds4_g_pay(s->g, 1); i++) {
+        if (s->lang[i].node == node) return s->lang[i].lang;
+    }
+    if (!ds4_schema_ok(s)) return NULL;
+    const ds4_status st = ds4_lang_from_regex(s->g, text, false, &l, s->strict ? s->err : NULL);
+    if (st != DS4_OK && (s->strict || !ds4_g_forgive(s->g))) s->failed = st;
+    if (s->failed != DS4_OK && !s->strict) ds4_fail(s->err, st, "%s", s->g->why);
+    return s->failed == DS4_OK ? ds4_schema_keep_lang(s, node, l) : NULL;
+}
+
+/* Strings that `not` leaves out; false when it says anything else. */
+static bool excluded_texts(ds4_schema *s, uint32_t not, ds4_lang **out)
+{
+    const ds4_words w = *ds4_schema_words(s, not );
+    const uint32_t  list = w.at[DS4_W_ENUM], single = w.at[DS4_W_CONST];
+    ds4_slice      *texts;
+    uint32_t        n = 0;
+
+    for (ds4_word i = 0; i < DS4_N_WORDS; i++) {
+        if (w.at[i] && i != DS4_W_ENUM && i != DS4_W_CONST && i != DS4_W_TYPE) return false;
+    }
+    if (!(w.kinds & DS4_IS_STRING) || !list == !single) return false;
+    texts = calloc(single ? 1 : s->tree.node[list].n, sizeof *texts);
+    if (!texts) return false;
+    for (uint32_t i = single ? single : s->tree.node[list].first; i;
+         i = single ? 0 : s->tree.node[i].next) {
+        if (s->tree.node[i].kind == DS4_JSON_STRING) texts[n++] = s->tree.node[i].string;
+    }
+    const ds4_status st = ds4_lang_of_texts(s->g, texts, n, out, NULL);
+    free(texts);
+    return st == DS4_OK;
+}
+
+typedef struct string_parts {
+    ds4_lang_parts p;
+    uint32_t       n_patterns; /* the first so many are no formats */
+    ds4_lang      *own[DS4_LANG_MAX_PARTS];
+    uint32_t       n_own;
+} string_parts;
+
+static void add_part(ds4_schema *s, string_parts *parts, const ds4_lang *l, bool without)
+{
+    if (!l) return;
+    for (uint32_t i = 0; i < parts->p.n; i++) {
+        if (parts->p.part[i] == l) return;
+    }
+    if (parts->p.n == DS4_LANG_MAX_PARTS) {
+        ds4_schema_ignore(s, DS4_SLICE("more than 12 patterns for one string"));
+        return;
+    }
+    parts->p.part[parts->p.n] = l;
+    parts->p.without[parts->p.n++] = without;
+}
+
+static void gather_patterns(ds4_schema *s, uint32_t set, string_parts *parts, ds4_string_form *out)
+{
+    for (uint32_t i = 0; i < s->set[set].n && ds4_schema_ok(s); i++) {
+        const ds4_words w = *member_words(s, set, i);
+        const uint32_t  least = ds4_schema_count(s, w.at[DS4_W_MIN_LENGTH], 0);
+        const uint32_t  most = ds4_schema_count(s, w.at[DS4_W_MAX_LENGTH], UINT32_MAX);
+        if (least > out->least) out->least = least;
+        if (most < out->most) out->most = most;
+        if (w.at[DS4_W_PATTERN])
+            add_part(s, parts, ds4_schema_pattern(s, w.at[DS4_W_PATTERN]), false);
+        if (!w.at[DS4_W_NOT] || parts->n_own == DS4_LANG_MAX_PARTS) continue;
+        if (excluded_texts(s, w.at[DS4_W_NOT], &parts->own[parts->n_own])) {
+            add_part(s, parts, parts->own[parts->n_own++], true);
+        } else {
+            ds4_schema_ignore(s, DS4_SLICE("not"));
+        }
+    }
+    parts->n_patterns = parts->p.n;
+}
+
+static void gather_formats(ds4_schema *s, uint32_t set, string_parts *parts)
+{
+    for (uint32_t i = 0; i < s->set[set].n && ds4_schema_ok(s); i++) {
+        const ds4_words w = *member_words(s, set, i);
+        bool            known = true;
+        if (!w.at[DS4_W_FORMAT]) continue;
+        add_part(s, parts, ds4_schema_format(s, w.at[DS4_W_FORMAT], &known), false);
+        if (!known && !w.at[DS4_W_PATTERN]) {
+            ds4_schema_ignore(s, s->tree.node[w.at[DS4_W_FORMAT]].text);
+        }
+    }
+}
+
+/* Lengths multiply the states of a language. A shorter limit is kept instead of one for which
+ * there is no room: what is written still fits. */
+static void count_characters(ds4_schema *s, ds4_string_form *out)
+{
+    const uint32_t room = (DS4_LANG_MAX_STATES - 64) / (out->lang->n_states + 1);
+    ds4_lang_parts p = { .part = { out->lang }, .n = 1, .least = out->least, .most = out->most };
+    ds4_lang      *counted = NULL;
+
+    if (out->most != UINT32_MAX && out->most > room) p.most = room > out->least ? room : out->least;
+    const ds4_status st = ds4_lang_meet(s->g, &p, &counted, NULL);
+    if (st != DS4_OK && !s->strict && ds4_g_forgive(s->g)) return;
+    if (st != DS4_OK) return;
+    ds4_lang_free(out->lang);
+    out->lang = counted;
+}
+
+/* A format is dropped where a pattern contradicts it: the pattern was meant. */
+static void meet(ds4_schema *s, string_parts *parts, ds4_string_form *out)
+{
+    parts->p.most = UINT32_MAX;
+    ds4_status st = ds4_lang_meet(s->g, &parts->p, &out->lang, NULL);
+    if (st == DS4_OK && out->lang->n_states == 0 && parts->n_patterns > 0 &&
+        parts->p.n > parts->n_patterns) {
+        ds4_lang_free(out->lang);
+        out->lang = NULL;
+        parts->p.n = parts->n_patterns;
+        st = ds4_lang_meet(s->g, &parts->p, &out->lang, NULL);
+    }
+    if (st != DS4_OK && !s->strict && ds4_g_forgive(s->g)) return;
+    if (st == DS4_OK && (out->least > 0 || out->most != UINT32_MAX)) count_characters(s, out);
+}
+
+void ds4_leaf_string(ds4_schema *s, uint32_t set, ds4_string_form *out)
+{
+    string_parts parts = { .n_own = 0 };
+
+    *out = (ds4_string_form){ .most = UINT32_MAX };
+    gather_patterns(s, set, &parts, out);
+    gather_formats(s, set, &parts);
+    if (ds4_schema_ok(s) && parts.p.n > 0) meet(s, &parts, out);
+    for (uint32_t i = 0; i < parts.n_own; i++) ds4_lang_free(parts.own[i]);
+    ds4_schema_ok(s);
+}
+
+/* ---- arrays --------------------------------------------------------------------------------- */
+
+/* A list in `items` is the old way to say prefixItems. */
+static void array_words(const ds4_schema *s, const ds4_words *w, uint32_t *tuple, uint32_t *rest)
+{
+    const uint32_t items = w->at[DS4_W_ITEMS];
+    const bool     old = items && s->tree.node[items].kind == DS4_JSON_ARRAY;
+
+    *tuple = old ? items : w->at[DS4_W_PREFIX_ITEMS];
+    *rest = old ? w->at[DS4_W_ADDITIONAL_ITEMS] : items;
+}
+
+/* The set of item i, or of those behind all tuples: of each schema the item's own, or else that
+ * of all others. */
+static uint32_t item_set(ds4_schema *s, uint32_t set, uint32_t i, uint32_t *nodes)
+{
+    uint32_t n = 0;
+
+    for (uint32_t m = 0; m < s->set[set].n && ds4_schema_ok(s); m++) {
+        const ds4_words *w = member_words(s, set, m);
+        uint32_t         tuple, rest;
+        array_words(s, w, &tuple, &rest);
+        uint32_t at = tuple ? s->tree.node[tuple].first : 0;
+        for (uint32_t k = 0; at && k < i && ds4_g_pay(s->g, 1); k++) at = s->tree.node[at].next;
+        if (!at) at = rest;
+        if (at) nodes[n++] = at;
+    }
+    return ds4_schema_set_of(s, nodes, n);
+}
+
+void ds4_leaf_array(ds4_schema *s, uint32_t set, ds4_array_form *out)
+{
+    bool says_rest = false;
+
+    *out = (ds4_array_form){ .most = UINT32_MAX };
+    for (uint32_t m = 0; m < s->set[set].n && ds4_schema_ok(s); m++) {
+        const ds4_words *w = member_words(s, set, m);
+        const uint32_t   least = ds4_schema_count(s, w->at[DS4_W_MIN_ITEMS], 0);
+        const uint32_t   most = ds4_schema_count(s, w->at[DS4_W_MAX_ITEMS], UINT32_MAX);
+        const uint32_t   unique = w->at[DS4_W_UNIQUE_ITEMS];
+        uint32_t         tuple, rest;
+        array_words(s, w, &tuple, &rest);
+        if (least > out->least) out->least = least;
+        if (most < out->most) out->most = most;
+        if (unique && s->tree.node[unique].kind == DS4_JSON_TRUE) out->unique = true;
+        if (tuple && s->tree.node[tuple].n > out->n_tuple) out->n_tuple = s->tree.node[tuple].n;
+        says_rest |= rest != 0;
+        if (rest && s->tree.node[rest].kind == DS4_JSON_FALSE) {
+            const uint32_t n = tuple ? s->tree.node[tuple].n : 0;
+            if (n < out->most) out->most = n;
+        }
+    }
+    if (out->n_tuple > DS4_SCHEMA_MAX_TUPLE) out->n_tuple = DS4_SCHEMA_MAX_TUPLE;
+    if (out->n_tuple > out->most) out->n_tuple = out->most;
+    if (out->n_tuple && !says_rest && out->most == UINT32_MAX) {
+        out->most = out->least > out->n_tuple ? out->least : out->n_tuple;
+    }
+    out->tuple = malloc((out->n_tuple + 1) * sizeof *out->tuple);
+    uint32_t *nodes = malloc((s->set[set].n + 1) * sizeof *nodes);
+    if (!out->tuple || !nodes) ds4_g_give_up(s->g, DS4_E_NOMEM, "no memory for a schema");
+    for (uint32_t i = 0; i < out->n_tuple && ds4_schema_ok(s); i++) {
+        out->tuple[i] = item_set(s, set, i, nodes);
+    }
+    if (ds4_schema_ok(s)) out->rest = item_set(s, set, UINT32_MAX, nodes);
+    free(nodes);
+}
