@@ -109,13 +109,20 @@ $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-# The web page of the server, as a table in C.
+# The web page of the server, as a table in C. Its libraries come from npm where npm is; a build
+# without them (WEB_LIBS/plain) tries again once there is an npm.
+WEB_LIBS  := build/web
 WEB_FILES := $(wildcard src/app/server/web/*.*)
 WEB_OBJ   := $(OUT)/gen/web_assets.o
-$(OUT)/gen/web_assets.c: tools/embed_web.sh $(WEB_FILES)
+WEB_RETRY := $(if $(and $(wildcard $(WEB_LIBS)/plain),$(shell command -v npm 2>/dev/null)),again)
+.PHONY: again
+$(WEB_LIBS)/stamp: tools/web_libs.sh $(wildcard src/app/server/web/libs/*.json) $(WEB_RETRY)
+	$(call say,WEB,$@)
+	$(Q)sh tools/web_libs.sh $(@D)
+$(OUT)/gen/web_assets.c: tools/embed_web.sh $(WEB_FILES) $(WEB_LIBS)/stamp
 	@mkdir -p $(@D)
 	$(call say,WEB,$@)
-	$(Q)sh tools/embed_web.sh src/app/server/web >$@.part && mv $@.part $@
+	$(Q)sh tools/embed_web.sh src/app/server/web $(WEB_LIBS)/files >$@.part && mv $@.part $@
 $(WEB_OBJ): $(OUT)/gen/web_assets.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -180,7 +187,7 @@ examples: $(EXAMPLES)
 # ---- set-up and tests -----------------------------------------------------------------
 
 # Says what it installs and installs it, if anything is missing.
-.PHONY: setup setup-demo setup-check setup-fuzz
+.PHONY: setup setup-demo setup-check setup-fuzz setup-page setup-web
 setup:
 	@sh tools/setup.sh build test
 setup-demo:
@@ -189,6 +196,10 @@ setup-check:
 	@sh tools/setup.sh build test check
 setup-fuzz:
 	@sh tools/setup.sh build fuzz
+setup-page:
+	@sh tools/setup.sh build page
+setup-web:
+	@sh tools/setup.sh build page web
 
 .PHONY: test test-built test-programs
 test: setup
@@ -198,9 +209,16 @@ test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_
 test-built: test-programs
 	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
 
-# The pages of the server in a real browser; skipped where there is no Chromium.
-.PHONY: test-web
-test-web: $(OUT)/ds4-server $(SCRIPTED)
+# The server with its page's libraries, after npm was installed if it was missing.
+.PHONY: page
+page: setup-page
+	$(Q)$(MAKE) all
+
+# The pages of the server in a real browser.
+.PHONY: test-web test-web-built
+test-web: setup-web
+	$(Q)$(MAKE) test-web-built
+test-web-built: $(OUT)/ds4-server $(SCRIPTED)
 	$(Q)OUT=$(OUT) LOG=$(OUT)/test_web.log sh tests/run.sh tests/web/run.sh
 
 # The JavaScript SDKs of OpenAI, Anthropic and Vercel against a running server; needs node.
@@ -378,7 +396,8 @@ help:
 	@echo "make demo       install what is missing, build, and talk to the bundled model"
 	@echo "make test       install what is missing, build and run the tests"
 	@echo "make test-sdk   the SDKs that programs use, from npm, against a running server"
-	@echo "make test-web   the server's pages in Chromium (needs node and npm)"
+	@echo "make page       build the server's page with its libraries; installs npm if it is missing"
+	@echo "make test-web   the server's pages in Chromium; installs it and npm if they are missing"
 	@echo "make test-clients  coding agents from npm, each with a task (minutes); record-clients"
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
 	@echo "make check-arm  the Arm kernels alone"

@@ -1,12 +1,12 @@
 #!/bin/sh
-# embed_web.sh - the files of a folder as a C table, see src/app/server/web_assets.h.
+# embed_web.sh - the files of folders as a C table, see src/app/server/web_assets.h.
 #
-#   tools/embed_web.sh FOLDER >web_assets.c
+#   tools/embed_web.sh FOLDER... >web_assets.c
 #
 # chat.html becomes "/", another NAME.html "/NAME", the rest "/assets/NAME".
 set -eu
 export LC_ALL=C
-folder=${1:?usage: embed_web.sh FOLDER}
+[ $# -gt 0 ] || { echo "usage: embed_web.sh FOLDER..." >&2; exit 2; }
 
 type_of() {
     case $1 in
@@ -14,6 +14,7 @@ type_of() {
         *.css)         echo "text/css; charset=utf-8" ;;
         *.js)          echo "text/javascript; charset=utf-8" ;;
         *.svg)         echo "image/svg+xml" ;;
+        *.woff2)       echo "font/woff2" ;;
         *.webmanifest) echo "application/manifest+json" ;;
         *)             return 1 ;;
     esac
@@ -30,7 +31,7 @@ path_of() {
 echo '/* web_assets.c - made by tools/embed_web.sh; see web_assets.h. */'
 echo '#include "app/server/web_assets.h"'
 n=0 table=
-for file in "$folder"/*; do
+for folder in "$@"; do for file in "$folder"/*; do
     name=${file##*/}
     type=$(type_of "$name") || continue
     [ -s "$file" ] || continue
@@ -43,7 +44,7 @@ for file in "$folder"/*; do
     table="$table    { \"$(path_of "$name")\", \"$type\", asset_$n, $bytes, \"\\\\\"$etag\\\\\"\" },
 "
     n=$((n + 1))
-done
-[ "$n" -gt 0 ] || { echo "embed_web: no files in $folder" >&2; exit 1; }
+done; done
+[ "$n" -gt 0 ] || { echo "embed_web: no files in $*" >&2; exit 1; }
 printf '\nconst ds4_web_asset ds4_web_assets[] = {\n%b};\n' "$table"
 printf 'const size_t ds4_web_n_assets = %d;\n' "$n"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # setup.sh - install what building, testing, checking or fuzzing needs, if it is missing.
 #
-#   tools/setup.sh [--dry-run] GROUP...      groups: build test check fuzz
+#   tools/setup.sh [--dry-run] GROUP...      groups: build test check fuzz page web
 #
 # Silent when everything is there. Otherwise it says in one line what it installs and how,
 # then does it with apt-get, dnf, pacman or Homebrew. --dry-run only prints the commands.
@@ -12,8 +12,8 @@ wanted=
 for arg in "$@"; do
     case $arg in
         --dry-run)              dry_run=yes ;;
-        build|test|check|fuzz)  wanted="$wanted $arg" ;;
-        *) echo "setup: unknown argument '$arg'; expected --dry-run, build, test, check or fuzz" >&2
+        build|test|check|fuzz|page|web)  wanted="$wanted $arg" ;;
+        *) echo "setup: unknown argument '$arg'; expected --dry-run, build, test, check, fuzz, page or web" >&2
            exit 2 ;;
     esac
 done
@@ -42,6 +42,12 @@ has_clang_runtime() {
     has clang || return 1
     [ "$system" = Darwin ] || [ -d "$(clang -print-runtime-dir 2>/dev/null)" ]
 }
+has_browser() {
+    for name in chromium chromium-browser google-chrome; do
+        has "$name" && return 0
+    done
+    [ -x "${CHROMIUM:-/Applications/Google Chrome.app/Contents/MacOS/Google Chrome}" ]
+}
 # The Arm kernels run natively on Arm and are emulated on x86-64 Linux only.
 emulates_arm() { [ "$system" = Linux ] && [ "$machine" = x86_64 ]; }
 
@@ -64,6 +70,8 @@ met() {
         arm-emulator)  ! emulates_arm || has qemu-aarch64 ;;
         clang)         has clang ;;
         clang-runtime) has_clang_runtime ;;
+        npm)           has npm && has node ;;
+        browser)       has_browser ;;
     esac
 }
 
@@ -73,6 +81,8 @@ needs_of() {
         test)  echo cmocka ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
+        page)  echo npm ;;
+        web)   echo npm browser ;;
     esac
 }
 
@@ -95,6 +105,8 @@ arm-libc         libc6-dev-arm64-cross  ?                      aarch64-linux-gnu
 arm-emulator     qemu-user              ?                      qemu-user              -
 clang            clang                  clang                  clang                  ?
 clang-runtime    libclang-rt-dev        compiler-rt            compiler-rt            ?
+npm              nodejs,npm             nodejs,npm             npm                    node
+browser          chromium               chromium               chromium               ?
 "
 
 # Needs that a system cannot meet are left out: `make check` skips the Arm kernels, and

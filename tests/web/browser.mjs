@@ -54,13 +54,15 @@ export function ok(name, condition, found) {
 
 export const is = (name, found, expected) => ok(name, found === expected, found);
 
-// Runs named steps; one that throws is a failure, and the next one goes on.
+// Runs named steps; one that throws is a failure, and the next one goes on. DS4_STEP names one
+// to run alone.
 export async function steps(list) {
     for (const [name, step] of list) {
+        if (process.env.DS4_STEP && process.env.DS4_STEP !== name) continue;
         try {
             await step();
         } catch (error) {
-            ok(`${name}: ${error.message.split("\n")[0]}`, false);
+            ok(`${name}: ${error.message.split("\n").slice(0, 3).join(" ")}`, false);
         }
     }
 }

@@ -3,17 +3,17 @@
 //   node mock.mjs [PORT]
 //
 // The last user message says what comes: "long", "tool", "hostile", "fail", "busy", "cut",
-// "length", "slow", anything else gets the sample answer. KEY=... in the environment asks for
-// that key.
+// "length", "loop", "empty", "slow", anything else gets the sample answer; a last message of the
+// assistant with "prefix" is gone on with. KEY=... in the environment asks for that key.
 
 import { createServer } from "node:http";
 import { readFileSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const WEB = fileURLToPath(new URL("../../src/app/server/web/", import.meta.url));
+const FOLDERS = ["../../src/app/server/web/", "../../build/web/files/"].map((path) => fileURLToPath(new URL(path, import.meta.url)));
 const HEADER = fileURLToPath(new URL("../../src/app/server/web_assets.h", import.meta.url));
 const TYPES = { html: "text/html; charset=utf-8", css: "text/css; charset=utf-8",
-                js: "text/javascript; charset=utf-8", svg: "image/svg+xml" };
+                js: "text/javascript; charset=utf-8", svg: "image/svg+xml", woff2: "font/woff2" };
 
 // The policy as the program has it, so that the tests see what it forbids.
 function policy() {
@@ -23,10 +23,12 @@ function policy() {
 
 function assets() {
     const table = new Map();
-    for (const name of readdirSync(WEB)) {
-        const type = TYPES[name.split(".").pop()];
-        const path = name === "chat.html" ? "/" : name.endsWith(".html") ? `/${name.slice(0, -5)}` : `/assets/${name}`;
-        if (type) table.set(path, { type, bytes: readFileSync(WEB + name) });
+    for (const folder of FOLDERS) {
+        for (const name of readdirSync(folder)) {
+            const type = TYPES[name.split(".").pop()];
+            const path = name === "chat.html" ? "/" : name.endsWith(".html") ? `/${name.slice(0, -5)}` : `/assets/${name}`;
+            if (type) table.set(path, { type, bytes: readFileSync(folder + name) });
+        }
     }
     return table;
 }
@@ -50,6 +52,7 @@ export class Mock {
         this.delay = delay;             // ms between tokens
         this.requests = [];             // bodies of the chat requests
         this.cancelled = 0;
+        this.whole = false;             // "cut" is cut no more
         this.started = Date.now();
         this.tokens = { prompt: 41200, cached: 30100, prefilled: 11100, generated: 5230 };
     }
@@ -111,14 +114,14 @@ export class Mock {
             return;
         }
         response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
-        const live = { open: true, n: 0, cut: asked.includes("cut") };
+        const live = { open: true, n: 0, cut: asked.includes("cut") && !this.whole };
         response.on("close", () => {
             if (!response.writableEnded) this.cancelled++;
             live.open = false;
         });
-        const send = (delta, finish = null) => response.write(`data: ${JSON.stringify({
+        const send = (delta, finish = null, more = {}) => response.write(`data: ${JSON.stringify({
             id: "chatcmpl-1", object: "chat.completion.chunk", model: body.model,
-            choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`);
+            choices: [{ index: 0, delta, finish_reason: finish, ...more }] })}\n\n`);
         send({ role: "assistant" });
         response.write(": keep-alive\n\n");
         await sleep(asked.includes("slow") ? 4000 : 60);
@@ -128,7 +131,7 @@ export class Mock {
             response.destroy();
             return;
         }
-        send({}, finish);
+        send({}, finish, asked.includes("loop") ? { stop_reason: "loop" } : {});
         const prompt = JSON.stringify(body.messages).length >> 2;
         response.write(`data: ${JSON.stringify({ choices: [], usage: {
             prompt_tokens: prompt, completion_tokens: live.n, total_tokens: prompt + live.n,
@@ -147,7 +150,9 @@ export class Mock {
     }
 
     async say(asked, answered, body, send, live) {
-        if (body.thinking?.type !== "disabled") await this.stream("reasoning_content", THOUGHT, send, live);
+        const goesOn = body.messages.at(-1).prefix === true;
+
+        if (body.thinking?.type !== "disabled" && !(goesOn && body.messages.at(-1).content)) await this.stream("reasoning_content", THOUGHT, send, live);
         if (asked.includes("tool") && !answered && body.tools) {
             await this.stream("content", "Let me look that up.", send, live);
             const name = body.tools[0].function.name;
@@ -160,12 +165,14 @@ export class Mock {
             return "tool_calls";
         }
         let text = SAMPLE;
-        if (answered) text = `The tool says: **${body.messages.at(-1).content}**.`;
+        if (goesOn) text = " and this goes on.";
+        else        if (answered) text = `The tool says: **${body.messages.at(-1).content}**.`;
         else if (asked.includes("hostile")) text = HOSTILE;
+        else if (asked.includes("empty")) text = "";
         else if (asked.includes("echo")) text = asked.slice(asked.indexOf("echo") + 5);
         else if (asked.includes("long")) text = Array.from({ length: 400 }, (_, i) => `Paragraph ${i + 1} of a long text.`).join("\n\n");
         await this.stream("content", text, send, live);
-        return asked.includes("length") ? "length" : "stop";
+        return /length|loop/.test(asked) && !goesOn ? "length" : "stop";
     }
 
     // Numbers that move as those of a busy server do.

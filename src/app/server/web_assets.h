@@ -1,7 +1,8 @@
 /* web_assets.h - the files of the web page, inside the program.
  *
- * The table is made from src/app/server/web/ by tools/embed_web.sh when the program is built,
- * so that a server is one file and its page needs nothing from elsewhere.
+ * The table is made from src/app/server/web/ and the page's libraries (tools/web_libs.sh) by
+ * tools/embed_web.sh when the program is built, so that a server is one file and its page
+ * needs nothing from elsewhere.
  *
  * What a server has to do with it: answer GET and HEAD for each path with the type, bytes and
  * etag (304 when If-None-Match names it) and the headers below, without asking for the API
@@ -28,8 +29,8 @@ extern const size_t        ds4_web_n_assets;
 /* Headers of every asset. The pages need no inline code, no plug-ins and no other host; what
  * a model writes is inserted as text, and this is the second line of defence.              */
 #define DS4_WEB_CSP "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " \
-                    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; " \
-                    "frame-ancestors 'none'"
+                    "font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; " \
+                    "form-action 'none'; frame-ancestors 'none'"
 #define DS4_WEB_CACHE "no-cache"            /* ask each time, by etag */
 #define DS4_WEB_NOSNIFF "nosniff"           /* X-Content-Type-Options */
 #define DS4_WEB_REFERRER "no-referrer"      /* Referrer-Policy */

@@ -1,30 +1,31 @@
-// chat.js - the chat page: conversations, and answers as they stream in.
-//
-// A conversation: { id, title, named, created, updated, messages }. A message is
-//   { role: "user", content }
-//   { role: "assistant", content, reasoning, calls: [{ id, name, arguments }], finish, error,
-//     thinkMs, stats: { prompt, cached, generated, firstMs, speed } }
-//   { role: "tool", callId, content }
-// Answers run on when another conversation is opened; each conversation has at most one.
+// chat.js - the chat page: what is shown, and what the buttons and keys do. Conversations are
+// kept by library.js, answers asked for by answers.js, messages drawn by view.js.
 
-import { el, fillIcons, say, count } from "./dom.js";
-import { openStore, loadSettings, saveSettings, newId } from "./store.js";
-import { getJson, complete } from "./stream.js";
-import { userView, AnswerView, helloView } from "./view.js";
+import { Answers, closeCalls, resultMessages } from "./answers.js";
+import { Composer } from "./composer.js";
+import { count, fillIcons, say } from "./dom.js";
+import { Follower } from "./follow.js";
+import { Library } from "./library.js";
+import { asJson, asMarkdown, fileName, fromJson, MOST_BYTES, saveFile } from "./portable.js";
+import { askKey, askYes, conversationDialog, keysDialog, parseTools, settingsDialog, toast } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
-import { settingsDialog, parseTools, askKey, askYes, toast } from "./settings.js";
+import { loadSettings, openStore, saveSettings } from "./store.js";
+import { getJson } from "./stream.js";
+import { Tabs } from "./tabs.js";
+import { newestEnd, newMessage, pathTo, resultsIn, versionsOf } from "./tree.js";
+import { AnswerView, helloView, QuestionView } from "./view.js";
 
 const byId = (id) => document.getElementById(id);
-const text = byId("text"), log = byId("log"), messages = byId("messages"), app = byId("app");
+const app = byId("app"), log = byId("log"), messages = byId("messages");
 const phone = matchMedia("(max-width: 760px)");
 
 const settings = loadSettings();
-const runs = new Map();                 // by conversation id: { controller, message, started, chunks }
-let   store, conversations = [], current = null;
+const starting = new Set();             // ids of conversations whose question is being put
+let   library, answers, tabs, composer, sidebar, follower, current;
 let   views = new Map();                // by message, of the conversation that is shown
 let   model = { id: "default", name: "", context: 0 };
 
-// ---- the server's model ---------------------------------------------------------------------
+// ---- the server's model -------------------------------------------------------------------
 
 async function loadModel() {
     for (;;) {
@@ -34,168 +35,167 @@ async function loadModel() {
             model = { id: first.id || "default", name: first.name || first.id || "",
                       context: first.context_length || 0 };
             byId("model").textContent = byId("model").title = model.name;
-            if (current && !current.messages.length) showMessages();
+            if (current.messages && !current.messages.size) showMessages();
             showMeter();
             return;
         } catch (error) {
-            if (error.status !== 401 || !await renewKey()) return;
+            if (error.status === 401 && !await renewKey()) return;
+            if (error.status === 401) continue;
+            byId("model").textContent = byId("model").title = error.status ? error.message : "no server";
+            await new Promise((resolve) => setTimeout(resolve, 4000));
         }
     }
 }
 
-async function renewKey() {
-    const key = await askKey();
-    if (key === null) return false;
-    settings.key = key;
-    saveSettings(settings);
-    return true;
+// Several requests may find the key wrong at once: they wait for one dialog.
+let renewing = null;
+
+function renewKey() {
+    renewing ??= askKey(Boolean(settings.key)).then((key) => {
+        renewing = null;
+        if (key === null) return false;
+        settings.key = key;
+        saveSettings(settings);
+        return true;
+    });
+    return renewing;
 }
 
-// ---- conversations -----------------------------------------------------------------------------
+// ---- conversations ------------------------------------------------------------------------
 
-const fresh = () => ({ id: newId(), title: "New chat", named: false, created: Date.now(),
-                       updated: Date.now(), messages: [] });
-
-function keep(conversation) {
-    if (!conversation.messages.length) return;
-    if (!conversations.includes(conversation)) conversations.push(conversation);
-    store.put(structuredClone(conversation)).catch(() => toast("This conversation could not be stored."));
-}
-
-function touch(conversation) {
-    conversation.updated = Date.now();
-    keep(conversation);
-    showList();
-}
+const isBusy = (c) => answers.runs.has(c.id) || starting.has(c.id) || tabs.isBusy(c.id);
 
 function showList() {
-    conversations.sort((a, b) => b.updated - a.updated);
-    sidebar.show(conversations, current.id, runs);
+    library.list.sort((a, b) => b.updated - a.updated);
+    sidebar.show(library.list, current.id, isBusy);
 }
 
-function openConversation(conversation) {
+function showAddress() {
+    history.replaceState(null, "", current.stored ? `#${current.id}` : location.pathname + location.search);
+}
+
+async function openConversation(conversation) {
+    const touched = composer.touched;
+
     current = conversation;
-    history.replaceState(null, "", conversation.messages.length ? `#${conversation.id}` : location.pathname);
     app.classList.remove("side-open");
+    composer.show({ text: "", files: [] });
+    showAddress();
+    showList();
+    if (conversation.messages) showAll();
+    if (conversation.stored) await library.load(conversation);
+    if (current !== conversation) return;
+    showAll();
+    follower.toEnd();
+    if (!phone.matches) composer.focus();
+    const draft = await library.draft(conversation);
+    if (current === conversation && composer.touched === touched && composer.isEmpty) composer.show(draft);
+}
+
+function showAll() {
     showList();
     showMessages();
     showRunning();
-    toEnd();
-    if (!phone.matches) text.focus();
 }
 
-async function removeConversation(id) {
-    const conversation = conversations.find((c) => c.id === id);
+const newChat = () => openConversation(library.fresh());
 
-    stopRun(conversation);
-    runs.delete(id);
-    conversations = conversations.filter((c) => c.id !== id);
-    await store.remove(id);
-    if (current.id === id) openConversation(fresh());
+async function removeConversation(id) {
+    const conversation = library.find(id);
+
+    if (answers.of(conversation)) await answers.settle(conversation);
+    const kept = await library.remove(conversation);
+    if (current === conversation) newChat();
     else showList();
     toast("Deleted.", () => {
-        conversations.push(conversation);
-        keep(conversation);
+        library.undo(conversation, kept);
         openConversation(conversation);
     });
 }
 
 async function removeAll() {
     if (!await askYes("Delete all conversations? There is no way back.", "Delete all")) return;
-    for (const run of runs.values()) run.controller.abort();
-    runs.clear();
-    conversations = [];
-    await store.clear();
+    for (const run of answers.runs.values()) run.controller.abort();
+    await library.clear();
     byId("settings").close();
-    openConversation(fresh());
+    newChat();
 }
 
-function titleOf(content) {
-    const line = content.trim().split("\n")[0].replace(/\s+/g, " ");
+// A conversation was deleted, here or in another tab; what is typed stays.
+function leave(conversation) {
+    if (conversation) answers.stop(conversation);
+    if (conversation && current !== conversation) return showList();
+    const { text, files } = composer;
+    current = library.fresh();
+    showAddress();
+    showAll();
+    composer.show({ text, files });
+    return undefined;
+}
+
+function titleOf(content, files) {
+    const line = content.trim().split("\n")[0].replace(/\s+/g, " ") || files[0]?.name || "";
     return line.length > 64 ? `${line.slice(0, 62).trimEnd()}…` : line;
 }
 
-const sidebar = new Sidebar(byId("list"), byId("search"), {
-    open: (id) => openConversation(conversations.find((c) => c.id === id)),
-    rename(id, title) {
-        const conversation = conversations.find((c) => c.id === id);
-        conversation.title = title;
-        conversation.named = true;
-        keep(conversation);
-        showList();
-        showTitle();
-    },
-    remove: removeConversation,
-});
-
-// ---- what is shown -------------------------------------------------------------------------------
-
-const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-let following = true, lastTop = 0;
-
-function toEnd() {
-    following = true;
-    log.scrollTop = log.scrollHeight;
-    byId("jump").hidden = true;
-}
-
-// Only who scrolls up leaves the end: the text may have grown between a scroll and its event.
-log.addEventListener("scroll", () => {
-    if (log.scrollTop < lastTop - 1) following = atEnd();
-    else following ||= atEnd();
-    lastTop = log.scrollTop;
-    byId("jump").hidden = following;
-}, { passive: true });
-// What unfolds or arrives late moves the end too.
-new ResizeObserver(() => {
-    if (following) log.scrollTop = log.scrollHeight;
-    else byId("jump").hidden = atEnd();
-}).observe(messages);
+// ---- what is shown ------------------------------------------------------------------------
 
 function showTitle() {
-    const title = current.messages.length ? current.title : "";
+    const title = current.leaf ? current.title : "";
+
     byId("title").textContent = title;
     byId("export").hidden = !title;
+    byId("about-open").classList.toggle("on", Boolean(current.system));
     document.title = title ? `${title} · ds4` : "ds4";
 }
 
-function resultsOf(conversation) {
-    return new Map(conversation.messages.filter((m) => m.role === "tool").map((m) => [m.callId, m.content]));
+function versions(message) {
+    const list = versionsOf(current.messages, message);
+    return { list, at: list.indexOf(message) };
+}
+
+// What a view has to know of an answer beside the message itself.
+function answerState(m, results, last) {
+    const run = answers.of(current), mine = run?.message === m;
+    const writing = mine || tabs.isWriting(m.id);
+    const empty = !m.content && !m.reasoning && !m.calls.length;
+
+    return { writing, results, last, versions: versions(m), reading: run?.reading,
+             waits: run?.instead === m || (writing && (empty || (mine && run.goesOn && !run.firstAt))) };
 }
 
 // The nodes of all messages; those that are there already are used again.
 function showMessages() {
-    const nodes = [], last = current.messages.at(-1), old = views;
+    const path = pathTo(current.messages, current.leaf), results = resultsIn(path);
+    const nodes = [], last = path.at(-1), old = views;
 
     views = new Map();
-    for (const m of current.messages) {
-        if (m.role === "user") {
-            const node = old.get(m) || userView(m, { onEdit });
-            views.set(m, node);
-            nodes.push(node);
-        } else if (m.role === "assistant") {
-            const view = old.get(m) || new AnswerView(m, { onRetry, onResults });
-            views.set(m, view);
-            view.update(runs.get(current.id)?.message === m, resultsOf(current), m === last);
-            nodes.push(view.node);
-        }
+    for (const m of path) {
+        if (m.role === "tool") continue;
+        const view = old.get(m) || (m.role === "user"
+            ? new QuestionView(m, { edit: onEdit, version: onVersion })
+            : new AnswerView(m, { again: onAgain, goOn: onGoOn, results: onResults, version: onVersion }));
+        views.set(m, view);
+        view.update(m.role === "user" ? versions(m) : answerState(m, results, m === last));
+        nodes.push(view.node);
     }
-    if (!nodes.length) nodes.push(helloView(model.name, (idea) => send(idea)));
+    if (!nodes.length) nodes.push(helloView(model.name, (idea) => send(idea, [])));
     messages.replaceChildren(...nodes);
     showTitle();
     showMeter();
 }
 
 function showRunning() {
-    const run = runs.get(current.id);
-    byId("stop").hidden = !run;
-    byId("send").hidden = Boolean(run);
-    byId("send").disabled = !text.value.trim();
+    const busy = isBusy(current);
+
+    byId("stop").hidden = !busy;
+    byId("send").hidden = busy;
+    composer.fit();
     showSpeed();
 }
 
 function showSpeed() {
-    const run = runs.get(current.id);
+    const run = answers.of(current);
     let   line = "";
 
     if (run?.firstAt && run.chunks > 1) {
@@ -203,14 +203,16 @@ function showSpeed() {
         line = `${count(run.chunks)} tokens · ${speed < 10 ? speed.toFixed(1) : Math.round(speed)}/s`;
     } else if (run) {
         line = `${Math.round((performance.now() - run.started) / 1000)} s`;
+    } else if (tabs.isBusy(current.id)) {
+        line = "in another tab";
     }
     byId("status").textContent = line;
 }
 
 function showMeter() {
-    const stats = current.messages.findLast((m) => m.stats?.prompt)?.stats;
-    const run = runs.get(current.id);
-    const used = (stats ? stats.prompt + stats.generated : 0) + (run ? run.chunks : 0);
+    const path = current.messages ? pathTo(current.messages, current.leaf) : [];
+    const stats = path.findLast((m) => m.stats?.prompt)?.stats, run = answers.of(current);
+    const used = (stats ? stats.prompt + (stats.generated || 0) : 0) + (run ? run.chunks : 0);
     const share = model.context ? Math.min(1, used / model.context) : 0;
     const meter = byId("meter");
 
@@ -220,255 +222,6 @@ function showMeter() {
     byId("meter-text").textContent = share < 0.01 ? "<1%" : `${Math.round(share * 100)}%`;
     meter.title = `${count(used)} of ${count(model.context)} tokens of context`;
     meter.setAttribute("aria-label", meter.title);
-}
-
-// ---- an answer --------------------------------------------------------------------------------
-
-function apiMessages(conversation) {
-    const out = [];
-
-    if (settings.system.trim()) out.push({ role: "system", content: settings.system });
-    for (const m of conversation.messages) {
-        if (m.role === "user") out.push({ role: "user", content: m.content });
-        if (m.role === "tool") out.push({ role: "tool", tool_call_id: m.callId, content: m.content });
-        if (m.role !== "assistant" || (!m.content && !m.reasoning && !m.calls.length)) continue;
-        const message = { role: "assistant", content: m.content };
-        if (m.reasoning) message.reasoning_content = m.reasoning;
-        if (m.calls.length) {
-            message.tool_calls = m.calls.map((call) => ({
-                id: call.id, type: "function", function: { name: call.name, arguments: call.arguments },
-            }));
-        }
-        out.push(message);
-    }
-    return out;
-}
-
-function apiRequest(conversation) {
-    const body = { model: model.id, messages: apiMessages(conversation), stream: true,
-                   stream_options: { include_usage: true },
-                   thinking: { type: settings.thinking === "off" ? "disabled" : "enabled" } };
-    if (settings.thinking === "max") body.reasoning_effort = "max";
-    for (const name of ["temperature", "top_p", "top_k", "min_p", "max_tokens", "seed"]) {
-        if (settings[name] !== "") body[name] = Number(settings[name]);
-    }
-    try {
-        const tools = parseTools(settings.tools);
-        if (tools.length) body.tools = tools;
-    } catch {
-        toast("The tools of the settings are left out: they are no valid list.");
-    }
-    return body;
-}
-
-function addCalls(calls, deltas) {
-    for (const delta of deltas) {
-        const call = calls[delta.index ?? calls.length] ??= { id: "", name: "", arguments: "" };
-        if (delta.id) call.id = delta.id;
-        call.name += delta.function?.name || "";
-        call.arguments += delta.function?.arguments || "";
-    }
-}
-
-// Takes one chunk of the stream into the message.
-function hear(run, chunk) {
-    const m = run.message, choice = chunk.choices?.[0], delta = choice?.delta || {};
-    const thought = delta.reasoning_content || delta.reasoning || "", now = performance.now();
-
-    if (thought || delta.content || delta.tool_calls) {
-        run.chunks++;
-        if (!run.firstAt) {
-            run.firstAt = now;
-            m.stats.firstMs = now - run.started;
-        }
-        run.lastAt = now;
-    }
-    if (thought) m.reasoning += thought;
-    if (delta.content) m.content += delta.content;
-    if (delta.tool_calls) addCalls(m.calls, delta.tool_calls);
-    if (m.reasoning && !m.thinkMs && (delta.content || delta.tool_calls)) m.thinkMs = now - run.firstAt;
-    if (choice?.finish_reason) m.finish = choice.finish_reason;
-    if (chunk.usage) {
-        m.stats.prompt = chunk.usage.prompt_tokens;
-        m.stats.cached = chunk.usage.prompt_tokens_details?.cached_tokens || 0;
-        m.stats.generated = chunk.usage.completion_tokens;
-    }
-    refresh(run);
-}
-
-// At most once in a frame; never while the page is hidden, where there are no frames.
-function refresh(run) {
-    if (run.waiting) return;
-    run.waiting = true;
-    requestAnimationFrame(() => {
-        run.waiting = false;
-        if (runs.get(run.conversation.id) !== run) return;
-        if (performance.now() - run.keptAt > 2000) {
-            run.keptAt = performance.now();
-            keep(run.conversation);
-        }
-        if (current !== run.conversation) return;
-        views.get(run.message)?.update(true);
-        showSpeed();
-        showMeter();
-    });
-}
-
-// Once a second while an answer runs: the clock, and how much of a long prompt is read. The
-// server says that for each of its sessions, so it is ours only if it is the only one.
-async function tick(run) {
-    if (current !== run.conversation) return;
-    showSpeed();
-    if (run.firstAt || run.asking || performance.now() - run.started < 1500) return;
-    run.asking = true;
-    try {
-        const { slots } = await getJson("v1/ds4/stats", settings.key);
-        const reading = slots.filter((slot) => slot.state === "prefill");
-        if (reading.length === 1 && !run.firstAt && runs.get(run.conversation.id) === run) {
-            views.get(run.message)?.showWaiting(true, { done: reading[0].pos, of: reading[0].prompt });
-        }
-        run.asking = false;
-    } catch { /* it stays at the clock */ }
-}
-
-function finish(run) {
-    const m = run.message;
-
-    m.stats.generated ||= run.chunks;
-    // Shorter than that, it is the network's speed.
-    if (run.chunks > 1 && run.lastAt - run.firstAt > 200) {
-        m.stats.speed = (m.stats.generated - 1) * 1000 / (run.lastAt - run.firstAt);
-    }
-    if (m.reasoning && !m.thinkMs && run.firstAt) m.thinkMs = run.lastAt - run.firstAt;
-    m.calls = m.calls.filter(Boolean);
-    clearInterval(run.clock);
-    if (runs.get(run.conversation.id) === run) runs.delete(run.conversation.id);
-    if (!conversations.includes(run.conversation)) return;      // it was deleted meanwhile
-    touch(run.conversation);
-    if (current !== run.conversation) return;
-    showMessages();
-    showRunning();
-    say(m.error || (m.calls.length ? "A tool is called" : "The answer is complete"));
-}
-
-async function answer(conversation) {
-    const message = { role: "assistant", content: "", reasoning: "", calls: [], finish: "", error: "",
-                      thinkMs: 0, stats: {} };
-    const run = { conversation, message, controller: new AbortController(), started: performance.now(),
-                  chunks: 0, firstAt: 0, lastAt: 0, keptAt: performance.now() };
-
-    const body = apiRequest(conversation);
-    conversation.messages.push(message);
-    runs.set(conversation.id, run);
-    run.clock = setInterval(() => tick(run), 700);
-    touch(conversation);
-    if (current === conversation) {
-        showMessages();
-        showRunning();
-        toEnd();
-    }
-    for (let asked = false;;) {
-        try {
-            await complete(body, { key: settings.key, signal: run.controller.signal,
-                                   heard: (chunk) => hear(run, chunk) });
-        } catch (error) {
-            if (error.name === "AbortError") message.finish = "stopped";
-            else if (error.status === 401 && !asked && await renewKey()) {
-                asked = true;
-                continue;
-            } else {
-                message.error = error.message;
-                if (error.retryAfter) message.error += ` It asks to wait ${error.retryAfter} s.`;
-            }
-        }
-        break;
-    }
-    finish(run);
-}
-
-// Calls that nobody answered get an empty answer, since the model expects one for each.
-function closeCalls(conversation) {
-    const last = conversation.messages.findLast((m) => m.role === "assistant");
-    const results = resultsOf(conversation);
-
-    for (const call of last?.calls || []) {
-        if (results.has(call.id)) continue;
-        conversation.messages.push({ role: "tool", callId: call.id, content: "(no result: the user went on)" });
-    }
-}
-
-function send(content) {
-    if (runs.has(current.id)) return;
-    closeCalls(current);
-    current.messages.push({ role: "user", content });
-    if (!current.named && current.messages.length === 1) current.title = titleOf(content);
-    history.replaceState(null, "", `#${current.id}`);
-    answer(current);
-}
-
-function stopRun(conversation) {
-    runs.get(conversation.id)?.controller.abort();
-}
-
-// Everything from a message on goes; the answer in progress belongs to what goes.
-async function cutFrom(conversation, message) {
-    stopRun(conversation);
-    while (runs.has(conversation.id)) await new Promise((resolve) => setTimeout(resolve, 10));
-    conversation.messages.length = conversation.messages.indexOf(message);
-}
-
-async function onEdit(message, content) {
-    const conversation = current;
-
-    await cutFrom(conversation, message);
-    if (!conversation.messages.length && !conversation.named) conversation.title = titleOf(content);
-    conversation.messages.push({ role: "user", content });
-    answer(conversation);
-}
-
-async function onRetry(message) {
-    const conversation = current;
-
-    await cutFrom(conversation, message);
-    answer(conversation);
-}
-
-function onResults(message, results) {
-    message.calls.forEach((call, i) =>
-        current.messages.push({ role: "tool", callId: call.id, content: results[i] }));
-    answer(current);
-}
-
-// ---- saving as a file -----------------------------------------------------------------------
-
-function asMarkdown(conversation) {
-    const parts = [`# ${conversation.title}`];
-
-    for (const m of conversation.messages) {
-        if (m.role === "user") parts.push(`## You\n\n${m.content}`);
-        if (m.role === "tool") parts.push(`## Tool result\n\n\`\`\`\n${m.content}\n\`\`\``);
-        if (m.role !== "assistant") continue;
-        const calls = m.calls.map((call) => `\`\`\`json\n${call.name} ${call.arguments}\n\`\`\``);
-        parts.push([`## Answer`, m.content, ...calls].filter(Boolean).join("\n\n"));
-    }
-    return `${parts.join("\n\n")}\n`;
-}
-
-function exportCurrent() {
-    const address = URL.createObjectURL(new Blob([asMarkdown(current)], { type: "text/markdown" }));
-    const name = current.title.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60) || "conversation";
-    const link = el("a", { href: address, download: `${name}.md` });
-
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 10000);
-}
-
-// ---- the field and the keys --------------------------------------------------------------------
-
-function fit() {
-    text.style.height = "auto";
-    text.style.height = `${text.scrollHeight}px`;
-    byId("send").disabled = !text.value.trim();
 }
 
 function showOptions() {
@@ -482,24 +235,151 @@ function showOptions() {
     byId("tools-count").textContent = n === 1 ? "1 tool" : `${n} tools`;
 }
 
-function wireField() {
-    byId("composer").addEventListener("submit", (event) => {
-        event.preventDefault();
-        const content = text.value.trim();
-        if (!content || runs.has(current.id)) return;
-        text.value = "";
-        fit();
-        send(content);
-    });
-    text.addEventListener("input", fit);
-    text.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-        event.preventDefault();
-        byId("composer").requestSubmit();
-    });
+// Storing may fail for long: this stays until it works again.
+function showFailure(error) {
+    const full = error?.name === "QuotaExceededError";
+
+    byId("alarm-text").textContent = full
+        ? "This browser's storage is full: what is written now is lost when the page is closed. Delete conversations, or save this one as a file."
+        : "This conversation could not be stored: it is lost when the page is closed. Save it as a file.";
+    byId("alarm").hidden = false;
+}
+
+// ---- an answer ----------------------------------------------------------------------------
+
+// Answers as they go tell the page; it draws at most once in a frame.
+const answering = {
+    began(run) {
+        if (run.conversation !== current) return showList();
+        showAll();
+        follower.toEnd();
+        return undefined;
+    },
+    grew(run) {
+        if (run.drawing) return;
+        run.drawing = true;
+        requestAnimationFrame(() => {
+            run.drawing = false;
+            if (current !== run.conversation || answers.of(current) !== run) return;
+            const shown = run.instead || run.message;
+            const path = pathTo(current.messages, current.leaf);
+            views.get(shown)?.update(answerState(shown, resultsIn(path), path.at(-1) === shown));
+            showSpeed();
+            showMeter();
+        });
+    },
+    ended(run) {
+        if (current !== run.conversation) return showList();
+        showAll();
+        const m = run.message;
+        say(m.error || (m.calls.length ? "A tool is called" : "The answer is complete"));
+        return undefined;
+    },
+    renewKey,
+    modelId: () => model.id,
+    wrongTools: () => toast("The tools of the settings are left out: they are no valid list."),
+};
+
+// Puts messages after what this tab knows and asks for the answer to the last. Another tab may
+// have written meanwhile: its words come first. Resolves to whether it was done.
+async function ask(conversation, makeMessages, fields = {}, options = {}) {
+    if (isBusy(conversation)) return false;
+    starting.add(conversation.id);
+    showRunning();
+    try {
+        await library.load(conversation);
+        const added = makeMessages();
+        for (const m of added) conversation.messages.set(m.id, m);
+        library.keep(conversation, { updated: Date.now(), leaf: added.at(-1).id, ...fields }, added, options);
+        answers.answer(conversation, added.at(-1).id);
+        return true;
+    } finally {
+        starting.delete(conversation.id);
+        if (current === conversation) showAll();
+    }
+}
+
+async function send(text, files) {
+    const conversation = current, isFirst = !conversation.named && conversation.leaf === null;
+
+    if (isBusy(conversation)) return;
+    composer.show({ text: "", files: [] });
+    await ask(conversation, () => {
+        const closed = closeCalls(conversation);
+        return [...closed, newMessage(conversation, closed.at(-1)?.id ?? conversation.leaf, { role: "user", content: text, files })];
+    }, isFirst ? { title: titleOf(text, files) } : {}, { dropDraft: true });
+    if (current === conversation) showAddress();
+    navigator.storage?.persist?.();             // so that the browser does not clear it away
+}
+
+async function onEdit(message, text) {
+    const conversation = current, isFirst = !conversation.named && message.parent === null;
+
+    await answers.settle(conversation);
+    await ask(conversation, () => [newMessage(conversation, message.parent,
+                                              { role: "user", content: text, files: message.files || [] })],
+              isFirst ? { title: titleOf(text, message.files || []) } : {});
+}
+
+const onAgain = (message) => answers.again(current, message);
+const onGoOn = (message) => answers.goOn(current, message);
+
+function onResults(message, texts) {
+    ask(current, () => resultMessages(current, message.id, message.calls.map((call, i) => [call.id, texts[i]])));
+}
+
+// Shows another version of a message, with the newest of what followed it.
+function onVersion(message) {
+    const at = messages.children.length && views.get(pathTo(current.messages, current.leaf).find((m) =>
+        m.parent === message.parent && m.role === message.role))?.node.getBoundingClientRect().top;
+
+    follower.following = false;
+    library.keep(current, { leaf: newestEnd(current.messages, message.id) });
+    showAll();
+    const node = views.get(message)?.node;
+    if (!node) return;
+    log.scrollTop += node.getBoundingClientRect().top - at;
+    node.querySelector(".versions button:enabled")?.focus({ preventScroll: true });
+}
+
+function stop() {
+    if (answers.of(current)) answers.stop(current);
+    else if (tabs.isBusy(current.id)) tabs.say("stop", { id: current.id });
+}
+
+// ---- files --------------------------------------------------------------------------------
+
+function saveMarkdown() {
+    saveFile(`${fileName(current.title)}.md`, "text/markdown", asMarkdown(current, pathTo(current.messages, current.leaf)));
+}
+
+async function saveJson(conversations, name) {
+    saveFile(`${name}.json`, "application/json", asJson(await conversations));
+}
+
+async function loadFile(file) {
+    try {
+        if (file.size > MOST_BYTES) throw new Error("This file is larger than 64 MiB.");
+        const all = fromJson(await file.text());
+        const first = await library.restore(...all);
+        byId("settings").close();
+        await openConversation(first);
+        toast(all.length === 1 ? "One conversation was read." : `${all.length} conversations were read.`);
+    } catch (error) {
+        toast(error.message);
+    }
+}
+
+// ---- the page -----------------------------------------------------------------------------
+
+function makeComposer() {
+    composer = new Composer(
+        { form: byId("composer"), text: byId("text"), files: byId("files"), send: byId("send"), attach: byId("attach"),
+          input: byId("attach-file"), place: document.querySelector(".main") },
+        { send, refused: toast, changed: (text, files) => library.keepDraft(current, text, files).then(showAddress) });
     byId("stop").addEventListener("click", () => {
-        stopRun(current);
-        text.focus();
+        stop();
+        composer.focus();
     });
     byId("thinking").addEventListener("change", (event) => {
         settings.thinking = event.target.value;
@@ -508,45 +388,129 @@ function wireField() {
     });
 }
 
-function wirePage() {
-    const dialog = settingsDialog(settings, { changed: showOptions, deleteAll: removeAll });
-    const newChat = () => openConversation(fresh());
-    const toggleSide = () => app.classList.toggle(phone.matches ? "side-open" : "folded");
+function makeSidebar() {
+    sidebar = new Sidebar(byId("list"), byId("search"), {
+        open: (id) => openConversation(library.find(id)),
+        rename(id, title) {
+            library.keep(library.find(id), { title, named: true });
+            showList();
+            showTitle();
+        },
+        remove: removeConversation,
+        find: (words) => library.store.find(words),
+    });
+}
 
-    byId("new").addEventListener("click", newChat);
-    byId("new-small").addEventListener("click", newChat);
+const toggleSide = () => app.classList.toggle(phone.matches ? "side-open" : "folded");
+
+// The conversation `step` places further down the list.
+function openNext(step) {
+    const at = library.list.indexOf(current);
+    const next = library.list[at < 0 ? 0 : at + step];
+    if (next) openConversation(next);
+}
+
+function makeDialogs() {
+    const dialog = settingsDialog(settings, {
+        changed: showOptions, deleteAll: removeAll, load: loadFile,
+        saveAll: () => saveJson(library.everything(), "conversations"),
+    });
+    const about = conversationDialog({
+        changed(system) {
+            if (current.stored) library.keep(current, { system });
+            else current.system = system;
+            showTitle();
+        },
+        markdown: saveMarkdown,
+        json: () => saveJson(Promise.all([library.whole(current)]), fileName(current.title)),
+    });
     byId("settings-open").addEventListener("click", () => dialog.open());
+    byId("about-open").addEventListener("click", () => about.open({
+        system: current.system, isEmpty: !current.leaf, inSettings: settings.system }));
+    return { keys: keysDialog() };
+}
+
+function wirePage() {
+    const { keys } = makeDialogs();
+
+    for (const id of ["new", "new-small"]) byId(id).addEventListener("click", newChat);
+    for (const id of ["side-open", "side-close", "veil"]) byId(id).addEventListener("click", toggleSide);
     byId("theme").addEventListener("click", () => window.ds4Theme.toggle());
-    byId("side-open").addEventListener("click", toggleSide);
-    byId("side-close").addEventListener("click", toggleSide);
-    byId("veil").addEventListener("click", toggleSide);
-    byId("jump").addEventListener("click", toEnd);
-    byId("export").addEventListener("click", exportCurrent);
+    byId("export").addEventListener("click", saveMarkdown);
+    byId("keys-open").addEventListener("click", () => keys.open());
+    byId("alarm-close").addEventListener("click", () => { byId("alarm").hidden = true; });
     document.addEventListener("keydown", (event) => {
-        const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+        const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName), held = event.ctrlKey || event.metaKey;
         if (document.querySelector("dialog[open]")) return;
         if (event.key === "Escape" && app.classList.contains("side-open")) app.classList.remove("side-open");
-        else if (event.key === "Escape") stopRun(current);
+        else if (event.key === "Escape") stop();
         else if (event.altKey && event.code === "KeyN") newChat();
-        else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) text.focus();
+        else if (event.altKey && event.key === "ArrowDown") openNext(1);
+        else if (event.altKey && event.key === "ArrowUp") openNext(-1);
+        else if (held && !event.shiftKey && event.code === "KeyK") findInList();
+        else if (event.key === "/" && !typing && !held) composer.focus();
+        else if (event.key === "?" && !typing && !held) keys.open();
         else return;
         event.preventDefault();
     });
-    addEventListener("pagehide", () => { for (const run of runs.values()) keep(run.conversation); });
+    addEventListener("pagehide", () => answers.keepAll());
+    addEventListener("hashchange", () => {
+        const named = library.find(location.hash.slice(1));
+        if (named && named !== current) openConversation(named);
+    });
+    addEventListener("storage", (event) => {
+        if (event.key === "ds4.settings") Object.assign(settings, loadSettings());
+        showOptions();
+    });
 }
 
-// ---- beginning -------------------------------------------------------------------------------
+function findInList() {
+    app.classList.remove("folded");
+    if (phone.matches) app.classList.add("side-open");
+    byId("search").focus();
+}
+
+// ---- beginning ----------------------------------------------------------------------------
 
 async function begin() {
     fillIcons();
-    store = await openStore();
+    const store = await openStore({ blocked: () => toast("Please close the other tabs of this page: they have an older version.") });
     if (!store.lasting) byId("kept").textContent = "not kept: this browser does not allow it";
-    conversations = (await store.list()).filter((c) => Array.isArray(c.messages));
-    wireField();
+    library = new Library(store, {
+        changed(conversation) {
+            if (conversation === current) showAll();
+            else showList();
+        },
+        removed: leave,
+        failed: showFailure,
+        kept: () => { byId("alarm").hidden = true; },
+        isOwn: (message) => answers.isWriting(message),
+    });
+    answers = new Answers(library, settings, answering);
+    tabs = new Tabs({
+        changed: (id) => library.refresh(id),
+        removed: (id) => library.refresh(id),
+        async cleared() {
+            for (const run of answers.runs.values()) run.controller.abort();
+            await library.begin();
+            leave(null);
+        },
+        stop(id) {
+            const run = answers.runs.get(id);
+            if (run) run.controller.abort();
+        },
+        writing: () => answers.writing(),
+    });
+    library.connect(tabs);
+    await library.begin();
+    current = library.fresh();
+    makeComposer();
+    makeSidebar();
+    follower = new Follower(log, messages, byId("jump"));
     wirePage();
     showOptions();
-    openConversation(conversations.find((c) => c.id === location.hash.slice(1)) || fresh());
-    fit();
+    openConversation(library.find(location.hash.slice(1)) || current);
+    byId("not-started").remove();
     loadModel();
 }
 

@@ -208,7 +208,7 @@ async function ask() {
         showTotals(stats);
     } catch (error) {
         if (error.status === 401) {
-            const key = await askKey();
+            const key = await askKey(Boolean(settings.key));
             if (key !== null) {
                 settings.key = key;
                 saveSettings(settings);

@@ -1,4 +1,5 @@
-// settings.js - the dialogs: settings, the API key, "are you sure".
+// settings.js - the dialogs: settings, one conversation, the API key, "are you sure", and the
+// line at the bottom.
 
 import { saveSettings } from "./store.js";
 
@@ -22,7 +23,14 @@ export function parseTools(text) {
     });
 }
 
-// on: { changed(), deleteAll() }
+// A click beside a dialog closes it.
+function closeBeside(dialog) {
+    dialog.addEventListener("click", (event) => {
+        if (event.target === dialog) dialog.close();
+    });
+}
+
+// on: { changed(), deleteAll(), saveAll(), load(file) }
 export function settingsDialog(settings, on) {
     const dialog = byId("settings"), form = byId("settings-form");
     const names = ["system", "temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "tools", "key"];
@@ -47,10 +55,14 @@ export function settingsDialog(settings, on) {
     });
     // A wrong number must not keep the dialog open: it is not taken over.
     form.noValidate = true;
-    dialog.addEventListener("click", (event) => {
-        if (event.target === dialog) dialog.close();
-    });
+    closeBeside(dialog);
     byId("delete-all").addEventListener("click", on.deleteAll);
+    byId("save-all").addEventListener("click", on.saveAll);
+    byId("load").addEventListener("click", () => byId("load-file").click());
+    byId("load-file").addEventListener("change", async (event) => {
+        if (event.target.files[0]) await on.load(event.target.files[0]);
+        event.target.value = "";
+    });
     return {
         open() {
             for (const name of names) form.elements[name].value = settings[name];
@@ -60,10 +72,37 @@ export function settingsDialog(settings, on) {
     };
 }
 
-// Resolves to the key, or null when the user does not give one.
-export function askKey() {
+// The dialog of one conversation: its system text, and saving it.
+// on: { changed(text or null), markdown(), json() }
+export function conversationDialog(on) {
+    const dialog = byId("conversation"), field = byId("conversation-form").elements.system;
+
+    field.addEventListener("input", () => on.changed(field.value.trim() ? field.value : null));
+    byId("save-markdown").addEventListener("click", on.markdown);
+    byId("save-json").addEventListener("click", on.json);
+    closeBeside(dialog);
+    return {
+        open({ system, isEmpty, inSettings }) {
+            field.value = system ?? "";
+            field.placeholder = inSettings.trim() || "What the model should know or be, in this conversation";
+            byId("save-markdown").disabled = byId("save-json").disabled = isEmpty;
+            dialog.showModal();
+        },
+    };
+}
+
+export function keysDialog() {
+    const dialog = byId("keys");
+
+    closeBeside(dialog);
+    return { open: () => dialog.showModal() };
+}
+
+// Resolves to the key, or null when the user does not give one. `wrong`: one was refused.
+export function askKey(wrong) {
     const dialog = byId("ask-key"), form = byId("ask-key-form");
 
+    byId("ask-key-wrong").hidden = !wrong;
     return new Promise((resolve) => {
         let key = null;
         form.elements.key.value = "";

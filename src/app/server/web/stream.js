@@ -58,16 +58,18 @@ export async function* events(body) {
 
 // One answer. heard(chunk) is called for each chunk of the stream. Throws ApiError, or an
 // AbortError when the signal said so.
-export async function complete(request_body, { key, signal, heard }) {
+export async function complete(requestBody, { key, signal, heard }) {
     const response = await request("v1/chat/completions", key, {
-        method: "POST", signal, body: JSON.stringify(request_body),
+        method: "POST", signal, body: JSON.stringify(requestBody),
         headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
     });
-    let finished = false;
+    let finished = false, over = false;
 
     try {
         for await (const data of events(response.body)) {
-            if (data === "[DONE]") return;
+            // Read on to the end of the body: leaving it would cancel a request that is complete.
+            if (data === "[DONE]") over = true;
+            if (over) continue;
             let chunk;
             try {
                 chunk = JSON.parse(data);
@@ -79,8 +81,9 @@ export async function complete(request_body, { key, signal, heard }) {
             heard(chunk);
         }
     } catch (error) {
+        if (over) return;
         if (error.name === "AbortError" || error instanceof ApiError) throw error;
         throw new ApiError("The connection was lost before the answer was complete.", 0, 0);
     }
-    if (!finished) throw new ApiError("The connection ended before the answer was complete.", 0, 0);
+    if (!finished && !over) throw new ApiError("The connection ended before the answer was complete.", 0, 0);
 }
