@@ -9,6 +9,28 @@ typedef struct ds4_dev ds4_dev;             /* one opened device, defined by eac
 typedef struct ds4_program ds4_program;     /* a list of operations made ready, defined by each backend */
 typedef uint64_t ds4_ticket;                /* of queued work; later work has a larger one */
 
+/* Kinds of device memory. */
+typedef enum ds4_mem {
+    DS4_MEM_DEVICE,                 /* what work reads and writes all the time */
+    DS4_MEM_HOST,                   /* of the host, for the disk to write to and the device to read */
+    DS4_MEM_COLD,                   /* rows of which few are read: may lie in files, see ds4_limits */
+} ds4_mem;
+
+/* The beginning of every buffer; a backend puts it first in a type of its own. */
+struct ds4_buf {
+    const struct ds4_backend *backend;
+    ds4_mem  kind;
+    uint64_t n_bytes;
+    uint8_t *host;                  /* where the host may address it; NULL: nowhere */
+};
+
+/* One piece of a transfer between a device and the host. */
+typedef struct ds4_copy {
+    ds4_view at;
+    uint64_t n_bytes;
+    uint8_t *host;                  /* [n_bytes]; write() only reads it */
+} ds4_copy;
+
 /* The largest sizes that steps will have, so that a device can take its scratch memory
  * once. */
 typedef struct ds4_limits {
@@ -28,7 +50,7 @@ typedef struct ds4_limits {
     uint64_t moe_x_bytes[2];        /* one encoded input of routed and of shared experts */
     uint64_t moe_h_bytes;           /* one of their inner activations */
     bool        copy_weights;       /* of every token, out of the file: nothing may push them out of memory */
-    const char *spill_dir;          /* for alloc_spill(); NULL: nowhere */
+    const char *spill_dir;          /* for DS4_MEM_COLD; NULL: it is device memory */
     uint64_t    spill_bytes;        /* of that memory may be resident */
     uint64_t    spill_row;          /* bytes of a row there */
 } ds4_limits;
@@ -60,17 +82,24 @@ typedef struct ds4_backend {
     /* Working memory that a device with these limits touches. */
     uint64_t   (*scratch_bytes)(const ds4_limits *limits);
 
-    /* Memory. alloc() gives zeroed memory, taken from the system as it is touched where
-     * the device can. */
-    ds4_status (*alloc)(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
-    /* The same for memory that is used here and there: it may lie in files, of which no more
-     * is resident than the limits allow. NULL: the device has no such memory. */
-    ds4_status (*alloc_spill)(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
-    uint64_t   (*spill_resident)(const ds4_dev *dev);           /* bytes of it, at most */
+    /* Memory. alloc() reserves a buffer of zeros; commit() takes the memory of a part of it, which
+     * must have returned before anything touches the part. discard() is its inverse: the content
+     * vanishes, behind queued work; commit() the part again before it is used again. A CPU takes
+     * memory as it is touched, a GPU in commit(); both fail with DS4_E_NOMEM, files with DS4_E_IO. */
+    ds4_status (*alloc)(ds4_dev *dev, ds4_mem kind, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
+    ds4_status (*commit)(ds4_dev *dev, ds4_view at, uint64_t n_bytes, ds4_err *err);
+    void       (*discard)(ds4_dev *dev, ds4_view at, uint64_t n_bytes);
     void       (*free)(ds4_dev *dev, ds4_buf *buf);             /* NULL is fine */
-    ds4_status (*write)(ds4_dev *dev, ds4_view to, const void *from, uint64_t n_bytes, ds4_err *err);
-    ds4_status (*read)(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4_err *err);
-    void       (*discard)(ds4_dev *dev, ds4_view at, uint64_t n_bytes);    /* content may vanish */
+    uint64_t   (*resident)(const ds4_dev *dev, ds4_mem kind);   /* bytes in memory of that kind, at most */
+
+    /* Lists of copies, each list in one go. Fail with DS4_E_ARG outside of a buffer, DS4_E_IO for
+     * files, DS4_E_DEVICE.
+     *
+     * read() sees what programs wrote that were waited for. Any thread may call it, also while
+     * programs run, for memory that no queued work writes. write() is done before programs that
+     * are run later; no queued work may use the memory. host may be given back when they return. */
+    ds4_status (*read)(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err);
+    ds4_status (*write)(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err);
 
     /* Weights. bind() decides where a tensor lies: the device uses the mapping, copies, repacks or
      * pins. Its name and path are lent until load() returns, its data until close(). After load() all
@@ -98,5 +127,21 @@ typedef struct ds4_backend {
 } ds4_backend;
 
 extern const ds4_backend ds4_backend_cpu;   /* always built */
+
+/* ---- backends.c: what is alike for all of them ----------------------------------------------- */
+
+/* Is n_bytes at `at` inside its buffer, and is that of this backend? Returns DS4_OK; DS4_E_ARG. */
+DS4_MUST_CHECK ds4_status ds4_view_check(const ds4_backend *backend, ds4_view at, uint64_t n_bytes,
+                                         ds4_err *err);
+
+/* One copy. */
+DS4_MUST_CHECK ds4_status ds4_backend_read(const ds4_backend *backend, ds4_dev *dev, ds4_view from, void *to,
+                                           uint64_t n_bytes, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_backend_write(const ds4_backend *backend, ds4_dev *dev, ds4_view to,
+                                            const void *from, uint64_t n_bytes, ds4_err *err);
+
+/* A buffer that is wanted as a whole: alloc() and commit(). */
+DS4_MUST_CHECK ds4_status ds4_backend_take(const ds4_backend *backend, ds4_dev *dev, ds4_mem kind,
+                                           uint64_t n_bytes, ds4_buf **out, ds4_err *err);
 
 #endif

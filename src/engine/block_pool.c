@@ -47,10 +47,11 @@ static ds4_status add_slab(ds4_block_pool *p, ds4_err *err)
     struct slab *s = calloc(1, sizeof *s);
     if (!s) return ds4_fail(err, DS4_E_NOMEM, "no memory for %d blocks of KV rows", SLAB_BLOCKS);
 
-    ds4_status st = p->backend->alloc_spill
-        ? p->backend->alloc_spill(p->dev, SLAB_BLOCKS * p->cold_bytes, &s->cold, err)
-        : p->backend->alloc(p->dev, SLAB_BLOCKS * p->cold_bytes, &s->cold, err);
-    if (st == DS4_OK) st = p->backend->alloc(p->dev, SLAB_BLOCKS * p->warm_bytes, &s->warm, err);
+    ds4_status st =
+        ds4_backend_take(p->backend, p->dev, DS4_MEM_COLD, SLAB_BLOCKS * p->cold_bytes, &s->cold, err);
+    if (st == DS4_OK) {
+        st = ds4_backend_take(p->backend, p->dev, DS4_MEM_DEVICE, SLAB_BLOCKS * p->warm_bytes, &s->warm, err);
+    }
     if (st != DS4_OK) {
         p->backend->free(p->dev, s->cold);
         free(s);

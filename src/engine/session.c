@@ -14,7 +14,7 @@ static ds4_status open_session(ds4_session *s, ds4_err *err)
     if (!s->tokens || !s->block || !s->at) {
         return ds4_fail(err, DS4_E_NOMEM, "no memory for a session of %u tokens", s->n_ctx);
     }
-    return m->backend->alloc(m->dev, m->kv.tail_bytes, &s->tail, err);
+    return ds4_backend_take(m->backend, m->dev, DS4_MEM_DEVICE, m->kv.tail_bytes, &s->tail, err);
 }
 
 ds4_status ds4_session_create(ds4_engine *e, uint32_t n_ctx, ds4_session **out, ds4_err *err)
@@ -112,10 +112,10 @@ static ds4_status copy_block(const ds4_network *m, const ds4_block *from, const 
     uint8_t       *bytes = malloc(most + 1);
 
     if (!bytes) return ds4_fail(err, DS4_E_NOMEM, "no memory to copy a block of KV rows");
-    ds4_status st = m->backend->read(m->dev, from->cold, bytes, cold, err);
-    if (st == DS4_OK) st = m->backend->write(m->dev, to->cold, bytes, cold, err);
-    if (st == DS4_OK) st = m->backend->read(m->dev, from->warm, bytes, warm, err);
-    if (st == DS4_OK) st = m->backend->write(m->dev, to->warm, bytes, warm, err);
+    ds4_status st = ds4_backend_read(m->backend, m->dev, from->cold, bytes, cold, err);
+    if (st == DS4_OK) st = ds4_backend_write(m->backend, m->dev, to->cold, bytes, cold, err);
+    if (st == DS4_OK) st = ds4_backend_read(m->backend, m->dev, from->warm, bytes, warm, err);
+    if (st == DS4_OK) st = ds4_backend_write(m->backend, m->dev, to->warm, bytes, warm, err);
     free(bytes);
     return st;
 }

@@ -139,8 +139,7 @@ uint64_t ds4_engine_kept_bytes(const ds4_engine *e)
 
 uint64_t ds4_engine_cold_bytes(const ds4_engine *e)
 {
-    const ds4_backend *backend = e->model.backend;
-    return backend->spill_resident ? backend->spill_resident(e->model.dev) : 0;
+    return e->model.backend->resident(e->model.dev, DS4_MEM_COLD);
 }
 
 /* What the sessions of the plan take, or what was taken beyond that. */
@@ -148,7 +147,7 @@ uint64_t ds4_engine_rows_on_disk(const ds4_engine *e)
 {
     const ds4_plan *plan = &e->model.plan;
 
-    if (!e->model.backend->alloc_spill || plan->kv_cold == UINT64_MAX) return 0;
+    if (plan->kv_cold == UINT64_MAX) return 0;
     return ds4_block_pool_cold_bytes(&e->blocks, plan->n_sessions * ds4_kv_blocks(plan->n_ctx));
 }
 
@@ -172,8 +171,9 @@ ds4_status ds4_snapshot_block(const ds4_snapshot *p, uint32_t i, uint8_t *bytes,
 {
     const ds4_network *m = &p->engine->model;
 
-    DS4_TRY(m->backend->read(m->dev, p->block[i]->at.cold, bytes, m->kv.cold_bytes, err));
-    return m->backend->read(m->dev, p->block[i]->at.warm, bytes + m->kv.cold_bytes, m->kv.warm_bytes, err);
+    const ds4_copy both[] = { { p->block[i]->at.cold, m->kv.cold_bytes, bytes },
+                              { p->block[i]->at.warm, m->kv.warm_bytes, bytes + m->kv.cold_bytes } };
+    return m->backend->read(m->dev, both, 2, err);
 }
 
 /* Take a block from the pool outside of a session's promise and fill it. */
@@ -187,8 +187,9 @@ static ds4_status load_block(ds4_snapshot *p, ds4_block_source *source, void *ct
     DS4_TRY(ds4_block_pool_promise(&e->blocks, 1, err));
     ds4_kv_block *b = ds4_block_take(&e->blocks);
     p->block[p->n_blocks++] = b;
-    DS4_TRY(m->backend->write(m->dev, b->at.cold, bytes, m->kv.cold_bytes, err));
-    return m->backend->write(m->dev, b->at.warm, bytes + m->kv.cold_bytes, m->kv.warm_bytes, err);
+    const ds4_copy both[] = { { b->at.cold, m->kv.cold_bytes, bytes },
+                              { b->at.warm, m->kv.warm_bytes, bytes + m->kv.cold_bytes } };
+    return m->backend->write(m->dev, both, 2, err);
 }
 
 static uint32_t common_blocks(const ds4_snapshot *base, const int32_t *tokens, uint32_t pos)

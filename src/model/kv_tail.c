@@ -111,23 +111,28 @@ static ds4_view view_of(const ds4_kv_place *place, const ds4_kv_piece *p)
     return (ds4_view){ base.buf, base.off + p->off };
 }
 
-/* Copy all pieces, to `into` or else from `from`. */
+/* Copy all pieces, to `into` or else from `from`, in one go. */
 static ds4_status copy(const ds4_kv_place *place, uint32_t pos, uint8_t *into, const uint8_t *from,
                        ds4_err *err)
 {
     const uint32_t n = ds4_kv_tail_pieces(place->kv, pos, NULL, 0);
     ds4_kv_piece  *p = malloc((n + 1) * sizeof *p);
-    ds4_status     st = DS4_OK;
+    ds4_copy      *c = malloc((n + 1) * sizeof *c);
+    uint8_t       *bytes = into ? into : (uint8_t *)(uintptr_t)from;    /* only read from then */
+    ds4_status     st;
 
-    if (!p) return ds4_fail(err, DS4_E_NOMEM, "no memory for the list of %u pieces of a tail", n);
-    ds4_kv_tail_pieces(place->kv, pos, p, n);
-    uint64_t done = 0;
-    for (uint32_t i = 0; i < n && st == DS4_OK; done += p[i++].n_bytes) {
-        const ds4_view at = view_of(place, &p[i]);
-        st = into ? place->backend->read(place->dev, at, into + done, p[i].n_bytes, err)
-                  : place->backend->write(place->dev, at, from + done, p[i].n_bytes, err);
+    if (p && c) {
+        ds4_kv_tail_pieces(place->kv, pos, p, n);
+        for (uint32_t i = 0; i < n; bytes += p[i++].n_bytes) {
+            c[i] = (ds4_copy){ view_of(place, &p[i]), p[i].n_bytes, bytes };
+        }
+        st = into ? place->backend->read(place->dev, c, n, err)
+                  : place->backend->write(place->dev, c, n, err);
+    } else {
+        st = ds4_fail(err, DS4_E_NOMEM, "no memory for the list of %u pieces of a tail", n);
     }
     free(p);
+    free(c);
     return st;
 }
 

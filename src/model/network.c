@@ -129,21 +129,27 @@ static bool needs_index(const ds4_network *m, const ds4_batch *batch)
     return false;
 }
 
+static ds4_view row_of(ds4_rows rows, uint32_t i)
+{
+    return (ds4_view){ rows.at.buf, rows.at.off + (uint64_t)i * rows.stride * sizeof(float) };
+}
+
 static ds4_status show(ds4_network *m, const ds4_batch *batch, const ds4_op *op,
                        const ds4_network_watch *watch, ds4_err *err)
 {
     if (!op->out.at.buf) return DS4_OK;
     const uint64_t row_bytes = op->n_out * sizeof(float);
     float         *values = malloc(batch->n_tokens * row_bytes);
-    if (!values) return ds4_fail(err, DS4_E_NOMEM, "no memory to show operation %s", op->name);
+    ds4_copy      *rows = malloc(batch->n_tokens * sizeof *rows);
+    ds4_status     st = DS4_OK;
 
-    ds4_status st = DS4_OK;
+    if (!values || !rows) st = ds4_fail(err, DS4_E_NOMEM, "no memory to show operation %s", op->name);
     for (uint32_t t = 0; st == DS4_OK && t < batch->n_tokens; t++) {
-        ds4_view at = op->out.at;
-        at.off += (uint64_t)t * op->out.stride * sizeof(float);
-        st = m->backend->read(m->dev, at, values + (uint64_t)t * op->n_out, row_bytes, err);
+        rows[t] = (ds4_copy){ row_of(op->out, t), row_bytes, (uint8_t *)(values + (uint64_t)t * op->n_out) };
     }
+    if (st == DS4_OK) st = m->backend->read(m->dev, rows, batch->n_tokens, err);
     if (st == DS4_OK) watch->fn(watch->ctx, op->name, op->layer, batch->n_tokens, op->n_out, values);
+    free(rows);
     free(values);
     return st;
 }
@@ -195,18 +201,18 @@ static bool all_finite(const float *x, uint64_t n)
 
 ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, float *const *logits, ds4_err *err)
 {
-    const uint32_t n_vocab = m->shape.n_vocab;
+    const uint32_t n_vocab = m->shape.n_vocab, n = batch->n_logit_rows;
+    ds4_copy       rows[DS4_HEAD_ROWS] = { 0 };
 
-    for (uint32_t i = 0; i < batch->n_logit_rows; i++) {
-        ds4_view at = m->buffers.logits.at;
-        at.off += (uint64_t)i * m->buffers.logits.stride * sizeof(float);
-        DS4_TRY(m->backend->read(m->dev, at, logits[i], n_vocab * sizeof(float), err));
-        if (!all_finite(logits[i], n_vocab)) {
-            return ds4_fail(err, DS4_E_DEVICE,
-                            "the model produced a number that is not finite at position %u;"
-                            " the file may be damaged",
-                            batch->pos[batch->logit_row[i]]);
-        }
+    for (uint32_t i = 0; i < n; i++) {
+        rows[i] = (ds4_copy){ row_of(m->buffers.logits, i), n_vocab * sizeof(float), (uint8_t *)logits[i] };
+    }
+    DS4_TRY(m->backend->read(m->dev, rows, n, err));
+    for (uint32_t i = 0; i < n; i++) {
+        if (all_finite(logits[i], n_vocab)) continue;
+        return ds4_fail(err, DS4_E_DEVICE,
+                        "the model produced a number that is not finite at position %u;"
+                        " the file may be damaged", batch->pos[batch->logit_row[i]]);
     }
     return DS4_OK;
 }

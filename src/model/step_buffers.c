@@ -123,7 +123,8 @@ ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4_shape *s, cons
     layout   place = { .n_rows = max_batch };
     ds4_buf *buf;
 
-    DS4_TRY(backend->alloc(dev, measure(s, kv, max_batch, (uses){ 0 }).n_bytes, &buf, err));
+    const uint64_t n_bytes = measure(s, kv, max_batch, (uses){ 0 }).n_bytes;
+    DS4_TRY(ds4_backend_take(backend, dev, DS4_MEM_DEVICE, n_bytes, &buf, err));
     place.buf = buf;
     lay_out(out, &place, s, kv, (uses){ 0 });
     return DS4_OK;

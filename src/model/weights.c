@@ -198,7 +198,7 @@ static ds4_status bind_all(binder *b, ds4_err *err)
     add_frequencies(b, false, &b->w->freq_plain);
     add_frequencies(b, true, &b->w->freq_compressed);
     b->w->has_mtp = ds4_gguf_tensor_find(b->g, "mtp.0.e_proj.weight") != NULL;
-    return b->backend->write(b->dev, (ds4_view){ b->w->vectors, 0 }, b->vectors, b->n_used, err);
+    return ds4_backend_write(b->backend, b->dev, (ds4_view){ b->w->vectors, 0 }, b->vectors, b->n_used, err);
 }
 
 ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s, bool stream,
@@ -211,7 +211,7 @@ ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape
     if (ds4_gguf_n_tensors(g) == 0) {
         return ds4_fail(err, DS4_E_FORMAT, "%s: no tensors: a vocabulary is not a model", ds4_gguf_path(g));
     }
-    DS4_TRY(backend->alloc(dev, b.n_bytes, &out->vectors, err));
+    DS4_TRY(ds4_backend_take(backend, dev, DS4_MEM_DEVICE, b.n_bytes, &out->vectors, err));
     b.vectors = calloc(1, b.n_bytes);
     if (!b.vectors) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its vectors", ds4_gguf_path(g));
     ds4_status st = bind_all(&b, err);

@@ -68,8 +68,8 @@ static void fill(const ds4_block_pool *p, const ds4_kv_block *b, const ds4_kv_la
     ds4_err  err = { 0 };
 
     memset(bytes, value, kv->cold_bytes + kv->warm_bytes);
-    check(p->backend->write(p->dev, b->at.cold, bytes, kv->cold_bytes, &err), &err);
-    check(p->backend->write(p->dev, b->at.warm, bytes, kv->warm_bytes, &err), &err);
+    check(ds4_backend_write(p->backend, p->dev, b->at.cold, bytes, kv->cold_bytes, &err), &err);
+    check(ds4_backend_write(p->backend, p->dev, b->at.warm, bytes, kv->warm_bytes, &err), &err);
     free(bytes);
 }
 
@@ -79,8 +79,9 @@ static void assert_filled(const ds4_block_pool *p, const ds4_kv_block *b, const 
     uint8_t *bytes = malloc(kv->cold_bytes + kv->warm_bytes);
     ds4_err  err = { 0 };
 
-    check(p->backend->read(p->dev, b->at.cold, bytes, kv->cold_bytes, &err), &err);
-    check(p->backend->read(p->dev, b->at.warm, bytes + kv->cold_bytes, kv->warm_bytes, &err), &err);
+    check(ds4_backend_read(p->backend, p->dev, b->at.cold, bytes, kv->cold_bytes, &err), &err);
+    check(ds4_backend_read(p->backend, p->dev, b->at.warm, bytes + kv->cold_bytes, kv->warm_bytes, &err),
+          &err);
     for (uint64_t i = 0; i < kv->cold_bytes + kv->warm_bytes; i++) assert_int_equal(bytes[i], value);
     free(bytes);
 }

@@ -34,10 +34,12 @@ static ds4_view memory(bench *b, uint64_t n_bytes)
     ds4_err  err;
     uint8_t *noise = malloc(n_bytes);
 
-    if (!noise || b->place.backend->alloc(b->place.dev, n_bytes, &buf, &err) != DS4_OK) exit(1);
+    const ds4_backend *backend = b->place.backend;
+    if (!noise) exit(1);
+    if (ds4_backend_take(backend, b->place.dev, DS4_MEM_DEVICE, n_bytes, &buf, &err) != DS4_OK) stop(&err);
     memset(noise, 0x5a, n_bytes);
     const ds4_view at = { buf, 0 };
-    if (b->place.backend->write(b->place.dev, at, noise, n_bytes, &err) != DS4_OK) stop(&err);
+    if (ds4_backend_write(backend, b->place.dev, at, noise, n_bytes, &err) != DS4_OK) stop(&err);
     free(noise);
     return at;
 }
@@ -74,7 +76,7 @@ static uint8_t *one(bench *b, ds4_view at, uint64_t off, uint64_t n_bytes, uint8
 
     if (n_bytes == 0) return to;
     at.off += off;
-    if (b->place.backend->read(b->place.dev, at, to, n_bytes, &err) != DS4_OK) stop(&err);
+    if (ds4_backend_read(b->place.backend, b->place.dev, at, to, n_bytes, &err) != DS4_OK) stop(&err);
     b->n_copies++;
     return to + n_bytes;
 }

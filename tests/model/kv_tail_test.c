@@ -42,7 +42,7 @@ static void check(ds4_status st, const ds4_err *err)
 static ds4_view new_memory(state *s, int i, uint64_t n_bytes)
 {
     ds4_err err = { 0 };
-    check(ds4_backend_cpu.alloc(s->dev, n_bytes + 1, &s->buf[i], &err), &err);
+    check(ds4_backend_take(&ds4_backend_cpu, s->dev, DS4_MEM_DEVICE, n_bytes + 1, &s->buf[i], &err), &err);
     return (ds4_view){ s->buf[i], 0 };
 }
 
@@ -92,7 +92,8 @@ typedef struct old_walk {
 static void old_piece(old_walk *w, ds4_view base, uint64_t off, uint64_t n_bytes)
 {
     ds4_err err = { 0 };
-    check(ds4_backend_cpu.read(w->s->dev, (ds4_view){ base.buf, off }, w->out, n_bytes, &err), &err);
+    const ds4_copy one = { { base.buf, off }, n_bytes, w->out };
+    check(ds4_backend_cpu.read(w->s->dev, &one, 1, &err), &err);
     w->out += n_bytes;
 }
 

@@ -163,7 +163,7 @@ static int unpack_compressed(const ds4_dev *dev, const row_set *set, uint32_t fr
             const uint32_t c = set->chosen ? (uint32_t)set->chosen[from + i] : from + i;
             uint32_t       row;
             const ds4_view at = cpu_kv_block(set->span, set->layer, c, &row);
-            if (at.buf->spill) {
+            if (cpu_spill_of(at.buf)) {
                 away[n_away++] = cpu_spill_row_at(table, at, row);
                 continue;
             }

@@ -111,7 +111,7 @@ static void store_row(compress_job *job, uint32_t c, float *z)
 
     if (job->op->index) {
         cpu_kv_write(&layer->irow, cpu_at(job->span->blocks[c / layer->irow.n_rows].warm), row, 1, record);
-    } else if (at.buf->spill) {
+    } else if (cpu_spill_of(at.buf)) {
         const int reason = cpu_spill_put(cpu_spill_row_at(&layer->row, at, row), record);
         if (reason != 0) atomic_store(&job->reason, reason);
     } else {

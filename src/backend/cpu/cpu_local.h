@@ -8,11 +8,16 @@
 #include "base/team.h"
 #include "kernels/kernels.h"
 
-struct ds4_buf {
-    uint8_t *data;
-    uint64_t n_bytes;
-    cpu_spill_buf *spill;           /* data is NULL, it lies in a file; or NULL */
-};
+typedef struct cpu_buf {
+    ds4_buf        head;            /* host NULL with spill */
+    cpu_spill_buf *spill;           /* it lies in a file; or NULL */
+} cpu_buf;
+
+/* The file that a buffer of this backend lies in; NULL: it is memory. */
+static inline cpu_spill_buf *cpu_spill_of(const ds4_buf *buf)
+{
+    return ((const cpu_buf *)(const void *)buf)->spill;
+}
 
 enum {
     INDEX_QUERIES = 64, INDEX_RUN = 512,        /* see cpu_index.c */
@@ -97,7 +102,7 @@ static inline uint32_t cpu_index_group(uint32_t n_tokens, uint32_t n_members)
 
 static inline uint8_t *cpu_at(ds4_view v)
 {
-    return v.buf->data + v.off;
+    return v.buf->host + v.off;
 }
 
 /* Matrix i of w. A layout of this backend is where the weights lie. */
@@ -144,12 +149,12 @@ void *cpu_reserve_large(uint64_t n_bytes);          /* in large pages, if it is 
 void  cpu_release(void *data, uint64_t n_bytes);
 
 /* As in ds4_backend. */
-ds4_status cpu_alloc(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
-ds4_status cpu_alloc_spill(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
-uint64_t   cpu_resident(const ds4_dev *dev);
+ds4_status cpu_alloc(ds4_dev *dev, ds4_mem kind, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
+ds4_status cpu_commit(ds4_dev *dev, ds4_view at, uint64_t n_bytes, ds4_err *err);
+uint64_t   cpu_resident(const ds4_dev *dev, ds4_mem kind);
 void       cpu_free(ds4_dev *dev, ds4_buf *buf);
-ds4_status cpu_write(ds4_dev *dev, ds4_view to, const void *from, uint64_t n_bytes, ds4_err *err);
-ds4_status cpu_read(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4_err *err);
+ds4_status cpu_write(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err);
+ds4_status cpu_read(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err);
 void       cpu_discard(ds4_dev *dev, ds4_view at, uint64_t n_bytes);
 
 /* Cosine and sine of float32 (pos * freq), exact for that float: docs/MODEL.md section 3.5. */
@@ -211,7 +216,7 @@ static inline cpu_spill_row cpu_spill_row_at(const ds4_kv_rows *t, ds4_view base
 
     assert(n_planes == 1);
     (void)n_planes;
-    return (cpu_spill_row){ base.buf->spill, base.off + at[0].off };
+    return (cpu_spill_row){ cpu_spill_of(base.buf), base.off + at[0].off };
 }
 
 ds4_status cpu_weights_create(ds4_dev *dev, ds4_err *err);

@@ -38,77 +38,71 @@ void cpu_release(void *data, uint64_t n_bytes)
 
 /* ---- buffers -------------------------------------------------------------------------------- */
 
-static ds4_status new_buf(void *data, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
+ds4_status cpu_alloc(ds4_dev *dev, ds4_mem kind, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
 {
-    ds4_buf *buf = data ? malloc(sizeof *buf) : NULL;
-    if (!buf) {
-        cpu_release(data, n_bytes);
+    cpu_buf *buf = calloc(1, sizeof *buf);
+
+    if (!buf) return ds4_fail(err, DS4_E_NOMEM, "no memory for a buffer");
+    buf->head = (ds4_buf){ .backend = &ds4_backend_cpu, .kind = kind, .n_bytes = n_bytes };
+    if (kind == DS4_MEM_COLD && dev->spill) {
+        const ds4_status st = cpu_spill_alloc(dev->spill, n_bytes, &buf->spill, err);
+        if (st != DS4_OK) {
+            free(buf);
+            return st;
+        }
+    } else if (!(buf->head.host = cpu_reserve_large(n_bytes))) {
+        free(buf);
         return ds4_fail(err, DS4_E_NOMEM, "no memory for %llu bytes", (unsigned long long)n_bytes);
     }
-    *buf = (ds4_buf){ .data = data, .n_bytes = n_bytes };
-    *out = buf;
+    *out = &buf->head;
     return DS4_OK;
 }
 
-ds4_status cpu_alloc(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
+/* The system takes memory as it is touched. */
+ds4_status cpu_commit(ds4_dev *dev, ds4_view at, uint64_t n_bytes, ds4_err *err)
 {
     (void)dev;
-    return new_buf(cpu_reserve_large(n_bytes), n_bytes, out, err);
+    return ds4_view_check(&ds4_backend_cpu, at, n_bytes, err);
 }
 
-ds4_status cpu_alloc_spill(ds4_dev *dev, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
+uint64_t cpu_resident(const ds4_dev *dev, ds4_mem kind)
 {
-    cpu_spill_buf *spill = NULL;
-
-    if (!dev->spill) return cpu_alloc(dev, n_bytes, out, err);
-    DS4_TRY(cpu_spill_alloc(dev->spill, n_bytes, &spill, err));
-    ds4_buf *buf = malloc(sizeof *buf);
-    if (!buf) {
-        cpu_spill_release(spill);
-        return ds4_fail(err, DS4_E_NOMEM, "no memory for a buffer of rows");
-    }
-    *buf = (ds4_buf){ .n_bytes = n_bytes, .spill = spill };
-    *out = buf;
-    return DS4_OK;
-}
-
-uint64_t cpu_resident(const ds4_dev *dev)
-{
-    return dev->spill ? cpu_spill_resident(dev->spill) : 0;
+    return kind == DS4_MEM_COLD && dev->spill ? cpu_spill_resident(dev->spill) : 0;
 }
 
 void cpu_free(ds4_dev *dev, ds4_buf *buf)
 {
     (void)dev;
     if (!buf) return;
-    if (buf->spill) cpu_spill_release(buf->spill);
-    else cpu_release(buf->data, buf->n_bytes);
+    cpu_spill_buf *spill = cpu_spill_of(buf);
+    if (spill) cpu_spill_release(spill);
+    else cpu_release(buf->host, buf->n_bytes);
     free(buf);
 }
 
-static ds4_status check_range(ds4_view v, uint64_t n_bytes, ds4_err *err)
-{
-    if (v.off <= v.buf->n_bytes && n_bytes <= v.buf->n_bytes - v.off) return DS4_OK;
-    return ds4_fail(err, DS4_E_ARG, "%llu bytes at %llu are outside a buffer of %llu",
-                    (unsigned long long)n_bytes, (unsigned long long)v.off,
-                    (unsigned long long)v.buf->n_bytes);
-}
-
-ds4_status cpu_write(ds4_dev *dev, ds4_view to, const void *from, uint64_t n_bytes, ds4_err *err)
+ds4_status cpu_write(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err)
 {
     (void)dev;
-    DS4_TRY(check_range(to, n_bytes, err));
-    if (to.buf->spill) return cpu_spill_write(to.buf->spill, to.off, from, n_bytes, err);
-    memcpy(cpu_at(to), from, (size_t)n_bytes);
+    for (uint32_t i = 0; i < n; i++) {
+        const ds4_copy *c = &copies[i];
+        DS4_TRY(ds4_view_check(&ds4_backend_cpu, c->at, c->n_bytes, err));
+        cpu_spill_buf *spill = cpu_spill_of(c->at.buf);
+        if (spill) DS4_TRY(cpu_spill_write(spill, c->at.off, c->host, c->n_bytes, err));
+        else memcpy(cpu_at(c->at), c->host, (size_t)c->n_bytes);
+    }
     return DS4_OK;
 }
 
-ds4_status cpu_read(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4_err *err)
+ds4_status cpu_read(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err)
 {
     (void)dev;
-    DS4_TRY(check_range(from, n_bytes, err));
-    if (from.buf->spill) return cpu_spill_read(from.buf->spill, from.off, to, n_bytes, err);
-    memcpy(to, cpu_at(from), (size_t)n_bytes);
+    for (uint32_t i = 0; i < n; i++) {
+        const ds4_copy *c = &copies[i];
+        DS4_TRY(ds4_view_check(&ds4_backend_cpu, c->at, c->n_bytes, err));
+        cpu_spill_buf *spill = cpu_spill_of(c->at.buf);
+        if (spill) DS4_TRY(cpu_spill_read(spill, c->at.off, c->host, c->n_bytes, err));
+        else memcpy(c->host, cpu_at(c->at), (size_t)c->n_bytes);
+    }
     return DS4_OK;
 }
 
@@ -116,7 +110,7 @@ ds4_status cpu_read(ds4_dev *dev, ds4_view from, void *to, uint64_t n_bytes, ds4
 void cpu_discard(ds4_dev *dev, ds4_view at, uint64_t n_bytes)
 {
     /* Files keep their space, and a row is written before it is read again. */
-    if (at.buf->spill || ds4_pages_give_back(cpu_at(at), n_bytes)) return;
+    if (cpu_spill_of(at.buf) || ds4_pages_give_back(cpu_at(at), n_bytes)) return;
     if (!dev->keeps_pages) {
         ds4_log(DS4_LOG_WARN, "memory", "the system does not take memory back; what was used stays in use");
     }
