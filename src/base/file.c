@@ -10,6 +10,40 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static int64_t nanoseconds(struct timespec t)
+{
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+#ifdef __APPLE__
+#define st_mtim st_mtimespec
+#define st_ctim st_ctimespec
+#endif
+
+static ds4_file_facts facts_of(const struct stat *info)
+{
+    return (ds4_file_facts){ .device = (uint64_t)info->st_dev,
+                             .inode = (uint64_t)info->st_ino,
+                             .n_bytes = (uint64_t)info->st_size,
+                             .mtime_ns = nanoseconds(info->st_mtim),
+                             .ctime_ns = nanoseconds(info->st_ctim) };
+}
+
+bool ds4_file_facts_get(int fd, ds4_file_facts *out)
+{
+    struct stat info;
+
+    if (fstat(fd, &info) != 0) return false;
+    *out = facts_of(&info);
+    return true;
+}
+
+bool ds4_file_facts_eq(const ds4_file_facts *a, const ds4_file_facts *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->n_bytes == b->n_bytes
+        && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
+}
+
 ds4_status ds4_map_open(ds4_map *out, const char *path, ds4_err *err)
 {
     ds4_status  st = DS4_OK;
@@ -22,14 +56,14 @@ ds4_status ds4_map_open(ds4_map *out, const char *path, ds4_err *err)
     } else if (!S_ISREG(info.st_mode)) {
         st = ds4_fail(err, DS4_E_IO, "%s: not a regular file", path);
     } else if (info.st_size == 0) {
-        *out = (ds4_map){ NULL, 0, 0 };
+        *out = (ds4_map){ .facts = facts_of(&info) };
     } else {
         void *p = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
         if (p == MAP_FAILED) {
             st = ds4_fail(err, DS4_E_IO, "%s: cannot map %lld bytes: %s", path,
                           (long long)info.st_size, strerror(errno));
         } else {
-            *out = (ds4_map){ p, (uint64_t)info.st_size, 0 };
+            *out = (ds4_map){ .data = p, .n_bytes = (uint64_t)info.st_size, .facts = facts_of(&info) };
             out->guard = ds4_guard_add(p, out->n_bytes);
         }
     }
@@ -41,7 +75,7 @@ void ds4_map_close(ds4_map *map)
 {
     ds4_guard_remove(map->guard);
     if (map->data) munmap((void *)(uintptr_t)map->data, (size_t)map->n_bytes);
-    *map = (ds4_map){ NULL, 0, 0 };
+    *map = (ds4_map){ .data = NULL };
 }
 
 ds4_status ds4_map_check(const ds4_map *map, const char *path, ds4_err *err)

@@ -5,11 +5,22 @@
 #include "base/err.h"
 #include "base/str.h"
 
+/* Which file it is and when it was changed last: what a file system says without reading it. */
+typedef struct ds4_file_facts {
+    uint64_t device, inode, n_bytes;
+    int64_t  mtime_ns, ctime_ns;        /* of the content; of anything, which nobody can set */
+} ds4_file_facts;
+
+/* Of an open file. Returns false, with errno, when the system does not say. */
+bool ds4_file_facts_get(int fd, ds4_file_facts *out);
+bool ds4_file_facts_eq(const ds4_file_facts *a, const ds4_file_facts *b);
+
 /* A file mapped read-only. */
 typedef struct ds4_map {
     const uint8_t *data;        /* [n_bytes]; NULL for an empty file */
     uint64_t       n_bytes;
     int            guard;       /* see map_guard.h */
+    ds4_file_facts facts;       /* when it was mapped */
 } ds4_map;
 
 /* Map a regular file. The mapping stays valid after the file is unlinked; if the file is

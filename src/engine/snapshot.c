@@ -111,6 +111,16 @@ ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *e
 
 /* ---- parts ------------------------------------------------------------------------------------ */
 
+uint32_t ds4_engine_n_files(const ds4_engine *e)
+{
+    return ds4_gguf_n_files(e->model.file);
+}
+
+const char *ds4_engine_file(const ds4_engine *e, uint32_t i, ds4_file_facts *facts)
+{
+    return ds4_gguf_file(e->model.file, i, facts);
+}
+
 void ds4_engine_family(const ds4_engine *e, char *text, size_t n_bytes)
 {
     const ds4_backend *b = e->model.backend;

@@ -4,6 +4,7 @@
 
 #include "backend/kv_state.h"
 #include "base/err.h"
+#include "base/file.h"
 
 /* The state of an engine's sessions has this form; equal numbers mean that blocks and
  * tails can be exchanged between files of the same model. */
@@ -17,6 +18,10 @@ typedef struct ds4_state_form {
 /* Which numbers an engine computes, as "cpu avx2": rows of one are not those of another to
  * the bit. Writes at most n_bytes with the final zero. */
 void           ds4_engine_family(const ds4_engine *e, char *text, size_t n_bytes);
+
+/* The files of the model, as they were when they were mapped. */
+uint32_t       ds4_engine_n_files(const ds4_engine *e);
+const char    *ds4_engine_file(const ds4_engine *e, uint32_t i, ds4_file_facts *facts);
 
 ds4_state_form ds4_engine_state_form(const ds4_engine *e);
 uint64_t       ds4_engine_tail_bytes(const ds4_engine *e, uint32_t pos);

@@ -12,6 +12,7 @@
 #ifndef DS4_FORMAT_GGUF_H
 #define DS4_FORMAT_GGUF_H
 
+#include "base/file.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "format/dtype.h"
@@ -60,6 +61,10 @@ DS4_MUST_CHECK ds4_status ds4_gguf_check(const ds4_gguf *g, ds4_err *err);
 void        ds4_gguf_forget(const ds4_gguf *g, const ds4_gguf_tensor *t);
 const char *ds4_gguf_path(const ds4_gguf *g);
 uint64_t    ds4_gguf_file_bytes(const ds4_gguf *g);
+
+/* The files that it was read from, and what they were when they were mapped. */
+uint32_t    ds4_gguf_n_files(const ds4_gguf *g);
+const char *ds4_gguf_file(const ds4_gguf *g, uint32_t i, ds4_file_facts *facts);
 uint64_t    ds4_gguf_data_offset(const ds4_gguf *g);    /* of the first tensor byte in the file */
 uint32_t    ds4_gguf_alignment(const ds4_gguf *g);
 

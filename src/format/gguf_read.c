@@ -4,6 +4,7 @@
  * the file; every "needs n bytes" compares n with what remains, so that no sum can wrap. */
 #include "format/gguf_file.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -499,6 +500,18 @@ ds4_status ds4_gguf_open(const char *path, ds4_gguf **out, ds4_err *err)
     ds4_gguf_close(g);
     ds4_map_close(&map);
     return whole != DS4_OK ? whole : parsed;
+}
+
+uint32_t ds4_gguf_n_files(const ds4_gguf *g)
+{
+    return g->map.data ? 1 : 0;
+}
+
+const char *ds4_gguf_file(const ds4_gguf *g, uint32_t i, ds4_file_facts *facts)
+{
+    assert(i < ds4_gguf_n_files(g));
+    *facts = g->map.facts;
+    return g->path;
 }
 
 ds4_status ds4_gguf_check(const ds4_gguf *g, ds4_err *err)

@@ -15,6 +15,7 @@ enum {
 struct ds4_resume {
     ds4_engine *engine;
     ds4_kept   *kept;
+    ds4_identity *identity;     /* with the store */
     ds4_store  *store;          /* NULL: none; for reading */
     ds4_store_writer *writer;   /* with the store */
     bool        said;           /* that the store failed */
@@ -38,9 +39,12 @@ ds4_status ds4_resume_create(const ds4_resume_options *opt, ds4_resume **out, ds
     r->engine = opt->engine;
     const uint64_t mem = opt->mem_bytes ? opt->mem_bytes : default_bytes(opt->engine);
     ds4_status     st = ds4_kept_create(opt->engine, mem, &r->kept, err);
+    const ds4_identity_options identity = { .engine = opt->engine };
+    if (st == DS4_OK && opt->dir) st = ds4_identity_open(&r->identity, &identity, err);
     if (st == DS4_OK && opt->dir) {
         ds4_store_options store = { .dir = opt->dir, .max_bytes = opt->dir_bytes,
                                     .min_tokens = opt->min_tokens, .engine = opt->engine,
+                                    .identity = r->identity,
                                     .rows_bytes = ds4_engine_rows_on_disk(opt->engine), .defers_hits = true,
                                     .silent = true };
         st = ds4_store_open(&r->store, &store, err);
@@ -61,6 +65,7 @@ void ds4_resume_free(ds4_resume *r)
     if (!r) return;
     ds4_store_writer_stop(r->writer);
     ds4_store_close(r->store);
+    ds4_identity_close(r->identity);
     ds4_kept_free(r->kept);
     free(r);
 }
@@ -84,6 +89,12 @@ bool ds4_resume_stores(const ds4_resume *r, uint64_t *n_failures)
 {
     *n_failures = r->writer ? ds4_store_writer_failures(r->writer) : 0;
     return r->writer && ds4_store_writer_works(r->writer);
+}
+
+ds4_identity_names ds4_resume_names(ds4_resume *r)
+{
+    static const ds4_identity_names none;
+    return r->identity ? ds4_identity_get(r->identity) : none;
 }
 
 void ds4_resume_settle(ds4_resume *r)

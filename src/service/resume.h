@@ -49,7 +49,8 @@ ds4_kept                 *ds4_resume_kept(ds4_resume *r);
 ds4_store                *ds4_resume_store(ds4_resume *r);      /* NULL: none */
 void                      ds4_resume_settle(ds4_resume *r);     /* wait until all is on the disk */
 
-/* Any thread may call these two. */
+/* Any thread may call these. */
+ds4_identity_names ds4_resume_names(ds4_resume *r);     /* of the model; zero without a store */
 void ds4_resume_flush(ds4_resume *r);   /* store at once what waits, also after a failure */
 bool ds4_resume_stores(const ds4_resume *r, uint64_t *n_failures);      /* false: no store, or it failed */
 

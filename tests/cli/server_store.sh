@@ -149,6 +149,7 @@ start_server --kv-disk-dir "$box/old"
 has "files of an older version are set aside with a word" "$box/log" "server-responses.bin is of an older version"
 [ -e "$box/old/server-turns.bin.bad" ]; report $? "and are there"
 story 1
+sleep 0.5
 rm -rf "$box/old"
 respond "kept?" ""
 own=$(id)

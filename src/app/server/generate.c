@@ -232,6 +232,17 @@ static const ds4_writer *writer_of(ds4_api api)
     return &ds4_chat_writer;
 }
 
+/* Turns belong to a key and to a model, under each name that this one has. */
+static ds4_replay_scope scope_of(const ds4_server *s, const ds4_http_request *rq)
+{
+    const ds4_identity_names names = ds4_resume_names(s->resume);
+    ds4_replay_scope         scope = { .owner = ds4_owner_of(s, rq), .n_models = names.is_known ? 2 : 1 };
+
+    scope.model[0] = names.is_known ? names.by_content : names.by_facts;
+    scope.model[1] = names.by_facts;
+    return scope;
+}
+
 static ds4_answer *new_answer(ds4_server *s, ds4_api api, const ds4_http_request *rq,
                               ds4_http_answer *http)
 {
@@ -248,7 +259,7 @@ static ds4_answer *new_answer(ds4_server *s, ds4_api api, const ds4_http_request
     a->writer = writer_of(api);
     a->call = rq->call;
     a->begin_ns = ds4_now_ns();
-    a->scope = (ds4_replay_scope){ .owner = ds4_owner_of(s, rq), .n_models = 1 };
+    a->scope = scope_of(s, rq);
     describe_client(a, rq);
     ds4_random_id(prefixes[api], 32, a->id, sizeof a->id);
     ds4_http_add_header(http, api == DS4_API_MESSAGES ? "request-id" : "x-request-id", a->id);

@@ -43,11 +43,13 @@ ds4_status ds4_store_open(ds4_store **out, const ds4_store_options *opt, ds4_err
     ds4_status st = s->dir ? DS4_OK : ds4_fail(err, DS4_E_NOMEM, "no memory for a folder's name");
     if (s->dir) strcpy(s->dir, opt->dir);
     if (st == DS4_OK && s->engine) {
-        st = store_identify(s->engine, &s->owner.identity, err);
-        s->owner.form = ds4_engine_state_form(s->engine);
-        s->root = ds4_kv_root(&s->owner);
+        const ds4_identity_options identity = { .engine = s->engine };
+        s->form = ds4_engine_state_form(s->engine);
+        if (!opt->identity) st = ds4_identity_open(&s->own_identity, &identity, err);
+        s->identity = opt->identity ? opt->identity : s->own_identity;
     }
     if (st == DS4_OK) st = store_begin(s, err);
+    if (st == DS4_OK && s->identity) ds4_identity_start(s->identity);
     if (st == DS4_OK && opt->rows_bytes) st = ds4_store_set_rows(s, opt->rows_bytes, err);
     if (st != DS4_OK) {
         ds4_store_close(s);
@@ -61,6 +63,7 @@ void ds4_store_close(ds4_store *s)
 {
     if (!s) return;
     store_end(s);
+    ds4_identity_close(s->own_identity);
     free(s->dir);
     free(s);
 }
@@ -168,7 +171,7 @@ static bool take_tail_row(void *ctx, const ds4_index_tail *t)
 
 static uint64_t block_file_bytes(const job *j)
 {
-    return ds4_kv_file_bytes(j->block_tokens, j->s->owner.form.block_bytes);
+    return ds4_kv_file_bytes(j->block_tokens, j->s->form.block_bytes);
 }
 
 static uint64_t tail_file_bytes(const job *j)
@@ -209,6 +212,7 @@ static ds4_status reserve(job *j, ds4_err *err)
 
     DS4_TRY(ds4_index_begin(s->index, err));
     ds4_status st = store_make_room(s, j->need + rows, s->max_bytes, j->last, err);
+    if (st == DS4_OK) st = store_enter_names(s, err);
     if (st == DS4_OK) st = store_check_disk(s, j->need, err);
     if (st == DS4_OK) st = store_be_writer(s, err);
     if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, s->rows_bytes + j->need + rows, err);
@@ -224,8 +228,12 @@ static ds4_kv_file head_of(const job *j, ds4_kv_kind kind, uint32_t pos, uint64_
     const uint32_t n = j->block_tokens, before = kind == DS4_KV_BLOCK ? pos / n - 1 : pos / n;
 
     return (ds4_kv_file){
-        .kind = kind, .owner = j->s->owner, .pos = pos, .n_tokens = kind == DS4_KV_BLOCK ? n : pos % n,
-        .parent = j->keys[before], .key = kind == DS4_KV_BLOCK ? j->keys[before + 1] : j->tail_key,
+        .kind = kind,
+        .owner = j->s->view[0].owner,
+        .pos = pos,
+        .n_tokens = kind == DS4_KV_BLOCK ? n : pos % n,
+        .parent = j->keys[before],
+        .key = kind == DS4_KV_BLOCK ? j->keys[before + 1] : j->tail_key,
         .n_bytes = n_bytes,
     };
 }
@@ -233,7 +241,7 @@ static ds4_kv_file head_of(const job *j, ds4_kv_kind kind, uint32_t pos, uint64_
 static ds4_status write_block(job *j, uint32_t i, ds4_err *err)
 {
     const uint32_t    n = j->block_tokens;
-    const ds4_kv_file f = head_of(j, DS4_KV_BLOCK, (i + 1) * n, j->s->owner.form.block_bytes);
+    const ds4_kv_file f = head_of(j, DS4_KV_BLOCK, (i + 1) * n, j->s->form.block_bytes);
 
     DS4_TRY(ds4_snapshot_block(j->p, i, j->bytes + ds4_kv_file_content(n), err));
     ds4_kv_file_seal(&f, j->tokens + (size_t)i * n, j->bytes);
@@ -316,7 +324,7 @@ static ds4_status add_rows(job *j, bool *missing, ds4_str *bytes, ds4_str *text,
     for (uint32_t i = 0; i < j->n_blocks; i++) {
         const int32_t        *tokens = j->tokens + (size_t)i * j->block_tokens;
         const ds4_index_block b = {
-            .model = s->model, .parent = parent, .key = j->keys[i + 1],
+            .model = s->view[0].model, .parent = parent, .key = j->keys[i + 1],
             .pos = (i + 1) * j->block_tokens, .size = block_file_bytes(j),
             .tokens = token_bytes(tokens, j->block_tokens, bytes),
             .text = text_of(j, tokens, j->block_tokens, text),
@@ -332,7 +340,7 @@ static ds4_status add_rows(job *j, bool *missing, ds4_str *bytes, ds4_str *text,
     const uint32_t       in_block = j->pos % j->block_tokens;
     const int32_t       *rest = j->tokens + j->pos - in_block;
     const ds4_index_tail t = {
-        .model = s->model, .block = parent, .key = j->tail_key, .kind = j->kind, .pos = j->pos,
+        .model = s->view[0].model, .block = parent, .key = j->tail_key, .kind = j->kind, .pos = j->pos,
         .size = tail_file_bytes(j), .tokens = token_bytes(rest, in_block, bytes),
         .text = text_of(j, rest, in_block, text),
     };
@@ -429,6 +437,38 @@ static ds4_status carry_out(job *j, ds4_err *err)
     return DS4_OK;
 }
 
+/* Room for a job's names and files. */
+static ds4_status prepare(job *j, ds4_err *err)
+{
+    const store_view *v = &j->s->view[0];
+    const uint32_t    in_block = j->pos % j->block_tokens;
+    const uint64_t    block = block_file_bytes(j), tail = tail_file_bytes(j);
+
+    j->keys = store_keys(v, j->tokens, j->n_blocks);
+    j->temp = calloc(j->n_blocks + 1ull, sizeof *j->temp);
+    j->bytes = malloc((size_t)(block > tail ? block : tail));
+    if (!j->keys || !j->temp || !j->bytes) {
+        return ds4_fail(err, DS4_E_NOMEM, "no memory to store %u tokens", j->pos);
+    }
+    j->tail_key = ds4_kv_name(DS4_KV_TAIL, &j->keys[j->n_blocks], j->tokens + j->pos - in_block, in_block);
+    return DS4_OK;
+}
+
+/* The names are those of the model as it is now. */
+static ds4_status carry_out_named(job *j, ds4_err *err)
+{
+    bool usable;
+
+    DS4_TRY(store_learn_names(j->s, &usable, err));
+    if (!usable) return DS4_OK;
+    ds4_status st = prepare(j, err);
+    if (st == DS4_OK) st = carry_out(j, err);
+    free(j->keys);
+    free(j->temp);
+    free(j->bytes);
+    return st;
+}
+
 /* A damaged index is made anew, a folder that has gone too, and then it is tried once more. */
 static ds4_status carry_out_twice(job *j, ds4_err *err)
 {
@@ -436,8 +476,12 @@ static ds4_status carry_out_twice(job *j, ds4_err *err)
 
     if (ds4_store_retry_ns(s) > 0) return ds4_fail(err, DS4_E_IO, "%s: not written for now", s->dir);
     ds4_status st = store_may_write(s, err);
-    if (st == DS4_OK) st = carry_out(j, err);
-    if (st == DS4_E_FORMAT && (st = store_rebuild(s, err, err)) == DS4_OK) st = carry_out(j, err);
+    if (st == DS4_OK) st = carry_out_named(j, err);
+    if (st == DS4_E_FORMAT && (st = store_rebuild(s, err, err)) == DS4_OK) st = carry_out_named(j, err);
+    if (st == DS4_E_IO && store_is_lost(s)) {
+        st = store_may_write(s, err);
+        if (st == DS4_OK) st = carry_out_named(j, err);
+    }
     if (st == DS4_E_IO || st == DS4_E_FORMAT) return store_stop(s, DS4_E_IO, err);
     if (st == DS4_OK) store_works(s);
     return st;
@@ -446,31 +490,14 @@ static ds4_status carry_out_twice(job *j, ds4_err *err)
 ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds4_tail_kind kind, const int32_t *after,
                           uint32_t n_after, ds4_err *err)
 {
-    ds4_err    mine;
-    ds4_err   *why = err ? err : &mine;
-    job        j = { .s = s, .p = p, .kind = kind, .tokens = ds4_snapshot_tokens(p), .after = after,
-                     .pos = ds4_snapshot_pos(p), .n_after = n_after,
-                     .block_tokens = s->owner.form.block_tokens };
+    ds4_err mine;
+    job     j = { .s = s, .p = p, .kind = kind, .tokens = ds4_snapshot_tokens(p), .after = after,
+                  .pos = ds4_snapshot_pos(p), .n_after = n_after, .block_tokens = s->form.block_tokens };
 
     if (!s->engine || j.pos < s->min_tokens) return DS4_OK;
     j.n_blocks = ds4_snapshot_n_blocks(p);
     assert(j.n_blocks == j.pos / j.block_tokens);
-    const uint32_t in_block = j.pos % j.block_tokens;
-    const uint64_t block = block_file_bytes(&j), tail = tail_file_bytes(&j);
-    j.keys = store_keys(s, j.tokens, j.n_blocks);
-    j.temp = calloc(j.n_blocks + 1ull, sizeof *j.temp);
-    j.bytes = malloc((size_t)(block > tail ? block : tail));
-    ds4_status st = DS4_OK;
-    if (!j.keys || !j.temp || !j.bytes) {
-        st = ds4_fail(why, DS4_E_NOMEM, "no memory to store %u tokens", j.pos);
-    } else {
-        j.tail_key = ds4_kv_name(DS4_KV_TAIL, &j.keys[j.n_blocks], j.tokens + j.pos - in_block, in_block);
-        st = carry_out_twice(&j, why);
-    }
-    free(j.keys);
-    free(j.temp);
-    free(j.bytes);
-    return st;
+    return carry_out_twice(&j, err ? err : &mine);
 }
 
 /* ---- care ------------------------------------------------------------------------------------------ */

@@ -16,6 +16,7 @@
 #ifndef DS4_SERVICE_STORE_H
 #define DS4_SERVICE_STORE_H
 
+#include "service/store/store_identity.h"
 #include "service/store/store_index.h"
 
 typedef struct ds4_store ds4_store;
@@ -34,6 +35,7 @@ typedef struct ds4_store_options {
     bool        silent;         /* another store of this process says that writing failed */
     uint32_t    retry_ms;       /* after a failure; 0: 5000. It doubles up to sixteen times that */
     ds4_engine *engine;         /* NULL: only to look at it, check it and prune it */
+    ds4_identity *identity;     /* of the engine's model, lent; NULL: the store finds out itself */
 } ds4_store_options;
 
 /* Open a folder; what a killed process left is cleaned up or taken over, and the index is
@@ -59,6 +61,10 @@ uint64_t    ds4_store_n_stops(const ds4_store *s);      /* times that writing fa
 uint64_t    ds4_store_budget(const ds4_store *s);
 ds4_index  *ds4_store_index(ds4_store *s);      /* lent, for reading; NULL: it cannot be opened now */
 
+/* Keep and find for this reader from now on: what was kept for another one is not found. Zero, as at
+ * the beginning: for all. */
+void ds4_store_set_reader(ds4_store *s, const ds4_kv_key *reader);
+
 /* ---- keeping ------------------------------------------------------------------------------- */
 
 /* Keep a position. Tails are smallest at multiples of 128, so a caller keeps such a one
@@ -66,9 +72,9 @@ ds4_index  *ds4_store_index(ds4_store *s);      /* lent, for reading; NULL: it c
  *
  *   after    [n_after] tokens that followed the position
  *
- * Returns DS4_OK, also when it is too short to keep; DS4_E_LIMIT when the budget cannot hold it;
- * DS4_E_IO, after which ds4_store_retry_ns() says when to come again; DS4_E_NOMEM;
- * DS4_E_DEVICE.                                                                          */
+ * Returns DS4_OK, also when it is too short to keep or the model's file was changed; DS4_E_LIMIT
+ * when the budget cannot hold it; DS4_E_IO, after which ds4_store_retry_ns() says when to come
+ * again; DS4_E_NOMEM; DS4_E_DEVICE.                                                      */
 DS4_MUST_CHECK ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds4_tail_kind kind,
                                          const int32_t *after, uint32_t n_after, ds4_err *err);
 
@@ -76,9 +82,10 @@ DS4_MUST_CHECK ds4_status ds4_store_save(ds4_store *s, const ds4_snapshot *p, ds
 
 /* A stored position. It is pinned: no process evicts it or what it needs. */
 typedef struct ds4_stored {
-    int64_t  tail;
-    uint32_t pos;               /* tokens; 0: none was found */
-    int      fd;                /* of the tail's file, locked */
+    int64_t    tail;
+    uint32_t   pos;             /* tokens; 0: none was found */
+    int        fd;              /* of the tail's file, locked */
+    ds4_kv_key identity;        /* under which it is kept */
 } ds4_stored;
 
 /* The longest stored position of at most max_pos tokens that is a beginning of the given.

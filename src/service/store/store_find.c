@@ -18,13 +18,13 @@ bool store_same_tokens(ds4_slice stored, const int32_t *tokens, uint32_t n_token
     return true;
 }
 
-ds4_kv_key *store_keys(const ds4_store *s, const int32_t *tokens, uint32_t n_blocks)
+ds4_kv_key *store_keys(const store_view *v, const int32_t *tokens, uint32_t n_blocks)
 {
-    const uint32_t n = s->owner.form.block_tokens;
+    const uint32_t n = v->owner.form.block_tokens;
     ds4_kv_key    *keys = malloc((n_blocks + 1ull) * sizeof *keys);
 
     if (!keys) return NULL;
-    keys[0] = s->root;
+    keys[0] = v->root;
     for (uint32_t i = 0; i < n_blocks; i++) {
         keys[i + 1] = ds4_kv_name(DS4_KV_BLOCK, &keys[i], tokens + (size_t)i * n, n);
     }
@@ -36,7 +36,7 @@ ds4_kv_key *store_keys(const ds4_store *s, const int32_t *tokens, uint32_t n_blo
 typedef struct candidate {
     int64_t    id;
     uint32_t   pos;
-    ds4_kv_key key;
+    ds4_kv_key key, identity;
 } candidate;
 
 /* The walk from block to block along the tokens. */
@@ -46,6 +46,7 @@ typedef struct token_walk {
     uint32_t       block_tokens, i_block;
     int64_t        block;               /* row of block i_block - 1; 0 at the beginning */
     bool           found;
+    const store_view *view;
     candidate     *list;                /* tails that fit, shortest first */
     uint32_t       n, capacity;
     bool           failed;
@@ -79,16 +80,18 @@ static bool fits(void *ctx, const ds4_index_tail *t)
         w->list = grew;
         w->capacity = more;
     }
-    w->list[w->n++] = (candidate){ t->id, t->pos, t->key };
+    w->list[w->n++] = (candidate){ t->id, t->pos, t->key, w->view->owner.identity };
     return true;
 }
 
 static ds4_status walk_tokens(ds4_store *s, token_walk *w, ds4_err *err)
 {
-    ds4_kv_key key = s->root;
+    ds4_kv_key key = w->view->root;
 
+    w->i_block = 0;
+    w->block = 0;
     for (;;) {
-        DS4_TRY(ds4_index_tails_at(s->index, s->model, w->block, fits, w, err));
+        DS4_TRY(ds4_index_tails_at(s->index, w->view->model, w->block, fits, w, err));
         const uint32_t from = w->i_block * w->block_tokens;
         if (w->failed || w->n_tokens - from < w->block_tokens || from + w->block_tokens > w->max_pos) break;
         key = ds4_kv_name(DS4_KV_BLOCK, &key, w->tokens + from, w->block_tokens);
@@ -98,6 +101,20 @@ static ds4_status walk_tokens(ds4_store *s, token_walk *w, ds4_err *err)
         w->i_block++;
     }
     return w->failed ? ds4_fail(err, DS4_E_NOMEM, "%s: no memory to look there", s->dir) : DS4_OK;
+}
+
+/* Under every name that the model has. */
+static ds4_status walk_views(ds4_store *s, token_walk *w, ds4_err *err)
+{
+    bool usable;
+
+    w->n = 0;
+    DS4_TRY(store_learn_names(s, &usable, err));
+    for (uint32_t i = 0; usable && i < s->n_views; i++) {
+        w->view = &s->view[i];
+        DS4_TRY(walk_tokens(s, w, err));
+    }
+    return DS4_OK;
 }
 
 static int longer_first(const void *a, const void *b)
@@ -110,18 +127,14 @@ ds4_status ds4_store_find(ds4_store *s, const int32_t *tokens, uint32_t n_tokens
                           ds4_stored *out, ds4_err *err)
 {
     token_walk w = { .tokens = tokens, .n_tokens = n_tokens, .max_pos = max_pos,
-                     .block_tokens = s->owner.form.block_tokens };
+                     .block_tokens = s->form.block_tokens };
 
     *out = (ds4_stored){ .fd = -1 };
     if (!s->engine) return ds4_fail(err, DS4_E_ARG, "%s: opened without a model", s->dir);
     if (!store_is_there(s)) return DS4_OK;
     ds4_err    why = { .code = DS4_OK };
-    ds4_status st = walk_tokens(s, &w, &why);
-    if (st == DS4_E_FORMAT && (st = store_rebuild(s, &why, &why)) == DS4_OK) {
-        w.i_block = w.n = 0;
-        w.block = 0;
-        st = walk_tokens(s, &w, &why);
-    }
+    ds4_status st = walk_views(s, &w, &why);
+    if (st == DS4_E_FORMAT && (st = store_rebuild(s, &why, &why)) == DS4_OK) st = walk_views(s, &w, &why);
     if (st != DS4_OK && err) *err = why;
     if (st == DS4_OK && w.n > 0) qsort(w.list, w.n, sizeof *w.list, longer_first);
     for (uint32_t i = 0; st == DS4_OK && i < w.n; i++) {
@@ -129,7 +142,8 @@ ds4_status ds4_store_find(ds4_store *s, const int32_t *tokens, uint32_t n_tokens
         store_name(DS4_KV_TAIL, &w.list[i].key, name);
         const int fd = store_pin(s, name);
         if (fd < 0) continue;
-        *out = (ds4_stored){ .tail = w.list[i].id, .pos = w.list[i].pos, .fd = fd };
+        *out = (ds4_stored){ .tail = w.list[i].id, .pos = w.list[i].pos, .fd = fd,
+                              .identity = w.list[i].identity };
         break;
     }
     free(w.list);
@@ -166,6 +180,7 @@ enum { MAX_PLACES = 16384, BEST = 4 };
 
 typedef struct text_walk {
     ds4_store *s;
+    int64_t    model;
     ds4_slice  text;
     place     *place;
     uint32_t   n, capacity;
@@ -274,7 +289,7 @@ static ds4_status look_around(text_walk *w, ds4_err *err)
 
     w->upto = w->at ? w->place[w->at - 1].upto : 0;
     if (w->at) offer(w, w->upto, none, none);
-    ds4_status st = ds4_index_tails_at(w->s->index, w->s->model, id, see_tail, &l, err);
+    ds4_status st = ds4_index_tails_at(w->s->index, w->model, id, see_tail, &l, err);
     for (uint32_t i = 0; i < l.n; i++) {
         w->tail_tokens = l.item[i].tokens;
         w->tail_upto = l.item[i].upto;
@@ -283,7 +298,7 @@ static ds4_status look_around(text_walk *w, ds4_err *err)
         if (st == DS4_OK) st = ds4_index_endings(w->s->index, l.item[i].id, see_ending, w, err);
         ds4_str_clear(&w->tail_tokens);
     }
-    if (st == DS4_OK) st = ds4_index_children(w->s->index, w->s->model, id, add_place, w, err);
+    if (st == DS4_OK) st = ds4_index_children(w->s->index, w->model, id, add_place, w, err);
     if (st == DS4_OK && w->failed) st = ds4_fail(err, DS4_E_NOMEM, "%s: no memory to look there", w->s->dir);
     return st;
 }
@@ -322,12 +337,10 @@ static ds4_status hand_out(const text_walk *w, ds4_store_recall_fn *fn, void *ct
     return failed ? ds4_fail(err, DS4_E_NOMEM, "%s: no memory to look there", w->s->dir) : DS4_OK;
 }
 
-ds4_status ds4_store_recall(ds4_store *s, ds4_slice text, ds4_store_recall_fn *fn, void *ctx, ds4_err *err)
+static ds4_status recall_view(ds4_store *s, int64_t model, ds4_slice text, ds4_store_recall_fn *fn, void *ctx,
+                              ds4_err *err)
 {
-    text_walk  w = { .s = s, .text = text };
-
-    if (!s->engine) return ds4_fail(err, DS4_E_ARG, "%s: opened without a model", s->dir);
-    if (!store_is_there(s)) return DS4_OK;
+    text_walk  w = { .s = s, .model = model, .text = text };
     ds4_status st = look_around(&w, err);
 
     for (w.at = 1; st == DS4_OK && w.at <= w.n; w.at++) st = look_around(&w, err);
@@ -338,12 +351,26 @@ ds4_status ds4_store_recall(ds4_store *s, ds4_slice text, ds4_store_recall_fn *f
     return st;
 }
 
+ds4_status ds4_store_recall(ds4_store *s, ds4_slice text, ds4_store_recall_fn *fn, void *ctx, ds4_err *err)
+{
+    bool usable;
+
+    if (!s->engine) return ds4_fail(err, DS4_E_ARG, "%s: opened without a model", s->dir);
+    if (!store_is_there(s)) return DS4_OK;
+    DS4_TRY(store_learn_names(s, &usable, err));
+    for (uint32_t i = 0; usable && i < s->n_views; i++) {
+        DS4_TRY(recall_view(s, s->view[i].model, text, fn, ctx, err));
+    }
+    return DS4_OK;
+}
+
 /* ---- loading ---------------------------------------------------------------------------------- */
 
 typedef struct loader {
     ds4_store        *s;
     const int32_t    *tokens;
     const ds4_kv_key *keys;
+    store_view        view;
     ds4_kv_kind       bad_kind;         /* what could not be used */
     ds4_kv_key        bad_key;
     bool              is_bad, is_gone;
@@ -355,7 +382,7 @@ static ds4_status check_file(const loader *l, const char *name, const ds4_kv_fil
 {
     const ds4_slice stored = { (const char *)f->tokens, 4ull * f->n_tokens };
 
-    if (f->kind == kind && f->pos == pos && ds4_kv_owner_eq(&f->owner, &l->s->owner)
+    if (f->kind == kind && f->pos == pos && ds4_kv_owner_eq(&f->owner, &l->view.owner)
         && ds4_kv_key_eq(&f->parent, parent) && ds4_kv_key_eq(&f->key, key)
         && store_same_tokens(stored, l->tokens + pos - f->n_tokens, f->n_tokens)) {
         return DS4_OK;
@@ -368,7 +395,7 @@ static ds4_status read_one(loader *l, ds4_kv_kind kind, uint32_t pos, int fd, ui
                            ds4_kv_file *f, ds4_err *err)
 {
     ds4_store       *s = l->s;
-    const uint32_t   n = s->owner.form.block_tokens;
+    const uint32_t   n = s->form.block_tokens;
     const uint32_t   before = kind == DS4_KV_BLOCK ? pos / n - 1 : pos / n;
     const ds4_kv_key key = kind == DS4_KV_BLOCK
         ? l->keys[before + 1]
@@ -394,7 +421,7 @@ static ds4_status give_block(void *ctx, uint32_t i, uint8_t *to, ds4_err *err)
     loader      *l = ctx;
     uint8_t     *bytes = NULL;
     ds4_kv_file  f;
-    ds4_status   st = read_one(l, DS4_KV_BLOCK, (i + 1) * l->s->owner.form.block_tokens, -1, &bytes, &f,
+    ds4_status   st = read_one(l, DS4_KV_BLOCK, (i + 1) * l->s->form.block_tokens, -1, &bytes, &f,
                                err);
 
     if (st == DS4_OK) memcpy(to, f.content, (size_t)f.n_bytes);
@@ -439,7 +466,9 @@ ds4_status ds4_store_load(ds4_store *s, const ds4_stored *found, const int32_t *
 
     if (!s->engine || found->pos == 0) return ds4_fail(err, DS4_E_ARG, "%s: nothing to load", s->dir);
     if (!s->index) return ds4_fail(err, DS4_E_IO, "%s: its index cannot be opened", s->dir);
-    ds4_kv_key *keys = store_keys(s, tokens, found->pos / s->owner.form.block_tokens);
+    l.view.owner = (ds4_kv_owner){ .identity = found->identity, .form = s->form };
+    l.view.root = ds4_kv_root(&l.view.owner);
+    ds4_kv_key *keys = store_keys(&l.view, tokens, found->pos / s->form.block_tokens);
     if (!keys) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to load from it", s->dir);
     l.keys = keys;
     ds4_status st = read_one(&l, DS4_KV_TAIL, found->pos, found->fd, &bytes, &f, why);

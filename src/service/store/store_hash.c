@@ -32,6 +32,28 @@ ds4_kv_key ds4_kv_hash_on(const ds4_kv_key *key, const void *data, size_t n_byte
     return ds4_kv_hash(both, sizeof both);
 }
 
+/* The library's state stands behind a name of ours. */
+ds4_kv_stream *ds4_kv_stream_begin(void)
+{
+    XXH3_state_t *state = XXH3_createState();
+
+    if (state) XXH3_128bits_reset(state);
+    return (ds4_kv_stream *)state;
+}
+
+void ds4_kv_stream_add(ds4_kv_stream *s, const void *data, size_t n_bytes)
+{
+    XXH3_128bits_update((XXH3_state_t *)s, data, n_bytes);
+}
+
+ds4_kv_key ds4_kv_stream_end(ds4_kv_stream *s)
+{
+    const ds4_kv_key key = key_of(XXH3_128bits_digest((XXH3_state_t *)s));
+
+    XXH3_freeState((XXH3_state_t *)s);
+    return key;
+}
+
 bool ds4_kv_key_eq(const ds4_kv_key *a, const ds4_kv_key *b)
 {
     return memcmp(a->b, b->b, sizeof a->b) == 0;

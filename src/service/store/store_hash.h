@@ -20,6 +20,12 @@ ds4_kv_key ds4_kv_hash(const void *data, size_t n_bytes);
 /* The hash of a key followed by data: how a name grows with what comes after it. */
 ds4_kv_key ds4_kv_hash_on(const ds4_kv_key *key, const void *data, size_t n_bytes);
 
+/* The hash of data that comes in parts: that of ds4_kv_hash() of all of it. */
+typedef struct ds4_kv_stream ds4_kv_stream;
+ds4_kv_stream *ds4_kv_stream_begin(void);       /* NULL without memory */
+void           ds4_kv_stream_add(ds4_kv_stream *s, const void *data, size_t n_bytes);
+ds4_kv_key     ds4_kv_stream_end(ds4_kv_stream *s);     /* frees it */
+
 bool ds4_kv_key_eq(const ds4_kv_key *a, const ds4_kv_key *b);
 void ds4_kv_key_text(const ds4_kv_key *key, char text[DS4_KV_KEY_TEXT]);
 

@@ -25,7 +25,7 @@ static const char tree_schema[] =
 
 /* What version 3 has beyond version 2: an index of that one is brought up to it. */
 static const char newer_schema[] =
-    "ALTER TABLE model ADD COLUMN content BLOB;"
+    "ALTER TABLE model ADD COLUMN identity BLOB; ALTER TABLE model ADD COLUMN content BLOB;"
     "DROP TABLE wanted;"
     "CREATE TABLE wanted(id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE);"
     "CREATE TABLE file(device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,"
@@ -60,31 +60,34 @@ enum {
     "(SELECT COALESCE(SUM(MAX(0, MIN(" column ", 1099511627776))), 0) FROM " table ")"
 
 static const char *const sql[N_STATEMENTS] = {
-    [MODELS] = "SELECT id, root, name, path FROM model ORDER BY id",
-    [MODEL_ADD] = "INSERT OR IGNORE INTO model(root) VALUES(?)",
+    [MODELS] = "SELECT id, root, name, path, identity FROM model ORDER BY id",
+    [MODEL_ADD] = "INSERT OR IGNORE INTO model(root, identity) VALUES(?, ?)",
     [MODEL_NAME] = "UPDATE model SET name = ?2, path = ?3 WHERE root = ?1"
                    " AND (name IS NOT ?2 OR path IS NOT ?3)",
     [MODEL_ID] = "SELECT id FROM model WHERE root = ?",
     [MODEL_CONTENT] = "UPDATE model SET content = ?2 WHERE root = ?1 AND content IS NOT ?2",
-    [MODELS_OF_CONTENT] = "SELECT id, root, name, path FROM model WHERE content = ? ORDER BY id DESC",
+    [MODELS_OF_CONTENT] =
+        "SELECT id, root, name, path, identity FROM model WHERE content = ? ORDER BY id DESC",
     [BLOCKS] = BLOCK_COLUMNS " ORDER BY id",
     [CHILDREN] = BLOCK_COLUMNS " WHERE model = ? AND parent = ? AND size > 0",
     [BLOCK_BY_KEY] = BLOCK_COLUMNS " WHERE key = ?",
-    [BLOCK_ADD] = "INSERT INTO block(model, parent, key, pos, size, tokens, text)"
-                  " VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET model = excluded.model,"
-                  " parent = excluded.parent, pos = excluded.pos, size = excluded.size,"
-                  " tokens = excluded.tokens, text = excluded.text"
-                  " RETURNING id",
+    [BLOCK_ADD] =
+        "INSERT INTO block(model, parent, key, pos, size, tokens, text)"
+        " VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET model = excluded.model,"
+        " parent = excluded.parent, pos = excluded.pos, size = excluded.size,"
+        " tokens = excluded.tokens, text = excluded.text"
+        " RETURNING id",
     [BLOCK_LOSE] = "UPDATE block SET size = 0 WHERE id = ?",
     [BLOCK_DROP] = "DELETE FROM block WHERE id = ?",
     [TAILS] = TAIL_COLUMNS " ORDER BY id",
     [TAILS_AT] = TAIL_COLUMNS " WHERE model = ? AND block = ?",
     [TAIL_BY_KEY] = TAIL_COLUMNS " WHERE key = ?",
-    [TAIL_ADD] = "INSERT INTO tail(model, block, key, kind, pos, size, hits, made, used, tokens, text)"
-                 " VALUES(?, ?, ?, ?, ?, ?, 0, " DS4_SQL_NOW ", " DS4_SQL_NOW ", ?, ?)"
-                 " ON CONFLICT(key) DO UPDATE SET model = excluded.model, block = excluded.block,"
-                 " pos = excluded.pos, size = excluded.size, tokens = excluded.tokens,"
-                 " text = excluded.text RETURNING id",
+    [TAIL_ADD] =
+        "INSERT INTO tail(model, block, key, kind, pos, size, hits, made, used, tokens, text)"
+        " VALUES(?, ?, ?, ?, ?, ?, 0, " DS4_SQL_NOW ", " DS4_SQL_NOW ", ?, ?)"
+        " ON CONFLICT(key) DO UPDATE SET model = excluded.model, block = excluded.block,"
+        " pos = excluded.pos, size = excluded.size, tokens = excluded.tokens,"
+        " text = excluded.text RETURNING id",
     [TAIL_DROP] = "DELETE FROM tail WHERE id = ?",
     [TAIL_TOUCH] = "UPDATE tail SET used = " DS4_SQL_NOW ", hits = hits + ?2 WHERE id = ?1",
     [ENDINGS] = "SELECT id, tail, tokens, text FROM ending WHERE tail = ? ORDER BY id DESC",
@@ -94,9 +97,15 @@ static const char *const sql[N_STATEMENTS] = {
     [ENDINGS_DROP] = "DELETE FROM ending WHERE tail = ?",
     [WANT] = "INSERT OR IGNORE INTO wanted(key) VALUES(?)",
     [WANT_PRUNE] = "DELETE FROM wanted WHERE id <= (SELECT MAX(id) FROM wanted) - ?",
-    [SUMS] = "SELECT (SELECT COUNT(*) FROM block), (SELECT COUNT(*) FROM tail),"
-             SUM_OF("size", "block") "," SUM_OF("size", "tail") "," SUM_OF("reserved", "writer") ","
-             SUM_OF("size", "aside") ",(SELECT COUNT(*) FROM response), (SELECT COUNT(*) FROM turn)",
+    [SUMS] = "SELECT (SELECT COUNT(*) FROM block), (SELECT COUNT(*) FROM tail)," SUM_OF(
+        "size",
+        "block") "," SUM_OF("size",
+                            "tail") "," SUM_OF("reserved",
+                                               "writer") "," SUM_OF("size",
+                                                                    "aside") ",(SELECT COUNT(*) "
+                                                                             "FROM response), "
+                                                                             "(SELECT COUNT(*) "
+                                                                             "FROM turn)",
     [WRITER_SET] = "INSERT OR REPLACE INTO writer(name, reserved) VALUES(?, ?)",
     [WRITER_FORGET] = "DELETE FROM writer WHERE name = ?",
     [WRITERS] = "SELECT name, reserved FROM writer",
@@ -245,7 +254,9 @@ ds4_status ds4_index_mend(ds4_index *ix, ds4_err *err)
                       "DELETE FROM aside WHERE size NOT BETWEEN 0 AND 1099511627776;"
                       "DELETE FROM response WHERE size NOT BETWEEN 0 AND 1099511627776;"
                       "DELETE FROM turn WHERE size NOT BETWEEN 0 AND 1099511627776;"
-                      "DELETE FROM ending WHERE tail NOT IN (SELECT id FROM tail);", err);
+                      "DELETE FROM ending WHERE tail NOT IN (SELECT id FROM tail);"
+                      "DELETE FROM model WHERE id < (SELECT MAX(id) FROM model) - 64"
+                      " AND id NOT IN (SELECT model FROM block UNION SELECT model FROM tail);", err);
 }
 
 /* ---- models ------------------------------------------------------------------------------------ */
@@ -257,7 +268,8 @@ static ds4_status each_model(ds4_index *ix, ds4_sql_row *row, ds4_index_model_fn
 
     while (ds4_sql_next(ix->db, row, &st, err)) {
         const ds4_index_model m = { .id = ds4_sql_get_number(row, 0), .root = key_at(row, 1),
-                                    .name = ds4_sql_get_bytes(row, 2), .path = ds4_sql_get_bytes(row, 3) };
+                                    .name = ds4_sql_get_bytes(row, 2), .path = ds4_sql_get_bytes(row, 3),
+                                    .identity = key_at(row, 4) };
         if (fn(ctx, &m)) continue;
         ds4_sql_stop(row);
         break;
@@ -283,13 +295,14 @@ ds4_status ds4_index_find_model(ds4_index *ix, const ds4_kv_key *root, int64_t *
     return ds4_sql_run_number(ix->db, row, id, err);
 }
 
-ds4_status ds4_index_model_id(ds4_index *ix, const ds4_kv_key *root, const char *name,
-                              const char *path, int64_t *id, ds4_err *err)
+ds4_status ds4_index_model_id(ds4_index *ix, const ds4_kv_key *root, const ds4_kv_key *identity,
+                              const char *name, const char *path, int64_t *id, ds4_err *err)
 {
     ds4_sql_row *row;
 
     DS4_TRY(ready(ix, MODEL_ADD, &row, err));
     ds4_sql_bytes(row, 1, bytes_of(root));
+    ds4_sql_bytes(row, 2, bytes_of(identity));
     DS4_TRY(ds4_sql_run(ix->db, row, err));
     if (name && path) {
         DS4_TRY(ready(ix, MODEL_NAME, &row, err));

@@ -19,7 +19,7 @@ enum { DS4_INDEX_NAME = 72 };           /* bytes of a name with its zero; longer
 
 typedef struct ds4_index_model {
     int64_t    id;
-    ds4_kv_key root;
+    ds4_kv_key root, identity;      /* the root is the identity's */
     ds4_slice  name, path;          /* as the file said when it was last used */
 } ds4_index_model;
 
@@ -79,8 +79,9 @@ DS4_MUST_CHECK ds4_status ds4_index_mend(ds4_index *ix, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_index_models(ds4_index *ix, ds4_index_model_fn *fn, void *ctx,
                                            ds4_err *err);
 /* The id of a root, which becomes known by this. Name and path are noted if not NULL. */
-DS4_MUST_CHECK ds4_status ds4_index_model_id(ds4_index *ix, const ds4_kv_key *root, const char *name,
-                                             const char *path, int64_t *id, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_index_model_id(ds4_index *ix, const ds4_kv_key *root,
+                                             const ds4_kv_key *identity, const char *name, const char *path,
+                                             int64_t *id, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_index_find_model(ds4_index *ix, const ds4_kv_key *root, int64_t *id,
                                                ds4_err *err);   /* 0: it is not known */
 

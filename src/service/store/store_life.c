@@ -90,8 +90,10 @@ static ds4_status sweep(ds4_store *s, ds4_err *err)
     DS4_TRY(ds4_index_begin(s->index, err));
     ds4_status st = ds4_index_mend(s->index, err);
     if (st == DS4_OK && s->engine) {
-        const ds4_model_info *info = ds4_engine_info(s->engine);
-        st = ds4_index_model_id(s->index, &s->root, info->name, info->path, &s->model, err);
+        bool usable;
+        st = ds4_identity_read(s->identity, s->index, err);
+        if (st == DS4_OK) st = store_learn_names(s, &usable, err);
+        if (st == DS4_OK) st = store_enter_names(s, err);
     }
     if (st == DS4_OK) st = store_sweep(s, err);
     if (st == DS4_OK) st = ds4_index_commit(s->index, err);
@@ -125,12 +127,11 @@ static void open_for_reading(ds4_store *s)
 
     if (s->fd < 0) return;
     if (!s->index && open_index(s, DS4_SQL_READ, &err) != DS4_OK) return;
-    if (s->engine && ds4_index_find_model(s->index, &s->root, &s->model, &err) != DS4_OK) {
+    if (s->engine && ds4_identity_read(s->identity, s->index, &err) != DS4_OK) {
         ds4_index_close(s->index);
         s->index = NULL;
         return;
     }
-    if (s->model == 0) s->model = -1;           /* of no rows */
     s->place = look_at_place(s);
 }
 
@@ -219,7 +220,7 @@ void ds4_store_retry_now(ds4_store *s)
     s->retry_ns = 0;
 }
 
-static bool is_lost(const ds4_store *s)
+bool store_is_lost(const ds4_store *s)
 {
     const ds4_kv_key now = s->fd >= 0 ? look_at_place(s) : (ds4_kv_key){ { 0 } };
     return !s->index || !ds4_kv_key_eq(&now, &s->place);
@@ -230,7 +231,7 @@ ds4_status store_stop(ds4_store *s, ds4_status st, const ds4_err *err)
     const uint32_t doublings = s->n_failures < MOST_DOUBLINGS ? s->n_failures : MOST_DOUBLINGS;
 
     if (!s->stopped && !s->silent) {
-        const bool gone = s->index && is_lost(s);
+        const bool gone = s->index && store_is_lost(s);
         ds4_log(DS4_LOG_WARN, "kv", "conversations are not stored for now: %s%s; it is tried again",
                 gone ? s->dir : err->text, gone ? " is gone" : "");
     }
@@ -250,20 +251,21 @@ void store_works(ds4_store *s)
 
 static ds4_status open_again(ds4_store *s, ds4_err *err)
 {
-    bool unsafe;
+    const bool was_working = s->index && !s->stopped && !s->silent;
+    bool       unsafe;
 
     store_end(s);
-    return open_all(s, &unsafe, err);
+    const ds4_status st = open_all(s, &unsafe, err);
+    if (st == DS4_OK && was_working) ds4_log(DS4_LOG_WARN, "kv", "%s was gone; it is made anew", s->dir);
+    return st;
 }
 
 bool store_is_there(ds4_store *s)
 {
     ds4_err err = { .code = DS4_OK };
 
-    if (!is_lost(s)) return true;
+    if (!store_is_lost(s)) return true;
     if (ds4_store_retry_ns(s) > 0) return s->index != NULL;
-    const bool was_there = s->index != NULL;
-    if (was_there && !s->silent) ds4_log(DS4_LOG_WARN, "kv", "%s is gone; it is made anew", s->dir);
     const ds4_status st = open_again(s, &err);
     if (st != DS4_OK) (void)store_stop(s, st, &err);
     return s->index != NULL;
@@ -271,8 +273,7 @@ bool store_is_there(ds4_store *s)
 
 ds4_status store_may_write(ds4_store *s, ds4_err *err)
 {
-    if (!s->stopped && !is_lost(s)) return DS4_OK;
-    if (!s->stopped && !s->silent) ds4_log(DS4_LOG_WARN, "kv", "%s is gone; it is made anew", s->dir);
+    if (!s->stopped && !store_is_lost(s)) return DS4_OK;
     return open_again(s, err);
 }
 

@@ -3,8 +3,18 @@
 #define DS4_SERVICE_STORE_LOCAL_H
 
 #include "service/store/store.h"
+#include "service/store/store_identity.h"
 
 enum { STORE_NAME = 64, STORE_WRITER = 17 };    /* bytes of a file name; of a writer's name */
+
+enum { STORE_VIEWS = 8 };
+
+/* A name of the model, and its row: -1 when it has none yet. */
+typedef struct store_view {
+    ds4_kv_owner owner;
+    ds4_kv_key   root;
+    int64_t      model;
+} store_view;
 
 struct ds4_store {
     char        *dir;                   /* as it was named, for messages and SQLite */
@@ -21,9 +31,13 @@ struct ds4_store {
     uint64_t     retry_ns, wait_ns;     /* wait_ns: until the first new try */
     ds4_kv_key   place;                 /* which folder and index were opened, see store_life.c */
     ds4_engine  *engine;                /* NULL: none */
-    ds4_kv_owner owner;                 /* of this engine's state */
-    ds4_kv_key   root;
-    int64_t      model;
+    ds4_identity *identity, *own_identity;      /* of its model; the second is closed with the store */
+    ds4_state_form form;
+    ds4_kv_key   reader;                /* see ds4_store_set_reader() */
+    store_view   view[STORE_VIEWS];     /* [n_views] see store_names.c; rows are kept under the first */
+    uint32_t     n_views;
+    ds4_kv_key   by_facts;
+    bool         is_known;              /* the content of the model's files */
     char         writer[STORE_WRITER];  /* "" until the first file is written */
     int          writer_fd;             /* its lock */
     uint32_t     n_temp;                /* numbers temporary files */
@@ -43,7 +57,10 @@ DS4_MUST_CHECK ds4_status store_rebuild(ds4_store *s, const ds4_err *why, ds4_er
 /* Is there something to read? A folder that somebody removed or replaced is opened anew. */
 bool store_is_there(ds4_store *s);
 
-/* The same before writing; a store that has stopped is opened anew. */
+/* Somebody removed or replaced the folder or its index. */
+bool store_is_lost(const ds4_store *s);
+
+/* Is there something to write to? A store that has stopped is opened anew. */
 DS4_MUST_CHECK ds4_status store_may_write(ds4_store *s, ds4_err *err);
 
 /* Writing has failed: say so once, and when it is tried again. Passes st on. The other: it works. */
@@ -85,11 +102,15 @@ int store_pin(const ds4_store *s, const char *name);
 /* Rename a file to NAME.bad and note it. Inside a transaction. Logged once. */
 DS4_MUST_CHECK ds4_status store_set_aside(ds4_store *s, const char *name, const char *why, ds4_err *err);
 
-/* ---- store_model.c ---------------------------------------------------------------------------- */
+/* ---- store_names.c ---------------------------------------------------------------------------- */
 
-/* A hash of the model file's directory, its size, samples of its weights, and the family of
- * kernels that computes. */
-DS4_MUST_CHECK ds4_status store_identify(const ds4_engine *e, ds4_kv_key *out, ds4_err *err);
+/* Ask what the model is called now. *usable: its files have not been changed meanwhile. */
+DS4_MUST_CHECK ds4_status store_learn_names(ds4_store *s, bool *usable, ds4_err *err);
+
+/* Give the first name a row, and note what has become known; inside a transaction. */
+DS4_MUST_CHECK ds4_status store_enter_names(ds4_store *s, ds4_err *err);
+
+const store_view *store_view_of(const ds4_store *s, const ds4_kv_key *identity);        /* NULL: not ours */
 
 /* ---- store_sweep.c ---------------------------------------------------------------------------- */
 
@@ -120,7 +141,7 @@ DS4_MUST_CHECK ds4_status store_thin_out(ds4_store *s, int64_t tail, const int32
 
 /* Names of the blocks of a token sequence: keys[0] is the root, keys[i] block i-1. The
  * caller frees it; NULL without memory. */
-ds4_kv_key *store_keys(const ds4_store *s, const int32_t *tokens, uint32_t n_blocks);
+ds4_kv_key *store_keys(const store_view *v, const int32_t *tokens, uint32_t n_blocks);
 bool        store_same_tokens(ds4_slice stored, const int32_t *tokens, uint32_t n_tokens);
 
 #endif

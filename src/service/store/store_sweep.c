@@ -266,7 +266,7 @@ static bool note_parent(void *ctx, const ds4_index_block *b)
 
 static void decode(const ds4_store *s, const ds4_kv_file *f, ds4_str *text)
 {
-    if (!s->engine || !ds4_kv_owner_eq(&f->owner, &s->owner)) return;
+    if (!s->engine || !store_view_of(s, &f->owner.identity)) return;
     for (uint32_t i = 0; i < f->n_tokens; i++) {
         const int32_t id = ds4_kv_token(f->tokens, i);
         ds4_vocab_decode(ds4_engine_vocab(s->engine), &id, 1, 0, text);
@@ -285,7 +285,8 @@ static ds4_status adopt(ds4_store *s, const ds4_kv_file *f, uint64_t size, bool 
     if (before == 0) {
         *fits = ds4_kv_key_eq(&root, &f->parent);
         if (!*fits) return DS4_OK;
-        DS4_TRY(ds4_index_model_id(s->index, &root, NULL, NULL, &parent.model, err));
+        DS4_TRY(ds4_index_model_id(s->index, &root, &f->owner.identity, NULL, NULL, &parent.model,
+                                   err));
     } else {
         DS4_TRY(ds4_index_block_by_key(s->index, &f->parent, note_parent, &parent, err));
         *fits = parent.id != 0 && parent.pos == before;
@@ -390,9 +391,9 @@ static bool note_bare(void *ctx, const ds4_index_block *b)
     return true;
 }
 
-static ds4_status name_texts(ds4_store *s, ds4_err *err)
+static ds4_status name_texts(ds4_store *s, int64_t model, ds4_err *err)
 {
-    bare       l = { .model = s->model };
+    bare       l = { .model = model };
     ds4_status st = ds4_index_all_blocks(s->index, note_bare, &l, err);
 
     for (uint32_t i = 0; st == DS4_OK && i < l.n; i++) {
@@ -461,7 +462,9 @@ ds4_status store_sweep(ds4_store *s, ds4_err *err)
     ds4_status st = compare(&w);
 
     if (st == DS4_OK) st = forget_gone(s, err);
-    if (st == DS4_OK && s->engine) st = name_texts(s, err);
+    for (uint32_t i = 0; st == DS4_OK && s->engine && i < s->n_views; i++) {
+        st = name_texts(s, s->view[i].model, err);
+    }
     free(w.files.item);
     free(w.rows.item);
     free(w.living.item);

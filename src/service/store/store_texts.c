@@ -130,6 +130,10 @@ static ds4_status write_or_stop(ds4_store *s, task *first, const task *behind, d
     if (st == DS4_E_FORMAT && (st = store_rebuild(s, err, err)) == DS4_OK) {
         st = write_tasks(s, first, behind, err);
     }
+    if (st == DS4_E_IO && store_is_lost(s)) {
+        st = store_may_write(s, err);
+        if (st == DS4_OK) st = write_tasks(s, first, behind, err);
+    }
     if (st == DS4_E_IO || st == DS4_E_FORMAT) return store_stop(s, DS4_E_IO, err);
     if (st == DS4_OK) store_works(s);
     return st;
