@@ -6,17 +6,13 @@
 #include <stdlib.h>
 
 struct ds4_conversation {
-    ds4_engine    *engine;
-    ds4_session   *session;
-    ds4_protocol   protocol;
-    ds4_history    history;
-    ds4_resume    *resume;
-    bool           owns_resume;
-    ds4_way        way;             /* of the last prompt */
-    float         *logits; /* [n_vocab] of the session's last token, if logits_pos is its length */
-    uint32_t       logits_pos;      /* 0: none */
-    ds4_reply     *reply;           /* the last one; NULL before */
-    ds4_turn_stats stats;
+    ds4_engine     *engine;
+    ds4_seat        seat;
+    ds4_protocol    protocol;
+    ds4_history     history;
+    ds4_resume     *own_resume;     /* NULL: positions are kept elsewhere */
+    ds4_generation *answer;         /* the last one; NULL before */
+    ds4_turn_stats  stats;
 };
 
 static const ds4_reply_result no_result;
@@ -24,18 +20,14 @@ static const ds4_reply_result no_result;
 ds4_status ds4_conversation_create(ds4_engine *e, uint32_t n_ctx, ds4_protocol protocol,
                                    ds4_conversation **out, ds4_err *err)
 {
-    ds4_conversation *c = calloc(1, sizeof *c);
+    ds4_conversation        *c = calloc(1, sizeof *c);
+    const ds4_resume_options in_memory = { .engine = e };
 
     if (!c) return ds4_fail(err, DS4_E_NOMEM, "no memory for a conversation");
     c->engine = e;
     c->protocol = protocol;
-    c->logits = malloc((size_t)ds4_engine_info(e)->n_vocab * sizeof *c->logits);
-    const ds4_resume_options in_memory = { .engine = e };
-    ds4_status               st =
-        c->logits ? ds4_session_create(e, n_ctx, &c->session, err)
-                  : ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of a conversation");
-    if (st == DS4_OK) st = ds4_resume_create(&in_memory, &c->resume, err);
-    c->owns_resume = st == DS4_OK;
+    ds4_status st = ds4_resume_create(&in_memory, &c->own_resume, err);
+    if (st == DS4_OK) st = ds4_seat_open(&c->seat, e, c->own_resume, n_ctx, err);
     if (st != DS4_OK) {
         ds4_conversation_free(c);
         return st;
@@ -47,43 +39,34 @@ ds4_status ds4_conversation_create(ds4_engine *e, uint32_t n_ctx, ds4_protocol p
 void ds4_conversation_free(ds4_conversation *c)
 {
     if (!c) return;
-    ds4_reply_free(c->reply);
+    ds4_generation_free(c->answer);
     ds4_history_clear(&c->history);
-    ds4_way_clear(&c->way);
-    ds4_session_free(c->session);
-    if (c->owns_resume) ds4_resume_free(c->resume);
-    free(c->logits);
+    ds4_seat_close(&c->seat);
+    ds4_resume_free(c->own_resume);
     free(c);
 }
 
 void ds4_conversation_use(ds4_conversation *c, ds4_resume *resume)
 {
-    ds4_way_clear(&c->way);
-    if (c->owns_resume) ds4_resume_free(c->resume);
-    c->resume = resume;
-    c->owns_resume = false;
+    ds4_prompt_clear(&c->seat.prompt);
+    ds4_resume_free(c->own_resume);
+    c->own_resume = NULL;
+    c->seat.resume = resume;
 }
 
 ds4_status ds4_conversation_resize(ds4_conversation *c, uint32_t n_ctx, ds4_err *err)
 {
-    ds4_session *session = NULL;
-
-    DS4_TRY(ds4_session_create(c->engine, n_ctx, &session, err));
-    ds4_kept_add(ds4_resume_kept(c->resume), c->session, DS4_KEPT_TURN);
-    ds4_session_free(c->session);
-    c->session = session;
-    c->logits_pos = 0;
-    return DS4_OK;
+    return ds4_seat_renew(&c->seat, n_ctx, err);
 }
 
 uint32_t ds4_conversation_capacity(const ds4_conversation *c)
 {
-    return ds4_session_capacity(c->session);
+    return ds4_session_capacity(c->seat.session);
 }
 
 uint32_t ds4_conversation_pos(const ds4_conversation *c)
 {
-    return ds4_session_pos(c->session);
+    return ds4_session_pos(c->seat.session);
 }
 
 ds4_history *ds4_conversation_history(ds4_conversation *c)
@@ -91,17 +74,9 @@ ds4_history *ds4_conversation_history(ds4_conversation *c)
     return &c->history;
 }
 
-void ds4_conversation_clear(ds4_conversation *c)
-{
-    ds4_history_truncate(&c->history, 0);
-    if (c->owns_resume) ds4_kept_clear(ds4_resume_kept(c->resume));
-    ds4_session_clear(c->session);
-    c->logits_pos = 0;
-}
-
 const ds4_reply_result *ds4_conversation_result(const ds4_conversation *c)
 {
-    return c->reply ? ds4_reply_get(c->reply) : &no_result;
+    return c->answer ? ds4_generation_result(c->answer) : &no_result;
 }
 
 const ds4_turn_stats *ds4_conversation_stats(const ds4_conversation *c)
@@ -109,71 +84,32 @@ const ds4_turn_stats *ds4_conversation_stats(const ds4_conversation *c)
     return &c->stats;
 }
 
-/* ---- the prompt ------------------------------------------------------------------------ */
+/* ---- a turn ------------------------------------------------------------------------------ */
 
-/* Make the session hold exactly this text, with the logits of its last token. */
-static ds4_status hold(ds4_conversation *c, const ds4_segments *text, const ds4_turn *turn,
-                       ds4_err *err)
+static bool is_cancelled(const ds4_turn *turn)
 {
-    ds4_way          *way = &c->way;
-    const bool        has_logits = c->logits_pos > 0 && c->logits_pos == ds4_session_pos(c->session);
-    const ds4_prefill prefill = { .logits = c->logits, .cancel = turn->cancel,
-                                  .progress = turn->progress, .progress_ctx = turn->ctx };
-    const uint64_t    begin = ds4_now_ns();
-
-    ds4_way_clear(way);
-    DS4_TRY(ds4_way_begin(c->resume, way, text, NULL, &c->session, 1, err));
-    DS4_TRY(ds4_way_bring(c->resume, way, c->session, has_logits, err));
-    c->stats.n_prompt = way->tokens.n;
-    c->stats.n_cached = way->n_held;
-    c->stats.resume_ns = ds4_now_ns() - begin;
-    if (way->n_held == way->tokens.n) return DS4_OK;
-
-    const uint64_t evaluating = ds4_now_ns();
-    c->logits_pos = 0;
-    const ds4_status st = ds4_way_prefill(c->resume, way, c->session, &prefill, err);
-    c->stats.prefill_ns = ds4_now_ns() - evaluating;
-    if (st == DS4_OK) c->logits_pos = ds4_session_pos(c->session);
-    return st;
+    return turn->cancel && turn->cancel->stop;
 }
 
-/* ---- the answer ------------------------------------------------------------------------ */
-
-static ds4_status step(ds4_conversation *c, int32_t token, ds4_err *err)
+/* Bring the session to what is known of this text. */
+static ds4_status take_prompt(ds4_conversation *c, const ds4_segments *text, ds4_err *err)
 {
-    const ds4_work work = {
-        .session = c->session, .tokens = &token, .n_tokens = 1, .logits = c->logits
-    };
+    const uint64_t begin = ds4_now_ns();
+    ds4_prompt     prompt = { 0 };
+    ds4_status     st = ds4_prompt_begin(c->seat.resume, &prompt, text, NULL, &c->seat.session, 1, err);
 
-    c->logits_pos = 0;
-    DS4_TRY(ds4_engine_step(c->engine, &work, 1, err));
-    c->logits_pos = ds4_session_pos(c->session);
-    ds4_resume_sampled(c->resume, c->session);
+    if (st == DS4_OK) st = ds4_seat_take(&c->seat, &prompt, err);
+    ds4_prompt_clear(&prompt);
+    DS4_TRY(st);
+    c->stats.n_prompt = c->seat.prompt.tokens.n;
+    c->stats.n_cached = c->seat.prompt.n_held;
+    c->stats.resume_ns = ds4_now_ns() - begin;
     return DS4_OK;
 }
 
-static ds4_status generate(ds4_conversation *c, const ds4_turn *turn, uint64_t begin, ds4_err *err)
+static ds4_status begin_answer(ds4_conversation *c, const ds4_segments *text, bool plain,
+                               const ds4_turn *turn, ds4_err *err)
 {
-    int32_t token = -1;
-
-    for (;;) {
-        if (turn->cancel && turn->cancel->stop) {
-            return ds4_reply_end(c->reply, DS4_FINISH_CANCELLED, err);
-        }
-        DS4_TRY(ds4_reply_sample(c->reply, c->logits, &token, err));
-        if (c->stats.first_token_ns == 0) c->stats.first_token_ns = ds4_now_ns() - begin;
-        if (token < 0) return DS4_OK;
-        if (ds4_session_pos(c->session) == ds4_session_capacity(c->session)) {
-            return ds4_reply_end(c->reply, DS4_FINISH_CONTEXT, err);
-        }
-        DS4_TRY(step(c, token, err));
-    }
-}
-
-static ds4_status answer(ds4_conversation *c, const ds4_segments *text, bool plain,
-                         const ds4_turn *turn, ds4_err *err)
-{
-    const uint64_t          begin = ds4_now_ns();
     const ds4_reply_options how = {
         .vocab = ds4_engine_vocab(c->engine), .n_vocab = ds4_engine_info(c->engine)->n_vocab,
         .sampling = turn->sampling, .rng = turn->rng, .max_tokens = turn->max_tokens,
@@ -182,25 +118,75 @@ static ds4_status answer(ds4_conversation *c, const ds4_segments *text, bool pla
         .tools = turn->chat.tools, .n_tools = turn->chat.n_tools,
         .piece = turn->piece, .piece_ctx = turn->ctx,
     };
+    const ds4_generation_options options = { .reply = how, .choose = turn->choose,
+                                             .loop_tokens = turn->loop_tokens };
 
-    ds4_reply_free(c->reply);
-    c->reply = NULL;
+    return ds4_generation_create(&options, &c->answer, err);
+}
+
+/* One step of this seat alone, and what it tells of the prompt. */
+static ds4_status step(ds4_conversation *c, const ds4_turn *turn, ds4_err *err)
+{
+    ds4_seat      *seat = &c->seat;
+    const bool     reads = seat->state == DS4_SEAT_READING;
+    const ds4_work work = ds4_seat_work(seat, ds4_engine_max_batch(c->engine));
+
+    DS4_TRY(ds4_engine_step(c->engine, &work, 1, err));
+    if (reads && turn->progress) {
+        turn->progress(turn->ctx, ds4_session_pos(seat->session), seat->prompt.tokens.n);
+    }
+    return ds4_seat_done(seat, &work, is_cancelled(turn), err);
+}
+
+/* The first token was chosen if the prompt has been read. */
+static void note_first(ds4_conversation *c, uint64_t called_ns)
+{
+    if (!c->seat.writing_ns || c->stats.first_token_ns) return;
+    c->stats.first_token_ns = ds4_now_ns() - called_ns;
+}
+
+static ds4_status take_turn(ds4_conversation *c, const ds4_turn *turn, uint64_t called_ns, ds4_err *err)
+{
+    ds4_seat      *seat = &c->seat;
+    const uint64_t begin = ds4_now_ns();
+    ds4_status     st = ds4_seat_begin(seat, c->answer, NULL, is_cancelled(turn), err);
+
+    note_first(c, called_ns);
+    while (st == DS4_OK && seat->state != DS4_SEAT_IDLE) {
+        st = step(c, turn, err);
+        note_first(c, called_ns);
+    }
+    const uint64_t end = ds4_now_ns(), writing = seat->writing_ns ? seat->writing_ns : end;
+    c->stats.prefill_ns = c->stats.n_cached < c->stats.n_prompt ? writing - begin : 0;
+    c->stats.generate_ns = end - writing;
+    c->stats.n_generated = ds4_generation_result(c->answer)->n_tokens;
+    if (st != DS4_OK) {
+        ds4_seat_give_up(seat);
+        return st;
+    }
+    ds4_seat_keep(seat);
+    if (seat->writing_ns) return DS4_OK;
+    return ds4_fail(err, DS4_E_CANCELLED, "stopped after %u of %u tokens of the prompt",
+                    ds4_session_pos(seat->session), seat->prompt.tokens.n);
+}
+
+static ds4_status answer(ds4_conversation *c, const ds4_segments *text, bool plain,
+                         const ds4_turn *turn, ds4_err *err)
+{
+    const uint64_t called_ns = ds4_now_ns();
+
+    ds4_generation_free(c->answer);
+    c->answer = NULL;
     c->stats = (ds4_turn_stats){ 0 };
-    DS4_TRY(hold(c, text, turn, err));
-    DS4_TRY(ds4_reply_create(&how, &c->reply, err));
-
-    const uint64_t   generating = ds4_now_ns();
-    const ds4_status st = generate(c, turn, begin, err);
-    c->stats.generate_ns = ds4_now_ns() - generating;
-    c->stats.n_generated = ds4_reply_get(c->reply)->n_tokens;
-    if (st == DS4_OK) ds4_resume_turn_over(c->resume, &c->way, c->session);
-    return st;
+    DS4_TRY(take_prompt(c, text, err));
+    DS4_TRY(begin_answer(c, text, plain, turn, err));
+    return take_turn(c, turn, called_ns, err);
 }
 
 /* The answer becomes part of the history, unless it is wholly empty. */
 static ds4_status remember(ds4_conversation *c, ds4_err *err)
 {
-    const ds4_reply_result *r = ds4_reply_get(c->reply);
+    const ds4_reply_result *r = ds4_generation_result(c->answer);
     ds4_message             m = { .role = DS4_ROLE_ASSISTANT,
                                   .content = r->content,
                                   .reasoning = r->reasoning,

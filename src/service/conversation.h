@@ -1,19 +1,18 @@
 /* conversation.h - one conversation on one session: what was said, and what the session
- * still holds of it.
+ * still holds of it: a seat with a history.
  *
  * Before each reply the whole history is rendered, compared with the tokens in the
  * session, and only what is new is evaluated. Sampled tokens stay as they were sampled.
  * When the rendering no longer begins with what the session holds (reasoning that is
  * dropped, another mode, an edited message), the session goes back to the longest position
- * that is known, in memory or on disk: see resume.h. The result is the same each way.
+ * that is known, in memory or on disk: see resume.h. The result is the same either way.
  *
  * Blocks; one thread at a time. Nothing is printed. */
 #ifndef DS4_SERVICE_CONVERSATION_H
 #define DS4_SERVICE_CONVERSATION_H
 
 #include "service/history.h"
-#include "service/reply.h"
-#include "service/resume.h"
+#include "service/seat.h"
 
 typedef struct ds4_conversation ds4_conversation;
 
@@ -26,6 +25,8 @@ typedef struct ds4_turn {
     uint32_t          max_tokens;   /* >= 1; the room in the context limits it too */
     const ds4_slice  *stops;        /* [n_stops] */
     uint32_t          n_stops;
+    ds4_chooser_options choose;     /* grammar, opening, thinking_budget; zeroed: the model's choice */
+    uint32_t          loop_tokens;  /* see loop_watch.h; 0: loops are not looked for */
     const ds4_cancel *cancel;       /* NULL: never */
     ds4_progress_fn  *progress;     /* of the prompt, counted over the whole of it; NULL: silent */
     ds4_piece_fn     *piece;        /* NULL: only the result is wanted */
@@ -62,7 +63,6 @@ DS4_MUST_CHECK ds4_status ds4_conversation_resize(ds4_conversation *c, uint32_t 
 uint32_t     ds4_conversation_capacity(const ds4_conversation *c);      /* tokens */
 uint32_t     ds4_conversation_pos(const ds4_conversation *c);           /* tokens in the session */
 ds4_history *ds4_conversation_history(ds4_conversation *c); /* may be changed between replies */
-void         ds4_conversation_clear(ds4_conversation *c);               /* forgets everything */
 
 /* Answer the history. The answer, also a cut one, becomes its last message.
  *

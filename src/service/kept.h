@@ -2,7 +2,7 @@
  *
  * A position serves every prompt that begins with its tokens, whichever conversation it
  * was of. When the budget is used up, one that has a longer one behind it goes first (a
- * place on the way before the end of a turn, the end of a system prompt last), then the
+ * place midway through a prompt before the end of a turn, the end of a system prompt last), then the
  * one unused for longest. An idle session can live here alone, see ds4_kept_park(). */
 #ifndef DS4_SERVICE_KEPT_H
 #define DS4_SERVICE_KEPT_H
@@ -13,7 +13,7 @@
 typedef enum ds4_kept_kind {
     DS4_KEPT_ANCHOR,            /* the end of system prompt and tools */
     DS4_KEPT_TURN,              /* the end of a turn, or a prompt without its last tokens */
-    DS4_KEPT_WAY,               /* a place on the way through a long prompt */
+    DS4_KEPT_MIDWAY,            /* a place midway through a long prompt */
     DS4_KEPT_TRAIL,             /* behind the token that is being sampled; the next replaces it */
 } ds4_kept_kind;
 

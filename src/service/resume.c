@@ -146,67 +146,68 @@ static void consider_all(ds4_resume *r, ds4_wording *w, ds4_session *const *sess
 
 /* The end of what precedes the first turn, and the place before the last token: it opens
  * the reasoning or the answer, and the next prompt may show this turn with the other one. */
-static void find_marks(const ds4_vocab *vocab, ds4_way *way)
+static void find_marks(const ds4_vocab *vocab, ds4_prompt *prompt)
 {
     const ds4_specials *specials = ds4_vocab_specials(vocab);
-    const ds4_tokens   *t = &way->tokens;
+    const ds4_tokens   *t = &prompt->tokens;
     const uint32_t      last = t->n - 1;
 
-    way->turn = last;
+    prompt->turn = last;
     for (uint32_t i = 0; i < last; i++) {
-        if (t->ids[i] == specials->user && way->anchor == 0) way->anchor = i / DS4_EVEN * DS4_EVEN;
+        if (t->ids[i] == specials->user && prompt->anchor == 0) prompt->anchor = i / DS4_EVEN * DS4_EVEN;
     }
-    if (way->anchor < DS4_ANCHOR_MIN) way->anchor = 0;
+    if (prompt->anchor < DS4_ANCHOR_MIN) prompt->anchor = 0;
 }
 
-ds4_status ds4_way_begin(ds4_resume *r, ds4_way *way, const ds4_segments *text, const ds4_tokens *plain,
-                         ds4_session *const *session, uint32_t n_sessions, ds4_err *err)
+ds4_status ds4_prompt_begin(ds4_resume *r, ds4_prompt *prompt, const ds4_segments *text,
+                            const ds4_tokens *plain, ds4_session *const *session, uint32_t n_sessions,
+                            ds4_err *err)
 {
     const ds4_vocab *vocab = ds4_engine_vocab(r->engine);
     ds4_wording      w;
 
-    *way = (ds4_way){ .pin = { .fd = -1 } };
+    *prompt = (ds4_prompt){ .pin = { .fd = -1 } };
     if (r->writer) ds4_store_writer_tidy(r->writer);
     ds4_status st = ds4_wording_begin(&w, vocab, text, plain, err);
     if (st == DS4_OK) {
         consider_all(r, &w, session, n_sessions);
-        st = ds4_wording_finish(&w, &way->tokens, err);
+        st = ds4_wording_finish(&w, &prompt->tokens, err);
     }
-    if (st == DS4_OK && way->tokens.n == 0) st = ds4_fail(err, DS4_E_ARG, "the prompt is empty");
-    if (st == DS4_OK) find_marks(vocab, way);
+    if (st == DS4_OK && prompt->tokens.n == 0) st = ds4_fail(err, DS4_E_ARG, "the prompt is empty");
+    if (st == DS4_OK) find_marks(vocab, prompt);
     ds4_wording_clear(&w);
     return st;
 }
 
-void ds4_way_clear(ds4_way *way)
+void ds4_prompt_clear(ds4_prompt *prompt)
 {
-    ds4_tokens_clear(&way->tokens);
-    if (way->pin.pos > 0) ds4_store_unpin(&way->pin);
-    *way = (ds4_way){ .pin = { .fd = -1 } };
+    ds4_tokens_clear(&prompt->tokens);
+    if (prompt->pin.pos > 0) ds4_store_unpin(&prompt->pin);
+    *prompt = (ds4_prompt){ .pin = { .fd = -1 } };
 }
 
 /* ---- the beginning -------------------------------------------------------------------------------- */
 
-static bool is_beginning(const ds4_way *way, const ds4_session *s)
+static bool is_beginning(const ds4_prompt *prompt, const ds4_session *s)
 {
     const uint32_t pos = ds4_session_pos(s);
 
-    return pos <= way->tokens.n
-        && (pos == 0 || memcmp(ds4_session_tokens(s), way->tokens.ids, pos * sizeof(int32_t)) == 0);
+    return pos <= prompt->tokens.n
+        && (pos == 0 || memcmp(ds4_session_tokens(s), prompt->tokens.ids, pos * sizeof(int32_t)) == 0);
 }
 
-uint32_t ds4_way_held(const ds4_way *way, const ds4_session *s, bool has_logits)
+uint32_t ds4_prompt_held(const ds4_prompt *prompt, const ds4_session *s, bool has_logits)
 {
     const uint32_t pos = ds4_session_pos(s);
 
-    if (!is_beginning(way, s)) return 0;
-    return pos < way->tokens.n || has_logits ? pos : 0;
+    if (!is_beginning(prompt, s)) return 0;
+    return pos < prompt->tokens.n || has_logits ? pos : 0;
 }
 
 /* Load the longest stored position that is longer than n. Hands out the snapshot, or NULL. */
-static ds4_snapshot *load_longer(ds4_resume *r, ds4_way *way, uint32_t n, const ds4_snapshot *base)
+static ds4_snapshot *load_longer(ds4_resume *r, ds4_prompt *prompt, uint32_t n, const ds4_snapshot *base)
 {
-    const ds4_tokens *t = &way->tokens;
+    const ds4_tokens *t = &prompt->tokens;
     ds4_snapshot     *p = NULL;
     ds4_err           err;
 
@@ -223,7 +224,7 @@ static ds4_snapshot *load_longer(ds4_resume *r, ds4_way *way, uint32_t n, const 
         const ds4_status st = ds4_store_load(r->store, &found, t->ids, base, &p, &err);
         if (st == DS4_OK) {
             ds4_store_writer_hit(r->writer, found.tail);
-            way->pin = found;
+            prompt->pin = found;
             return p;
         }
         ds4_store_unpin(&found);
@@ -236,56 +237,56 @@ static ds4_snapshot *load_longer(ds4_resume *r, ds4_way *way, uint32_t n, const 
 }
 
 /* Go to a position. When there is none the session begins anew. */
-static ds4_status go_to(ds4_way *way, ds4_session *s, const ds4_snapshot *p, ds4_err *err)
+static ds4_status go_to(ds4_prompt *prompt, ds4_session *s, const ds4_snapshot *p, ds4_err *err)
 {
     if (!p) {
         ds4_session_clear(s);
-        way->n_held = 0;
+        prompt->n_held = 0;
         return DS4_OK;
     }
     DS4_TRY(ds4_session_restore(s, p, err));
-    way->n_held = ds4_snapshot_pos(p);
+    prompt->n_held = ds4_snapshot_pos(p);
     return DS4_OK;
 }
 
-ds4_status ds4_way_bring(ds4_resume *r, ds4_way *way, ds4_session *s, bool has_logits, ds4_err *err)
+ds4_status ds4_prompt_bring(ds4_resume *r, ds4_prompt *prompt, ds4_session *s, bool has_logits, ds4_err *err)
 {
-    const ds4_tokens *t = &way->tokens;
+    const ds4_tokens *t = &prompt->tokens;
 
     if (t->n >= ds4_session_capacity(s)) {
         return ds4_fail(err, DS4_E_LIMIT,
                         "the prompt has %u tokens, and the context of %u tokens must also hold "
                         "the answer", t->n, ds4_session_capacity(s));
     }
-    if (way->pin.pos > 0) ds4_store_unpin(&way->pin);
+    if (prompt->pin.pos > 0) ds4_store_unpin(&prompt->pin);
     /* The end of the turn before, or a conversation that is left: either may come back. */
-    if (ds4_session_pos(s) < t->n || !is_beginning(way, s)) ds4_kept_add(r->kept, s, DS4_KEPT_TURN);
-    const uint32_t      held = ds4_way_held(way, s, has_logits);
+    if (ds4_session_pos(s) < t->n || !is_beginning(prompt, s)) ds4_kept_add(r->kept, s, DS4_KEPT_TURN);
+    const uint32_t      held = ds4_prompt_held(prompt, s, has_logits);
     const ds4_snapshot *near_by = ds4_kept_find(r->kept, t->ids, t->n, t->n - 1, true);
     const uint32_t      best = near_by && ds4_snapshot_pos(near_by) > held ? ds4_snapshot_pos(near_by) : held;
 
     if (best < t->n - 1) {
-        ds4_snapshot *p = load_longer(r, way, best, near_by);
+        ds4_snapshot *p = load_longer(r, prompt, best, near_by);
         if (p) {
-            const ds4_status st = go_to(way, s, p, err);
+            const ds4_status st = go_to(prompt, s, p, err);
             ds4_kept_give(r->kept, p, DS4_KEPT_TURN);
             return st;
         }
     }
     if (held > 0 && held >= best) {
-        way->n_held = held;
+        prompt->n_held = held;
         return DS4_OK;
     }
-    return go_to(way, s, near_by, err);
+    return go_to(prompt, s, near_by, err);
 }
 
 /* ---- the rest ---------------------------------------------------------------------------------------- */
 
-uint32_t ds4_way_next(const ds4_way *way, uint32_t pos)
+uint32_t ds4_prompt_next(const ds4_prompt *prompt, uint32_t pos)
 {
-    const uint32_t stops[] = { way->anchor, way->turn, way->turn / DS4_EVEN * DS4_EVEN,
-                               (pos / DS4_WAY_STEP + 1) * DS4_WAY_STEP };
-    uint32_t       next = way->tokens.n;
+    const uint32_t stops[] = { prompt->anchor, prompt->turn, prompt->turn / DS4_EVEN * DS4_EVEN,
+                               (pos / DS4_PROMPT_STEP + 1) * DS4_PROMPT_STEP };
+    uint32_t       next = prompt->tokens.n;
 
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
         if (stops[i] > pos && stops[i] < next) next = stops[i];
@@ -294,84 +295,48 @@ uint32_t ds4_way_next(const ds4_way *way, uint32_t pos)
 }
 
 /* Store where the session is, if memory has it. */
-static void store_here(ds4_resume *r, const ds4_way *way, const ds4_session *s, ds4_tail_kind kind)
+static void store_here(ds4_resume *r, const ds4_prompt *prompt, const ds4_session *s, ds4_tail_kind kind)
 {
-    const uint32_t      pos = ds4_session_pos(s), n = way->tokens.n;
+    const uint32_t      pos = ds4_session_pos(s), n = prompt->tokens.n;
     const ds4_snapshot *p = ds4_kept_find(r->kept, ds4_session_tokens(s), pos, pos, false);
 
     if (!p || ds4_snapshot_pos(p) != pos) return;
     const uint32_t n_after = n - pos < MAX_AFTER ? n - pos : 0;
-    store(r, p, kind, way->tokens.ids + pos, n_after);
+    store(r, p, kind, prompt->tokens.ids + pos, n_after);
 }
 
-void ds4_way_reached(ds4_resume *r, const ds4_way *way, ds4_session *s)
+void ds4_prompt_reached(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
 {
     const uint32_t pos = ds4_session_pos(s);
 
-    if (pos == 0 || pos >= way->tokens.n) return;
-    if (pos == way->anchor) {
+    if (pos == 0 || pos >= prompt->tokens.n) return;
+    if (pos == prompt->anchor) {
         ds4_kept_add(r->kept, s, DS4_KEPT_ANCHOR);
-        store_here(r, way, s, DS4_TAIL_ANCHOR);
-    } else if (pos == way->turn) {
+        store_here(r, prompt, s, DS4_TAIL_ANCHOR);
+    } else if (pos == prompt->turn) {
         ds4_kept_add(r->kept, s, DS4_KEPT_TURN);
-    } else if (pos % DS4_WAY_STEP == 0) {
-        ds4_kept_add(r->kept, s, DS4_KEPT_WAY);
-        if (pos % DS4_WAY_STORE == 0) store_here(r, way, s, DS4_TAIL_WAY);
+    } else if (pos % DS4_PROMPT_STEP == 0) {
+        ds4_kept_add(r->kept, s, DS4_KEPT_MIDWAY);
+        if (pos % DS4_PROMPT_STORE_STEP == 0) store_here(r, prompt, s, DS4_TAIL_WAY);
     }
-    if (pos == way->turn / DS4_EVEN * DS4_EVEN) {
+    if (pos == prompt->turn / DS4_EVEN * DS4_EVEN) {
         ds4_kept_add(r->kept, s, DS4_KEPT_TRAIL);
-        if (pos - way->n_held >= WORTH_STORING) store_here(r, way, s, DS4_TAIL_TURN);
+        if (pos - prompt->n_held >= WORTH_STORING) store_here(r, prompt, s, DS4_TAIL_TURN);
     }
 }
 
-void ds4_way_stopped(ds4_resume *r, const ds4_way *way, ds4_session *s)
+void ds4_prompt_stopped(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
 {
     const uint32_t      pos = ds4_session_pos(s);
     const ds4_snapshot *p = ds4_kept_find_even(r->kept, ds4_session_tokens(s), pos, DS4_EVEN);
 
-    if (pos - way->n_held < WORTH_STORING) return;
+    if (pos - prompt->n_held < WORTH_STORING) return;
     if (p && pos - ds4_snapshot_pos(p) < MAX_AFTER) {
         store(r, p, DS4_TAIL_WAY, NULL, 0);
         return;
     }
-    ds4_kept_add(r->kept, s, DS4_KEPT_WAY);
-    store_here(r, way, s, DS4_TAIL_WAY);
-}
-
-/* Adds what was there already to what the caller is told of the progress. */
-typedef struct progress_shift {
-    const ds4_prefill *prefill;
-    uint32_t           n_done, n_total;
-} progress_shift;
-
-static void shifted_progress(void *ctx, uint32_t n_done, uint32_t n_total)
-{
-    const progress_shift *shift = ctx;
-
-    (void)n_total;
-    shift->prefill->progress(shift->prefill->progress_ctx, shift->n_done + n_done, shift->n_total);
-}
-
-ds4_status ds4_way_prefill(ds4_resume *r, const ds4_way *way, ds4_session *s, const ds4_prefill *prefill,
-                           ds4_err *err)
-{
-    const uint32_t n = way->tokens.n;
-
-    while (ds4_session_pos(s) < n) {
-        const uint32_t pos = ds4_session_pos(s), to = ds4_way_next(way, pos);
-        progress_shift shift = { prefill, pos, n };
-        ds4_prefill    part = *prefill;
-        part.tokens = way->tokens.ids + pos;
-        part.n_tokens = to - pos;
-        part.logits = to == n ? prefill->logits : NULL;
-        part.progress = prefill->progress ? shifted_progress : NULL;
-        part.progress_ctx = &shift;
-        const ds4_status st = ds4_session_prefill(s, &part, err);
-        if (st == DS4_E_CANCELLED) ds4_way_stopped(r, way, s);
-        if (st != DS4_OK) return st;
-        ds4_way_reached(r, way, s);
-    }
-    return DS4_OK;
+    ds4_kept_add(r->kept, s, DS4_KEPT_MIDWAY);
+    store_here(r, prompt, s, DS4_TAIL_WAY);
 }
 
 /* ---- an answer ----------------------------------------------------------------------------------------- */
@@ -382,13 +347,13 @@ void ds4_resume_sampled(ds4_resume *r, ds4_session *s)
     if (ds4_session_pos(s) % DS4_EVEN == 0) ds4_kept_add(r->kept, s, DS4_KEPT_TRAIL);
 }
 
-void ds4_resume_turn_over(ds4_resume *r, ds4_way *way, ds4_session *s)
+void ds4_resume_turn_over(ds4_resume *r, ds4_prompt *prompt, ds4_session *s)
 {
     const uint32_t pos = ds4_session_pos(s);
     const int32_t *tokens = ds4_session_tokens(s);
 
     /* What was resumed may now go: this turn's position serves in its place. */
-    if (way->pin.pos > 0) ds4_store_unpin(&way->pin);
+    if (prompt->pin.pos > 0) ds4_store_unpin(&prompt->pin);
     if (!r->writer || pos == 0) return;
     const ds4_snapshot *even = ds4_kept_find_even(r->kept, tokens, pos, DS4_EVEN);
     if (even && pos - ds4_snapshot_pos(even) <= MAX_AFTER) {

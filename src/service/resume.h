@@ -1,16 +1,17 @@
-/* resume.h - what is known of a prompt is not computed again: positions in memory and on
- * disk, behind one door.
+/* resume.h - prompts go on from what is known of them: positions in memory and on disk, behind
+ * one door.
  *
- * For a prompt a caller asks for its tokens (ds4_way_begin), has the session brought to
- * the longest beginning of it that the session itself, memory or the store has
- * (ds4_way_bring), and evaluates the rest, stopping where a position is worth keeping
- * (ds4_way_next, ds4_way_reached). While it answers it reports each token, and the end of
- * the turn. The logits that follow are those of a run that knew nothing.
+ * A caller asks for the tokens of a prompt (ds4_prompt_begin), has a session brought to the
+ * longest beginning of it that the session itself, memory or the store has
+ * (ds4_prompt_bring), and evaluates the rest, pausing where a position is worth keeping
+ * (ds4_prompt_next, ds4_prompt_reached). While it answers it reports each token, and the end
+ * of the turn. The logits that follow are those of a run that knew nothing. Seats do all of
+ * this: see seat.h.
  *
  * Positions are kept at the end of system prompt and tools, before the last token of
- * each prompt, at the end of each turn, and every DS4_WAY_STEP tokens of a long prompt. On disk
- * they lie at multiples of DS4_EVEN, where a tail is smallest; the few tokens from there to
- * the end of the turn are stored as numbers and evaluated again.
+ * each prompt, at the end of each turn, and every DS4_PROMPT_STEP tokens of a long prompt. On
+ * disk they lie at multiples of DS4_EVEN, where a tail is smallest; the few tokens from there
+ * to the end of the turn are stored as numbers and evaluated again.
  *
  * Belongs to the thread that owns the engine. What goes to the disk is written by another
  * one, see store_writer.h; freeing waits for it. */
@@ -23,8 +24,8 @@
 
 enum {
     DS4_EVEN = 128,
-    DS4_WAY_STEP = 4096,                /* positions on a long way, in memory */
-    DS4_WAY_STORE = 16384,              /* on disk */
+    DS4_PROMPT_STEP = 4096,             /* tokens between positions of a long prompt, in memory */
+    DS4_PROMPT_STORE_STEP = 16384,      /* on disk */
     DS4_ANCHOR_MIN = 128,               /* least system prompt that is worth a position */
 };
 #define DS4_RESUME_MEM_BYTES   (UINT64_C(512) << 20)
@@ -54,15 +55,15 @@ ds4_identity_names ds4_resume_names(ds4_resume *r);     /* of the model; zero wi
 void ds4_resume_flush(ds4_resume *r);   /* store at once what waits, also after a failure */
 bool ds4_resume_stores(const ds4_resume *r, uint64_t *n_failures);      /* false: no store, or it failed */
 
-/* ---- a prompt on its way into a session ------------------------------------------------------ */
+/* ---- a prompt that enters a session ---------------------------------------------------------- */
 
 /* Zeroed is empty. */
-typedef struct ds4_way {
-    ds4_tokens tokens;          /* the whole prompt */
+typedef struct ds4_prompt {
+    ds4_tokens tokens;          /* all of it */
     uint32_t   n_held;          /* of these in the session when evaluation begins */
     uint32_t   anchor, turn;    /* positions worth keeping; 0: none */
     ds4_stored pin;             /* where it was resumed on disk */
-} ds4_way;
+} ds4_prompt;
 
 /* Choose the tokens of a text, as they were evaluated where that is known.
  *
@@ -71,39 +72,33 @@ typedef struct ds4_way {
  *
  * Returns DS4_OK; DS4_E_ARG for an empty text; as ds4_segments_encode(); DS4_E_NOMEM.
  * Failures of the store are logged and do not matter.                                   */
-DS4_MUST_CHECK ds4_status ds4_way_begin(ds4_resume *r, ds4_way *way, const ds4_segments *text,
-                                        const ds4_tokens *plain, ds4_session *const *session,
-                                        uint32_t n_sessions, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_prompt_begin(ds4_resume *r, ds4_prompt *prompt, const ds4_segments *text,
+                                           const ds4_tokens *plain, ds4_session *const *session,
+                                           uint32_t n_sessions, ds4_err *err);
 
-/* Tokens of the way that a session holds as it is: its position if that is a beginning of
- * the way with something left to evaluate, else 0. has_logits: those of its last token are
- * there, so that nothing need be left. */
-uint32_t ds4_way_held(const ds4_way *way, const ds4_session *s, bool has_logits);
+/* Tokens of the prompt that a session holds as it is: its position if that is a beginning of
+ * the prompt with something left to evaluate, else 0. has_logits: the logits of its last token
+ * are there, so that nothing need be left. */
+uint32_t ds4_prompt_held(const ds4_prompt *prompt, const ds4_session *s, bool has_logits);
 
-/* Bring a session to the longest known beginning of the way; way->n_held says how long it
- * is. A conversation that the session leaves is kept in memory.
+/* Bring a session to the longest known beginning of the prompt; prompt->n_held says how long
+ * that is. A conversation that the session leaves is kept in memory.
  *
  * Returns DS4_OK, also when there was none (the session is empty); DS4_E_LIMIT when the
- * context is too small for the way (the session is unchanged); DS4_E_DEVICE.            */
-DS4_MUST_CHECK ds4_status ds4_way_bring(ds4_resume *r, ds4_way *way, ds4_session *s, bool has_logits,
-                                        ds4_err *err);
+ * context is too small for the prompt (the session is unchanged); DS4_E_DEVICE.         */
+DS4_MUST_CHECK ds4_status ds4_prompt_bring(ds4_resume *r, ds4_prompt *prompt, ds4_session *s,
+                                           bool has_logits, ds4_err *err);
 
-/* Where evaluation should pause next, behind pos: tokens of the way, at most all. */
-uint32_t ds4_way_next(const ds4_way *way, uint32_t pos);
+/* The position behind pos where evaluation should pause: at most the end of the prompt. */
+uint32_t ds4_prompt_next(const ds4_prompt *prompt, uint32_t pos);
 
-/* The session has evaluated the way to its position: keep it if it is worth it. */
-void ds4_way_reached(ds4_resume *r, const ds4_way *way, ds4_session *s);
+/* The session has evaluated the prompt to its position: keep it if it is worth it. */
+void ds4_prompt_reached(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s);
 
 /* Evaluation was stopped: what was done stays, also on disk. */
-void ds4_way_stopped(ds4_resume *r, const ds4_way *way, ds4_session *s);
+void ds4_prompt_stopped(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s);
 
-void ds4_way_clear(ds4_way *way);
-
-/* Evaluate the rest of a way, with all the pauses. prefill->tokens and n_tokens are not
- * looked at; logits must be given; progress counts the whole way. Returns as
- * ds4_session_prefill().                                                                */
-DS4_MUST_CHECK ds4_status ds4_way_prefill(ds4_resume *r, const ds4_way *way, ds4_session *s,
-                                          const ds4_prefill *prefill, ds4_err *err);
+void ds4_prompt_clear(ds4_prompt *prompt);
 
 /* ---- an answer --------------------------------------------------------------------------------- */
 
@@ -111,6 +106,6 @@ DS4_MUST_CHECK ds4_status ds4_way_prefill(ds4_resume *r, const ds4_way *way, ds4
 void ds4_resume_sampled(ds4_resume *r, ds4_session *s);
 
 /* The turn is over. */
-void ds4_resume_turn_over(ds4_resume *r, ds4_way *way, ds4_session *s);
+void ds4_resume_turn_over(ds4_resume *r, ds4_prompt *prompt, ds4_session *s);
 
 #endif

@@ -28,14 +28,14 @@ static uint32_t n_running_of(const ds4_scheduler *s, const char *client)
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < s->opt.n_slots; i++) {
-        const ds4_slot *slot = &s->slot[i];
-        if (slot->state != DS4_SLOT_IDLE && !strcmp(slot->job->spec.client, client)) n++;
+        const ds4_job_seat *at = &s->seat[i];
+        if (at->seat.state != DS4_SEAT_IDLE && !strcmp(at->job->spec.client, client)) n++;
     }
     return n;
 }
 
 /* Take the oldest job of the client that has the fewest running; NULL when none waits or
- * no slot is free. Called with the lock held. */
+ * no seat is free. Called with the lock held. */
 static ds4_job *next_job(ds4_scheduler *s)
 {
     ds4_job **best = NULL;
@@ -62,15 +62,15 @@ static ds4_job *next_job(ds4_scheduler *s)
 static void describe_slots(ds4_scheduler *s)
 {
     for (uint32_t i = 0; i < s->opt.n_slots; i++) {
-        const ds4_slot *slot = &s->slot[i];
-        ds4_slot_stats *out = &s->stats.slot[i];
-        out->reading = slot->state == DS4_SLOT_PREFILL;
-        out->answering = slot->state == DS4_SLOT_DECODE;
-        out->n_tokens = ds4_session_pos(slot->session);
-        if (!slot->job) continue;
-        out->n_prompt = slot->job->stats.n_prompt;
-        out->n_cached = slot->job->stats.n_cached;
-        out->n_generated = ds4_reply_get(slot->job->reply)->n_tokens;
+        const ds4_job_seat *at = &s->seat[i];
+        ds4_slot_stats     *out = &s->stats.slot[i];
+        out->reading = at->seat.state == DS4_SEAT_READING;
+        out->answering = at->seat.state == DS4_SEAT_WRITING;
+        out->n_tokens = ds4_session_pos(at->seat.session);
+        if (!at->job) continue;
+        out->n_prompt = at->job->stats.n_prompt;
+        out->n_cached = at->job->stats.n_cached;
+        out->n_generated = ds4_generation_result(at->job->answer)->n_tokens;
     }
 }
 
@@ -90,9 +90,9 @@ static void *work(void *arg)
         pthread_mutex_unlock(&s->lock);
         if (stop) return NULL;
         if (job) {
-            ds4_slot_begin(s, job);
+            ds4_job_begin(s, job);
         } else {
-            ds4_slots_step(s);
+            ds4_scheduler_step(s);
         }
     }
 }
@@ -116,16 +116,6 @@ static void describe_kept(ds4_scheduler *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* What was computed can be resumed, whether the job came to its end or not. */
-static void keep_work(ds4_scheduler *s, ds4_slot *slot)
-{
-    if (ds4_session_pos(slot->session) < slot->way.tokens.n) {
-        ds4_way_stopped(s->resume, &slot->way, slot->session);
-    } else {
-        ds4_resume_turn_over(s->resume, &slot->way, slot->session);
-    }
-}
-
 /* A file that was cut or a device that fails is no matter of one job. */
 static bool is_broken(const ds4_err *err)
 {
@@ -136,7 +126,7 @@ static void count_job(ds4_scheduler *s, const ds4_job *job)
 {
     if (job->err.code == DS4_OK || is_broken(&job->err)) s->stats.broken = job->err;
     s->stats.n_failed += job->err.code != DS4_OK;
-    s->stats.n_cancelled += ds4_reply_get(job->reply)->finish == DS4_FINISH_CANCELLED;
+    s->stats.n_cancelled += ds4_generation_result(job->answer)->finish == DS4_FINISH_CANCELLED;
     s->stats.n_prompt_tokens += job->stats.n_prompt;
     s->stats.n_hits += job->stats.n_cached > 0;
     s->stats.n_misses += job->stats.n_prompt > 0 && job->stats.n_cached == 0;
@@ -145,16 +135,13 @@ static void count_job(ds4_scheduler *s, const ds4_job *job)
 }
 
 /* The owner hears of it first; what is written to disk then keeps nobody waiting. */
-void ds4_job_over(ds4_scheduler *s, ds4_slot *slot, ds4_job *job)
+void ds4_job_over(ds4_scheduler *s, ds4_job_seat *at, ds4_job *job)
 {
     const bool good = job->err.code == DS4_OK;
 
-    job->stats.n_generated = ds4_reply_get(job->reply)->n_tokens;
-    if (job->answering_ns) job->stats.generate_ns = ds4_now_ns() - job->answering_ns;
-    if (slot) {
-        slot->state = DS4_SLOT_IDLE;
-        slot->job = NULL;
-    }
+    job->stats.n_generated = ds4_generation_result(job->answer)->n_tokens;
+    if (at && at->seat.writing_ns) job->stats.generate_ns = ds4_now_ns() - at->seat.writing_ns;
+    if (at) at->job = NULL;
     const ds4_event end = { .kind = DS4_EVENT_END, .tag = job->spec.tag };
     ds4_channel_put(job->spec.out, &end);
     pthread_mutex_lock(&s->lock);
@@ -163,8 +150,8 @@ void ds4_job_over(ds4_scheduler *s, ds4_slot *slot, ds4_job *job)
     pthread_cond_broadcast(&s->done);
     pthread_mutex_unlock(&s->lock);
 
-    if (slot && good) {
-        keep_work(s, slot);
+    if (at && good) {
+        ds4_seat_keep(&at->seat);
         describe_kept(s);
     }
     pthread_mutex_lock(&s->lock);
@@ -177,8 +164,7 @@ void ds4_job_over(ds4_scheduler *s, ds4_slot *slot, ds4_job *job)
 
 static void free_job(ds4_job *job)
 {
-    ds4_reply_free(job->reply);
-    ds4_chooser_free(job->chooser);
+    ds4_generation_free(job->answer);
     free(job->rows);
     free(job);
 }
@@ -193,34 +179,19 @@ static ds4_status make_job(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job *
     job->submitted_ns = ds4_now_ns();
     ds4_rng_seed(&job->rng, spec->seed);
 
-    ds4_chooser_options choose = spec->choose;
-    choose.vocab = s->vocab;
-    choose.n_vocab = s->n_vocab;
-    choose.thinking = !spec->plain && ds4_chat_ends_in_thinking(spec->text);
-    ds4_status st = ds4_chooser_create(&choose, &job->chooser, err);
-    if (st == DS4_OK) {
-        const ds4_reply_options how = {
-            .vocab = s->vocab,
-            .n_vocab = s->n_vocab,
-            .sampling = spec->sampling,
-            .rng = &job->rng,
-            .max_tokens = spec->max_tokens ? spec->max_tokens : 1,
-            .thinking = choose.thinking,
-            .plain = spec->plain,
-            .stops = spec->stops,
-            .n_stops = spec->n_stops,
-            .tools = spec->tools,
-            .n_tools = spec->n_tools,
-            .piece = ds4_slot_piece,
-            .piece_ctx = job,
-            .choose = ds4_chooser_choose,
-            .choose_ctx = job->chooser,
-        };
-        st = ds4_reply_create(&how, &job->reply, err);
-        ds4_chooser_prescribe(job->chooser, spec->script, spec->n_script);
-    }
+    const ds4_generation_options how = {
+        .reply = { .vocab = s->vocab, .n_vocab = s->n_vocab,
+                   .sampling = spec->sampling, .rng = &job->rng, .max_tokens = spec->max_tokens,
+                   .thinking = !spec->plain && ds4_chat_ends_in_thinking(spec->text),
+                   .plain = spec->plain, .stops = spec->stops, .n_stops = spec->n_stops,
+                   .tools = spec->tools, .n_tools = spec->n_tools,
+                   .piece = ds4_job_piece, .piece_ctx = job },
+        .choose = spec->choose, .single_call = spec->single_call, .loop_tokens = s->opt.loop_tokens,
+        .script = spec->script, .n_script = spec->n_script,
+    };
+    ds4_status st = ds4_generation_create(&how, &job->answer, err);
     if (st == DS4_OK && spec->score) {
-        job->rows = malloc(DS4_SCORED_ROWS * (size_t)s->n_vocab * sizeof *job->rows);
+        job->rows = malloc(DS4_SEAT_ROWS * (size_t)s->n_vocab * sizeof *job->rows);
         if (!job->rows) st = ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of a prompt");
     }
     if (st != DS4_OK) {
@@ -317,7 +288,7 @@ void ds4_job_free(ds4_job *job)
 
 const ds4_reply_result *ds4_job_result(const ds4_job *job)
 {
-    return ds4_reply_get(job->reply);
+    return ds4_generation_result(job->answer);
 }
 
 const ds4_job_stats *ds4_job_stats_get(const ds4_job *job)
@@ -332,21 +303,19 @@ const ds4_err *ds4_job_error(const ds4_job *job)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static ds4_status make_slots(ds4_scheduler *s, ds4_err *err)
+static ds4_status make_seats(ds4_scheduler *s, ds4_err *err)
 {
     const uint32_t n = s->opt.n_slots;
 
-    s->slot = calloc(n, sizeof *s->slot);
+    s->seat = calloc(n, sizeof *s->seat);
     s->work = calloc(n, sizeof *s->work);
-    s->work_slot = calloc(n, sizeof *s->work_slot);
+    s->work_seat = calloc(n, sizeof *s->work_seat);
     s->session = calloc(n, sizeof *s->session);
-    if (!s->slot || !s->work || !s->work_slot || !s->session) {
+    if (!s->seat || !s->work || !s->work_seat || !s->session) {
         return ds4_fail(err, DS4_E_NOMEM, "no memory for %u sessions", n);
     }
     for (uint32_t i = 0; i < n; i++) {
-        s->slot[i].logits = malloc((size_t)s->n_vocab * sizeof(float));
-        if (!s->slot[i].logits) return ds4_fail(err, DS4_E_NOMEM, "no memory for logits");
-        DS4_TRY(ds4_session_create(s->opt.engine, s->opt.n_ctx, &s->slot[i].session, err));
+        DS4_TRY(ds4_seat_open(&s->seat[i].seat, s->opt.engine, s->resume, s->opt.n_ctx, err));
     }
     return DS4_OK;
 }
@@ -357,12 +326,12 @@ static ds4_status start(ds4_scheduler *s, ds4_err *err)
         pthread_cond_init(&s->done, NULL) != 0) {
         return ds4_fail(err, DS4_E_NOMEM, "no memory for the scheduler's lock");
     }
-    DS4_TRY(make_slots(s, err));
     if (!s->resume) {
         const ds4_resume_options in_memory = { .engine = s->opt.engine };
         DS4_TRY(ds4_resume_create(&in_memory, &s->resume, err));
         s->owns_resume = true;
     }
+    DS4_TRY(make_seats(s, err));
     if (pthread_create(&s->worker, NULL, work, s) != 0) {
         return ds4_fail(err, DS4_E_NOMEM, "cannot start the worker thread");
     }
@@ -407,10 +376,10 @@ void ds4_scheduler_free(ds4_scheduler *s)
         pthread_mutex_unlock(&s->lock);
         pthread_join(s->worker, NULL);
     }
-    for (uint32_t i = 0; s->slot && i < s->opt.n_slots; i++) ds4_slot_clear(&s->slot[i]);
-    free(s->slot);
+    for (uint32_t i = 0; s->seat && i < s->opt.n_slots; i++) ds4_seat_close(&s->seat[i].seat);
+    free(s->seat);
     free(s->work);
-    free(s->work_slot);
+    free(s->work_seat);
     free(s->session);
     if (s->owns_resume) ds4_resume_free(s->resume);
     pthread_mutex_destroy(&s->lock);

@@ -212,24 +212,24 @@ static uint32_t ask(run *r)
 }
 
 /* Read up to the end of the text; what opens the answer stays. */
-static void read_prompt(run *r, ds4_way *way)
+static void read_prompt(run *r, ds4_prompt *prompt)
 {
     uint32_t last = ds4_session_pos(r->session);
     uint64_t since = ds4_now_ns();
     ds4_err  err;
 
-    uint32_t end = way->tokens.n;
-    while (ds4_vocab_is_special(ds4_engine_vocab(r->model.engine), way->tokens.ids[end - 1])) end--;
+    uint32_t end = prompt->tokens.n;
+    while (ds4_vocab_is_special(ds4_engine_vocab(r->model.engine), prompt->tokens.ids[end - 1])) end--;
     while (ds4_session_pos(r->session) < end) {
-        const uint32_t    pos = ds4_session_pos(r->session), next = ds4_way_next(way, pos);
+        const uint32_t    pos = ds4_session_pos(r->session), next = ds4_prompt_next(prompt, pos);
         const uint32_t    to = next < end ? next : end;
-        const ds4_prefill part = { .tokens = way->tokens.ids + pos, .n_tokens = to - pos };
+        const ds4_prefill part = { .tokens = prompt->tokens.ids + pos, .n_tokens = to - pos };
         check(ds4_session_prefill(r->session, &part, &err), &err);
-        ds4_way_reached(r->resume, way, r->session);
+        ds4_prompt_reached(r->resume, prompt, r->session);
         note_memory(r);
         if (to < r->next && to < end) continue;
         const double took = seconds(ds4_now_ns() - since);
-        const double each = decode_ms(r, way->tokens.ids[to]);
+        const double each = decode_ms(r, prompt->tokens.ids[to]);
         printf("# %8u tokens: read at %.0f t/s, a token decoded in %.2f ms, %.1f MiB resident,"
                " of these rows %.1f\n", to, (to - last) / took, each, mib(ds4_sysmem_used()),
                mib(ds4_engine_cold_bytes(r->model.engine)));
@@ -262,7 +262,7 @@ static void open_all(run *r, char **argv, int argc)
     r->begin_ns = ds4_now_ns();
 }
 
-static void begin(run *r, ds4_way *way, char **argv)
+static void begin(run *r, ds4_prompt *prompt, char **argv)
 {
     ds4_str      prompt = { 0 };
     ds4_segments text = { 0 };
@@ -273,9 +273,9 @@ static void begin(run *r, ds4_way *way, char **argv)
     const ds4_message      m = { .role = DS4_ROLE_USER, .content = { prompt.data, prompt.n_bytes } };
     const ds4_chat_options chat = { .protocol = r->model.protocol };
     check(ds4_chat_render(&m, 1, &chat, &text, &err), &err);
-    check(ds4_way_begin(r->resume, way, &text, NULL, &r->session, 1, &err), &err);
-    check(ds4_way_bring(r->resume, way, r->session, false, &err), &err);
-    printf("# %u tokens, of which %u were known after %.2f s\n", way->tokens.n, way->n_held,
+    check(ds4_prompt_begin(r->resume, prompt, &text, NULL, &r->session, 1, &err), &err);
+    check(ds4_prompt_bring(r->resume, prompt, r->session, false, &err), &err);
+    printf("# %u tokens, of which %u were known after %.2f s\n", prompt->tokens.n, prompt->n_held,
            seconds(ds4_now_ns() - r->begin_ns));
     ds4_segments_clear(&text);
     ds4_str_clear(&prompt);
@@ -284,7 +284,7 @@ static void begin(run *r, ds4_way *way, char **argv)
 int main(int argc, char **argv)
 {
     run     r = { .most_rss = 0 };
-    ds4_way way = { .n_held = 0 };
+    ds4_prompt prompt = { .n_held = 0 };
 
     if (argc < 6) {
         printf("Bail out! usage: kv_context MODEL FILLER TOKENS KV_MIB DIR [THREADS]\n");
@@ -292,8 +292,8 @@ int main(int argc, char **argv)
     }
     r.n_tokens = (uint32_t)strtoul(argv[3], NULL, 10);
     open_all(&r, argv, argc);
-    begin(&r, &way, argv);
-    read_prompt(&r, &way);
+    begin(&r, &prompt, argv);
+    read_prompt(&r, &prompt);
     printf("# read in %.1f s\n", seconds(ds4_now_ns() - r.begin_ns));
     const uint32_t  n_right = ask(&r);
     const ds4_plan *plan = ds4_engine_plan(r.model.engine);
@@ -301,7 +301,7 @@ int main(int argc, char **argv)
     printf("# most resident %.1f MiB, planned %.1f; rows on disk %.1f MiB\n", mib(r.most_rss),
            mib(plan->total), mib(plan->kv_on_disk));
     printf("%sok 1 - planted facts are recalled: %u of %d\n1..1\n", n_right ? "" : "not ", n_right, N_FACTS);
-    ds4_way_clear(&way);
+    ds4_prompt_clear(&prompt);
     for (int i = 0; i < N_FACTS; i++) ds4_tokens_clear(&r.ask[i]);
     ds4_resume_free(r.resume);
     ds4_session_free(r.session);

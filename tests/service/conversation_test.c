@@ -286,6 +286,84 @@ static void test_a_cancelled_answer_is_kept(void **state)
     ds4_conversation_free(c);
 }
 
+/* A conversation alone obeys a grammar, as the server's answers do. */
+static void test_grammar_holds(void **state)
+{
+    const ds4_slice   texts[] = { DS4_SLICE("yes"), DS4_SLICE("no"), DS4_SLICE("perhaps") };
+    ds4_conversation *c = begin(4096);
+    ds4_grammar      *grammar = NULL;
+    ds4_rng           rng;
+
+    (void)state;
+    assert_int_equal(DS4_OK, ds4_grammar_one_of(texts, 3, &grammar, NULL));
+    for (seed = 1; seed <= 4; seed++) {
+        ds4_turn turn = settings(&rng, false, 60);
+        turn.choose.grammar = grammar;
+        turn.choose.grammar_ends = true;
+        say(c, "Is it so?");
+        assert_int_equal(DS4_OK, ds4_conversation_reply(c, &turn, NULL));
+        const ds4_reply_result *r = ds4_conversation_result(c);
+        assert_int_equal(DS4_FINISH_END, r->finish);
+        bool known = false;
+        for (int i = 0; i < 3; i++) {
+            known |= r->content.n_bytes == texts[i].n_bytes
+                  && !memcmp(r->content.data, texts[i].data, texts[i].n_bytes);
+        }
+        assert_true(known);
+    }
+    seed = 1;
+    ds4_grammar_free(grammar);
+    ds4_conversation_free(c);
+}
+
+static void test_reasoning_has_a_budget(void **state)
+{
+    ds4_conversation *c = begin(4096);
+    ds4_rng           rng;
+    ds4_turn          turn = settings(&rng, true, 40);
+
+    (void)state;
+    say(c, "Think.");
+    assert_int_equal(DS4_OK, ds4_conversation_reply(c, &turn, NULL));
+    assert_true(ds4_conversation_result(c)->n_reasoning_tokens > 20);
+    ds4_history_truncate(ds4_conversation_history(c), 2);
+    ds4_rng_seed(&rng, seed);
+    turn.choose.thinking_budget = 7;
+    assert_int_equal(DS4_OK, ds4_conversation_reply(c, &turn, NULL));
+    assert_int_equal(7 + 1, ds4_conversation_result(c)->n_reasoning_tokens);    /* and the tag */
+    ds4_conversation_free(c);
+}
+
+static void test_a_loop_is_ended(void **state)
+{
+    char              text[601] = { 0 };
+    ds4_conversation *c = begin(4096);
+    ds4_grammar      *grammar = NULL;
+    ds4_rng           rng;
+    ds4_turn          turn = settings(&rng, false, 1000);
+
+    (void)state;
+    memset(text, 'a', 600);
+    const ds4_slice only = { text, 600 };
+    assert_int_equal(DS4_OK, ds4_grammar_one_of(&only, 1, &grammar, NULL));
+    turn.choose.grammar = grammar;
+    turn.choose.grammar_ends = true;
+    turn.loop_tokens = 50;
+    turn.sampling.temperature = 0;
+    say(c, "Say it again.");
+    assert_int_equal(DS4_OK, ds4_conversation_reply(c, &turn, NULL));
+    assert_int_equal(DS4_FINISH_LOOP, ds4_conversation_result(c)->finish);
+    assert_true(ds4_conversation_result(c)->content.n_bytes < 600);
+    turn.loop_tokens = 0;
+    ds4_rng_seed(&rng, 1);
+    say(c, "Say it again.");
+    assert_int_equal(DS4_OK, ds4_conversation_reply(c, &turn, NULL));
+    assert_int_equal(DS4_FINISH_END, ds4_conversation_result(c)->finish);
+    assert_int_equal(600, ds4_conversation_result(c)->content.n_bytes);
+    ds4_grammar_free(grammar);
+    ds4_conversation_free(c);
+}
+
 static void test_a_cancelled_prompt_is_resumed(void **state)
 {
     ds4_conversation *c = begin(4096);
@@ -354,6 +432,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_a_prompt_that_does_not_fit),
     cmocka_unit_test(test_a_full_context_ends_the_answer),
     cmocka_unit_test(test_a_cancelled_answer_is_kept),
+    cmocka_unit_test(test_grammar_holds),
+    cmocka_unit_test(test_reasoning_has_a_budget),
+    cmocka_unit_test(test_a_loop_is_ended),
     cmocka_unit_test(test_a_cancelled_prompt_is_resumed),
     cmocka_unit_test(test_raw_text_is_continued),
     cmocka_unit_test(test_measure),

@@ -1,0 +1,167 @@
+/* seat.c - see seat.h. */
+#include "service/seat.h"
+
+#include "base/clock.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+ds4_status ds4_seat_open(ds4_seat *seat, ds4_engine *e, ds4_resume *resume, uint32_t n_ctx, ds4_err *err)
+{
+    *seat = (ds4_seat){ .engine = e, .resume = resume };
+    seat->logits = malloc((size_t)ds4_engine_info(e)->n_vocab * sizeof *seat->logits);
+    if (!seat->logits) return ds4_fail(err, DS4_E_NOMEM, "no memory for the logits of a session");
+    return ds4_session_create(e, n_ctx, &seat->session, err);
+}
+
+void ds4_seat_close(ds4_seat *seat)
+{
+    ds4_prompt_clear(&seat->prompt);
+    ds4_session_free(seat->session);
+    free(seat->logits);
+    *seat = (ds4_seat){ 0 };
+}
+
+ds4_status ds4_seat_renew(ds4_seat *seat, uint32_t n_ctx, ds4_err *err)
+{
+    ds4_session *fresh = NULL;
+
+    DS4_TRY(ds4_session_create(seat->engine, n_ctx, &fresh, err));
+    ds4_kept_add(ds4_resume_kept(seat->resume), seat->session, DS4_KEPT_TURN);
+    ds4_session_free(seat->session);
+    seat->session = fresh;
+    seat->logits_pos = 0;
+    return DS4_OK;
+}
+
+void ds4_seat_clear(ds4_seat *seat)
+{
+    ds4_session_clear(seat->session);
+    seat->logits_pos = 0;
+}
+
+bool ds4_seat_has_logits(const ds4_seat *seat)
+{
+    return seat->logits_pos > 0 && seat->logits_pos == ds4_session_pos(seat->session);
+}
+
+/* ---- a turn ---------------------------------------------------------------------------------- */
+
+ds4_status ds4_seat_take(ds4_seat *seat, ds4_prompt *prompt, ds4_err *err)
+{
+    assert(seat->state == DS4_SEAT_IDLE);
+    const ds4_status st = ds4_prompt_bring(seat->resume, prompt, seat->session, ds4_seat_has_logits(seat),
+                                           err);
+    if (!ds4_seat_has_logits(seat)) seat->logits_pos = 0;
+    if (st != DS4_OK) return st;
+    ds4_prompt_clear(&seat->prompt);
+    seat->prompt = *prompt;
+    *prompt = (ds4_prompt){ .pin = { .fd = -1 } };
+    return DS4_OK;
+}
+
+ds4_status ds4_seat_take_anew(ds4_seat *seat, const ds4_tokens *tokens, ds4_err *err)
+{
+    ds4_prompt prompt = { .pin = { .fd = -1 } };
+
+    assert(seat->state == DS4_SEAT_IDLE);
+    ds4_tokens_append(&prompt.tokens, tokens->ids, tokens->n);
+    if (prompt.tokens.failed) return ds4_fail(err, DS4_E_NOMEM, "no memory for %u tokens", tokens->n);
+    ds4_kept_add(ds4_resume_kept(seat->resume), seat->session, DS4_KEPT_TURN);
+    ds4_seat_clear(seat);
+    ds4_prompt_clear(&seat->prompt);
+    seat->prompt = prompt;
+    return DS4_OK;
+}
+
+static ds4_status end(ds4_seat *seat, ds4_finish why, ds4_err *err)
+{
+    seat->state = DS4_SEAT_IDLE;
+    return ds4_generation_end(seat->answer, why, err);
+}
+
+/* The next token, from the logits of the last one. */
+static ds4_status choose(ds4_seat *seat, ds4_err *err)
+{
+    const ds4_status st = ds4_generation_next(seat->answer, seat->logits, &seat->token, err);
+
+    seat->state = st == DS4_OK && seat->token >= 0 ? DS4_SEAT_WRITING : DS4_SEAT_IDLE;
+    if (seat->state == DS4_SEAT_IDLE) return st;
+    if (ds4_session_pos(seat->session) < ds4_session_capacity(seat->session)) return DS4_OK;
+    return end(seat, DS4_FINISH_CONTEXT, err);
+}
+
+static ds4_status go_on(ds4_seat *seat, bool cancelled, ds4_err *err)
+{
+    if (seat->state == DS4_SEAT_READING && ds4_session_pos(seat->session) == seat->prompt.tokens.n) {
+        seat->state = DS4_SEAT_WRITING;
+        seat->writing_ns = ds4_now_ns();
+    }
+    if (cancelled) return end(seat, DS4_FINISH_CANCELLED, err);
+    return seat->state == DS4_SEAT_READING ? DS4_OK : choose(seat, err);
+}
+
+ds4_status ds4_seat_begin(ds4_seat *seat, ds4_generation *answer, float *rows, bool cancelled, ds4_err *err)
+{
+    assert(seat->state == DS4_SEAT_IDLE && seat->prompt.tokens.n > 0);
+    seat->answer = answer;
+    seat->rows = rows;
+    seat->writing_ns = 0;
+    seat->state = DS4_SEAT_READING;
+    return go_on(seat, cancelled, err);
+}
+
+/* A chunk ends where a position is to be kept, and with the prompt. */
+ds4_work ds4_seat_work(ds4_seat *seat, uint32_t most)
+{
+    const ds4_prompt *prompt = &seat->prompt;
+    const uint32_t    pos = ds4_session_pos(seat->session);
+
+    assert(seat->state != DS4_SEAT_IDLE);
+    if (seat->state == DS4_SEAT_WRITING) {
+        return (ds4_work){ .session = seat->session, .tokens = &seat->token, .n_tokens = 1,
+                           .logits = seat->logits };
+    }
+    const uint32_t left = ds4_prompt_next(prompt, pos) - pos;
+    const uint32_t room = seat->rows && most > DS4_SEAT_ROWS ? DS4_SEAT_ROWS : most;
+    const uint32_t n = left < room ? left : room;
+    float         *last = pos + n == prompt->tokens.n ? seat->logits : NULL;
+    return (ds4_work){ .session = seat->session, .tokens = prompt->tokens.ids + pos, .n_tokens = n,
+                       .logits = seat->rows ? seat->rows : last, .all_logits = seat->rows != NULL };
+}
+
+ds4_status ds4_seat_done(ds4_seat *seat, const ds4_work *work, bool cancelled, ds4_err *err)
+{
+    const size_t n_vocab = ds4_engine_info(seat->engine)->n_vocab;
+
+    seat->logits_pos = work->logits ? ds4_session_pos(seat->session) : 0;
+    if (work->all_logits) {
+        memcpy(seat->logits, work->logits + (work->n_tokens - 1) * n_vocab, n_vocab * sizeof(float));
+    }
+    if (seat->state == DS4_SEAT_WRITING) ds4_resume_sampled(seat->resume, seat->session);
+    else ds4_prompt_reached(seat->resume, &seat->prompt, seat->session);
+    return go_on(seat, cancelled, err);
+}
+
+ds4_status ds4_seat_end(ds4_seat *seat, ds4_finish why, ds4_err *err)
+{
+    return seat->state == DS4_SEAT_IDLE ? DS4_OK : end(seat, why, err);
+}
+
+void ds4_seat_give_up(ds4_seat *seat)
+{
+    seat->state = DS4_SEAT_IDLE;
+    seat->logits_pos = 0;
+}
+
+void ds4_seat_keep(ds4_seat *seat)
+{
+    if (ds4_session_pos(seat->session) < seat->prompt.tokens.n) {
+        ds4_prompt_stopped(seat->resume, &seat->prompt, seat->session);
+    } else {
+        ds4_resume_turn_over(seat->resume, &seat->prompt, seat->session);
+    }
+}

@@ -1,0 +1,103 @@
+/* seat_choice.c - which seat answers a prompt, and how much of it is there already. */
+#include "service/scheduler_local.h"
+
+#include "text/markers.h"
+
+#include <string.h>
+
+/* Tokens that a session and a prompt begin with alike. */
+static uint32_t common_tokens(const ds4_session *s, const ds4_tokens *t)
+{
+    const uint32_t pos = ds4_session_pos(s), n = pos < t->n ? pos : t->n;
+    const int32_t *held = ds4_session_tokens(s);
+    uint32_t       i = 0;
+
+    while (i < n && held[i] == t->ids[i]) i++;
+    return i;
+}
+
+/* The idle session that is the longest beginning of the prompt. Else one that is mostly the
+ * same conversation, which then goes back to an earlier place. Else an unused one, else the
+ * one unused for longest. */
+static ds4_job_seat *choose(ds4_scheduler *s, const ds4_prompt *prompt)
+{
+    ds4_job_seat *beginning = NULL, *like = NULL, *oldest = NULL;
+    uint32_t      n_held = 0, n_like = 0;
+
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) {
+        ds4_job_seat  *at = &s->seat[i];
+        const uint32_t pos = ds4_session_pos(at->seat.session);
+        if (at->seat.state != DS4_SEAT_IDLE) continue;
+        if (!oldest || at->used < oldest->used) oldest = at;
+        const uint32_t held = ds4_prompt_held(prompt, at->seat.session, ds4_seat_has_logits(&at->seat));
+        if (held > n_held) {
+            n_held = held;
+            beginning = at;
+        }
+        const uint32_t n = common_tokens(at->seat.session, &prompt->tokens);
+        if (n > n_like && n >= pos / 2) {
+            n_like = n;
+            like = at;
+        }
+    }
+    return beginning ? beginning : like ? like : oldest;
+}
+
+/* ---- telling why ---------------------------------------------------------------------------------- */
+
+/* One line about what was lost: where the nearest idle session and the prompt part. The
+ * place is told by its token and its turn; what stands there is nobody's business. */
+static void explain(ds4_scheduler *s, const ds4_prompt *prompt)
+{
+    const int32_t user = ds4_vocab_specials(s->vocab)->user;
+    uint32_t      best = 0, held = 0, i_seat = 0, turn = 0;
+
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) {
+        const ds4_session *session = s->seat[i].seat.session;
+        const uint32_t     n = common_tokens(session, &prompt->tokens);
+        if (s->seat[i].seat.state != DS4_SEAT_IDLE || n <= best) continue;
+        best = n;
+        held = ds4_session_pos(session);
+        i_seat = i;
+    }
+    if (best < prompt->n_held + 64 || best == held) return; /* nothing worth a line was lost */
+    for (uint32_t i = 0; i < best; i++) turn += prompt->tokens.ids[i] == user;
+    ds4_scheduler_note(s, "cache",
+                       "miss slot=%u held=%u prompt=%u common=%u resumed=%u turn=%u "
+                       "held_token=%d prompt_token=%d",
+                       i_seat, held, prompt->tokens.n, best, prompt->n_held, turn,
+                       best < held ? ds4_session_tokens(s->seat[i_seat].seat.session)[best] : -1,
+                       best < prompt->tokens.n ? prompt->tokens.ids[best] : -1);
+}
+
+/* ---- bringing a session there ---------------------------------------------------------------------- */
+
+/* Scores of a prompt need all of its logits, which are not kept: the session begins anew. */
+static ds4_status choose_anew(ds4_scheduler *s, const ds4_tokens *tokens, ds4_job_seat **out, ds4_err *err)
+{
+    const ds4_prompt prompt = { .tokens = *tokens };
+    ds4_job_seat    *at = choose(s, &prompt);
+
+    *out = at;
+    return ds4_seat_take_anew(&at->seat, tokens, err);
+}
+
+ds4_status ds4_seat_choose(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job_seat **out, ds4_err *err)
+{
+    ds4_prompt prompt = { .n_held = 0 };
+
+    if (spec->score) return choose_anew(s, spec->tokens, out, err);
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) s->session[i] = s->seat[i].seat.session;
+    ds4_status st = ds4_prompt_begin(s->resume, &prompt, spec->text, spec->tokens, s->session,
+                                     s->opt.n_slots, err);
+    if (st == DS4_OK) {
+        ds4_job_seat *at = choose(s, &prompt);
+        st = ds4_seat_take(&at->seat, &prompt, err);
+        if (st == DS4_OK) {
+            explain(s, &at->seat.prompt);
+            *out = at;
+        }
+    }
+    ds4_prompt_clear(&prompt);
+    return st;
+}
