@@ -68,13 +68,14 @@ static ds4_status open_caller(caller *c, ds4_g_build *b, ds4_err *err)
 /* ---- values ---------------------------------------------------------------------------------- */
 
 /* A string as it is, from behind its tag to behind the closing one. */
-static void write_raw_leaf(caller *c, ds4_g_schema *x, uint32_t set, uint32_t at, uint32_t to)
+static void write_raw_leaf(caller *c, ds4_g_schema *x, const ds4_leaf *leaf, uint32_t at,
+                           uint32_t to)
 {
     ds4_grammar    *g = c->b->g;
     uint32_t       *values = NULL, n = 0;
     ds4_string_form form;
 
-    if (ds4_leaf_values(x->s, set, &values, &n)) {
+    if (ds4_leaf_values(x->s, leaf, &values, &n)) {
         for (uint32_t i = 0; i < n && ds4_schema_ok(x->s); i++) {
             const ds4_json_node *value = &x->s->tree.node[values[i]];
             if (value->kind == DS4_JSON_STRING) {
@@ -84,7 +85,7 @@ static void write_raw_leaf(caller *c, ds4_g_schema *x, uint32_t set, uint32_t at
         free(values);
         return;
     }
-    ds4_leaf_string(x->s, set, &form);
+    ds4_leaf_string(x->s, leaf, &form);
     const bool limited = form.least > 0 || form.most != UINT32_MAX;
     if (!ds4_schema_ok(x->s)) {
         /* the failure says it */
@@ -112,10 +113,11 @@ static void write_value(caller *c, ds4_g_schema *x, uint32_t set, uint32_t at, u
 
     ds4_schema_spread(x->s, set, &leaves);
     for (uint32_t i = 0; i < leaves.n && ds4_schema_ok(x->s); i++) {
+        ds4_leaf_settle(x->s, &leaves.list[i]);
         kinds |= leaves.list[i].kinds;
         if (!(leaves.list[i].kinds & DS4_IS_STRING)) continue;
         if (!raw) raw = by_rule(g, at, c->is_string);
-        write_raw_leaf(c, x, leaves.list[i].set, raw, to);
+        write_raw_leaf(c, x, &leaves.list[i], raw, to);
     }
     free(leaves.list);
     if (!(kinds & ~DS4_IS_STRING)) return;
@@ -217,9 +219,10 @@ static void write_schema(caller *c, ds4_schema *s, uint32_t at, uint32_t to)
     for (uint32_t i = 0; i < leaves.n && ds4_schema_ok(s); i++) {
         ds4_object_form o;
         bool            empty;
-        if (!(leaves.list[i].kinds & DS4_IS_OBJECT)) continue;
-        ds4_g_check_not(&x, leaves.list[i].set, DS4_IS_OBJECT);
-        ds4_leaf_object(s, leaves.list[i].set, &o);
+        leaves.list[i].kinds &= DS4_IS_OBJECT;
+        ds4_leaf_settle(s, &leaves.list[i]);
+        if (!leaves.list[i].kinds) continue;
+        ds4_leaf_object(s, &leaves.list[i], &o);
         ds4_g_check_counts(&x, &o, &empty);
         if (ds4_g_branch(&x) && !o.impossible) {
             write_parameters(c, &x, &o, at, to);

@@ -18,7 +18,7 @@
 enum {
     DS4_G_MAX_STATES = 1 << 18,
     DS4_G_MAX_EDGES = 1 << 19,
-    DS4_G_MAX_WORK = 1500000, /* units of some 20 ns */
+    DS4_G_MAX_WORK = 1000000, /* units of some 20 ns */
     DS4_G_MAX_STACK = 96,     /* calls in each other; values nest less deeply than that */
     DS4_G_NEVER = 255,        /* the need of a state from which no end can be reached */
 };

@@ -159,8 +159,11 @@ bool ds4_number_has(const ds4_number *n, ds4_slice json)
     ds4_decimal d;
     bool        inexact;
 
-    if (!ds4_decimal_read(json, &d, &inexact)) return false;
+    if (!ds4_decimal_read(json, &d, &inexact)) { /* beyond all bounds that can be read */
+        return n->step == 0 && !(json.data[0] == '-' ? n->has_low : n->has_high);
+    }
     if (n->integer && d.n_fraction > 0) return false;
+    if (n->fraction && d.n_fraction == 0) return false;
     const int low = n->has_low ? ds4_decimal_compare(&d, &n->low) : 1;
     const int high = n->has_high ? ds4_decimal_compare(&d, &n->high) : -1;
     if (low < 0 || (low == 0 && n->low_open)) return false;
@@ -192,9 +195,9 @@ enum { LONGER = 2, BUCKETS = 512, MOST_WHOLE = 20 };
 typedef struct place {
     uint8_t  phase, negative, n_whole, n_fraction;
     int8_t   low, high;
-    uint8_t  fits; /* the number so far is a multiple of the step */
-    uint8_t  unused;
-    uint32_t left; /* ten times what it leaves when divided by the step, as that counts */
+    uint8_t  fits;     /* the number so far is a multiple of the step */
+    uint8_t  fraction; /* it is no whole number, where that counts */
+    uint32_t left;     /* ten times what it leaves when divided by the step, as that counts */
 } place;
 
 typedef struct explorer {
@@ -275,7 +278,7 @@ static bool place_accepts(const explorer *e, const place *p)
         return false;
     if (in->low && (low < 0 || (low == 0 && in->low_open))) return false;
     if (in->high && (high > 0 || (high == 0 && in->high_open))) return false;
-    return p->fits;
+    return p->fits && (p->fraction || !e->n->fraction);
 }
 
 /* Division goes on with each digit, and stops to matter behind the step's own digits. */
@@ -344,6 +347,7 @@ static bool go(const explorer *e, const place *from, char c, place *to)
         to->high = compare_fraction(in->high, from->high, from->n_fraction, c);
         to->phase = PHASE_FRACTION;
         to->n_fraction++;
+        to->fraction |= e->n->fraction && c != '0';
         break;
     }
     if (to->phase == PHASE_WHOLE) {

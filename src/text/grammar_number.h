@@ -24,7 +24,8 @@ bool ds4_decimal_read(ds4_slice json, ds4_decimal *out, bool *inexact);
 int  ds4_decimal_compare(const ds4_decimal *a, const ds4_decimal *b); /* < 0, 0, > 0 */
 
 typedef struct ds4_number {
-    bool        integer; /* no point */
+    bool        integer;  /* no point */
+    bool        fraction; /* no whole number */
     bool        has_low, has_high;
     bool        low_open, high_open; /* the bound itself does not count */
     ds4_decimal low, high;

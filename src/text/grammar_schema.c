@@ -75,12 +75,12 @@ static void write_listed(ds4_g_schema *x, uint32_t value, uint32_t at, uint32_t 
     ds4_str_clear(&text);
 }
 
-static void write_string(ds4_g_schema *x, uint32_t set, uint32_t at, uint32_t end)
+static void write_string(ds4_g_schema *x, const ds4_leaf *leaf, uint32_t at, uint32_t end)
 {
     ds4_grammar    *g = x->b->g;
     ds4_string_form form;
 
-    ds4_leaf_string(x->s, set, &form);
+    ds4_leaf_string(x->s, leaf, &form);
     if (!ok(x)) {
         /* the failure says it */
     } else if (!form.lang && form.least == 0 && form.most == UINT32_MAX) {
@@ -104,11 +104,13 @@ static void write_number(ds4_g_schema *x, const ds4_leaf *leaf, uint32_t at, uin
     ds4_number n;
     ds4_lang  *l = NULL;
 
-    if (!ds4_leaf_number(x->s, leaf->set, &n)) {
+    const bool limited = ds4_leaf_number(x->s, leaf->set, &n);
+    n.integer = integer;
+    n.fraction = !(leaf->kinds & DS4_IS_WHOLE);
+    if (!limited && !n.fraction) {
         ds4_g_go(x->b->g, at, ds4_g_rule(x->b, integer ? DS4_RULE_INTEGER : DS4_RULE_NUMBER));
         return;
     }
-    n.integer = integer;
     if (!ok(x) || !ds4_g_branch(x)) return;
     if (ds4_number_language(x->b->g, &n, &l, NULL) == DS4_OK) {
         ds4_lang_write(x->b->g, &x->b->wide, l, false, at, end);
@@ -143,7 +145,7 @@ static bool few_values(ds4_g_schema *x, uint32_t set, uint32_t value[MAX_UNIQUE]
     ds4_schema_spread(x->s, set, &leaves);
     for (uint32_t i = 0; i < leaves.n && few && ok(x); i++) {
         uint32_t *list = NULL, n_list = 0;
-        few = ds4_leaf_values(x->s, leaves.list[i].set, &list, &n_list);
+        few = ds4_leaf_values(x->s, &leaves.list[i], &list, &n_list);
         for (uint32_t k = 0; k < n_list && few; k++) {
             bool known = false;
             for (uint32_t j = 0; j < *n; j++) known |= ds4_json_equal(x->s, value[j], list[k]);
@@ -335,12 +337,12 @@ static void write_chain(ds4_g_schema *x, const ds4_object_form *o, uint32_t at, 
     if (later) ds4_g_use(x->b, at, DS4_RULE_SPACE, later);
 }
 
-static void write_object(ds4_g_schema *x, uint32_t set, uint32_t at, uint32_t end)
+static void write_object(ds4_g_schema *x, const ds4_leaf *leaf, uint32_t at, uint32_t end)
 {
     ds4_object_form o;
     bool            empty;
 
-    ds4_leaf_object(x->s, set, &o);
+    ds4_leaf_object(x->s, leaf, &o);
     ds4_g_check_counts(x, &o, &empty);
     if (ok(x) && !o.impossible && ds4_g_branch(x)) {
         const uint32_t close = new_state(x), last = new_state(x);
@@ -358,39 +360,16 @@ static void write_object(ds4_g_schema *x, uint32_t set, uint32_t at, uint32_t en
 
 /* ---- any value ------------------------------------------------------------------------------ */
 
-/* Does a leaf say more than the kinds of its values? */
-static bool says_nothing(ds4_g_schema *x, const ds4_leaf *leaf)
-{
-    for (uint32_t i = 0; i < x->s->set[leaf->set].n && ok(x); i++) {
-        const ds4_words *w = ds4_schema_words(x->s, x->s->member[x->s->set[leaf->set].first + i]);
-        for (ds4_word k = 0; k < DS4_N_WORDS; k++) {
-            const bool followed = k == DS4_W_TYPE || k == DS4_W_REF || k == DS4_W_ALL_OF ||
-                                  k == DS4_W_ANY_OF || k == DS4_W_ONE_OF || k == DS4_W_NULLABLE;
-            if (w->at[k] && !followed) return false;
-        }
-    }
-    return true;
-}
-
-void ds4_g_check_not(ds4_g_schema *x, uint32_t set, uint8_t kinds)
-{
-    if (!(kinds & ~DS4_IS_STRING)) return;
-    for (uint32_t i = 0; i < x->s->set[set].n && ok(x); i++) {
-        const ds4_words *w = ds4_schema_words(x->s, x->s->member[x->s->set[set].first + i]);
-        if (w->at[DS4_W_NOT]) ds4_schema_ignore(x->s, DS4_SLICE("not"));
-    }
-}
-
-static void write_leaf(ds4_g_schema *x, const ds4_leaf *leaf, uint32_t at, uint32_t end)
+static void write_leaf(ds4_g_schema *x, ds4_leaf *leaf, uint32_t at, uint32_t end)
 {
     ds4_grammar *g = x->b->g;
     uint32_t    *values = NULL, n = 0;
 
-    if (leaf->kinds == DS4_IS_ANY && says_nothing(x, leaf)) {
+    if (leaf->kinds == DS4_IS_ANY && !ds4_leaf_limits(x->s, leaf, DS4_IS_ANY)) {
         ds4_g_go(g, at, ds4_g_rule(x->b, DS4_RULE_VALUE));
         return;
     }
-    if (ds4_leaf_values(x->s, leaf->set, &values, &n)) {
+    if (ds4_leaf_values(x->s, leaf, &values, &n)) {
         for (uint32_t i = 0; i < n && ok(x); i++) {
             const bool string = x->s->tree.node[values[i]].kind == DS4_JSON_STRING;
             if (!string || leaf->kinds & DS4_IS_STRING) write_listed(x, values[i], at, end);
@@ -398,13 +377,13 @@ static void write_leaf(ds4_g_schema *x, const ds4_leaf *leaf, uint32_t at, uint3
         free(values);
         return;
     }
-    ds4_g_check_not(x, leaf->set, leaf->kinds);
+    ds4_leaf_settle(x->s, leaf);
     if (leaf->kinds & DS4_IS_NULL) ds4_g_go(g, literal(x, at, "null"), end);
     if (leaf->kinds & DS4_IS_BOOLEAN) ds4_g_go(g, at, ds4_g_rule(x->b, DS4_RULE_BOOLEAN));
     if (leaf->kinds & (DS4_IS_WHOLE | DS4_IS_FRACTION)) write_number(x, leaf, at, end);
-    if (leaf->kinds & DS4_IS_STRING) write_string(x, leaf->set, at, end);
+    if (leaf->kinds & DS4_IS_STRING) write_string(x, leaf, at, end);
     if (leaf->kinds & DS4_IS_ARRAY) write_array(x, leaf->set, at, end);
-    if (leaf->kinds & DS4_IS_OBJECT) write_object(x, leaf->set, at, end);
+    if (leaf->kinds & DS4_IS_OBJECT) write_object(x, leaf, at, end);
 }
 
 static void write_rule(ds4_g_schema *x, uint32_t which)

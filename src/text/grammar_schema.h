@@ -30,7 +30,4 @@ bool ds4_g_branch(ds4_g_schema *x);
  * `empty` tells whether there may be none at all. */
 void ds4_g_check_counts(ds4_g_schema *x, ds4_object_form *o, bool *empty);
 
-/* What neither strings nor lists of values say about `not`. */
-void ds4_g_check_not(ds4_g_schema *x, uint32_t set, uint8_t kinds);
-
 #endif

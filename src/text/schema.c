@@ -314,18 +314,6 @@ static uint32_t resolve(ds4_schema *s, uint32_t reference)
     return found;
 }
 
-/* Kinds that `not` leaves, when it says nothing else; then it is used up. */
-static void exclude_kinds(ds4_schema *s, ds4_words *w)
-{
-    const uint32_t not = w->at[DS4_W_NOT];
-
-    if (!not || s->tree.node[not ].kind != DS4_JSON_OBJECT || s->tree.node[not ].n != 1) return;
-    const uint32_t only = s->tree.node[not ].first;
-    if (!ds4_slice_eq(s->tree.node[only].name, DS4_SLICE("type"))) return;
-    w->kinds &= (uint8_t)~kinds_of(s, only);
-    w->at[DS4_W_NOT] = 0;
-}
-
 /* ---- words of a schema ---------------------------------------------------------------------- */
 
 static void read_words(ds4_schema *s, ds4_words *w)
@@ -346,7 +334,6 @@ static void read_words(ds4_schema *s, ds4_words *w)
         }
     }
     w->kinds = kinds_of(s, w->at[DS4_W_TYPE]);
-    exclude_kinds(s, w);
     if (w->at[DS4_W_REF] && ds4_schema_ok(s)) w->target = resolve(s, w->at[DS4_W_REF]);
     if (w->at[DS4_W_NULLABLE] && s->tree.node[w->at[DS4_W_NULLABLE]].kind != DS4_JSON_TRUE) {
         w->at[DS4_W_NULLABLE] = 0;

@@ -84,9 +84,15 @@ typedef struct ds4_schema_set {
     uint32_t first, n, next;
 } ds4_schema_set;
 
+enum { DS4_MAX_FORCED = 4, DS4_MAX_NOTS = 4 };
+
+/* One combination of alternatives. */
 typedef struct ds4_leaf {
-    uint32_t set;   /* of schemas without alternatives */
-    uint8_t  kinds; /* that all of them allow */
+    uint32_t  set;   /* of schemas that must fit, but for their alternatives */
+    uint32_t  nots;  /* set of schemas none of which may fit */
+    uint8_t   kinds; /* that all of them allow */
+    uint8_t   n_forced;
+    ds4_slice forced[DS4_MAX_FORCED]; /* members that must be there to keep it apart */
 } ds4_leaf;
 
 typedef struct ds4_schema {
@@ -109,6 +115,7 @@ typedef struct ds4_schema {
         ds4_lang *lang; /* NULL: it is ignored */
     } * lang;
     uint32_t n_langs, cap_langs;
+    uint32_t n_nots_in_each_other; /* that are being read */
 } ds4_schema;
 
 /* Read a schema. To be closed in every case. Returns DS4_OK; DS4_E_FORMAT; DS4_E_LIMIT;
@@ -143,15 +150,28 @@ void ds4_schema_spread(ds4_schema *s, uint32_t set, ds4_leaves *out);
 
 /* Does a value of the text fit a schema, or all schemas of a leaf but for one enum, which it comes
  * from? Formats are not looked at. */
-bool ds4_schema_fits(ds4_schema *s, uint32_t value, uint32_t schema);
-bool ds4_schema_fits_leaf(ds4_schema *s, uint32_t value, uint32_t list, uint32_t set);
-bool ds4_json_equal(const ds4_schema *s, uint32_t a, uint32_t b);
+bool    ds4_schema_fits(ds4_schema *s, uint32_t value, uint32_t schema);
+bool    ds4_schema_fits_leaf(ds4_schema *s, uint32_t value, uint32_t list, const ds4_leaf *leaf);
+uint8_t ds4_schema_kind(const ds4_schema *s, uint32_t value);
+bool    ds4_json_equal(const ds4_schema *s, uint32_t a, uint32_t b);
+
+/* ---- schema_apart.c ---- */
+
+/* Leave out the kinds of values for which what must not fit would fit, and ignore what cannot be
+ * kept apart. Strings and listed values are left to those who read them. */
+void ds4_leaf_settle(ds4_schema *s, ds4_leaf *leaf);
+
+/* May a value fit two sets at once? */
+bool ds4_schema_sets_meet(ds4_schema *s, uint32_t a, uint32_t b);
+
+/* Does a leaf say anything about values of these kinds, but that they may be? */
+bool ds4_leaf_limits(ds4_schema *s, const ds4_leaf *leaf, uint8_t kinds);
 
 /* ---- schema_merge.c: what a leaf says ---- */
 
 /* The values that its enum and const leave: nodes in *out, to be freed. False when it has
  * neither. */
-bool ds4_leaf_values(ds4_schema *s, uint32_t set, uint32_t **out, uint32_t *n);
+bool ds4_leaf_values(ds4_schema *s, const ds4_leaf *leaf, uint32_t **out, uint32_t *n);
 
 /* Strings: the language of patterns and formats, NULL without them, to be freed; lengths in
  * characters, which the language includes. */
@@ -159,7 +179,7 @@ typedef struct ds4_string_form {
     ds4_lang *lang;
     uint32_t  least, most; /* UINT32_MAX: no limit */
 } ds4_string_form;
-void ds4_leaf_string(ds4_schema *s, uint32_t set, ds4_string_form *out);
+void ds4_leaf_string(ds4_schema *s, const ds4_leaf *leaf, ds4_string_form *out);
 
 /* Numbers: false when nothing is said. */
 bool ds4_leaf_number(ds4_schema *s, uint32_t set, ds4_number *out);
@@ -195,7 +215,7 @@ typedef struct ds4_object_form {
     uint32_t         least, most; /* members; counted among others, or when the text is known */
     bool             impossible;
 } ds4_object_form;
-void ds4_leaf_object(ds4_schema *s, uint32_t set, ds4_object_form *out);
+void ds4_leaf_object(ds4_schema *s, const ds4_leaf *leaf, ds4_object_form *out);
 void ds4_object_form_clear(ds4_object_form *o);
 
 /* A count such as minItems, at most UINT32_MAX - 1; `otherwise` for what is none. */

@@ -38,7 +38,7 @@ bool ds4_json_equal(const ds4_schema *s, uint32_t a, uint32_t b)
     return true;
 }
 
-static uint8_t kind_of(const ds4_schema *s, uint32_t value)
+uint8_t ds4_schema_kind(const ds4_schema *s, uint32_t value)
 {
     static const ds4_number whole = { .integer = true };
 
@@ -98,6 +98,17 @@ static bool array_fits(ds4_schema *s, uint32_t value, const ds4_words *w, unsign
     return true;
 }
 
+/* A name is no value of the tree: for the while it stands where none is. */
+static bool name_fits(ds4_schema *s, ds4_slice name, uint32_t schema, unsigned depth)
+{
+    const ds4_json_node before = s->tree.node[0];
+
+    s->tree.node[0] = (ds4_json_node){ .kind = DS4_JSON_STRING, .string = name };
+    const bool fit = fits(s, 0, schema, depth);
+    s->tree.node[0] = before;
+    return fit;
+}
+
 static bool member_fits(ds4_schema *s, uint32_t member, const ds4_words *w, unsigned depth)
 {
     const ds4_slice name = node_of(s, member)->name;
@@ -119,7 +130,8 @@ static bool member_fits(ds4_schema *s, uint32_t member, const ds4_words *w, unsi
 
 static bool object_fits(ds4_schema *s, uint32_t value, const ds4_words *w, unsigned depth)
 {
-    const uint32_t n = node_of(s, value)->n, required = w->at[DS4_W_REQUIRED];
+    const uint32_t n = node_of(s, value)->n, required = w->at[DS4_W_REQUIRED],
+                   names = w->at[DS4_W_PROPERTY_NAMES];
 
     if (n < ds4_schema_count(s, w->at[DS4_W_MIN_PROPERTIES], 0) ||
         n > ds4_schema_count(s, w->at[DS4_W_MAX_PROPERTIES], UINT32_MAX))
@@ -131,6 +143,7 @@ static bool object_fits(ds4_schema *s, uint32_t value, const ds4_words *w, unsig
     }
     for (uint32_t i = node_of(s, value)->first; i; i = node_of(s, i)->next) {
         if (!member_fits(s, i, w, depth)) return false;
+        if (names && !name_fits(s, node_of(s, i)->name, names, depth)) return false;
     }
     return true;
 }
@@ -146,7 +159,7 @@ static bool among(const ds4_schema *s, uint32_t value, uint32_t list)
 /* What a schema says itself, without what it refers to and its alternatives. */
 static bool words_fit(ds4_schema *s, uint32_t value, ds4_words w, unsigned depth)
 {
-    const uint8_t kind = kind_of(s, value);
+    const uint8_t kind = ds4_schema_kind(s, value);
     ds4_number    n = { .integer = false };
 
     if (!(kind & w.kinds)) return false;
@@ -185,7 +198,7 @@ static bool fits(ds4_schema *s, uint32_t value, uint32_t schema, unsigned depth)
     }
     const ds4_words w = *ds4_schema_words(s, schema);
     if (!ds4_schema_ok(s)) return false;
-    if (w.at[DS4_W_NULLABLE] && kind_of(s, value) == DS4_IS_NULL) return true;
+    if (w.at[DS4_W_NULLABLE] && ds4_schema_kind(s, value) == DS4_IS_NULL) return true;
     if (!words_fit(s, value, w, depth + 1)) return false;
     if (w.target && !fits(s, value, w.target, depth + 1)) return false;
     if (w.at[DS4_W_ALL_OF] &&
@@ -200,11 +213,18 @@ bool ds4_schema_fits(ds4_schema *s, uint32_t value, uint32_t schema)
     return fits(s, value, schema, 0);
 }
 
-bool ds4_schema_fits_leaf(ds4_schema *s, uint32_t value, uint32_t list, uint32_t set)
+bool ds4_schema_fits_leaf(ds4_schema *s, uint32_t value, uint32_t list, const ds4_leaf *leaf)
 {
-    for (uint32_t i = 0; i < s->set[set].n; i++) {
-        ds4_words w = *ds4_schema_words(s, s->member[s->set[set].first + i]);
+    const ds4_schema_set all = s->set[leaf->set], nots = s->set[leaf->nots];
+
+    if (!(ds4_schema_kind(s, value) & leaf->kinds)) return false;
+    for (uint32_t i = 0; i < nots.n; i++) {
+        if (fits(s, value, s->member[nots.first + i], 0)) return false;
+    }
+    for (uint32_t i = 0; i < all.n; i++) {
+        ds4_words w = *ds4_schema_words(s, s->member[all.first + i]);
         if (w.at[DS4_W_ENUM] == list) w.at[DS4_W_ENUM] = 0;
+        w.at[DS4_W_NOT] = 0; /* it is among those that were looked at */
         if (!ds4_schema_ok(s) || !words_fit(s, value, w, 0)) return false;
     }
     return true;

@@ -25,9 +25,10 @@ uint32_t ds4_schema_count(const ds4_schema *s, uint32_t node, uint32_t otherwise
 
 /* ---- values that are listed ----------------------------------------------------------------- */
 
-bool ds4_leaf_values(ds4_schema *s, uint32_t set, uint32_t **out, uint32_t *n)
+bool ds4_leaf_values(ds4_schema *s, const ds4_leaf *leaf, uint32_t **out, uint32_t *n)
 {
-    uint32_t list = 0, single = 0;
+    const uint32_t set = leaf->set;
+    uint32_t       list = 0, single = 0;
 
     *out = NULL;
     *n = 0;
@@ -45,7 +46,7 @@ bool ds4_leaf_values(ds4_schema *s, uint32_t set, uint32_t **out, uint32_t *n)
     }
     for (uint32_t i = single ? single : s->tree.node[list].first; i && ds4_schema_ok(s);
          i = single ? 0 : s->tree.node[i].next) {
-        if (ds4_schema_fits_leaf(s, i, single ? 0 : list, set)) (*out)[(*n)++] = i;
+        if (ds4_schema_fits_leaf(s, i, single ? 0 : list, leaf)) (*out)[(*n)++] = i;
     }
     return true;
 }
@@ -169,29 +170,6 @@ const ds4_lang *ds4_schema_pattern(ds4_schema *s, uint32_t node)
     return s->failed == DS4_OK ? ds4_schema_keep_lang(s, node, l) : NULL;
 }
 
-/* Strings that `not` leaves out; false when it says anything else. */
-static bool excluded_texts(ds4_schema *s, uint32_t not, ds4_lang **out)
-{
-    const ds4_words w = *ds4_schema_words(s, not );
-    const uint32_t  list = w.at[DS4_W_ENUM], single = w.at[DS4_W_CONST];
-    ds4_slice      *texts;
-    uint32_t        n = 0;
-
-    for (ds4_word i = 0; i < DS4_N_WORDS; i++) {
-        if (w.at[i] && i != DS4_W_ENUM && i != DS4_W_CONST && i != DS4_W_TYPE) return false;
-    }
-    if (!(w.kinds & DS4_IS_STRING) || !list == !single) return false;
-    texts = calloc(single ? 1 : s->tree.node[list].n, sizeof *texts);
-    if (!texts) return false;
-    for (uint32_t i = single ? single : s->tree.node[list].first; i;
-         i = single ? 0 : s->tree.node[i].next) {
-        if (s->tree.node[i].kind == DS4_JSON_STRING) texts[n++] = s->tree.node[i].string;
-    }
-    const ds4_status st = ds4_lang_of_texts(s->g, texts, n, out, NULL);
-    free(texts);
-    return st == DS4_OK;
-}
-
 typedef struct string_parts {
     ds4_lang_parts p;
     uint32_t       n_patterns; /* the first so many are no formats */
@@ -223,14 +201,61 @@ static void gather_patterns(ds4_schema *s, uint32_t set, string_parts *parts, ds
         if (most < out->most) out->most = most;
         if (w.at[DS4_W_PATTERN])
             add_part(s, parts, ds4_schema_pattern(s, w.at[DS4_W_PATTERN]), false);
-        if (!w.at[DS4_W_NOT] || parts->n_own == DS4_LANG_MAX_PARTS) continue;
-        if (excluded_texts(s, w.at[DS4_W_NOT], &parts->own[parts->n_own])) {
-            add_part(s, parts, parts->own[parts->n_own++], true);
-        } else {
-            ds4_schema_ignore(s, DS4_SLICE("not"));
-        }
     }
-    parts->n_patterns = parts->p.n;
+}
+
+/* The strings of a leaf that must not fit, as a language to be freed. */
+static ds4_lang *strings_of(ds4_schema *s, const ds4_leaf *leaf)
+{
+    ds4_string_form form = { 0 };
+    uint32_t       *values = NULL, n = 0, n_texts = 0;
+
+    if (ds4_leaf_values(s, leaf, &values, &n)) {
+        ds4_slice *texts = calloc(n + 1, sizeof *texts);
+        for (uint32_t i = 0; texts && i < n; i++) {
+            const ds4_json_node *value = &s->tree.node[values[i]];
+            if (value->kind == DS4_JSON_STRING) texts[n_texts++] = value->string;
+        }
+        if (!texts || ds4_lang_of_texts(s->g, texts, n_texts, &form.lang, NULL) != DS4_OK) {
+            form.lang = NULL;
+        }
+        free(texts);
+        free(values);
+        return form.lang;
+    }
+    ds4_leaf_string(s, leaf, &form);
+    if (!form.lang && ds4_schema_ok(s)) {
+        const ds4_lang_parts p = { .least = form.least, .most = form.most };
+        if (ds4_lang_meet(s->g, &p, &form.lang, NULL) != DS4_OK) form.lang = NULL;
+    }
+    return form.lang;
+}
+
+static void exclude_nots(ds4_schema *s, uint32_t nots, string_parts *parts)
+{
+    if (s->set[nots].n > 0 && s->n_nots_in_each_other == DS4_MAX_NOTS) {
+        ds4_schema_ignore(s, DS4_SLICE("not in each other"));
+        return;
+    }
+    s->n_nots_in_each_other++;
+    for (uint32_t i = 0; i < s->set[nots].n && ds4_schema_ok(s); i++) {
+        uint32_t   node = s->member[s->set[nots].first + i];
+        ds4_leaves leaves;
+        ds4_schema_spread(s, ds4_schema_set_of(s, &node, 1), &leaves);
+        for (uint32_t k = 0; k < leaves.n && ds4_schema_ok(s); k++) {
+            if (!(leaves.list[k].kinds & DS4_IS_STRING)) continue;
+            if (parts->n_own == DS4_LANG_MAX_PARTS) {
+                ds4_schema_ignore(s, DS4_SLICE("more than 12 texts that must not fit"));
+                break;
+            }
+            ds4_lang *l = strings_of(s, &leaves.list[k]);
+            if (!l) continue;
+            parts->own[parts->n_own++] = l;
+            add_part(s, parts, l, true);
+        }
+        free(leaves.list);
+    }
+    s->n_nots_in_each_other--;
 }
 
 static void gather_formats(ds4_schema *s, uint32_t set, string_parts *parts)
@@ -278,13 +303,15 @@ static void meet(ds4_schema *s, string_parts *parts, ds4_string_form *out)
     if (st == DS4_OK && (out->least > 0 || out->most != UINT32_MAX)) count_characters(s, out);
 }
 
-void ds4_leaf_string(ds4_schema *s, uint32_t set, ds4_string_form *out)
+void ds4_leaf_string(ds4_schema *s, const ds4_leaf *leaf, ds4_string_form *out)
 {
     string_parts parts = { .n_own = 0 };
 
     *out = (ds4_string_form){ .most = UINT32_MAX };
-    gather_patterns(s, set, &parts, out);
-    gather_formats(s, set, &parts);
+    gather_patterns(s, leaf->set, &parts, out);
+    exclude_nots(s, leaf->nots, &parts);
+    parts.n_patterns = parts.p.n;
+    gather_formats(s, leaf->set, &parts);
     if (ds4_schema_ok(s) && parts.p.n > 0) meet(s, &parts, out);
     for (uint32_t i = 0; i < parts.n_own; i++) ds4_lang_free(parts.own[i]);
     ds4_schema_ok(s);

@@ -11,6 +11,7 @@ typedef struct named {
     ds4_slice name;
     uint32_t  next;    /* in the bucket */
     uint32_t  covered; /* schema (number in the leaf, + 1) that has named it last */
+    uint32_t  list;    /* `properties` that has named it last */
     bool      required, banned;
 } named;
 
@@ -67,7 +68,6 @@ static uint32_t number_of(merger *m, ds4_slice name)
 
 static void add_demand(merger *m, uint32_t member, uint32_t node)
 {
-    if (node_of(m, node)->kind == DS4_JSON_FALSE) m->list[member].banned = true;
     if (!ds4_g_pay(m->s->g, 1)) return;
     void *p = ds4_g_room(m->s->g, m->demands, m->n_demands, &m->cap_demands, sizeof *m->demands);
     if (!p) return;
@@ -84,7 +84,13 @@ static void add_named(merger *m, const ds4_words *w)
 
     for (uint32_t i = list ? node_of(m, list)->first : 0; i && ds4_schema_ok(m->s);
          i = node_of(m, i)->next) {
-        add_demand(m, number_of(m, node_of(m, i)->name), i);
+        const uint32_t at = number_of(m, node_of(m, i)->name);
+        if (!ds4_schema_ok(m->s)) return;
+        if (m->list[at].list == list)
+            m->demands[m->first[at] - 1].node = i; /* the last one counts */
+        else
+            add_demand(m, at, i);
+        m->list[at].list = list;
     }
     for (uint32_t i = required ? node_of(m, required)->first : 0; i && ds4_schema_ok(m->s);
          i = node_of(m, i)->next) {
@@ -151,15 +157,20 @@ static ds4_lang *name_language(merger *m)
     }
     if (n > 0) {
         ds4_schema_spread(m->s, ds4_schema_set_of(m->s, nodes, n), &leaves);
-        uint32_t *values = NULL, n_values = 0;
+        uint32_t *values = NULL, n_values = 0, n_strings = 0;
+        for (uint32_t i = 0; i < leaves.n; i++) {
+            ds4_leaf_settle(m->s, &leaves.list[i]);
+            if (leaves.list[i].kinds & DS4_IS_STRING) leaves.list[n_strings++] = leaves.list[i];
+        }
+        leaves.n = n_strings;
         if (leaves.n == 0) {
-            m->closed = true;
+            allow_listed(m, NULL, 0);
         } else if (leaves.n > 1) {
             ds4_schema_ignore(m->s, DS4_SLICE("alternatives in propertyNames"));
-        } else if (ds4_leaf_values(m->s, leaves.list[0].set, &values, &n_values)) {
+        } else if (ds4_leaf_values(m->s, &leaves.list[0], &values, &n_values)) {
             allow_listed(m, values, n_values);
         } else {
-            ds4_leaf_string(m->s, leaves.list[0].set, &form);
+            ds4_leaf_string(m->s, &leaves.list[0], &form);
             if (!form.lang && (form.least > 0 || form.most != UINT32_MAX)) {
                 const ds4_lang_parts p = { .least = form.least, .most = form.most };
                 if (ds4_lang_meet(m->s->g, &p, &form.lang, NULL) != DS4_OK) form.lang = NULL;
@@ -318,12 +329,13 @@ static void write_members(merger *m)
     if (!nodes || !out->list) ds4_g_give_up(m->s->g, DS4_E_NOMEM, "no memory for a schema");
     for (uint32_t k = 0; k < m->n && ds4_schema_ok(m->s); k++) {
         uint32_t n = 0;
-        if (m->list[k].banned) {
-            out->impossible |= m->list[k].required;
-            continue;
-        }
-        for (uint32_t i = m->first[k]; i; i = m->demands[i - 1].next)
+        bool     banned = m->list[k].banned;
+        for (uint32_t i = m->first[k]; i; i = m->demands[i - 1].next) {
             nodes[n++] = m->demands[i - 1].node;
+            banned |= node_of(m, nodes[n - 1])->kind == DS4_JSON_FALSE;
+        }
+        out->impossible |= banned && m->list[k].required;
+        if (banned) continue;
         out->list[out->n++] = (ds4_member_form){ .name = m->list[k].name,
                                                  .set = ds4_schema_set_of(m->s, nodes, n),
                                                  .required = m->list[k].required };
@@ -331,16 +343,20 @@ static void write_members(merger *m)
     free(nodes);
 }
 
-void ds4_leaf_object(ds4_schema *s, uint32_t set, ds4_object_form *out)
+void ds4_leaf_object(ds4_schema *s, const ds4_leaf *leaf, ds4_object_form *out)
 {
     merger *m = calloc(1, sizeof *m);
 
     *out = (ds4_object_form){ .most = UINT32_MAX };
     if (m) {
         m->s = s;
-        m->set = set;
+        m->set = leaf->set;
         m->out = out;
         read_leaf(m);
+        for (uint32_t i = 0; i < leaf->n_forced && ds4_schema_ok(s); i++) {
+            const uint32_t at = number_of(m, leaf->forced[i]);
+            if (m->n) m->list[at].required = true;
+        }
         write_members(m);
         free(m->list);
         free(m->demands);

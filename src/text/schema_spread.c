@@ -10,9 +10,10 @@ typedef struct gathered {
     uint32_t node, parent; /* number + 1 in the list; 0: none */
 } gathered;
 
-/* Alternatives that are still to be chosen from. `list` 0: a schema that may be null instead. */
+/* Alternatives that are still to be chosen from: a list, or a schema that may be null instead. */
 typedef struct choice {
     uint32_t list, owner; /* owner: as parent */
+    bool     only_one;    /* none of the others may fit */
 } choice;
 
 typedef struct spreader {
@@ -22,6 +23,8 @@ typedef struct spreader {
     uint32_t    n_list, cap_list;
     choice     *choices;
     uint32_t    n_choices, cap_choices;
+    uint32_t   *nots; /* [n_nots] what must not fit */
+    uint32_t    n_nots, cap_nots;
     uint8_t     kinds;
     unsigned    depth;
 } spreader;
@@ -30,13 +33,23 @@ enum { MAX_DEPTH = 400 };
 
 static bool add(spreader *x, uint32_t node, uint32_t parent, bool without_null);
 
-static bool add_choice(spreader *x, uint32_t list, uint32_t owner)
+static bool add_not(spreader *x, uint32_t node)
+{
+    void *p = ds4_g_room(x->s->g, x->nots, x->n_nots, &x->cap_nots, sizeof *x->nots);
+
+    if (!p) return false;
+    x->nots = p;
+    x->nots[x->n_nots++] = node;
+    return true;
+}
+
+static bool add_choice(spreader *x, uint32_t list, uint32_t owner, bool only_one)
 {
     void *p = ds4_g_room(x->s->g, x->choices, x->n_choices, &x->cap_choices, sizeof *x->choices);
 
     if (!p) return false;
     x->choices = p;
-    x->choices[x->n_choices++] = (choice){ list, owner };
+    x->choices[x->n_choices++] = (choice){ list, owner, only_one };
     return true;
 }
 
@@ -51,8 +64,9 @@ static bool add_beside(spreader *x, uint32_t number, ds4_words w)
             if (!add(x, i, number, false)) return false;
         }
     }
-    if (w.at[DS4_W_ANY_OF] && !add_choice(x, w.at[DS4_W_ANY_OF], number)) return false;
-    return !w.at[DS4_W_ONE_OF] || add_choice(x, w.at[DS4_W_ONE_OF], number);
+    if (w.at[DS4_W_NOT] && !add_not(x, w.at[DS4_W_NOT])) return false;
+    if (w.at[DS4_W_ANY_OF] && !add_choice(x, w.at[DS4_W_ANY_OF], number, false)) return false;
+    return !w.at[DS4_W_ONE_OF] || add_choice(x, w.at[DS4_W_ONE_OF], number, true);
 }
 
 /* Gather a schema. False when no value can fit any more, as when a schema is nothing but a
@@ -73,9 +87,7 @@ static bool add(spreader *x, uint32_t node, uint32_t parent, bool without_null)
     const ds4_words w = *ds4_schema_words(x->s, node);
     if (!ds4_schema_ok(x->s)) return false;
     if (w.at[DS4_W_NULLABLE] && !without_null) {
-        if (!add_choice(x, 0, parent)) return false;
-        x->choices[x->n_choices - 1].list = node;
-        return true;
+        return add_choice(x, node, parent, false);
     }
     x->kinds &= w.kinds;
     if (x->kinds == 0) return false;
@@ -98,10 +110,23 @@ static void add_leaf(spreader *x)
         return;
     }
     for (uint32_t i = 0; i < x->n_list; i++) nodes[i] = x->list[i].node;
-    const ds4_leaf leaf = { ds4_schema_set_of(x->s, nodes, x->n_list), x->kinds };
+    ds4_leaf leaf = { .set = ds4_schema_set_of(x->s, nodes, x->n_list), .kinds = x->kinds };
     free(nodes);
+    nodes = malloc((x->n_nots + 1) * sizeof *nodes);
+    if (!nodes) {
+        ds4_g_give_up(x->s->g, DS4_E_NOMEM, "no memory for a schema");
+        return;
+    }
+    for (uint32_t i = 0; i < x->n_nots; i++) {
+        if (x->s->tree.node[x->nots[i]].kind == DS4_JSON_TRUE) leaf.kinds = 0; /* nothing fits */
+        nodes[i] = x->nots[i];
+    }
+    leaf.nots = ds4_schema_set_of(x->s, nodes, x->n_nots);
+    free(nodes);
+    if (!leaf.kinds) return;
     for (uint32_t i = 0; i < x->out->n && ds4_g_pay(x->s->g, 1); i++) {
-        if (x->out->list[i].set == leaf.set && x->out->list[i].kinds == leaf.kinds) return;
+        const ds4_leaf *k = &x->out->list[i];
+        if (k->set == leaf.set && k->nots == leaf.nots && k->kinds == leaf.kinds) return;
     }
     if (x->out->n == DS4_SCHEMA_MAX_LEAVES) {
         ds4_g_give_up(x->s->g, DS4_E_LIMIT,
@@ -120,10 +145,19 @@ static void choose(spreader *x, uint32_t i_choice);
 /* Go on with one alternative, and take everything back. */
 static void try(spreader *x, uint32_t i_choice, uint32_t node, uint32_t owner, bool without_null)
 {
-    const uint32_t n_list = x->n_list, n_choices = x->n_choices;
+    const uint32_t n_list = x->n_list, n_choices = x->n_choices, n_nots = x->n_nots;
     const uint8_t  kinds = x->kinds;
+    const choice   c = x->choices[i_choice];
+    bool           fits = true;
 
-    if (add(x, node, owner, without_null)) choose(x, i_choice + 1);
+    /* The alternatives of oneOf beside the chosen one. */
+    for (uint32_t i = c.only_one ? x->s->tree.node[c.list].first : 0; i && fits;
+         i = x->s->tree.node[i].next) {
+        if (i != node) fits = add_not(x, i) && ds4_g_pay(x->s->g, 1);
+    }
+
+    if (fits && add(x, node, owner, without_null)) choose(x, i_choice + 1);
+    x->n_nots = n_nots;
     x->n_list = n_list;
     x->n_choices = n_choices;
     x->kinds = kinds;
@@ -175,5 +209,6 @@ void ds4_schema_spread(ds4_schema *s, uint32_t set, ds4_leaves *out)
     if (fits) choose(&x, 0);
     free(x.list);
     free(x.choices);
+    free(x.nots);
     ds4_schema_ok(s);
 }

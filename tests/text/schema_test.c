@@ -115,6 +115,29 @@ static void test_strings_keep_patterns_and_formats(void **state)
     accepts("{\"not\":{\"type\":\"string\"}}", LIST("1", "{}"), LIST("\"a\""));
 }
 
+static void test_exactly_one_and_none(void **state)
+{
+    (void)state;
+    accepts("{\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"number\"}]}", LIST("1.5", "-0.25"),
+            LIST("1", "2.0", "0"));
+    accepts("{\"oneOf\":[{\"type\":\"string\",\"maxLength\":2},{\"type\":\"string\",\"pattern\":\"^"
+            "a\"}]}",
+            LIST("\"b\"", "\"abc\"", "\"\""), LIST("\"a\"", "\"ab\"", "\"bcd\""));
+    accepts("{\"oneOf\":[{\"type\":\"object\",\"properties\":{\"k\":{\"const\":\"a\"},\"x\":{}}},"
+            "{\"type\":\"object\",\"properties\":{\"k\":{\"const\":\"b\"},\"y\":{}}}]}",
+            LIST("{\"k\":\"a\",\"x\":1}", "{\"k\":\"b\"}"),
+            LIST("{}", "{\"x\":1}", "{\"k\":\"c\"}"));
+    accepts("{\"oneOf\":[{\"enum\":[1,2,3]},{\"enum\":[3,4]}]}", LIST("1", "4"), LIST("3"));
+    refuses("{\"oneOf\":[{\"type\":\"array\"},{\"type\":\"array\",\"maxItems\":3}]}", true,
+            "oneOf");
+    refuses("{\"oneOf\":[{},{}]}", false, "no value");
+    accepts("{\"not\":{\"type\":[\"object\",\"array\"]}}", LIST("1", "null"), LIST("[]", "{}"));
+    accepts("{\"type\":\"string\",\"not\":{\"minLength\":2}}", LIST("\"\"", "\"a\""),
+            LIST("\"ab\""));
+    accepts("{\"enum\":[1,2,\"a\"],\"not\":{\"minimum\":2}}", LIST("1"), LIST("2"));
+    refuses("{\"not\":{}}", false, "no value");
+}
+
 static void test_long_strings_and_lists_are_counted(void **state)
 {
     ds4_str      text = { 0 };
@@ -253,6 +276,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_words_beside_a_list_count),
     cmocka_unit_test(test_numbers_keep_their_bounds),
     cmocka_unit_test(test_strings_keep_patterns_and_formats),
+    cmocka_unit_test(test_exactly_one_and_none),
     cmocka_unit_test(test_long_strings_and_lists_are_counted),
     cmocka_unit_test(test_references_find_their_way),
     cmocka_unit_test(test_recursion_ends_where_it_can_close),
