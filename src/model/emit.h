@@ -44,9 +44,15 @@ DS4_MUST_CHECK ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4
                                                 const ds4_backend *backend, ds4_dev *dev,
                                                 ds4_err *err);
 
-/* What steps in a context of n_ctx tokens use of them. */
+/* What is planned: sessions of n_ctx tokens, experts streamed or not. */
+typedef struct ds4_step_use {
+    uint32_t n_ctx, n_sessions;
+    bool     stream;
+} ds4_step_use;
+
+/* What the steps of a plan use of them. */
 uint64_t ds4_step_buffers_bytes(const ds4_shape *s, const ds4_kv_layout *kv, uint32_t max_batch,
-                                uint32_t n_ctx, bool stream);
+                                const ds4_step_use *use);
 
 /* A list under construction; writes to op and part stay inside their capacity. */
 typedef struct ds4_emitter {

@@ -57,8 +57,9 @@ static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, 
                              .tables = 2 * (ds4_emit_capacity(&m->shape) * sizeof(ds4_op)
                                             + ds4_emit_max_products(&m->shape) * sizeof(ds4_product)) };
     for (int stream = 0; stream < 2; stream++) {
+        const ds4_step_use use = { ds4_plan_ctx(opt), ds4_plan_sessions(opt), stream };
         parts.scratch[stream] = m->backend->scratch_bytes(limits)
-            + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch, ds4_plan_ctx(opt), stream);
+            + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch, &use);
     }
     ds4_plan_compute(&parts, opt, &m->plan);
     limits->copy_weights = m->plan.stream;

@@ -24,6 +24,11 @@ uint32_t ds4_plan_ctx(const ds4_engine_options *opt)
     return opt->plan_ctx ? opt->plan_ctx : DEFAULT_CTX;
 }
 
+uint32_t ds4_plan_sessions(const ds4_engine_options *opt)
+{
+    return opt->plan_sessions ? opt->plan_sessions : 1;
+}
+
 /* ---- adding up ------------------------------------------------------------------------------- */
 
 /* The sum of the weights that belong together. */
@@ -113,7 +118,7 @@ static uint64_t cold_room(const ds4_engine_options *opt, uint64_t other)
 static void add_sessions(const ds4_kv_layout *kv, const ds4_engine_options *opt, ds4_plan *p)
 {
     p->n_ctx = ds4_plan_ctx(opt);
-    p->n_sessions = opt->plan_sessions ? opt->plan_sessions : 1;
+    p->n_sessions = ds4_plan_sessions(opt);
     p->per_token_kv = (kv->cold_bytes + kv->warm_bytes + DS4_BLOCK_TOKENS - 1) / DS4_BLOCK_TOKENS;
     const uint64_t blocks = (uint64_t)p->n_sessions * ds4_kv_blocks(p->n_ctx);
     const uint64_t cold = blocks * kv->cold_bytes;

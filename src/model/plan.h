@@ -33,5 +33,6 @@ void ds4_plan_compute(const ds4_plan_parts *parts, const ds4_engine_options *opt
 /* Options with the plan's defaults in place of zeros. */
 uint32_t ds4_plan_batch(const ds4_engine_options *opt);     /* tokens in a step */
 uint32_t ds4_plan_ctx(const ds4_engine_options *opt);       /* tokens of a session */
+uint32_t ds4_plan_sessions(const ds4_engine_options *opt);
 
 #endif

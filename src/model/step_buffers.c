@@ -28,12 +28,15 @@ static ds4_rows rows(layout *l, uint64_t n)
 
 /* What steps of a model do depends on its layers, on the context and on streaming. */
 typedef struct uses {
-    bool compressors, index, choice, guesses;
+    bool     compressors, index, choice, guesses;
+    uint32_t n_logit_rows;
 } uses;
 
-static uses uses_of(const ds4_shape *s, uint32_t n_ctx, bool stream)
+static uses uses_of(const ds4_shape *s, const ds4_step_use *use)
 {
-    uses u = { .choice = ds4_plan_uses_index(s, n_ctx), .guesses = stream };
+    enum { FEW = 16 };              /* rows of logits that a single session may want of a step */
+    uses u = { .choice = ds4_plan_uses_index(s, use->n_ctx), .guesses = use->stream,
+               .n_logit_rows = use->n_sessions > FEW ? use->n_sessions : FEW };
 
     for (uint32_t i = 0; i < s->n_layers; i++) {
         u.compressors |= s->ratio[i] != 0;
@@ -99,7 +102,9 @@ static void lay_out(ds4_step_buffers *b, layout *l, const ds4_shape *s, const ds
     l->uses = true;
     l->n_rows = ds4_head_rows(max_batch);
     b->x = rows(l, s->n_embd);
+    l->uses = false;
     b->logits = rows(l, s->n_vocab);
+    l->n_used += (u.n_logit_rows < l->n_rows ? u.n_logit_rows : l->n_rows) * sizeof(float) * s->n_vocab;
 }
 
 static layout measure(const ds4_shape *s, const ds4_kv_layout *kv, uint32_t max_batch, uses u)
@@ -112,9 +117,9 @@ static layout measure(const ds4_shape *s, const ds4_kv_layout *kv, uint32_t max_
 }
 
 uint64_t ds4_step_buffers_bytes(const ds4_shape *s, const ds4_kv_layout *kv, uint32_t max_batch,
-                                uint32_t n_ctx, bool stream)
+                                const ds4_step_use *use)
 {
-    return measure(s, kv, max_batch, uses_of(s, n_ctx, stream)).n_used;
+    return measure(s, kv, max_batch, uses_of(s, use)).n_used;
 }
 
 ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4_shape *s, const ds4_kv_layout *kv,

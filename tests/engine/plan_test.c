@@ -21,7 +21,7 @@
 #define SANITIZED 0
 #endif
 
-enum { HEAD_ROWS = 64, MAX_CONTEXTS = 8 };
+enum { HEAD_ROWS = 16, MAX_CONTEXTS = 8 };
 
 static const char *model_path(void)
 {
