@@ -72,6 +72,7 @@ met() {
         clang-runtime) has_clang_runtime ;;
         npm)           has npm && has node ;;
         browser)       has_browser ;;
+        nginx)         has nginx || [ -x /usr/sbin/nginx ] ;;
     esac
 }
 
@@ -82,7 +83,7 @@ needs_of() {
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
         page)  echo npm ;;
-        web)   echo npm browser ;;
+        web)   echo npm browser nginx ;;
     esac
 }
 
@@ -107,6 +108,7 @@ clang            clang                  clang                  clang            
 clang-runtime    libclang-rt-dev        compiler-rt            compiler-rt            ?
 npm              nodejs,npm             nodejs,npm             npm                    node
 browser          chromium               chromium               chromium               ?
+nginx            nginx-light            nginx                  nginx                  nginx
 "
 
 # Needs that a system cannot meet are left out: `make check` skips the Arm kernels, and

@@ -45,8 +45,10 @@ END
 licences() {
     page_head
     echo "<p>The page itself has the licence of ds4 (MIT). These packages are built into it:</p>"
-    for folder in "$out"/node_modules/*/; do
-        name=$(basename "$folder")
+    for folder in "$out"/node_modules/*/ "$out"/node_modules/@*/*/; do
+        [ -f "$folder/package.json" ] || continue
+        name=${folder#"$out"/node_modules/}
+        name=${name%/}
         version=$(sed -n 's/^ *"version": "\([^"]*\)".*/\1/p' "$folder/package.json" | head -n 1)
         printf '<h2>%s %s</h2>\n<pre>' "$name" "$version"
         for text in "$folder"LICEN[CS]E*; do
@@ -58,7 +60,7 @@ licences() {
 }
 
 # The browsers' builds of the packages as modules with a default export, without the lines that
-# name their source maps.
+# name their source maps; fonts as they are.
 modules() {
     from=$out/node_modules
     plainly='/^\/\/# sourceMappingURL=/d'
@@ -69,6 +71,7 @@ modules() {
     echo 'export default temml;' >>"$1/temml.js"
     cp "$from/temml/dist/Temml-Local.css" "$1/temml.css"
     cp "$from/temml/dist/Temml.woff2" "$1/Temml.woff2"
+    cp "$from/@fontsource/stix-two-math/files/stix-two-math-latin-400-normal.woff2" "$1/stix-two-math.woff2"
     licences >"$1/licences.html"
 }
 

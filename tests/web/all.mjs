@@ -3,6 +3,6 @@
 import { finish } from "./browser.mjs";
 
 process.env.DS4_WEB_ALL = "1";
-for (const file of ["./markdown.mjs", "./chat.mjs", "./keep.mjs", "./dashboard.mjs", "./live.mjs"]) await import(file);
+for (const name of ["markdown", "chat", "keep", "words", "dashboard", "live"]) await import(`./${name}.mjs`);
 finish();
 process.exit();

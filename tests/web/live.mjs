@@ -5,7 +5,7 @@
 // What is said in the step with a tool is prescribed.
 
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -146,6 +146,126 @@ async function tool() {
     await stop();
 }
 
+// Two tabs of one browser against one server, as people have them.
+async function tabs() {
+    const { url, stop } = await serve();
+    const { page, context, errors, close } = await openBrowser();
+    const two = await context.newPage();
+
+    for (const one of [page, two]) {
+        await one.goto(url);
+        await one.waitForFunction(() => document.getElementById("model").textContent);
+    }
+    await page.selectOption("#thinking", "off");
+    await send(page, "Hello");
+    await idle(page);
+    await two.click(".open-it");
+    await two.waitForSelector(".answer");
+    await send(page, "from tab one");
+    await send(two, "from tab two").catch(() => {});
+    await idle(page);
+    await idle(two);
+    if (!(await two.textContent("#messages")).includes("from tab two")) await two.press("#text", "Enter");
+    await idle(two);
+    await page.reload();
+    await page.waitForSelector("article.user");
+    is("two tabs lose nothing", await page.$$eval("article.user .bubble", (l) => l.map((n) => n.textContent).join()),
+       "Hello,from tab one,from tab two");
+    is("nothing complained", errors.join("; "), "");
+    await close();
+    await stop();
+}
+
+async function interrupted() {
+    const words = Array.from({ length: 3000 }, (_, i) => `word${i}`).join(" ");
+    writeFileSync(join(folder, "script"), `${JSON.stringify({ say: `</think>${words}` })}\n`);
+    const { url, stop } = await start(scripted, "--script", join(folder, "script"));
+    const { page, errors, shot, close } = await openBrowser();
+
+    await page.goto(url);
+    await page.waitForFunction(() => document.getElementById("model").textContent);
+    await send(page, "Count the words.");
+    await page.waitForFunction(() => document.querySelector(".answer")?.textContent.length > 600);
+    await page.waitForTimeout(1200);
+    await page.reload();
+    await page.waitForSelector(".note");
+    is("an answer cut by a reload is marked", await page.textContent(".note"), "Interrupted.");
+    const piece = await page.textContent(".answer");
+    await shot("live-interrupted");
+    await page.click("text=Go on");
+    await page.waitForFunction((n) => document.querySelector(".answer").textContent.length > n, piece.length);
+    await page.click("#stop");
+    await idle(page);
+    ok("the server goes on behind its words", (await page.textContent(".answer")).startsWith(piece));
+    is("no error is shown", await page.$$eval(".note.bad", (l) => l.length), 0);
+    is("nothing complained", errors.join("; "), "");
+    await close();
+    await stop();
+}
+
+async function loop() {
+    writeFileSync(join(folder, "script"), `${JSON.stringify({ say: `</think>${"and again ".repeat(600)}` })}\n`);
+    const { url, stop } = await start(scripted, "--script", join(folder, "script"));
+    const { page, close } = await openBrowser();
+
+    await page.goto(url);
+    await page.waitForFunction(() => document.getElementById("model").textContent);
+    await send(page, "Go round.");
+    await page.waitForSelector(".note", { timeout: 60000 });
+    is("a loop is told as a loop", await page.textContent(".note"), "The answer went round in circles and was ended.");
+    await close();
+    await stop();
+}
+
+// Markdown as models write it, and the page behind nginx as most people set it up.
+async function proxy() {
+    const nginx = ["/usr/sbin/nginx", "/opt/homebrew/bin/nginx", "/usr/local/bin/nginx"].find((path) => existsSync(path));
+    if (!nginx) return ok("nginx is here", false);
+    const source = readFileSync(new URL("./answer.md", import.meta.url), "utf8");
+    const script = [{ if: "right to left", say: "</think>מה שלומך היום? זהו משפט עם English.\n\n- רשימה\n\n> ציטוט" }, { say: `</think>${source}` }];
+    writeFileSync(join(folder, "script"), script.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    const { url, stop } = await start(scripted, "--script", join(folder, "script"));
+    const port = 20000 + process.pid % 20000;
+    writeFileSync(join(folder, "nginx.conf"), `daemon off; pid ${folder}/nginx.pid; error_log ${folder}/nginx.log; events {}
+        http { access_log off; client_body_temp_path ${folder}/b; proxy_temp_path ${folder}/p; fastcgi_temp_path ${folder}/f;
+               uwsgi_temp_path ${folder}/u; scgi_temp_path ${folder}/s;
+               server { listen 127.0.0.1:${port}; location / { proxy_pass ${url.slice(0, -1)}; } } }`);
+    const front = spawn(nginx, ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: "ignore" });
+    running.add(front);
+    await until(() => fetch(`http://127.0.0.1:${port}/health`).catch(() => null));
+
+    for (const [name, options] of [["light", { colorScheme: "light", viewport: { width: 1280, height: 1100 } }], ["dark", { colorScheme: "dark", viewport: { width: 1280, height: 1100 } }],
+                                   ["phone", { colorScheme: "light", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 }],
+                                   ["phone-dark", { colorScheme: "dark", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 }]]) {
+        const { page, errors, shot, close } = await openBrowser(options);
+        await page.goto(`http://127.0.0.1:${port}/`);
+        await page.waitForFunction(() => document.getElementById("model").textContent);
+        await send(page, "Show me.");
+        await page.waitForSelector("article.assistant .answer math");
+        await idle(page);
+        is(`behind nginx (${name}): formulas, breaks, notes, details`, await page.$eval(".answer", (a) =>
+            [a.querySelectorAll("math").length, a.querySelectorAll("td br").length, a.querySelectorAll("sub").length,
+             a.querySelectorAll(".footnotes li").length, a.querySelectorAll("details").length, a.querySelectorAll("h3.h1").length,
+             a.querySelectorAll("pre").length].join()), "3,1,1,1,1,1,1");
+        ok(`with a font for mathematics (${name})`, await page.evaluate(() => document.fonts.ready.then((fonts) =>
+            [...fonts].some((font) => /STIX/.test(font.family) && font.status === "loaded"))));
+        is(`nothing is wider than the screen (${name})`, await page.evaluate(() => document.documentElement.scrollWidth), options.viewport.width);
+        is(`nothing complained (${name})`, errors.join("; "), "");
+        await page.$eval("#log", (log) => { log.scrollTop = 0; });
+        await page.waitForTimeout(100);
+        await shot(`models-write-${name}`);
+        await send(page, "right to left");
+        await idle(page);
+        await page.waitForFunction(() => document.querySelectorAll("article.assistant blockquote").length === 1);
+        await shot(`right-to-left-${name}`);
+        await close();
+    }
+    running.delete(front);
+    front.kill();
+    await stop();
+    return undefined;
+}
+
 async function key() {
     const { url, stop } = await serve("--api-key", "secret");
     const { page, close } = await openBrowser();
@@ -174,7 +294,8 @@ async function headers() {
 }
 
 if (existsSync(program) && existsSync(scripted) && existsSync(model)) {
-    await steps([["chat", chat], ["tool", tool], ["key", key], ["headers", headers]]);
+    await steps([["chat", chat], ["tool", tool], ["tabs", tabs], ["interrupted", interrupted], ["loop", loop], ["proxy", proxy],
+                 ["key", key], ["headers", headers]]);
 } else {
     console.log("ok 1 - the pages on the real server # SKIP it is not built");
 }

@@ -47,12 +47,14 @@ const HOSTILE = [
 ].join("\n\n");
 
 export class Mock {
-    constructor({ key = "", delay = 4 } = {}) {
+    constructor({ key = "", delay = 4, plain = false } = {}) {
         this.key = key;
         this.delay = delay;             // ms between tokens
         this.requests = [];             // bodies of the chat requests
         this.cancelled = 0;
         this.whole = false;             // "cut" is cut no more
+        this.broken = false;            // the page's program cannot be had
+        this.plain = plain;             // the page's libraries are empty modules
         this.started = Date.now();
         this.tokens = { prompt: 41200, cached: 30100, prefilled: 11100, generated: 5230 };
     }
@@ -75,10 +77,13 @@ export class Mock {
         const path = request.url.split("?")[0];
         const asset = this.table.get(path);
 
-        if (asset) {
+        if (asset && this.broken && path === "/assets/chat.js") {
+            this.json(response, 403, { error: { message: "no" } });
+        } else if (asset) {
+            const bytes = this.plain && /\/(markdown-it|footnote|temml)\.js$/.test(path) ? "export default null;\n" : asset.bytes;
             response.writeHead(200, { "Content-Type": asset.type, "Content-Security-Policy": this.csp,
                                       "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache" });
-            response.end(asset.bytes);
+            response.end(bytes);
         } else if (this.key && request.headers.authorization !== `Bearer ${this.key}`) {
             this.json(response, 401, { error: { message: "wrong or missing API key", type: "authentication_error" } });
         } else if (path === "/v1/models") {

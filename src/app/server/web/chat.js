@@ -6,6 +6,7 @@ import { Composer } from "./composer.js";
 import { count, fillIcons, say } from "./dom.js";
 import { Follower } from "./follow.js";
 import { Library } from "./library.js";
+import { isPlain } from "./markdown.js";
 import { asJson, asMarkdown, fileName, fromJson, MOST_BYTES, saveFile } from "./portable.js";
 import { askKey, askYes, conversationDialog, keysDialog, parseTools, settingsDialog, toast } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
@@ -510,6 +511,7 @@ async function begin() {
     wirePage();
     showOptions();
     openConversation(library.find(location.hash.slice(1)) || current);
+    byId("plain-note").hidden = !isPlain;
     byId("not-started").remove();
     loadModel();
 }
