@@ -42,7 +42,6 @@ PKG_LIBS  := $(call pkg,--libs,$(LIB_PKGS)) $(KV_LIBS)
 PKG_FLAGS := $(call pkg,--cflags,$(LIB_PKGS)) $(call pkg,--cflags,sqlite3) $(call pkg,--cflags,libxxhash) \
              $(call pkg,--cflags,cmocka)
 EDIT_LIBS := $(or $(call pkg,--libs,libedit),-ledit)
-HTTP_LIBS := $(or $(call pkg,--libs,libmicrohttpd),-lmicrohttpd)
 TEST_LIBS := $(call pkg,--libs,cmocka)
 # Used where this compiler can link it, so that a cross build does not take the host's.
 URING_TRY := \#include <liburing.h>\nint main(void) { struct io_uring r; return io_uring_queue_init(1, &r, 0); }\n
@@ -131,8 +130,7 @@ app_obj    = $(patsubst %.c,$(OUT)/%.o,$(wildcard src/app/$(1)/*.c)) $(if $(filt
 define program_rule
 $(OUT)/$(call prog,$(1)): $(call app_obj,$(1)) $(COMMON_OBJ) $(LIB)
 	$$(call say,LINK,$$@)
-	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(if $$(filter cli,$(1)),$$(EDIT_LIBS)) \
-	    $$(if $$(filter server,$(1)),$$(HTTP_LIBS)) $$(LDLIBS)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(if $$(filter cli,$(1)),$$(EDIT_LIBS)) $$(LDLIBS)
 endef
 $(foreach a,$(APPS),$(eval $(call program_rule,$(a))))
 
@@ -151,18 +149,19 @@ $(OUT)/scripted/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) -DDS4_SCRIPTED_SAMPLING $(CFLAGS) -MMD -MP -c -o $@ $<
 $(SCRIPTED): $(SCRIPTED_SRC:%.c=$(OUT)/scripted/%.o) $(WEB_OBJ) $(COMMON_OBJ) $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(OUT)/tests/server/%_test: $(OUT)/tests/server/%_test.o $(TEST_AUX) $(SERVER_LIB) $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(HTTP_LIBS) $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 $(OUT)/tests/%_test: $(OUT)/tests/%_test.o $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 $(OUT)/tests/%_check: $(OUT)/tests/%_check.o $(CHECK_AUX) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(OUT)/tests/fuzz/request_fuzz_replay $(OUT)/tests/fuzz/stored_fuzz_replay: $(SERVER_LIB)
+REPLAY_SERVER := $(patsubst %,$(OUT)/tests/fuzz/%_fuzz_replay,request stored http_head)
+$(REPLAY_SERVER): $(SERVER_LIB)
 $(OUT)/tests/fuzz/%_fuzz_replay: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/replay.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %/libserver.a,$^) $(LIB) $(LDLIBS)

@@ -149,7 +149,7 @@ static double http_seconds(int pid)
         FILE *f = fopen(path, "r");
         if (f && !fgets(name, sizeof name, f)) name[0] = '\0';
         if (f) fclose(f);
-        if (strncmp(name, "MHD", 3)) continue;
+        if (strncmp(name, "http", 4)) continue;
         snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", pid, e->d_name);
         f = fopen(path, "r");
         if (f && fscanf(f, "%lf", &ns) == 1) sum += ns / 1e9;

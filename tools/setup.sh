@@ -61,7 +61,6 @@ met() {
         sqlite)        [ "$system" = Darwin ] || has_lib sqlite3 ;;
         xxhash)        has_lib libxxhash ;;
         liburing)      [ "$system" != Linux ] || has_lib liburing ;;
-        libmicrohttpd) has_lib libmicrohttpd ;;
         libedit)       [ "$system" = Darwin ] || has_lib libedit ;;
         cmocka)        has_lib cmocka ;;
         sanitizers)    has_sanitizers ;;
@@ -78,7 +77,7 @@ met() {
 
 needs_of() {
     case $1 in
-        build) echo compiler make pkg-config jansson libmicrohttpd sqlite xxhash libedit liburing ;;
+        build) echo compiler make pkg-config jansson sqlite xxhash libedit liburing ;;
         test)  echo cmocka ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
@@ -96,7 +95,6 @@ pkg-config       pkg-config             pkgconf-pkg-config     pkgconf          
 jansson          libjansson-dev         jansson-devel          jansson                jansson
 sqlite           libsqlite3-dev         sqlite-devel           sqlite                 -
 xxhash           libxxhash-dev          xxhash-devel           xxhash                 xxhash
-libmicrohttpd    libmicrohttpd-dev      libmicrohttpd-devel    libmicrohttpd          libmicrohttpd
 libedit          libedit-dev            libedit-devel          libedit                -
 liburing         liburing-dev           liburing-devel         liburing               -
 cmocka           libcmocka-dev          libcmocka-devel        cmocka                 cmocka

@@ -8,6 +8,10 @@ static const char *const knob_name[DS4_N_KNOBS] = {
     [DS4_KNOB_HOME]     = "HOME",
     [DS4_KNOB_NO_COLOR] = "NO_COLOR",
     [DS4_KNOB_TERM]     = "TERM",
+    [DS4_KNOB_API_KEY]  = "DS4_API_KEY",
+    [DS4_KNOB_JOURNAL_STREAM] = "JOURNAL_STREAM",
+    [DS4_KNOB_NOTIFY_SOCKET]  = "NOTIFY_SOCKET",
+    [DS4_KNOB_CREDENTIALS]    = "CREDENTIALS_DIRECTORY",
 };
 
 const char *ds4_knob_text(ds4_knob knob)

@@ -2,11 +2,11 @@
 #include "service/channel.h"
 
 #include "base/clock.h"
+#include "base/wait.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct ds4_channel {
     pthread_mutex_t lock;
@@ -24,7 +24,7 @@ ds4_status ds4_channel_create(ds4_channel **out, ds4_err *err)
     if (!c) return ds4_fail(err, DS4_E_NOMEM, "no memory for a channel");
     c->last = &c->first;
     if (pthread_mutex_init(&c->lock, NULL) != 0) goto no_lock;
-    if (pthread_cond_init(&c->filled, NULL) != 0) goto no_cond;
+    if (ds4_cond_init(&c->filled) != 0) goto no_cond;
     *out = c;
     return DS4_OK;
 no_cond:
@@ -78,29 +78,14 @@ bool ds4_channel_broken(ds4_channel *c)
     return broken;
 }
 
-/* A time from now, as pthread_cond_timedwait() wants it. */
-static struct timespec time_after(uint64_t wait_ns)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    t.tv_sec += (time_t)(wait_ns / 1000000000u);
-    t.tv_nsec += (long)(wait_ns % 1000000000u);
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    return t;
-}
-
 ds4_event *ds4_channel_get(ds4_channel *c, uint32_t wait_ms)
 {
-    struct timespec until = { 0 };
+    uint64_t until_ns = 0;
 
     pthread_mutex_lock(&c->lock);
-    if (!c->first && wait_ms > 0) until = time_after((uint64_t)wait_ms * 1000000u);
+    if (!c->first && wait_ms > 0) until_ns = ds4_now_ns() + (uint64_t)wait_ms * 1000000u;
     while (!c->first && !c->broken && wait_ms > 0) {
-        if (pthread_cond_timedwait(&c->filled, &c->lock, &until) != 0) break;
+        if (!ds4_cond_wait_until(&c->filled, &c->lock, until_ns)) break;
     }
     ds4_event *event = c->first;
     if (event) {
@@ -114,14 +99,11 @@ ds4_event *ds4_channel_get(ds4_channel *c, uint32_t wait_ms)
 
 void ds4_channel_rest(ds4_channel *c, uint64_t until_ns)
 {
-    const uint64_t now = ds4_now_ns();
-
-    if (until_ns <= now) return;
-    const struct timespec until = time_after(until_ns - now);
+    if (until_ns <= ds4_now_ns()) return;
     pthread_mutex_lock(&c->lock);
     c->resting = true;
     while (c->n_ends == 0 && !c->broken) {
-        if (pthread_cond_timedwait(&c->filled, &c->lock, &until) != 0) break;
+        if (!ds4_cond_wait_until(&c->filled, &c->lock, until_ns)) break;
     }
     c->resting = false;
     pthread_mutex_unlock(&c->lock);

@@ -2,6 +2,7 @@
 #include "service/scheduler_local.h"
 
 #include "base/clock.h"
+#include "base/wait.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -74,6 +75,16 @@ static void describe_slots(ds4_scheduler *s)
     }
 }
 
+/* Everything that waits for the disk is written; the engine pauses. */
+static void settle_now(ds4_scheduler *s)
+{
+    ds4_resume_settle(s->resume);
+    pthread_mutex_lock(&s->lock);
+    s->settle = false;
+    pthread_cond_broadcast(&s->done);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void *work(void *arg)
 {
     ds4_scheduler *s = arg;
@@ -81,17 +92,19 @@ static void *work(void *arg)
     for (;;) {
         pthread_mutex_lock(&s->lock);
         describe_slots(s);
-        while (!s->stop && s->n_running == 0 && s->n_waiting == 0) {
+        while (!s->stop && !s->settle && s->n_running == 0 && s->n_waiting == 0) {
             s->stepped_ns = 0;
             pthread_cond_wait(&s->wake, &s->lock);
         }
         const bool stop = s->stop && s->n_running == 0;
+        const bool settle = s->settle;
         ds4_job   *job = s->stop ? NULL : next_job(s);
         pthread_mutex_unlock(&s->lock);
+        if (settle) settle_now(s);
         if (stop) return NULL;
         if (job) {
             ds4_job_begin(s, job);
-        } else {
+        } else if (!settle) {
             ds4_scheduler_step(s);
         }
     }
@@ -322,8 +335,8 @@ static ds4_status make_seats(ds4_scheduler *s, ds4_err *err)
 
 static ds4_status start(ds4_scheduler *s, ds4_err *err)
 {
-    if (pthread_mutex_init(&s->lock, NULL) != 0 || pthread_cond_init(&s->wake, NULL) != 0 ||
-        pthread_cond_init(&s->done, NULL) != 0) {
+    if (pthread_mutex_init(&s->lock, NULL) != 0 || ds4_cond_init(&s->wake) != 0 ||
+        ds4_cond_init(&s->done) != 0) {
         return ds4_fail(err, DS4_E_NOMEM, "no memory for the scheduler's lock");
     }
     if (!s->resume) {
@@ -395,20 +408,22 @@ void ds4_scheduler_drain(ds4_scheduler *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+void ds4_scheduler_settle(ds4_scheduler *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->settle = true;
+    pthread_cond_signal(&s->wake);
+    while (s->settle && !s->stop) pthread_cond_wait(&s->done, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
 bool ds4_scheduler_idle(ds4_scheduler *s, uint32_t wait_ms)
 {
-    struct timespec until;
+    const uint64_t until_ns = ds4_now_ns() + (uint64_t)wait_ms * 1000000u;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     pthread_mutex_lock(&s->lock);
     while (s->n_running + s->n_waiting > 0) {
-        if (pthread_cond_timedwait(&s->done, &s->lock, &until) != 0) break;
+        if (!ds4_cond_wait_until(&s->done, &s->lock, until_ns)) break;
     }
     const bool idle = s->n_running + s->n_waiting == 0;
     pthread_mutex_unlock(&s->lock);

@@ -11,6 +11,7 @@
 #ifndef DS4_SERVICE_SCHEDULER_H
 #define DS4_SERVICE_SCHEDULER_H
 
+#include "base/histogram.h"
 #include "service/chooser.h"
 #include "service/resume.h"
 
@@ -29,6 +30,7 @@ typedef struct ds4_scheduler_options {
     uint32_t     max_chunk;     /* prompt tokens in one step; 0: the engine's max_batch */
     uint32_t     step_ms;       /* aim for a mixed step while others decode; 0: 150 */
     uint32_t     loop_tokens;   /* see loop_watch.h; 0: never */
+    ds4_histogram *between_tokens;      /* seconds from a token of an answer to the next; NULL: not counted */
     ds4_note_fn *note;          /* NULL: silent */
     void        *note_ctx;
 } ds4_scheduler_options;
@@ -90,6 +92,9 @@ const ds4_err          *ds4_job_error(const ds4_job *job);      /* code DS4_OK: 
 
 /* Take no more jobs; those in line are still answered. */
 void ds4_scheduler_drain(ds4_scheduler *s);
+
+/* Wait until all that was kept is on the disk; what runs pauses meanwhile. */
+void ds4_scheduler_settle(ds4_scheduler *s);
 
 /* Wait until nothing runs or waits; false when that took longer. */
 bool ds4_scheduler_idle(ds4_scheduler *s, uint32_t wait_ms);

@@ -18,7 +18,7 @@ struct ds4_job {
     ds4_rng         rng;
     ds4_generation *answer;
     float          *rows;               /* see ds4_seat_begin(); NULL: its prompt is not scored */
-    uint64_t        submitted_ns, begun_ns;
+    uint64_t        submitted_ns, begun_ns, sampled_ns;
     ds4_job_stats   stats;
     ds4_err         err;
 };
@@ -60,7 +60,7 @@ struct ds4_scheduler {
     pthread_cond_t        done;         /* a job is over, or nothing is left */
     ds4_job              *line;         /* oldest first */
     uint32_t              n_waiting, n_running;
-    bool                  stop, drain;
+    bool                  stop, drain, settle;
     ds4_speed             prefill_speed, decode_speed;
     ds4_scheduler_stats   stats;
 };

@@ -95,6 +95,14 @@ static void tell_scores(const ds4_scheduler *s, const ds4_job_seat *at, const ds
     }
 }
 
+static void count_token(const ds4_scheduler *s, ds4_job *job)
+{
+    const uint64_t now = ds4_now_ns();
+
+    if (job->sampled_ns) ds4_histogram_add(s->opt.between_tokens, (double)(now - job->sampled_ns) / 1e9);
+    job->sampled_ns = now;
+}
+
 /* What one piece of work has achieved. */
 static void advance(ds4_scheduler *s, ds4_job_seat *at, const ds4_work *work)
 {
@@ -105,6 +113,7 @@ static void advance(ds4_scheduler *s, ds4_job_seat *at, const ds4_work *work)
     if (work->all_logits) tell_scores(s, at, work);
     const ds4_status st = ds4_seat_done(&at->seat, work, job->cancelled, &err);
 
+    if (at->seat.writing_ns) count_token(s, job);
     if (read && at->seat.writing_ns) job->stats.prefill_ns = at->seat.writing_ns - job->begun_ns;
     if (read && !at->seat.writing_ns) {
         put(job, (ds4_event){ .kind = DS4_EVENT_PROGRESS,

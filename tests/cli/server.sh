@@ -17,10 +17,33 @@ has "and says so" "$box/stderr" "add --api-key"
 run "$server_program" -m "$model" --api-key ""
 is "an empty key is refused" 2 $rc
 printf 'sesame\n' >"$box/keys"
-chmod 644 "$box/keys"
+chmod 622 "$box/keys"
 run "$server_program" -m "$model" --api-key-file "$box/keys"
-is "a key file that others may read is refused" 2 $rc
+is "a key file that others may write is refused" 2 $rc
 has "and says so" "$box/stderr" "chmod 600"
+for mode in 440 444 644; do
+    chmod $mode "$box/keys"
+    run "$server_program" --print-config codex --api-key-file "$box/keys"
+    is "one that others may read, mode $mode, is read" "0 1" "$rc $(grep -c DS4_API_KEY=sesame "$box/stdout")"
+    has "with a warning" "$box/stderr" "may be read by others (mode $mode)"
+done
+mkfifo "$box/pipe"
+cat "$box/keys" >"$box/pipe" &
+run "$server_program" --print-config codex --api-key-file "$box/pipe"
+is "a pipe is read" "0 1" "$rc $(grep -c DS4_API_KEY=sesame "$box/stdout")"
+run env DS4_API_KEY=from-outside "$server_program" --print-config codex
+has "the environment may have the key" "$box/stdout" "DS4_API_KEY=from-outside"
+run env DS4_API_KEY='no key' "$server_program" --print-config codex
+is "and one that is none is refused" 2 $rc
+mkdir "$box/credentials"
+printf 'entrusted\n' >"$box/credentials/api-key"
+chmod 440 "$box/credentials/api-key"
+run env CREDENTIALS_DIRECTORY="$box/credentials" "$server_program" --print-config codex
+is "a credential of the service manager is the key" "0 1" "$rc $(grep -c DS4_API_KEY=entrusted "$box/stdout")"
+is "which its mode does not matter to" "" "$(cat "$box/stderr")"
+run env CREDENTIALS_DIRECTORY="$box/credentials" "$server_program" --print-config codex \
+    --api-key-file "$box/credentials/api-key"
+is "the same when it is named" "0 1" "$rc $(grep -c DS4_API_KEY=entrusted "$box/stdout")"
 chmod 600 "$box/keys"
 run "$server_program" --print-config codex --api-key-file "$box/keys"
 has "a key file of one's own is read" "$box/stdout" "DS4_API_KEY=sesame"
@@ -185,7 +208,7 @@ ask /v1/models
 refused "no key" 401 '"code":"invalid_api_key"'
 has "it says which kind of key" "$box/headers" "WWW-Authenticate: Bearer"
 has "and that asking again is of no use" "$box/headers" "x-should-retry: false"
-has "the log says who had none" "$box/log" "refused status=401 client=127.0.0.1 method=GET path=/v1/models"
+has "the log says who had none" "$box/log" "other status=401 client=127.0.0.1 method=GET path=/v1/models"
 is "and it is counted" 1 "$(curl -sS -H 'x-api-key: sesame' "$url/metrics" | sed -n 's/^ds4_responses_total{status="4xx"} //p')"
 post /v1/messages "$hello}" -H 'x-api-key: wrong'
 refused "a wrong key, Anthropic" 401 '"type":"authentication_error"'

@@ -12,9 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LISTEN_MS = 100 }; /* between two looks at whether the client is still there */
+enum {
+    LISTEN_MS = 100,            /* between two looks at whether the client is still there */
+    END_MS = 10000,             /* for the step in which a job ends */
+};
 
 static const uint64_t alive_ns = 5000000000; /* longest silence of a stream */
+static const uint64_t half_ns = 500000000;   /* and of one whose client has closed its side */
 
 /* Text of a fast model leaves together when it follows within this time: a write for each
  * token costs more than the token's own. The first one and the end do not wait. */
@@ -88,10 +92,75 @@ ds4_usage ds4_answer_usage(const ds4_answer *a)
 
 /* ---- life of an answer ---------------------------------------------------------------------- */
 
+/* Tell of an answer in the line of its request, and count it. Of one that was left before its job
+ * began there is no more than that. */
+static void note_answer(ds4_answer *a)
+{
+    const ds4_usage         u = ds4_answer_usage(a);
+    const ds4_choice       *c = &a->choice[0];
+    const ds4_reply_result *r = c->job && c->over ? ds4_job_result(c->job) : NULL;
+    ds4_answered            n = { .finish = DS4_FINISH_CANCELLED,
+                                  .n_prompt = u.n_prompt,
+                                  .first_ns = a->first_ns ? a->first_ns - a->begin_ns : 0,
+                                  .whole_ns = ds4_now_ns() - a->begin_ns };
+
+    if (a->noted || !c->job) return;
+    a->noted = true;
+    if (!r) {
+        ds4_http_note(a->call, "tools=%u prompt=%u generated=0 finish=cancelled", a->request.n_tools,
+                      u.n_prompt);
+        ds4_metrics_answer(&a->server->metrics, &n);
+        return;
+    }
+    const ds4_job_stats *st = ds4_job_stats_get(c->job);
+    const double         seconds = (double)st->generate_ns / 1e9;
+    const bool           failed = ds4_job_error(c->job)->code != DS4_OK;
+    ds4_http_note(a->call,
+                  "tools=%u prompt=%u cached=%u generated=%u reasoning=%u calls=%u finish=%s%s "
+                  "wait_ms=%.0f prefill_ms=%.0f generate_ms=%.0f tokens_per_second=%.1f oddities=%#x",
+                  a->request.n_tools, u.n_prompt, u.n_cached, u.n_generated, u.n_reasoning, r->n_calls,
+                  failed                         ? "failed"
+                  : r->finish == DS4_FINISH_LOOP ? "loop"
+                                                 : ds4_finish_name(r->finish),
+                  a->request.stream ? " stream=true" : "", (double)st->wait_ns / 1e6,
+                  (double)st->prefill_ns / 1e6, (double)st->generate_ns / 1e6,
+                  seconds > 0 ? st->n_generated / seconds : 0, r->oddities);
+    if (failed) ds4_http_note_text(a->call, "reason", ds4_job_error(c->job)->text);
+    n.finish = failed ? DS4_FINISH_NONE : r->finish;
+    n.n_generated = u.n_generated;
+    n.wait_ns = st->wait_ns;
+    n.prefill_ns = st->prefill_ns;
+    n.generate_ns = st->generate_ns;
+    ds4_metrics_answer(&a->server->metrics, &n);
+}
+
+/* Cancel what runs, and hear how far it came: an engine's step is waited for. */
+static void end_jobs(ds4_answer *a)
+{
+    ds4_event *e = NULL;
+    uint32_t   n_running = 0;
+
+    for (uint32_t i = 0; i < a->n_choices; i++) {
+        const ds4_choice *c = &a->choice[i];
+        if (!c->job || c->over) continue;
+        ds4_job_cancel(c->job);
+        n_running += c->started;
+    }
+    while (n_running > 0 && (e = ds4_channel_get(a->channel, END_MS))) {
+        if (e->kind == DS4_EVENT_END) {
+            a->choice[e->tag].over = true;
+            n_running -= a->choice[e->tag].started;
+        }
+        free(e);
+    }
+}
+
 void ds4_answer_free(void *answer)
 {
     ds4_answer *a = answer;
 
+    end_jobs(a);
+    note_answer(a);
     for (uint32_t i = 0; i < a->n_choices; i++) {
         ds4_choice *c = &a->choice[i];
         ds4_job_free(c->job);
@@ -107,31 +176,6 @@ void ds4_answer_free(void *answer)
     ds4_str_clear(&a->out);
     ds4_request_clear(&a->request);
     free(a);
-}
-
-static const char *api_name(ds4_api api)
-{
-    static const char *const names[] = { "chat", "completion", "messages", "responses", "other" };
-    return names[api];
-}
-
-static void log_answer(const ds4_answer *a)
-{
-    const ds4_usage         u = ds4_answer_usage(a);
-    const ds4_choice       *c = &a->choice[0];
-    const ds4_reply_result *r = c->job ? ds4_job_result(c->job) : NULL;
-    const ds4_job_stats    *st = c->job ? ds4_job_stats_get(c->job) : NULL;
-
-    if (!r || !c->over) return;
-    const double seconds = (double)st->generate_ns / 1e9;
-    ds4_server_say(
-        api_name(a->request.api),
-        "id=%s tools=%u prompt=%u cached=%u generated=%u reasoning=%u calls=%u finish=%s%s "
-        "wait_ms=%.0f prefill_ms=%.0f generate_ms=%.0f tokens_per_second=%.1f oddities=%#x",
-        a->id, a->request.n_tools, u.n_prompt, u.n_cached, u.n_generated, u.n_reasoning, r->n_calls,
-        r->finish == DS4_FINISH_LOOP ? "loop" : ds4_finish_name(r->finish),
-        a->request.stream ? " stream" : "", (double)st->wait_ns / 1e6, (double)st->prefill_ns / 1e6,
-        (double)st->generate_ns / 1e6, seconds > 0 ? st->n_generated / seconds : 0, r->oddities);
 }
 
 ds4_status ds4_answer_submit(ds4_answer *a, uint32_t i, ds4_err *err)
@@ -213,9 +257,9 @@ static void job_ended(ds4_answer *a, ds4_choice *c)
     }
     remember_turn(a, c);
     if ((a->request.stream || a->writer->collects) && a->writer->ended) a->writer->ended(a, c);
-    ds4_server_trace(a->server, a->id, "reasoning", ds4_job_result(c->job)->reasoning);
-    ds4_server_trace(a->server, a->id, "content", ds4_job_result(c->job)->content);
-    ds4_server_trace(a->server, a->id, "calls", ds4_job_result(c->job)->raw_calls);
+    ds4_trace_add(a->server->trace, a->id, "reasoning", ds4_job_result(c->job)->reasoning);
+    ds4_trace_add(a->server->trace, a->id, "content", ds4_job_result(c->job)->content);
+    ds4_trace_add(a->server->trace, a->id, "calls", ds4_job_result(c->job)->raw_calls);
     if (a->n_over < a->n_choices || a->failed) return;
     a->closed = true;
     if (a->request.stream && a->writer->close) a->writer->close(a);
@@ -283,7 +327,9 @@ static bool listen_once(ds4_answer *a)
     }
     if (now - a->looked_ns < LISTEN_MS * 1000000ull) return true;
     a->looked_ns = now;
-    return !ds4_http_gone(a->call);
+    const ds4_http_peer peer = ds4_http_look(a->call);
+    a->half = peer == DS4_HTTP_HALF;
+    return peer != DS4_HTTP_GONE;
 }
 
 /* ---- a stream ------------------------------------------------------------------------------- */
@@ -294,18 +340,15 @@ static long read_stream(void *ctx, char *out, size_t max)
 
     while (a->n_sent == a->out.n_bytes) {
         if (a->closed) {
-            log_answer(a);
             return a->out.failed ? -1 : 0;
         }
         ds4_str_truncate(&a->out, 0);
         a->n_sent = 0;
         if (a->said_ns) ds4_channel_rest(a->channel, a->said_ns + gather_ns);
-        if (!listen_once(a)) {
-            ds4_server_say(api_name(a->request.api), "id=%s the client has gone", a->id);
-            return -1;
-        }
+        if (!listen_once(a)) return -1;
         const uint64_t now = ds4_now_ns();
-        if (a->out.n_bytes == 0 && now - a->last_ns >= alive_ns) a->writer->alive(a);
+        const uint64_t silence_ns = a->half ? half_ns : alive_ns;
+        if (a->out.n_bytes == 0 && now - a->last_ns >= silence_ns) a->writer->alive(a);
         if (a->out.n_bytes > 0) a->last_ns = now;
         if (a->out.n_bytes > 0 && a->first_ns) a->said_ns = now;
     }
@@ -334,11 +377,9 @@ static void answer_whole(ds4_answer *a, ds4_http_answer *http)
 {
     while (!a->closed) {
         if (listen_once(a)) continue;
-        ds4_server_say(api_name(a->request.api), "id=%s the client has gone", a->id);
         http->status = 0;
         return;
     }
-    log_answer(a);
     if (a->failed) {
         const ds4_err *err = ds4_job_error(a->choice[0].job);
         ds4_refuse_with(

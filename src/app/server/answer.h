@@ -77,13 +77,14 @@ struct ds4_answer {
     uint64_t            begin_ns, first_ns, last_ns, looked_ns, said_ns;
     uint64_t            seed;
     char                client[96];
-    const ds4_http_call *call;
+    ds4_http_call      *call;
     char                id[DS4_ID_BYTES];
     long                created;
     uint32_t            n_events;       /* sequence_number of /v1/responses */
     ds4_str             out;            /* bytes to send */
     size_t              n_sent;         /* of out */
-    bool                closed, failed;
+    bool                closed, failed, noted;
+    bool                half;           /* the client has closed its side, see ds4_http_look() */
 };
 
 /* ---- for generate.c ---------------------------------------------------------------------------- */

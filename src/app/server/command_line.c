@@ -2,6 +2,8 @@
 #include "app/server/command_line.h"
 
 #include "app/server/print_config.h"
+#include "app/server/service_manager.h"
+#include "base/knob.h"
 
 #include <errno.h>
 #include <string.h>
@@ -25,6 +27,9 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
                     "requests that may wait; more get status 429 [64]"),
         DS4_OPT_U32(0, "max-body-mb", "N", &s->max_body_mb, 1, 4095,
                     "MiB of a request; a larger one gets status 413 [32]"),
+        DS4_OPT_SIZE(0, "request-mem", "SIZE", &s->request_bytes,
+                     "memory of all requests together; one that is too\n"
+                     "many gets status 503 [512M]"),
         DS4_OPT_U32(0, "max-connections", "N", &s->max_connections, 1, 65536,
                     "connections at the same time [512]"),
         DS4_OPT_U32(0, "prefill-chunk", "N", &s->max_chunk, 1, 4096,
@@ -37,7 +42,10 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
         DS4_OPT_TEXT(0, "api-key", "KEY", &c->api_key, "ask clients for this key"),
         DS4_OPT_TEXT(0, "api-key-file", "FILE", &c->api_key_file,
                      "ask them for one of the keys in this file, which only\n"
-                     "its owner may read (mode 600)"),
+                     "its owner may write (mode 600 is best)"),
+        DS4_OPT_TEXTS(0, "allow-host", "NAME", &c->hosts,
+                      "also serve requests for this Host without a key, e.g.\n"
+                      "behind a proxy; may be given several times, * is any"),
         DS4_OPT_TEXTS(0, "cors-origin", "ORIGIN", &c->origins,
                       "let pages from here in, e.g. http://localhost:3000;\nmay be given several "
                          "times, * is any"),
@@ -45,6 +53,11 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
                      "what /v1/models calls the model [deepseek-v4-flash]"),
         DS4_OPT_TEXT(0, "trace", "FILE", &s->trace_path,
                      "append requests, prompts and answers to this file"),
+        DS4_OPT_NAME("log-level", "LEVEL", &c->log_level, ds4_say_levels,
+                     "error, warn, info or debug [info]"),
+        DS4_OPT_NAME("log-format", "FORM", &c->log_format, ds4_say_formats, "lines as text or json [text]"),
+        DS4_OPT_FLAG(0, "vllm-metrics", &s->vllm_metrics,
+                     "in /metrics, give the numbers under vLLM's names too"),
 #ifdef DS4_SCRIPTED_SAMPLING
         DS4_OPT_TEXT(0, "script", "FILE", &s->script_path, "prescribed answers, for tests"),
 #endif
@@ -78,17 +91,30 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
     return ds4_command_parse(&command, argc, argv, NULL, NULL);
 }
 
-/* The keys of the command line and of the file; false after saying what is wrong. */
-static bool read_keys(ds4_command_line *c)
+static bool read_key(ds4_command_line *c, const char *source, const char *key)
 {
     ds4_err err = { .code = DS4_OK };
 
-    if (c->api_key && ds4_keys_add(&c->keys, c->api_key, &err) != DS4_OK) {
-        ds4_app_say(DS4_SERVER_NAME, "--api-key: %s", err.text);
-        return false;
-    }
-    if (c->api_key_file && ds4_keys_read(&c->keys, c->api_key_file, &err) != DS4_OK) {
-        ds4_app_say(DS4_SERVER_NAME, "--api-key-file: %s", err.text);
+    if (ds4_keys_add(&c->keys, key, &err) == DS4_OK) return true;
+    ds4_app_say(DS4_SERVER_NAME, "%s: %s", source, err.text);
+    return false;
+}
+
+/* The keys of the command line, of the environment and of a file, which is that of the service
+ * manager if none is named; false after saying what is wrong. */
+static bool read_keys(ds4_command_line *c)
+{
+    static char credential[4096];
+    ds4_err     err = { .code = DS4_OK };
+    const char *own = ds4_knob_text(DS4_KNOB_API_KEY);
+    const char *file = c->api_key_file;
+
+    if (c->api_key && !read_key(c, "--api-key", c->api_key)) return false;
+    if (own && *own && !read_key(c, "DS4_API_KEY", own)) return false;
+    if (!file) file = ds4_manager_credential("api-key", credential, sizeof credential);
+    if (file && ds4_keys_read(&c->keys, file, &err) != DS4_OK) {
+        ds4_app_say(DS4_SERVER_NAME, "%s: %s",
+                    c->api_key_file ? "--api-key-file" : "credential api-key", err.text);
         return false;
     }
     return true;
@@ -120,6 +146,7 @@ bool ds4_command_line_read(ds4_command_line *c, int argc, char **argv, int *code
 {
     *c = (ds4_command_line){
         .model = { .program = DS4_SERVER_NAME, .argv0 = argc > 0 ? argv[0] : NULL },
+        .log_level = DS4_LOG_INFO,
         .server = { .host = "127.0.0.1",
                     .port = 8000,
                     .n_ctx = 32768,
@@ -129,6 +156,7 @@ bool ds4_command_line_read(ds4_command_line *c, int argc, char **argv, int *code
                     .max_body_mb = 32,
                     .max_connections = 512,
                     .loop_tokens = 512,
+                    .request_bytes = 512 << 20,
                     .turn_bytes = 128 << 20,
                     .max_turns = 100000,
                     .model_id = "deepseek-v4-flash" },
@@ -143,6 +171,7 @@ bool ds4_command_line_read(ds4_command_line *c, int argc, char **argv, int *code
         ds4_keys_clear(&c->keys);
         return false;
     }
+    ds4_say_as((ds4_say_format)c->log_format, (ds4_log_level)c->log_level);
     c->server.keys = &c->keys;
     c->server.api_key = c->keys.n > 0 ? c->keys.item[0] : NULL;
     return true;

@@ -10,10 +10,11 @@
 typedef struct ds4_command_line {
     ds4_app_model      model;
     ds4_server_options server;
-    ds4_option_texts   origins;
+    ds4_option_texts   origins, hosts;
     ds4_app_kv         kv;
     ds4_keys           keys;
     const char        *api_key, *api_key_file, *dir;
+    int                log_format, log_level;       /* a ds4_say_format, a ds4_log_level */
     const char        *print_config;    /* NULL: serve */
     bool               warm;            /* read the model once before serving */
 } ds4_command_line;

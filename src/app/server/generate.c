@@ -59,7 +59,7 @@ static void make_opening(ds4_answer *a)
 
 static bool client_is_gone(const void *call)
 {
-    return ds4_http_gone(call);
+    return ds4_http_look((ds4_http_call *)(uintptr_t)call) == DS4_HTTP_GONE;
 }
 
 static ds4_status make_form(ds4_answer *a, ds4_err *err)
@@ -152,13 +152,23 @@ static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
 
 /* ---- beginning ------------------------------------------------------------------------------ */
 
+static void refuse_as(ds4_answer *a, const ds4_problem *p, ds4_http_answer *http)
+{
+    if (p->n_ctx > 0) {
+        ds4_http_note(a->call, "reason=\"the prompt is too long\" prompt=%u", p->n_prompt);
+    } else {
+        ds4_http_note_text(a->call, "reason", p->message);
+    }
+    ds4_refuse_with(a->request.api, p, http);
+}
+
 static void refuse(ds4_answer *a, const ds4_err *err, ds4_http_answer *http)
 {
     const ds4_problem p = { .status = ds4_http_status_of(err->code),
                             .message = err->text,
                             .param = a->request.refusal.param,
                             .id = a->id };
-    ds4_refuse_with(a->request.api, &p, http);
+    refuse_as(a, &p, http);
 }
 
 /* A prompt that does not fit, in the words that clients look for. */
@@ -168,7 +178,7 @@ static bool refuse_long(ds4_answer *a, ds4_http_answer *http)
     const uint32_t           n_ctx = a->server->opt.n_ctx;
 
     if (a->tokens.n < n_ctx) return false;
-    ds4_refuse_with(a->request.api,
+    refuse_as(a,
                     &(ds4_problem){ .status = 400,
                                     .param = params[a->request.api],
                                     .code = "context_length_exceeded",
@@ -189,6 +199,10 @@ static void describe_client(ds4_answer *a, const ds4_http_request *rq)
         session = ds4_http_header(rq, names[i]);
     }
     snprintf(a->client, sizeof a->client, "%s %.48s", rq->client, session ? session : "");
+    ds4_http_note(rq->call, "id=%s", a->id);
+    if (session) ds4_http_note_text(rq->call, "session", session);
+    const char *from = ds4_http_header(rq, "X-Forwarded-For");
+    if (from) ds4_http_note_text(rq->call, "forwarded_for", from);
 }
 
 static void begin(ds4_answer *a, ds4_http_answer *http)
@@ -200,7 +214,7 @@ static void begin(ds4_answer *a, ds4_http_answer *http)
         a->choice[i].answer = a;
         a->choice[i].index = i;
     }
-    ds4_server_trace(a->server, a->id, "prompt", ds4_segments_text(&a->text));
+    ds4_trace_add(a->server->trace, a->id, "prompt", ds4_segments_text(&a->text));
     ds4_status st = ds4_channel_create(&a->channel, &err);
     if (st == DS4_OK) st = ds4_answer_submit(a, 0, &err);
     if (st == DS4_E_LIMIT || st == DS4_E_CANCELLED) {
@@ -209,7 +223,7 @@ static void begin(ds4_answer *a, ds4_http_answer *http)
                                 .message = err.text,
                                 .id = a->id,
                                 .code = st == DS4_E_LIMIT ? "rate_limit_exceeded" : NULL };
-        ds4_refuse_with(a->request.api, &p, http);
+        refuse_as(a, &p, http);
     } else if (st != DS4_OK) {
         refuse(a, &err, http);
     } else {
@@ -260,8 +274,8 @@ static ds4_answer *new_answer(ds4_server *s, ds4_api api, const ds4_http_request
     a->call = rq->call;
     a->begin_ns = ds4_now_ns();
     a->scope = scope_of(s, rq);
-    describe_client(a, rq);
     ds4_random_id(prefixes[api], 32, a->id, sizeof a->id);
+    describe_client(a, rq);
     ds4_http_add_header(http, api == DS4_API_MESSAGES ? "request-id" : "x-request-id", a->id);
     return a;
 }
@@ -272,13 +286,7 @@ void ds4_generate(ds4_server *s, ds4_api api, const ds4_http_request *rq, ds4_ht
     ds4_answer *a = new_answer(s, api, rq, http);
 
     if (!a) return;
-    if (atomic_load(&s->draining)) {
-        ds4_refuse_with(
-            api, &(ds4_problem){ .status = 503, .message = "the server is shutting down" }, http);
-        ds4_answer_free(a);
-        return;
-    }
-    ds4_server_trace(s, rq->path, "request", rq->body);
+    ds4_trace_add(s->trace, rq->path, "request", rq->body);
     if (prepare(a, rq->body, &err) != DS4_OK) {
         refuse(a, &err, http);
     } else if (!refuse_long(a, http)) {

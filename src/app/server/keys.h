@@ -21,8 +21,9 @@ bool ds4_key_is_plain(const char *key);
 /* Add a key that outlives *keys. Returns DS4_OK; DS4_E_ARG saying what a key may be. */
 DS4_MUST_CHECK ds4_status ds4_keys_add(ds4_keys *keys, const char *key, ds4_err *err);
 
-/* Add the keys of a file: words, with comments from # to the end of the line. The file must be
- * a regular one that nobody but its owner may read or write.
+/* Add the keys of a file: words, with comments from # to the end of the line. Nobody but its owner
+ * may be able to write it. One that others may read gives a warning: a secret of a container or
+ * of a service manager looks like that and is the program's own. A pipe is fine.
  *
  * Returns DS4_OK; DS4_E_ARG for such a file, for one without keys and for what is no key;
  * DS4_E_IO; DS4_E_LIMIT; DS4_E_NOMEM.                                                  */

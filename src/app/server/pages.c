@@ -1,5 +1,4 @@
 /* pages.c - models, health, numbers, tokens, and the web page's files. */
-#include "app/server/recall.h"
 #include "app/server/server.h"
 
 #include "app/server/web_assets.h"
@@ -65,13 +64,17 @@ void ds4_page_models(ds4_server *s, const char *id, ds4_http_answer *a)
 
 void ds4_page_health(ds4_server *s, ds4_http_answer *a)
 {
-    const bool          draining = atomic_load(&s->draining);
-    ds4_scheduler_stats n;
+    const bool          ready = atomic_load(&s->ready), draining = atomic_load(&s->draining);
+    ds4_scheduler_stats n = { .broken = { .code = DS4_OK } };
 
-    ds4_scheduler_stats_get(s->scheduler, &n);
+    if (ready) ds4_scheduler_stats_get(s->scheduler, &n);
     const bool broken = n.broken.code != DS4_OK;
-    a->status = draining || broken ? 503 : 200;
-    ds4_str_addf(&a->body, "{\"status\":\"%s\"", draining ? "shutting down" : broken ? "failing" : "ok");
+    a->status = !ready || draining || broken ? 503 : 200;
+    ds4_str_addf(&a->body, "{\"status\":\"%s\"",
+                 draining ? "shutting down"
+                 : !ready ? "loading"
+                 : broken ? "failing"
+                          : "ok");
     if (broken) {
         ds4_str_add_text(&a->body, ",\"reason\":");
         ds4_pyjson_add_string(&a->body, (ds4_slice){ n.broken.text, strlen(n.broken.text) });
@@ -79,95 +82,7 @@ void ds4_page_health(ds4_server *s, ds4_http_answer *a)
     ds4_str_add_char(&a->body, '}');
 }
 
-/* ---- numbers -------------------------------------------------------------------------------- */
-
-static void add_metric(ds4_str *out, const char *name, const char *kind, const char *help,
-                       double value)
-{
-    ds4_str_addf(out, "# HELP ds4_%s %s\n# TYPE ds4_%s %s\nds4_%s %.15g\n", name, help, name, kind,
-                 name, value);
-}
-
-static void add_counts(ds4_server *s, ds4_str *out)
-{
-    static const char *const apis[] = { "chat", "completions", "messages", "responses", "other" };
-
-    ds4_str_add_text(out, "# HELP ds4_requests_total Requests answered\n"
-                          "# TYPE ds4_requests_total counter\n");
-    for (int i = 0; i <= DS4_API_OTHER; i++) {
-        ds4_str_addf(out, "ds4_requests_total{api=\"%s\"} %llu\n", apis[i],
-                     (unsigned long long)atomic_load(&s->n_requests[i]));
-    }
-    ds4_str_add_text(out, "# HELP ds4_responses_total Answers by status\n"
-                          "# TYPE ds4_responses_total counter\n");
-    for (int i = 2; i < DS4_N_STATUS_CLASSES; i++) {
-        ds4_str_addf(out, "ds4_responses_total{status=\"%dxx\"} %llu\n", i,
-                     (unsigned long long)atomic_load(&s->n_statuses[i]));
-    }
-}
-
-void ds4_page_metrics(ds4_server *s, ds4_http_answer *a)
-{
-    ds4_scheduler_stats n;
-    ds4_str            *out = &a->body;
-    uint64_t            n_disk_failures;
-
-    ds4_scheduler_stats_get(s->scheduler, &n);
-    const bool storing = ds4_resume_stores(s->resume, &n_disk_failures);
-    a->type = "text/plain; version=0.0.4; charset=utf-8";
-    add_counts(s, out);
-    const struct {
-        const char *name, *kind, *help;
-        double      value;
-    } list[] = {
-        { "jobs_running", "gauge", "Answers being given", n.n_running },
-        { "jobs_waiting", "gauge", "Requests in line", n.n_waiting },
-        { "slots", "gauge", "Sessions", n.n_slots },
-        { "context_tokens", "gauge", "Tokens of context of each session", n.n_ctx },
-        { "jobs_total", "counter", "Requests taken", (double)n.n_jobs },
-        { "jobs_refused_total", "counter", "Requests refused because the line was full",
-          (double)n.n_refused },
-        { "jobs_cancelled_total", "counter", "Requests whose client left", (double)n.n_cancelled },
-        { "jobs_failed_total", "counter", "Requests that failed", (double)n.n_failed },
-        { "loops_total", "counter", "Endless repetitions that were stopped", (double)n.n_loops },
-        { "prompt_tokens_total", "counter", "Tokens of prompts", (double)n.n_prompt_tokens },
-        { "cached_tokens_total", "counter", "Tokens of prompts that a session held already",
-          (double)n.n_cached_tokens },
-        { "prefilled_tokens_total", "counter", "Tokens of prompts that were evaluated",
-          (double)n.n_prefilled_tokens },
-        { "generated_tokens_total", "counter", "Tokens sampled", (double)n.n_generated_tokens },
-        { "prefill_seconds_total", "counter", "Time spent on prompts", (double)n.prefill_ns / 1e9 },
-        { "decode_seconds_total", "counter", "Time spent on answers", (double)n.decode_ns / 1e9 },
-        { "between_steps_seconds_total", "counter", "Time of the worker from one step to the next",
-          (double)n.between_ns / 1e9 },
-        { "resumed_total", "counter", "Requests whose prompt began like a known one",
-          (double)n.n_hits },
-        { "new_total", "counter", "Requests whose prompt began like no other",
-          (double)n.n_misses },
-        { "kept_bytes", "gauge", "Positions kept in memory", (double)n.kept_bytes },
-        { "disk_storing", "gauge", "Whether what is kept can be written: 0 without a folder, and from a "
-          "failure until it works again", storing },
-        { "disk_failures_total", "counter", "Times that writing to the folder failed",
-          (double)n_disk_failures },
-        { "disk_bytes", "gauge", "What is kept on disk", (double)n.disk_bytes },
-        { "disk_max_bytes", "gauge", "Most that it may take", (double)n.disk_max_bytes },
-        { "disk_positions", "gauge", "Positions kept on disk", (double)n.n_disk },
-        { "steps_total", "counter", "Steps of the engine", (double)n.n_steps },
-        { "replayed_turns_total", "counter", "Turns recognised and given back as sampled",
-          (double)atomic_load(&s->n_replayed) },
-        { "connections_total", "counter", "Connections",
-          s->http ? (double)ds4_http_connections(s->http) : 0 },
-        { "connections", "gauge", "Connections that are open",
-          s->http ? (double)ds4_http_open(s->http) : 0 },
-        { "turn_bytes", "gauge", "Earlier turns and responses in memory", (double)ds4_texts_bytes(s->texts) },
-        { "memory_bytes", "gauge", "Memory in use by this process", (double)ds4_sysmem_used() },
-        { "uptime_seconds", "gauge", "Time since the start",
-          (double)(ds4_now_ns() - s->start_ns) / 1e9 },
-    };
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        add_metric(out, list[i].name, list[i].kind, list[i].help, list[i].value);
-    }
-}
+/* ---- numbers for the dashboard ---------------------------------------------------------------- */
 
 static void add_slots(const ds4_scheduler_stats *n, ds4_str *out)
 {

@@ -12,6 +12,12 @@ ds4_api ds4_api_of(const char *path)
     return DS4_API_OTHER;
 }
 
+const char *ds4_api_name(ds4_api api)
+{
+    static const char *const names[] = { "chat", "completions", "messages", "responses", "other" };
+    return names[api];
+}
+
 int ds4_http_status_of(ds4_status st)
 {
     switch (st) {

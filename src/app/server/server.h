@@ -12,14 +12,17 @@
  *     *_write.c           say what happens in the words of the API
  *     http.c              sends it
  *
- * What needs no model is in pages.c. main.c starts and ends it all, as command_line.c
- * has read it. */
+ * What needs no model is in pages.c and metrics_page.c. say.c writes the log, in which every
+ * request has a line (route.c, at its end). main.c starts and ends it all, as command_line.c has
+ * read it. */
 #ifndef DS4_APP_SERVER_SERVER_H
 #define DS4_APP_SERVER_SERVER_H
 
 #include "app/server/http.h"
 #include "app/server/keys.h"
+#include "app/server/metrics.h"
 #include "app/server/request.h"
+#include "app/server/say.h"
 #include "service/model_open.h"
 #include "service/turn_replay.h"
 #include "service/scheduler.h"
@@ -27,8 +30,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-
-#define DS4_SERVER_NAME "ds4-server"
 
 typedef struct ds4_script ds4_script;           /* see script.h */
 
@@ -44,13 +45,14 @@ typedef struct ds4_server_options {
     const ds4_keys *keys;       /* lent; without any nobody is asked */
     const char *api_key;        /* the first of them, NULL without; what configurations show */
     const char *const *origins; /* [n_origins] that a browser page may come from */
-    uint32_t    n_origins;
+    const char *const *hosts;   /* [n_hosts] under which the server is known, beside its address */
+    uint32_t    n_origins, n_hosts;
+    uint64_t    request_bytes;  /* memory of all requests together */
+    bool        vllm_metrics;   /* also under vLLM's names */
     const char *trace_path, *script_path;
     uint64_t    turn_bytes;     /* memory for sampled turns and responses */
     const char *model_id;       /* what /v1/models calls it */
 } ds4_server_options;
-
-enum { DS4_N_STATUS_CLASSES = 6 };
 
 typedef struct ds4_server {
     ds4_server_options opt;
@@ -61,13 +63,13 @@ typedef struct ds4_server {
     ds4_texts         *texts;   /* sampled turns and stored responses */
     ds4_script        *script;  /* NULL in ordinary builds */
     ds4_http          *http;
-    FILE              *trace;   /* NULL: none; lines are whole, under trace_lock */
-    pthread_mutex_t    trace_lock;
+    ds4_trace         *trace;   /* NULL: none */
+    ds4_metrics        metrics;
+    ds4_budget         budget;  /* of the requests' memory */
     uint64_t           start_ns;
     long               start_time;      /* seconds since 1970 */
+    atomic_bool        ready;   /* the model is open: before, there is nothing but ds4_http */
     atomic_bool        draining;
-    atomic_ullong      n_requests[DS4_API_OTHER + 1];
-    atomic_ullong      n_statuses[DS4_N_STATUS_CLASSES];
     atomic_ullong      n_replayed;      /* turns given back as they were sampled */
 } ds4_server;
 
@@ -78,12 +80,15 @@ ds4_kv_key ds4_owner_of(const ds4_server *s, const ds4_http_request *rq);
 
 bool ds4_route_check(void *server, const ds4_http_request *rq, ds4_http_answer *a);
 void ds4_route_handle(void *server, const ds4_http_request *rq, ds4_http_answer *a);
-void ds4_route_too_large(void *server, const ds4_http_request *rq, ds4_http_answer *a);
+void ds4_route_refuse(void *server, const ds4_http_request *rq, int status, const char *message,
+                      ds4_http_answer *a);
+void ds4_route_done(void *server, const ds4_http_request *rq, const ds4_http_outcome *o);
 
 /* ---- refuse.c ----------------------------------------------------------------------------------- */
 
 /* The API whose shapes a path speaks. */
-ds4_api ds4_api_of(const char *path);
+ds4_api     ds4_api_of(const char *path);
+const char *ds4_api_name(ds4_api api);  /* in logs and metrics */
 
 typedef struct ds4_problem {
     int         status;         /* HTTP */
@@ -103,7 +108,6 @@ int  ds4_http_status_of(ds4_status st);
 
 void ds4_page_models(ds4_server *s, const char *id, ds4_http_answer *a);    /* id NULL: the list */
 void ds4_page_health(ds4_server *s, ds4_http_answer *a);
-void ds4_page_metrics(ds4_server *s, ds4_http_answer *a);
 void ds4_page_stats(ds4_server *s, ds4_http_answer *a);
 void ds4_page_tokenize(ds4_server *s, const ds4_http_request *rq, ds4_http_answer *a);
 void ds4_page_asset(const ds4_http_request *rq, const char *path, ds4_http_answer *a);
@@ -113,19 +117,16 @@ void ds4_page_asset(const ds4_http_request *rq, const char *path, ds4_http_answe
 /* GET and DELETE of /responses/ID, GET of /responses/ID/input_items. */
 void ds4_page_stored(ds4_server *s, const ds4_http_request *rq, const char *path, ds4_http_answer *a);
 
+/* ---- metrics_page.c ------------------------------------------------------------------------------ */
+
+void ds4_page_metrics(ds4_server *s, ds4_http_answer *a);
+
 /* ---- generate.c --------------------------------------------------------------------------------- */
 
 void ds4_generate(ds4_server *s, ds4_api api, const ds4_http_request *rq, ds4_http_answer *a);
 void ds4_count_tokens(ds4_server *s, const ds4_http_request *rq, ds4_http_answer *a);
 
-/* ---- say.c ---------------------------------------------------------------------------------------- */
-
-/* One line on standard error: time, subject, key=value. */
-void ds4_server_say(const char *subject, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void ds4_server_note(void *server, const char *subject, const char *text);  /* a ds4_note_fn */
-
-/* A block in the trace file, if there is one. */
-void ds4_server_trace(ds4_server *s, const char *id, const char *what, ds4_slice text);
+/* ---- ids.c -------------------------------------------------------------------------------------- */
 
 void ds4_random_id(const char *prefix, uint32_t n_hex, char *out, size_t n_bytes);
 
