@@ -90,6 +90,7 @@ static int answer(const ds4_cli *cli, const ds4_model *model, ds4_conversation *
     ds4_show_end(&show);
     if (st != DS4_OK) return ds4_app_failed(DS4_CLI_NAME, &err);
 
+    ds4_cli_say_end(c);
     const bool cancelled = ds4_conversation_result(c)->finish == DS4_FINISH_CANCELLED;
     int        code = cancelled ? DS4_EXIT_INTERRUPTED : DS4_EXIT_OK;
     if (cli->json && print_json(cli, model, c) != DS4_EXIT_OK) code = DS4_EXIT_FAILURE;

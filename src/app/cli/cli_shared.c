@@ -68,6 +68,9 @@ void ds4_cli_turn(const ds4_cli *cli, const ds4_model *model, ds4_slice *stops, 
     *turn = (ds4_turn){ .sampling = ds4_model_sampling(model),
                         .rng = rng,
                         .max_tokens = cli->max_tokens,
+                        .loop_tokens = cli->loop_tokens,
+                        .choose = { .thinking_budget = cli->think_budget,
+                                    .grammar = cli->grammar, .grammar_ends = true },
                         .stops = stops,
                         .n_stops = cli->stops.n };
     if (cli->temperature.given) turn->sampling.temperature = cli->temperature.value;
@@ -79,6 +82,12 @@ void ds4_cli_turn(const ds4_cli *cli, const ds4_model *model, ds4_slice *stops, 
     }
     ds4_rng_seed(rng, cli->seed.value);
     ds4_cli_set_think(turn, (ds4_think_mode)cli->think);
+}
+
+void ds4_cli_say_end(const ds4_conversation *c)
+{
+    if (ds4_conversation_result(c)->finish != DS4_FINISH_LOOP) return;
+    ds4_app_say(DS4_CLI_NAME, "the answer repeated itself and was ended (--loop-tokens)");
 }
 
 static double per_second(uint32_t n, uint64_t ns)

@@ -37,6 +37,7 @@ static ds4_parsed parse(ds4_cli *c, int argc, char **argv)
         DS4_OPT_CHOICE("think", &c->think, DS4_THINK, "reason before answering (default)"),
         DS4_OPT_CHOICE("think-max", &c->think, DS4_THINK_MAX, "reason with the greatest effort"),
         DS4_OPT_CHOICE("nothink", &c->think, DS4_THINK_OFF, "answer at once"),
+        DS4_CLI_FORM_OPTIONS(c),
         DS4_OPT_F32(0, "temp", "X", &c->temperature, 0, 100,
                     "temperature, 0 for the likeliest token\n"
                     "[as the model file advises, else 1]"),
@@ -85,6 +86,11 @@ static const char *contradiction(const ds4_cli *c)
     const bool has_prompt = c->prompt || c->prompt_file;
 
     if (c->prompt && c->prompt_file) return "give either -p or --prompt-file, not both";
+    if (c->json_schema && c->regex) return "give either --json-schema or --regex, not both";
+    if (c->dump_logprobs && (c->json_schema || c->regex || c->think_budget)) {
+        return "--dump-logprobs shows the model's own choice: leave out --json-schema, --regex and"
+               " --think-budget";
+    }
     if (c->json && !has_prompt) return "--json needs a prompt: add -p or --prompt-file";
     if (c->raw && !has_prompt) return "--raw needs a prompt: add -p or --prompt-file";
     if (c->dump_tokens && !has_prompt) {
@@ -109,7 +115,7 @@ static int check_chat(const ds4_cli *c, const ds4_model *model)
     return DS4_EXIT_WRONG;
 }
 
-static int run(const ds4_cli *c)
+static int run(ds4_cli *c)
 {
     ds4_model model = { 0 };
 
@@ -117,10 +123,12 @@ static int run(const ds4_cli *c)
     if (c->plan) return ds4_cli_plan(c);
     if (c->dump_tokens) return ds4_cli_dump_tokens(c);
 
+    int code = ds4_cli_form_open(c);
+    if (code != DS4_EXIT_OK) return code;
     ds4_app_model want = c->model;
     want.n_ctx = c->n_ctx;
     ds4_app_kv_model(&c->kv, &want);
-    int code = ds4_app_open(&want, &model);
+    code = ds4_app_open(&want, &model);
     if (code == DS4_EXIT_OK) code = check_chat(c, &model);
     if (code == DS4_EXIT_OK) {
         if (c->dump_logprobs) {
@@ -132,6 +140,7 @@ static int run(const ds4_cli *c)
         }
     }
     ds4_model_close(&model);
+    ds4_cli_form_close(c);
     return code;
 }
 
@@ -141,6 +150,7 @@ int main(int argc, char **argv)
         .model = { .program = DS4_CLI_NAME, .argv0 = argc > 0 ? argv[0] : NULL },
         .system = "You are a helpful assistant",
         .max_tokens = 50000,
+        .loop_tokens = 512,
         .logprobs_top_k = 20,
         .think = DS4_THINK,
     };

@@ -61,8 +61,9 @@ static void send_message(repl *r, ds4_slice text)
         if (st == DS4_E_LIMIT) {
             ds4_app_say(DS4_CLI_NAME, "the message was taken back; /ctx N makes more room");
         }
-    } else if (r->cli->stats) {
-        ds4_cli_print_stats(r->talk, r->model);
+    } else {
+        ds4_cli_say_end(r->talk);
+        if (r->cli->stats) ds4_cli_print_stats(r->talk, r->model);
     }
     if (stopped && !r->terminal) {
         r->over = true;
