@@ -150,11 +150,13 @@ typedef struct ds4_plan {
     uint64_t tables;            /* the vocabulary, the file's directory, lists of operations, stacks */
     uint64_t total;             /* what will be in memory: dense, experts or their cache, kv, scratch,
                                    tables; the program itself is not in it */
-    uint64_t budget;            /* what it may take */
+    uint64_t taken;             /* of total, what is not in memory yet: this has to fit */
+    uint64_t budget;            /* what may be taken */
     uint64_t machine, free;     /* of this machine, now; 0: unknown */
     uint64_t per_token_kv;      /* KV bytes for one more token of context */
     uint32_t n_ctx, n_sessions; /* what kv was computed for */
     bool     stream;            /* routed experts are read from disk as they are needed */
+    bool     file_in_memory;    /* the file lies on a RAM disk: its mapped weights take nothing more */
     bool     fits;
     char     advice[352];       /* when it does not fit: the numbers and what would; else "" */
 } ds4_plan;

@@ -9,6 +9,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/vfs.h>
+#endif
 
 static int64_t nanoseconds(struct timespec t)
 {
@@ -143,4 +146,19 @@ bool ds4_file_exists(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISREG(info.st_mode) && access(path, R_OK) == 0;
+}
+
+bool ds4_file_in_memory(const char *path)
+{
+#ifdef __linux__
+    static const uint32_t tmpfs = 0x01021994, hugetlbfs = 0x958458f6, ramfs = 0x858458f6;
+    struct statfs         fs;
+
+    if (statfs(path, &fs) != 0) return false;
+    const uint32_t type = (uint32_t)fs.f_type;
+    return type == tmpfs || type == hugetlbfs || type == ramfs;
+#else
+    (void)path;                         /* macOS has RAM disks as block devices, with a cache above them */
+    return false;
+#endif
 }

@@ -47,6 +47,10 @@ void ds4_map_forget(const void *data, uint64_t n_bytes);
  * path "-" is standard input. Returns DS4_OK; DS4_E_IO; DS4_E_LIMIT; DS4_E_NOMEM.      */
 DS4_MUST_CHECK ds4_status ds4_file_read(const char *path, size_t max_bytes, ds4_str *out, ds4_err *err);
 
+/* Does the file lie in memory for good, on a RAM disk (tmpfs, ramfs, hugetlbfs)? Mapping such a
+ * file takes no memory that is not taken already. */
+bool ds4_file_in_memory(const char *path);
+
 bool ds4_file_exists(const char *path);     /* a regular file that may be read */
 
 #endif

@@ -1,6 +1,7 @@
 /* sysmem.c - see sysmem.h. Linux tells through /proc and control groups, macOS through Mach. */
 #include "base/sysmem.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,11 @@ ds4_sysmem ds4_sysmem_get(void)
     return mem;
 }
 
+void ds4_sysmem_limit(ds4_sysmem *mem, const char *groups, const char *root)
+{
+    (void)mem, (void)groups, (void)root;            /* macOS has no control groups */
+}
+
 uint64_t ds4_sysmem_used(void)
 {
     mach_task_basic_info_data_t info;
@@ -46,7 +52,7 @@ uint64_t ds4_sysmem_peak(void)
 
 #else
 
-/* The number behind a name in a file of "Name: number" lines, in the file's unit; 0 if absent. */
+/* The number behind a name in a file of "Name number" lines, in the file's unit; 0 if absent. */
 static uint64_t number_in(const char *path, const char *name)
 {
     char     line[256];
@@ -64,18 +70,75 @@ static uint64_t number_in(const char *path, const char *name)
     return value;
 }
 
-/* Lower the numbers to what a control group allows, if this process lives in one. */
-static void apply_group(ds4_sysmem *mem)
-{
-    const uint64_t most = number_in("/sys/fs/cgroup/memory.max", "");
-    const uint64_t used = number_in("/sys/fs/cgroup/memory.current", "");
-    const uint64_t cached = number_in("/sys/fs/cgroup/memory.stat", "inactive_file ");
+/* The names of one version's files in a group's folder. */
+typedef struct group_files {
+    const char *folder;                 /* below the root */
+    const char *most, *used;
+    const char *reclaimable[3];         /* in memory.stat, of the group and those below it */
+} group_files;
 
-    if (most == 0) return;              /* no group, or "max" */
-    if (most < mem->total_bytes) mem->total_bytes = most;
-    const uint64_t firm = used > cached ? used - cached : 0;
+static const group_files version_2 = { "", "memory.max", "memory.current",
+                                       { "inactive_file ", "active_file ", "slab_reclaimable " } };
+static const group_files version_1 = { "/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                       { "total_inactive_file ", "total_active_file ", NULL } };
+
+static uint64_t group_number(const char *folder, const char *file, const char *name)
+{
+    char      path[PATH_MAX];
+    const int n = snprintf(path, sizeof path, "%s/%s", folder, file);
+
+    return n > 0 && (size_t)n < sizeof path ? number_in(path, name) : 0;
+}
+
+static void apply_group(ds4_sysmem *mem, const group_files *f, const char *folder)
+{
+    const uint64_t most = group_number(folder, f->most, "");
+    uint64_t       firm = group_number(folder, f->used, "");
+
+    if (most == 0) return;              /* no such file, or "max" */
+    for (int i = 0; i < 3 && f->reclaimable[i]; i++) {
+        const uint64_t part = group_number(folder, "memory.stat", f->reclaimable[i]);
+        firm -= part < firm ? part : firm;
+    }
     const uint64_t left = most > firm ? most - firm : 0;
-    if (left < mem->free_bytes) mem->free_bytes = left;
+    if (most < mem->total_bytes || mem->total_bytes == 0) mem->total_bytes = most;
+    if (left < mem->free_bytes || mem->free_bytes == 0) mem->free_bytes = left > 0 ? left : 1;
+}
+
+/* A group and all above it. In a container its own group is the root of what can be seen, and
+ * the path that /proc names may not exist there: the root is looked at in any case. */
+static void apply_groups(ds4_sysmem *mem, const group_files *f, const char *root, const char *path)
+{
+    char      folder[PATH_MAX];
+    const int n_root = snprintf(folder, sizeof folder, "%s%s", root, f->folder);
+    const int n = snprintf(folder, sizeof folder, "%s%s%s", root, f->folder, path);
+
+    if (n_root < 0 || n < 0 || (size_t)n >= sizeof folder) return;
+    for (char *end = folder + n; end > folder + n_root; *end = '\0') {
+        apply_group(mem, f, folder);
+        while (end > folder + n_root && *--end != '/') continue;
+    }
+    folder[n_root] = '\0';
+    apply_group(mem, f, folder);
+}
+
+void ds4_sysmem_limit(ds4_sysmem *mem, const char *groups, const char *root)
+{
+    char  line[PATH_MAX];
+    FILE *file = fopen(groups, "r");
+
+    if (!file) return;
+    while (fgets(line, sizeof line, file)) {        /* number:controllers:path */
+        char *controllers = strchr(line, ':');
+        char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!path) continue;
+        *path++ = '\0';
+        path[strcspn(path, "\n")] = '\0';
+        if (strcmp(path, "/") == 0) *path = '\0';
+        if (controllers[1] == '\0') apply_groups(mem, &version_2, root, path);
+        else if (strstr(controllers, "memory")) apply_groups(mem, &version_1, root, path);
+    }
+    fclose(file);
 }
 
 ds4_sysmem ds4_sysmem_get(void)
@@ -88,7 +151,7 @@ ds4_sysmem ds4_sysmem_get(void)
         const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
         if (pages > 0 && size > 0) mem.total_bytes = (uint64_t)pages * (uint64_t)size;
     }
-    apply_group(&mem);
+    ds4_sysmem_limit(&mem, "/proc/self/cgroup", "/sys/fs/cgroup");
     return mem;
 }
 

@@ -4,6 +4,7 @@
  * file's directory, the options and the memory that is free, not an experiment. */
 #include "model/plan.h"
 
+#include "base/file.h"
 #include "base/sysmem.h"
 #include "model/tensors.h"
 #include "text/vocab.h"
@@ -149,13 +150,20 @@ static uint64_t least_cache(const ds4_expert_file *file, const ds4_plan *p)
     return part > least ? part : least;
 }
 
+/* Bytes that are not in memory yet: the mapped weights of a file on a RAM disk are. */
+static uint64_t taken_by(const ds4_plan *p)
+{
+    const uint64_t all = firm_bytes(p) + (p->stream ? p->expert_cache : p->experts);
+    return p->file_in_memory && !p->stream ? all - p->dense - p->experts : all;
+}
+
 static void decide_experts(const ds4_plan_parts *parts, const ds4_engine_options *opt, ds4_plan *p)
 {
     ds4_expert_layer layers[DS4_MAX_LAYERS];
 
     p->scratch = parts->scratch[0];
     p->stream = opt->experts == DS4_EXPERTS_STREAM
-             || (opt->experts == DS4_EXPERTS_AUTO && (opt->expert_cache_bytes || left_of(p) < p->experts));
+             || (opt->experts == DS4_EXPERTS_AUTO && (opt->expert_cache_bytes || taken_by(p) > p->budget));
     if (p->stream) {
         const ds4_expert_file file = ds4_plan_experts(parts->g, parts->s, layers);
         p->scratch = parts->scratch[1];
@@ -164,12 +172,14 @@ static void decide_experts(const ds4_plan_parts *parts, const ds4_engine_options
         p->expert_cache = ds4_expert_cache_bytes(&file, want);
     }
     p->total = firm_bytes(p) + (p->stream ? p->expert_cache : p->experts);
-    p->fits = p->total <= p->budget;
+    p->taken = taken_by(p);
+    p->fits = p->taken <= p->budget;
 }
 
 static ds4_plan plan_within(const ds4_plan_parts *parts, const ds4_engine_options *opt, const ds4_sysmem *mem)
 {
-    ds4_plan p = { .machine = mem->total_bytes, .free = mem->free_bytes };
+    ds4_plan p = { .machine = mem->total_bytes, .free = mem->free_bytes,
+                   .file_in_memory = ds4_file_in_memory(ds4_gguf_path(parts->g)) };
 
     p.budget = opt->mem_bytes ? opt->mem_bytes : mem->free_bytes ? mem->free_bytes / 10 * 9 : UINT64_MAX;
     p.tables = parts->tables + directory_bytes(parts->g) + SMALL_THINGS;
@@ -258,7 +268,7 @@ static sentence choose_advice(const ds4_plan_parts *parts, ds4_engine_options op
     opt.mem_bytes = 1;
     if (ds4_plan_ctx(&opt) > 2048) opt.plan_ctx = 2048;
     snprintf(out.text, sizeof out.text, "at least %s are needed, with --ctx %u --experts stream",
-             size(plan_within(parts, &opt, mem).total).text, opt.plan_ctx);
+             size(plan_within(parts, &opt, mem).taken).text, opt.plan_ctx);
     return out;
 }
 
@@ -272,7 +282,7 @@ void ds4_plan_compute(const ds4_plan_parts *parts, const ds4_engine_options *opt
     snprintf(out->advice, sizeof out->advice,
              "%s are needed (weights %s, experts %s, KV for %u tokens %s, scratch %s)"
              " and %s may be used%s: %s",
-             size(p.total).text, size(p.dense).text, size(p.stream ? p.expert_cache : p.experts).text,
+             size(p.taken).text, size(p.dense).text, size(p.stream ? p.expert_cache : p.experts).text,
              p.n_ctx, size(p.kv).text, size(p.scratch + p.tables).text, size(p.budget).text,
              opt->mem_bytes ? " (--mem)" : "", choose_advice(parts, *opt, &mem, &p).text);
 }

@@ -66,4 +66,20 @@ while [ $offset -lt 12000 ]; do
 done
 is "no flipped bit crashes" 0 $crashed
 is "every refusal is one line with the name" 0 $wordy
+# A file on a RAM disk is in memory already: mapping it takes nothing more.
+ram=/dev/shm
+if [ -d $ram ] && [ -w $ram ] && [ "$(stat -f -c %T $ram 2>/dev/null)" = tmpfs ]; then
+    cp "$model" "$ram/ds4_cli_$$.gguf"
+    run "$ds4" --plan -m "$ram/ds4_cli_$$.gguf" -c 256 --mem 12M
+    is "a model on a RAM disk fits where its scratch does" 0 $rc
+    has "and the plan says why" "$box/stdout" "the file lies in memory"
+    run "$ds4" -m "$ram/ds4_cli_$$.gguf" -c 256 --mem 12M --raw -n 1 -p hi
+    is "it is opened too" 0 $rc
+    has "with a line" "$box/stderr" "the file lies in memory already"
+    rm -f "$ram/ds4_cli_$$.gguf"
+    run "$ds4" --plan -m "$model" -c 256 --mem 12M
+    is "on a disk it does not" 1 $rc
+else
+    skip "a model on a RAM disk" "no tmpfs at $ram"
+fi
 finish

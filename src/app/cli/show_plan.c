@@ -30,7 +30,10 @@ static void print_plan(const char *path, const ds4_plan *p)
     line("KV", p->kv, sessions);
     line("scratch", p->scratch, "activations and working memory");
     line("tables", p->tables, "vocabulary, directory, operations");
-    line("in memory", p->total, p->fits ? "fits" : "does not fit");
+    line("in memory", p->total, p->file_in_memory ? "" : p->fits ? "fits" : "does not fit");
+    if (p->file_in_memory) {
+        line("not there yet", p->taken, p->fits ? "fits; the file lies in memory" : "does not fit");
+    }
     line("may be used", p->budget, "");
     if (p->embedding || p->stream || p->kv_on_disk) printf("On disk only\n");
     if (p->embedding) line("embedding", p->embedding, "rows are read as tokens need them");

@@ -106,11 +106,12 @@ void ds4_app_say_plan(const char *program, const ds4_plan *p)
 
     ds4_app_say(program,
                 "memory: %.0f of %.0f MiB (weights %.0f, experts %.0f%s, KV of %u tokens %.0f, "
-                "scratch %.0f)",
-                (double)p->total * mib, (double)p->budget * mib, (double)p->dense * mib,
+                "scratch %.0f%s)",
+                (double)p->taken * mib, (double)p->budget * mib, (double)p->dense * mib,
                 (double)(p->stream ? p->expert_cache : p->experts) * mib,
                 p->stream ? " cached, streamed" : "", p->n_ctx, (double)p->kv * mib,
-                (double)(p->scratch + p->tables) * mib);
+                (double)(p->scratch + p->tables) * mib,
+                p->file_in_memory && !p->stream ? "; the file lies in memory already" : "");
 }
 
 void ds4_app_say_memory(const char *program, const ds4_engine *engine, uint64_t most_bytes)
