@@ -13,24 +13,18 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* The folder of reference data that the project may read but does not contain, or NULL.
- * Tests that need it call skip() without it. */
-static inline const char *test_shared_dir(void)
-{
-    const char *dir = getenv("DS4_SHARED");
-    if (!dir) dir = "../shared";
-    return access(dir, R_OK) == 0 ? dir : NULL;
-}
-
-/* Path of a reference file in a buffer that lives until the next call; skips without it. */
-static inline const char *test_shared_path(const char *name)
+/* Path of a file of tests/golden/data in a buffer that lives until the next call. */
+static inline const char *test_data_path(const char *name)
 {
     static char path[4096];
-    const char *dir = test_shared_dir();
-    if (!dir) skip();
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    if (access(path, R_OK) != 0) skip();
+    snprintf(path, sizeof path, "tests/golden/data/%s", name);
     return path;
+}
+
+/* The folder of golden models that are too large for the project (make test-reference), or NULL. */
+static inline const char *test_reference_dir(void)
+{
+    return getenv("DS4_REFERENCE");
 }
 
 /* A name for a temporary file of this process, below the build folder. */

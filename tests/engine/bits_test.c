@@ -119,13 +119,11 @@ static void hash_golden(const char *folder, const char *name)
 
 static void test_goldens(void **state)
 {
-    char        folder[4200];
-    const char *shared = test_shared_dir();
+    const char *folder = test_reference_dir();
 
     (void)state;
     hash_golden("tests/golden", "flashlike");
-    snprintf(folder, sizeof folder, "%s/golden", shared ? shared : "");
-    if (shared && access(folder, R_OK) == 0) hash_golden(folder, "prolike");
+    if (folder) hash_golden(folder, "prolike");
 }
 
 static void test_bundled_model(void **state)

@@ -619,7 +619,6 @@ static void test_golden_models_open(void **state)
 {
     (void)state;
     open_golden("tests/golden/flashlike.gguf", 7);
-    open_golden(test_shared_path("golden/prolike.gguf"), 7);
 }
 
 static void test_missing_file_is_an_io_error(void **state)

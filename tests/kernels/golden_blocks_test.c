@@ -13,12 +13,12 @@ typedef struct golden_type {
 } golden_type;
 
 static const golden_type types[] = {
-    { "Q8_0", "data/golden_blocks.json", DS4_Q8_0 },
-    { "Q2_K", "data/golden_blocks.json", DS4_Q2_K },
-    { "Q4_K", "data/golden_blocks.json", DS4_Q4_K },
-    { "IQ2_XXS", "data/golden_blocks.json", DS4_IQ2_XXS },
-    { "Q6_K", "data/golden_blocks_extra.json", DS4_Q6_K },
-    { "MXFP4", "data/golden_blocks_extra.json", DS4_MXFP4 },
+    { "Q8_0", "golden_blocks.json", DS4_Q8_0 },
+    { "Q2_K", "golden_blocks.json", DS4_Q2_K },
+    { "Q4_K", "golden_blocks.json", DS4_Q4_K },
+    { "IQ2_XXS", "golden_blocks.json", DS4_IQ2_XXS },
+    { "Q6_K", "golden_blocks_extra.json", DS4_Q6_K },
+    { "MXFP4", "golden_blocks_extra.json", DS4_MXFP4 },
 };
 enum { N_TYPES = sizeof types / sizeof *types, MAX_BLOCK = 256 };
 
@@ -43,7 +43,7 @@ static size_t bytes_of_hex(uint8_t *out, size_t max, const char *hex)
 static json_t *load_type(const golden_type *type, json_t **root)
 {
     json_error_t error;
-    *root = json_load_file(test_shared_path(type->file), 0, &error);
+    *root = json_load_file(test_data_path(type->file), 0, &error);
     assert_non_null(*root);
     json_t *blocks = json_object_get(json_object_get(*root, "formats"), type->name);
     assert_true(json_array_size(blocks) >= 8);
@@ -159,7 +159,7 @@ static void test_integer_products_are_exact(void **state)
 
 static void test_e4m3_table(void **state)
 {
-    FILE   *fp = fopen(test_shared_path("data/fp8_e4m3fn.csv"), "r");
+    FILE   *fp = fopen(test_data_path("fp8_e4m3fn.csv"), "r");
     char    line[128], text[64];
     unsigned byte, n = 0;
 

@@ -15,10 +15,10 @@ static const char shipped[] = "tests/golden/flashlike";
 static const char *golden(const char *name)
 {
     static char path[4096];
-    const char *shared = test_shared_dir();
+    const char *folder = test_reference_dir();
 
-    if (!shared) return NULL;
-    snprintf(path, sizeof path, "%s/golden/%s", shared, name);
+    if (!folder) return NULL;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
     return path;
 }
 

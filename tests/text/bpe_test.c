@@ -182,7 +182,7 @@ static void test_reference_rows(void **state)
 {
     (void)state;
     golden g = { golden_vocab(), { 0 } };
-    assert_int_equal(golden_rows("data/tokenizer_golden.jsonl", check_row, &g), 262);
+    assert_int_equal(golden_rows("tokenizer_golden.jsonl", check_row, &g), 262);
     ds4_tokens_clear(&g.t);
     ds4_vocab_free(g.v);
 }
@@ -211,8 +211,8 @@ static void test_speed_of_real_text(void **state)
     ds4_vocab *v = golden_vocab();
     ds4_str    spec = { 0 }, mixed = { 0 }, english = { 0 };
 
-    golden_rows("data/official_api_cases.jsonl", add_api_prompt, &english);
-    golden_file("spec/architecture.md", &spec);
+    golden_rows("official_api_cases.jsonl", add_api_prompt, &english);
+    assert_int_equal(ds4_file_read("docs/MODEL.md", 1 << 20, &spec, NULL), DS4_OK);
     while (mixed.n_bytes < 4u << 20) ds4_str_add(&mixed, spec.data, spec.n_bytes);
     const double prose = megabytes_per_second(v, (ds4_slice){ english.data, english.n_bytes });
     const double document = megabytes_per_second(v, (ds4_slice){ spec.data, spec.n_bytes });

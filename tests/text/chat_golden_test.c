@@ -52,7 +52,7 @@ static void test_reference_prompts(void **state)
 {
     (void)state;
     golden g = { .v = golden_vocab() };
-    assert_int_equal(golden_rows("data/prompt_golden.jsonl", check_prompt, &g), 28);
+    assert_int_equal(golden_rows("prompt_golden.jsonl", check_prompt, &g), 28);
     ds4_vocab_free(g.v);
 }
 
@@ -63,8 +63,8 @@ static void check_fixture(int number, bool thinking)
     ds4_segments s = { 0 };
     chat_json c;
 
-    snprintf(input, sizeof input, "data/official_encoding_fixtures/test_input_%d.json", number);
-    snprintf(output, sizeof output, "data/official_encoding_fixtures/test_output_%d.txt", number);
+    snprintf(input, sizeof input, "official_encoding_fixtures/test_input_%d.json", number);
+    snprintf(output, sizeof output, "official_encoding_fixtures/test_output_%d.txt", number);
     golden_file(input, &in);
     golden_file(output, &expected);
     json_t *root = json_loadb(in.data, in.n_bytes, 0, NULL);
@@ -113,7 +113,7 @@ static void test_billed_prompt_tokens(void **state)
 {
     (void)state;
     golden g = { .v = golden_vocab() };
-    assert_int_equal(golden_rows("data/official_api_cases.jsonl", check_api_case, &g), 5);
+    assert_int_equal(golden_rows("official_api_cases.jsonl", check_api_case, &g), 5);
     ds4_vocab_free(g.v);
 }
 

@@ -557,7 +557,7 @@ static void test_official_results(void **state)
 {
     (void)state;
     ds4_vocab *v = golden_vocab();
-    assert_int_equal(golden_rows("data/parse_golden.jsonl", check_row, v), 21);
+    assert_int_equal(golden_rows("parse_golden.jsonl", check_row, v), 21);
     ds4_vocab_free(v);
 }
 

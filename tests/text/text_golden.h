@@ -13,11 +13,11 @@
 static inline void golden_file(const char *name, ds4_str *out)
 {
     ds4_err err;
-    const char *path = test_shared_path(name);
+    const char *path = test_data_path(name);
     if (ds4_file_read(path, 64u << 20, out, &err) != DS4_OK) fail_msg("%s", err.text);
 }
 
-/* The vocabulary of the reference tokenizer; skips the test without it. */
+/* The vocabulary of the reference tokenizer. */
 static inline ds4_vocab *golden_vocab(void)
 {
     ds4_err        err;
@@ -25,7 +25,7 @@ static inline ds4_vocab *golden_vocab(void)
     ds4_vocab_json json;
     ds4_vocab     *v = NULL;
 
-    golden_file("data/deepseek_v4_tokenizer.json", &text);
+    golden_file("deepseek_v4_tokenizer.json", &text);
     if (ds4_vocab_json_read("tokenizer.json", (ds4_slice){ text.data, text.n_bytes }, &json,
                             &err) != DS4_OK ||
         ds4_vocab_create(&json.source, &v, &err) != DS4_OK) {
