@@ -2,6 +2,7 @@
 #
 #   make BUILD=debug      -O1, assertions        SAN=address,undefined  sanitizers
 #   make CC=clang         another compiler       V=1                    show the commands
+#   make WERROR=1         warnings are errors    HARDEN=                without protections
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SUFFIXES:
@@ -22,12 +23,22 @@ UNAME     := $(shell uname -s)
 ARCH      ?= $(shell $(CC) -dumpmachine 2>/dev/null | sed 's/-.*//; s/arm64/aarch64/')
 PKG       ?= pkg-config
 
-WARN      := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+# Warnings stop the developers' builds (make check), never a user's with a newer compiler.
+WARN      := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+WARN      += $(if $(WERROR),-Werror)
 # No contraction: a product and a sum are two roundings unless the kernel asks for one,
 # so that compilers agree with each other.
 CFLAGS    += -std=c11 $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno
 CPPFLAGS  += -D_GNU_SOURCE -Isrc -Iinclude -Itests
 LDLIBS    += -lm -lpthread
+# Against what a fault in a parser could become. Sanitizers bring checks of their own.
+HARDEN    ?= $(if $(SAN),,1)
+ifneq ($(HARDEN),)
+CFLAGS    += -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fPIE
+ifeq ($(UNAME),Linux)
+LDFLAGS   += -pie -Wl,-z,relro,-z,now
+endif
+endif
 ifneq ($(SAN),)
 CFLAGS    += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS   += -fsanitize=$(SAN)
@@ -240,12 +251,23 @@ record-clients:
 .PHONY: check check-tree check-san
 check: setup-check
 	$(Q)$(MAKE) check-tree
-	$(Q)$(MAKE) check-san
-	$(Q)$(MAKE) check-arm
+	$(Q)$(MAKE) WERROR=1 check-san
+	$(Q)$(MAKE) WERROR=1 check-arm
+	$(Q)$(MAKE) check-compilers
 check-tree:
 	$(Q)sh tools/check_tree.sh
 check-san:
 	$(Q)$(MAKE) OUT=build/san SAN=address,undefined OPT=-O1 test-built
+
+# Every compiler of these that is here builds everything without a warning: COMPILERS="gcc-14 clang-19".
+COMPILERS ?= gcc clang
+.PHONY: check-compilers
+check-compilers:
+	$(Q)for cc in $(COMPILERS); do \
+	    command -v $$cc >/dev/null || { echo "not checked: no $$cc here"; continue; }; \
+	    $(MAKE) CC=$$cc OUT=build/$$cc WERROR=1 test-programs || exit 1; \
+	    echo "$$cc: no warning"; \
+	done
 
 # The kernels of the other architecture, cross-compiled and run under an emulator.
 ARM_CC    ?= aarch64-linux-gnu-gcc
@@ -279,6 +301,14 @@ $(OUT)/tests/long/%: $(OUT)/tests/long/%.o $(LIB)
 test-kv-long: setup
 	$(Q)$(MAKE) $(KV_LONG) $(OUT)/tests/service/store_test $(OUT)/tests/service/store_fault_test
 	$(Q)OUT=$(OUT) DS4_KV_WALKS=$(KV_WALKS) sh tests/long/kv_long.sh $(KV_CONTEXT) $(KV_MODELS)
+
+# Tests with golden models that are too large for the project (tests/golden/README.md).
+REFERENCE ?=
+.PHONY: test-reference
+test-reference: setup
+	$(Q)[ -r "$(REFERENCE)/prolike.gguf" ] || { echo "make test-reference REFERENCE=FOLDER: no prolike.gguf in '$(REFERENCE)'"; exit 2; }
+	$(Q)$(MAKE) all $(OUT)/tests/model/golden_test
+	$(Q)OUT=$(OUT) DS4_REFERENCE="$(REFERENCE)" sh tests/run.sh $(OUT)/tests/model/golden_test tests/cli/golden_logits.sh
 
 # Hashes of logits on each instruction set: BITS_FILE of an older build must be met, or is written.
 BITS_MOVES ?= 10000
@@ -401,6 +431,8 @@ help:
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
 	@echo "make check-arm  the Arm kernels alone"
 	@echo "make test-kv-long  kept conversations and long contexts, for an hour or more"
+	@echo "make test-reference  the golden models that are not in the project: REFERENCE=FOLDER"
+	@echo "make check-compilers  no warning with each of COMPILERS (gcc clang)"
 	@echo "make test-bits  hashes of logits on each instruction set, against those of an older build"
 	@echo "make test-plan  memory in use against the plan, with a model of full width"
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (60) each; needs clang"

@@ -63,6 +63,7 @@ met() {
         liburing)      [ "$system" != Linux ] || has_lib liburing ;;
         libedit)       [ "$system" = Darwin ] || has_lib libedit ;;
         cmocka)        has_lib cmocka ;;
+        curl)          [ "$system" = Darwin ] || has curl ;;
         sanitizers)    has_sanitizers ;;
         arm-compiler)  ! emulates_arm || has aarch64-linux-gnu-gcc ;;
         arm-libc)      ! emulates_arm || has_file aarch64-linux-gnu-gcc libc.a ;;
@@ -78,7 +79,7 @@ met() {
 needs_of() {
     case $1 in
         build) echo compiler make pkg-config jansson sqlite xxhash libedit liburing ;;
-        test)  echo cmocka ;;
+        test)  echo cmocka curl ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
         page)  echo npm ;;
@@ -98,6 +99,7 @@ xxhash           libxxhash-dev          xxhash-devel           xxhash           
 libedit          libedit-dev            libedit-devel          libedit                -
 liburing         liburing-dev           liburing-devel         liburing               -
 cmocka           libcmocka-dev          libcmocka-devel        cmocka                 cmocka
+curl             curl                   curl                   curl                   -
 sanitizers       gcc                    libasan,libubsan       gcc-libs               -
 arm-compiler     gcc-aarch64-linux-gnu  ?                      aarch64-linux-gnu-gcc  -
 arm-libc         libc6-dev-arm64-cross  ?                      aarch64-linux-gnu-glibc -

@@ -2,10 +2,6 @@
 # server.sh - ds4-server as clients meet it: every endpoint, every kind of refusal, leaving
 # early, keys, hosts and origins, and the end.
 . tests/cli/tap.inc
-if ! command -v curl >/dev/null; then
-    skip "the server" "no curl here"
-    finish
-fi
 . tests/cli/server.inc
 
 hello='{"messages":[{"role":"user","content":"hello"}],"max_tokens":8,"temperature":0'

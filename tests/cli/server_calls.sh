@@ -3,10 +3,6 @@
 # whole: none is lost, none leaks as text, and what is no call stays text. Every way to
 # begin a block is combined with every way to end one.
 . tests/cli/tap.inc
-if ! command -v curl >/dev/null; then
-    skip "damaged tool calls" "no curl here"
-    finish
-fi
 . tests/cli/server.inc
 server_program=$out/ds4-server-scripted
 

@@ -2,10 +2,6 @@
 # server_forms.sh - the form that an answer must have, under the names that servers have for it: it is
 # kept in all APIs, streamed and whole, or the request is refused by the member's name.
 . tests/cli/tap.inc
-if ! command -v curl >/dev/null; then
-    skip "forms of answers" "no curl here"
-    finish
-fi
 . tests/cli/server.inc
 
 # The text of an answer, streamed or not.

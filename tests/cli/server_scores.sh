@@ -2,10 +2,6 @@
 # server_scores.sh - how evaluation programs score a text through /v1/completions: echo with logprobs
 # tells the likelihood of each token of the prompt, the same bits that sampling it would have told.
 . tests/cli/tap.inc
-if ! command -v curl >/dev/null; then
-    skip "scores of prompts" "no curl here"
-    finish
-fi
 . tests/cli/server.inc
 
 list() {                                # list NAME: the lists of that name, in a row

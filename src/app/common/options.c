@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Takes the place of a word of argv, which outlives the parsing; never changed. */
+static char spelled_system[] = "--system";
+
 enum { MAX_OPTIONS = 64, HELP_VALUE = 1000, VERSION_VALUE, FIRST_VALUE };
 
 bool ds4_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out)
@@ -154,7 +157,6 @@ typedef struct tables {
     struct option longs[MAX_OPTIONS + 3];
     char          shorts[2 * MAX_OPTIONS + 8];
     uint32_t      n;
-    char          system[16];   /* "--system", for argv */
 } tables;
 
 static void make_tables(const ds4_command *cmd, tables *t)
@@ -213,7 +215,7 @@ static ds4_parsed explain(const ds4_command *cmd, const tables *t, int found, co
 
     if (found == ':') {
         return wrong(cmd, "missing value for",
-                     word == t->system ? "-sys"
+                     word == spelled_system ? "-sys"
                      : is_long         ? word
                                        : shorter,
                      NULL);
@@ -251,17 +253,16 @@ static ds4_parsed take(const ds4_command *cmd, const tables *t, int found, const
 }
 
 /* The one option that people know with a single dash. */
-static void spell_system(const ds4_command *cmd, tables *t, int argc, char **argv)
+static void spell_system(const ds4_command *cmd, int argc, char **argv)
 {
     bool has = false;
 
-    snprintf(t->system, sizeof t->system, "--system");
     for (const ds4_option *o = cmd->options; o->kind != DS4_OPTION_END; o++) {
         has |= strcmp(o->name, "system") == 0;
     }
     for (int i = 1; has && i < argc; i++) {
         if (strcmp(argv[i], "--") == 0) return;
-        if (strcmp(argv[i], "-sys") == 0) argv[i] = t->system;
+        if (strcmp(argv[i], "-sys") == 0) argv[i] = spelled_system;
     }
 }
 
@@ -273,7 +274,7 @@ ds4_parsed ds4_command_parse(const ds4_command *cmd, int argc, char **argv, cons
     bool     options_over = false;
 
     make_tables(cmd, &t);
-    spell_system(cmd, &t, argc, argv);
+    spell_system(cmd, argc, argv);
     opterr = 0;
     optind = 1;
     while (optind < argc) {
