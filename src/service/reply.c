@@ -15,6 +15,7 @@ struct ds4_reply {
     ds4_str           text;             /* plain: the whole text */
     ds4_utf8_stream   utf8;             /* plain */
     ds4_candidate    *scratch;          /* [n_vocab] */
+    ds4_tokens        sampled;
     size_t            longest_stop;
     size_t            sent_reasoning, sent_content;     /* bytes handed out */
     uint32_t          i_call;           /* the call that is being handed out */
@@ -78,6 +79,7 @@ void ds4_reply_free(ds4_reply *r)
     ds4_dsml_free(r->reader);
     ds4_str_clear(&r->text);
     free(r->scratch);
+    ds4_tokens_clear(&r->sampled);
     free(r);
 }
 
@@ -274,6 +276,9 @@ ds4_status ds4_reply_sample(ds4_reply *r, const float *logits, int32_t *token, d
         r->result.n_reasoning_tokens++;
     }
     r->result.n_tokens++;
+    ds4_tokens_add(&r->sampled, id);
+    if (r->sampled.failed) return ds4_fail(err, DS4_E_NOMEM, "no memory for the tokens of a reply");
+    r->result.tokens = r->sampled.ids;
     DS4_TRY(read_token(r, id, err));
     hand_out(r, false);
     if (r->result.finish == DS4_FINISH_STOP) return DS4_OK;

@@ -72,6 +72,7 @@ typedef struct ds4_reply_result {
     ds4_slice            raw_calls;     /* fit for ds4_message.raw_calls */
     unsigned             oddities;      /* of the reader, see dsml.h */
     uint32_t             n_tokens;      /* sampled; the token that ends the turn is not counted */
+    const int32_t       *tokens;        /* [n_tokens] */
     uint32_t             n_reasoning_tokens;
 } ds4_reply_result;
 

@@ -179,6 +179,17 @@ ds4_status ds4_prompt_begin(ds4_resume *r, ds4_prompt *prompt, const ds4_segment
     return st;
 }
 
+ds4_status ds4_prompt_exact(ds4_resume *r, ds4_prompt *prompt, const ds4_tokens *tokens, ds4_err *err)
+{
+    *prompt = (ds4_prompt){ .pin = { .fd = -1 } };
+    if (r->writer) ds4_store_writer_tidy(r->writer);
+    if (tokens->n == 0) return ds4_fail(err, DS4_E_ARG, "the prompt is empty");
+    ds4_tokens_append(&prompt->tokens, tokens->ids, tokens->n);
+    if (prompt->tokens.failed) return ds4_fail(err, DS4_E_NOMEM, "no memory for a prompt");
+    find_marks(ds4_engine_vocab(r->engine), prompt);
+    return DS4_OK;
+}
+
 void ds4_prompt_clear(ds4_prompt *prompt)
 {
     ds4_tokens_clear(&prompt->tokens);

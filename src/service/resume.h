@@ -76,6 +76,11 @@ DS4_MUST_CHECK ds4_status ds4_prompt_begin(ds4_resume *r, ds4_prompt *prompt, co
                                            const ds4_tokens *plain, ds4_session *const *session,
                                            uint32_t n_sessions, ds4_err *err);
 
+/* Take tokens as they are, whatever is known of their text: copied. Returns DS4_OK; DS4_E_ARG for none;
+ * DS4_E_NOMEM. */
+DS4_MUST_CHECK ds4_status ds4_prompt_exact(ds4_resume *r, ds4_prompt *prompt, const ds4_tokens *tokens,
+                                           ds4_err *err);
+
 /* Tokens of the prompt that a session holds as it is: its position if that is a beginning of
  * the prompt with something left to evaluate, else 0. has_logits: the logits of its last token
  * are there, so that nothing need be left. */

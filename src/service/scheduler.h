@@ -38,7 +38,8 @@ typedef struct ds4_scheduler_options {
 /* Everything is borrowed until ds4_job_free() returns. */
 typedef struct ds4_job_spec {
     const ds4_segments *text;           /* the prompt */
-    const ds4_tokens   *tokens;         /* its encoding */
+    const ds4_tokens   *tokens;         /* its encoding, or what stands in its place */
+    bool                exact;          /* these, whatever is known of the text; see ds4_prompt_exact() */
     ds4_sampling        sampling;
     uint64_t            seed;
     uint32_t            max_tokens;     /* the room in the context limits it too; 0: the prompt alone */

@@ -88,8 +88,9 @@ ds4_status ds4_seat_choose(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job_s
 
     if (spec->score) return choose_anew(s, spec->tokens, out, err);
     for (uint32_t i = 0; i < s->opt.n_slots; i++) s->session[i] = s->seat[i].seat.session;
-    ds4_status st = ds4_prompt_begin(s->resume, &prompt, spec->text, spec->tokens, s->session,
-                                     s->opt.n_slots, err);
+    ds4_status st = spec->exact ? ds4_prompt_exact(s->resume, &prompt, spec->tokens, err)
+                                : ds4_prompt_begin(s->resume, &prompt, spec->text, spec->tokens, s->session,
+                                                   s->opt.n_slots, err);
     if (st == DS4_OK) {
         ds4_job_seat *at = choose(s, &prompt);
         st = ds4_seat_take(&at->seat, &prompt, err);

@@ -134,6 +134,39 @@ has "kv ls tells of responses" "$box/ls" "responses"
 used=$(du -sk "$box/small" | cut -f1)
 [ "$used" -le 1024 ]; report $? "kv prune drops them: $used KiB"
 
+# ---- one request, one answer ----------------------------------------------------------------------
+# A conversation whose 35th turn this model samples in other tokens than its text has.
+talk() {                                # talk TURNS
+    { printf '{"temperature":0,"thinking":false,"max_tokens":12,"messages":['
+      head -n "$1" tests/cli/data/turns.jsonl | paste -s -d , -
+      printf ']}'; } >"$box/talk.json"
+    post /v1/chat/completions "@$box/talk.json"
+}
+answer() { sed 's/.*"content":\("[^"]*"\).*"prompt_tokens":\([0-9]*\).*"sampled_tokens":\([0-9]*\).*/\1 \2 \3/' "$box/stdout"; }
+start_server --kv-disk-dir "$box/same" -c 8192
+talk 34
+talk 36
+answer >"$box/warm"
+stop_server
+start_server --kv-disk-dir "$box/same" -c 8192
+talk 36
+is "the same after a restart" "$(cat "$box/warm")" "$(answer)"
+stop_server
+rm -f "$box/same"/*.tail "$box/same"/*.block
+start_server --kv-disk-dir "$box/same" -c 8192
+talk 36
+is "and when its rows are gone" "$(cat "$box/warm")" "$(answer)"
+[ "$(sed 's/.*"cached_tokens":\([0-9]*\).*/\1/' "$box/stdout")" = 0 ]; report $? "which were read anew"
+stop_server
+start_server -c 8192
+talk 36
+has "a server that knows no turn says so" "$box/stdout" '"sampled_tokens":0'
+post /v1/messages '{"max_tokens":2,"messages":[{"role":"user","content":"hi"}]}'
+has "in the other APIs too" "$box/stdout" '"sampled_input_tokens":0'
+respond "hi"
+has "each in its place" "$box/stdout" '"sampled_tokens":0},"output_tokens"'
+stop_server
+
 # ---- a folder that goes --------------------------------------------------------------------------
 story() {
     awk -v n="$1" 'BEGIN { printf "{\"max_tokens\":4,\"temperature\":0,\"messages\":[{\"role\":\"user\",\"content\":\""

@@ -77,7 +77,7 @@ ds4_finish ds4_answer_finish(const ds4_choice *c)
 
 ds4_usage ds4_answer_usage(const ds4_answer *a)
 {
-    ds4_usage u = { 0 };
+    ds4_usage u = { .n_sampled = a->n_sampled };
 
     for (uint32_t i = 0; i < a->n_choices; i++) {
         const ds4_choice *c = &a->choice[i];
@@ -186,6 +186,7 @@ ds4_status ds4_answer_submit(ds4_answer *a, uint32_t i, ds4_err *err)
     const ds4_job_spec spec = {
         .text = &a->text,
         .tokens = &a->tokens,
+        .exact = true,
         .sampling = rq->sampling,
         .seed = a->seed + i,
         .max_tokens = rq->only_prompt ? 0 : limit < room ? limit : room,
@@ -232,7 +233,7 @@ static void remember_turn(ds4_answer *a, ds4_choice *c)
                             .calls = calls,
                             .n_calls = r->n_calls };
     const bool stored = a->request.api == DS4_API_RESPONSES && a->request.store;
-    ds4_replay_keep(a->server->texts, &a->scope, ds4_replay_key(a->key, &m), &m, NULL, 0,
+    ds4_replay_keep(a->server->texts, &a->scope, ds4_replay_key(a->key, &m), &m, r->tokens, r->n_tokens,
                     (ds4_slice){ a->id, stored ? strlen(a->id) : 0 });
 }
 

@@ -5,6 +5,7 @@
 #define DS4_APP_SERVER_ANSWER_H
 
 #include "app/server/server.h"
+#include "service/sampled_turns.h"
 
 typedef struct ds4_answer ds4_answer;
 
@@ -65,6 +66,8 @@ struct ds4_answer {
     ds4_request         request;
     ds4_segments        text;
     ds4_tokens          tokens, script;
+    ds4_sampled_turn   *turns;          /* [n_turns] of the assistant in the request */
+    uint32_t            n_turns, n_sampled;     /* tokens of the prompt as sampled, not as encoded */
     ds4_slice           opening;
     ds4_grammar        *grammar;        /* of the answer, or of a tool's name; NULL: free */
     bool                grammar_ends;
@@ -110,6 +113,7 @@ ds4_slice               ds4_model_echo(const ds4_answer *a);
 
 typedef struct ds4_usage {
     uint32_t n_prompt, n_cached, n_generated, n_reasoning;
+    uint32_t n_sampled;         /* of the prompt: as an earlier answer had them, not as encoding gives them */
 } ds4_usage;
 ds4_usage ds4_answer_usage(const ds4_answer *a);
 

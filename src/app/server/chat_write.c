@@ -11,11 +11,11 @@ static void add_usage(const ds4_answer *a, ds4_str *out)
 
     ds4_str_addf(out,
                  "{\"prompt_tokens\":%u,\"completion_tokens\":%u,\"total_tokens\":%u,"
-                 "\"prompt_tokens_details\":{\"cached_tokens\":%u},"
+                 "\"prompt_tokens_details\":{\"cached_tokens\":%u,\"sampled_tokens\":%u},"
                  "\"completion_tokens_details\":{\"reasoning_tokens\":%u},"
                  "\"prompt_cache_hit_tokens\":%u,\"prompt_cache_miss_tokens\":%u}",
-                 u.n_prompt, u.n_generated, u.n_prompt + u.n_generated, u.n_cached, u.n_reasoning,
-                 u.n_cached, u.n_prompt - u.n_cached);
+                 u.n_prompt, u.n_generated, u.n_prompt + u.n_generated, u.n_cached, u.n_sampled,
+                 u.n_reasoning, u.n_cached, u.n_prompt - u.n_cached);
 }
 
 static void add_envelope(const ds4_answer *a, const char *object, ds4_str *out)

@@ -21,25 +21,40 @@ static bool is_blank(ds4_slice s)
     return true;
 }
 
-/* Assistant turns become what the model sampled, where they are known. Reasoning that a
- * client sends back changed is its own business and stays. */
+/* What was sampled for an assistant message; reasoning that a client sends back changed is its own
+ * business and stays. */
+static void replay_turn(ds4_answer *a, uint64_t key, ds4_message *m, ds4_sampled_turn *turn)
+{
+    ds4_arena   *arena = &a->request.arena;
+    ds4_replayed known;
+
+    if (!ds4_replay_find(a->server->texts, &a->scope, key, m, &known)) return;
+    if (is_blank(m->reasoning)) m->reasoning = ds4_arena_copy(arena, known.reasoning);
+    m->content = ds4_arena_copy(arena, known.content);
+    m->raw_calls = ds4_arena_copy(arena, known.raw_calls);
+    int32_t *tokens = ds4_arena_alloc(arena, known.n_tokens + 1ull, sizeof *tokens);
+    if (tokens && known.n_tokens) {
+        memcpy(tokens, known.tokens, known.n_tokens * sizeof *tokens);
+        *turn = (ds4_sampled_turn){ tokens, known.n_tokens };
+    }
+    free(known.block);
+    atomic_fetch_add(&a->server->n_replayed, 1);
+}
+
+/* Assistant turns become what the model sampled, where they are known. */
 static void replay_turns(ds4_answer *a)
 {
     ds4_request *rq = &a->request;
     uint64_t     key = 0;
 
+    a->turns = ds4_arena_alloc(&rq->arena, rq->n_messages + 1ull, sizeof *a->turns);
     for (uint32_t i = 0; i < rq->n_messages; i++) {
         ds4_message *m = &rq->messages[i];
-        ds4_replayed known;
         key = ds4_replay_key(key, m);
-        if (m->role != DS4_ROLE_ASSISTANT) continue;
+        if (m->role != DS4_ROLE_ASSISTANT || !a->turns) continue;
+        ds4_sampled_turn *turn = &a->turns[a->n_turns++];
         if (rq->chat.prefix_last && i + 1 == rq->n_messages) continue;
-        if (!ds4_replay_find(a->server->texts, &a->scope, key, m, &known)) continue;
-        if (is_blank(m->reasoning)) m->reasoning = ds4_arena_copy(&rq->arena, known.reasoning);
-        m->content = ds4_arena_copy(&rq->arena, known.content);
-        m->raw_calls = ds4_arena_copy(&rq->arena, known.raw_calls);
-        free(known.block);
-        atomic_fetch_add(&a->server->n_replayed, 1);
+        replay_turn(a, key, m, turn);
     }
     a->key = key;
 }
@@ -141,6 +156,7 @@ static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
     if (!a->request.raw && !s->opt.no_replay) replay_turns(a);
     DS4_TRY(ds4_request_render(&a->request, &a->text, err));
     DS4_TRY(ds4_segments_encode(s->vocab, &a->text, &a->tokens, err));
+    DS4_TRY(ds4_put_sampled(s->vocab, &a->tokens, a->turns, a->n_turns, &a->n_sampled, err));
     if (s->script) {
         DS4_TRY(
             ds4_script_tokens(s->script, s->vocab, ds4_segments_text(&a->text), &a->script, err));

@@ -12,8 +12,8 @@ static void add_usage(const ds4_usage u, uint32_t n_output, ds4_str *out)
 {
     ds4_str_addf(out,
                  "{\"input_tokens\":%u,\"cache_creation_input_tokens\":0,"
-                 "\"cache_read_input_tokens\":%u,\"output_tokens\":%u}",
-                 u.n_prompt - u.n_cached, u.n_cached, n_output);
+                 "\"cache_read_input_tokens\":%u,\"sampled_input_tokens\":%u,\"output_tokens\":%u}",
+                 u.n_prompt - u.n_cached, u.n_cached, u.n_sampled, n_output);
 }
 
 static const char *stop_reason(const ds4_choice *c)
@@ -53,7 +53,7 @@ static void alive(ds4_answer *a)
 
 static void started(ds4_answer *a, ds4_choice *c)
 {
-    const ds4_usage u = { .n_prompt = c->n_prompt, .n_cached = c->n_cached };
+    const ds4_usage u = { .n_prompt = c->n_prompt, .n_cached = c->n_cached, .n_sampled = a->n_sampled };
     ds4_str        *out = &a->out;
 
     ds4_str_addf(out,

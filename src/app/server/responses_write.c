@@ -24,10 +24,12 @@ static void add_usage(const ds4_answer *a, ds4_str *out)
     const ds4_usage u = ds4_answer_usage(a);
 
     ds4_str_addf(out,
-                 "{\"input_tokens\":%u,\"input_tokens_details\":{\"cached_tokens\":%u},"
+                 "{\"input_tokens\":%u,\"input_tokens_details\":{\"cached_tokens\":%u,\"sampled_"
+                 "tokens\":%u},"
                  "\"output_tokens\":%u,\"output_tokens_details\":{\"reasoning_tokens\":%u},"
                  "\"total_tokens\":%u}",
-                 u.n_prompt, u.n_cached, u.n_generated, u.n_reasoning, u.n_prompt + u.n_generated);
+                 u.n_prompt, u.n_cached, u.n_sampled, u.n_generated, u.n_reasoning,
+                 u.n_prompt + u.n_generated);
 }
 
 /* Why an answer is incomplete, JSON; "null" for one that is not. */
