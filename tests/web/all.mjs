@@ -3,6 +3,6 @@
 import { finish } from "./browser.mjs";
 
 process.env.DS4_WEB_ALL = "1";
-for (const name of ["markdown", "chat", "keep", "words", "dashboard", "live"]) await import(`./${name}.mjs`);
+for (const name of ["markdown", "chat", "keep", "words", "access", "fuzz", "dashboard", "live"]) await import(`./${name}.mjs`);
 finish();
 process.exit();

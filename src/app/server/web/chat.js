@@ -3,7 +3,7 @@
 
 import { Answers, closeCalls, resultMessages } from "./answers.js";
 import { Composer } from "./composer.js";
-import { count, fillIcons, say } from "./dom.js";
+import { count, el, fillIcons, say } from "./dom.js";
 import { Follower } from "./follow.js";
 import { Library } from "./library.js";
 import { isPlain } from "./markdown.js";
@@ -145,6 +145,8 @@ function showTitle() {
     const title = current.leaf ? current.title : "";
 
     byId("title").textContent = title;
+    if (title) byId("title").removeAttribute("role");
+    else byId("title").setAttribute("role", "none");
     byId("export").hidden = !title;
     byId("about-open").classList.toggle("on", Boolean(current.system));
     document.title = title ? `${title} · ds4` : "ds4";
@@ -197,17 +199,18 @@ function showRunning() {
 
 function showSpeed() {
     const run = answers.of(current);
-    let   line = "";
+    let   line = "", more = "";
 
     if (run?.firstAt && run.chunks > 1) {
         const speed = (run.chunks - 1) * 1000 / (performance.now() - run.firstAt);
-        line = `${count(run.chunks)} tokens · ${speed < 10 ? speed.toFixed(1) : Math.round(speed)}/s`;
+        more = `${count(run.chunks)} tokens · `;
+        line = `${speed < 10 ? speed.toFixed(1) : Math.round(speed)}/s`;
     } else if (run) {
         line = `${Math.round((performance.now() - run.started) / 1000)} s`;
     } else if (tabs.isBusy(current.id)) {
         line = "in another tab";
     }
-    byId("status").textContent = line;
+    byId("status").replaceChildren(el("span.wide", null, more), line);
 }
 
 function showMeter() {

@@ -119,8 +119,10 @@ function openNode(tokens, i) {
 
     switch (token.type) {
     case "heading_open": {
-        const level = Number(token.tag[1]);
-        return el(`h${Math.min(level + 2, 6)}.h${level}`);
+        // The page has a heading for the answer (2): the highest of the text comes next, whatever
+        // level it was written with.
+        const level = Number(token.tag[1]), rank = level - token.meta.highest + 3;
+        return el(`h${Math.min(level + 2, 6)}.h${level}`, { "aria-level": rank !== level + 2 && rank });
     }
     case "ordered_list_open":
         return el("ol", { start: token.attrGet("start") });
@@ -193,8 +195,12 @@ function readBlocks(text) {
     const env = {}, tokens = reader.parse(text, env), lines = text.split(/\r\n?|\n/);
     // A reference or a footnote that comes later changes blocks above it.
     const shared = JSON.stringify([env.references, Object.keys(env.footnotes?.refs || {})]);
+    const headings = tokens.filter((token) => token.type === "heading_open");
+    const highest = Math.min(...headings.map((token) => Number(token.tag[1])));
     const blocks = [];
     let   depth = 0, from = 0;
+
+    for (const token of headings) token.meta = { highest };
 
     for (let i = 0; i < tokens.length; i++) {
         depth += tokens[i].nesting;
@@ -202,7 +208,8 @@ function readBlocks(text) {
         const inside = tokens.slice(from, i + 1), map = inside[0].map;
         const source = map ? lines.slice(...map).join("\n") : text;
         const deep = inside.some((token) => token.level >= DEEPEST);
-        blocks.push({ key: `${inside[0].type} ${shared} ${source}`,
+        const rank = inside.some((token) => token.type === "heading_open") ? highest : "";
+        blocks.push({ key: `${inside[0].type} ${rank} ${shared} ${source}`,
                       node: () => deep ? el("p.plain", { dir: "auto" }, source) : blockNode(inside) });
         from = i + 1;
     }

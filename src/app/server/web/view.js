@@ -51,6 +51,7 @@ export class QuestionView {
         const { message, folded } = this;
 
         this.node.replaceChildren(...[
+            el("h2.out-of-sight", null, "You"),
             message.files?.length > 0 && el("div.files", null, message.files.map(fileView)),
             message.content && el(folded ? "div.bubble.folded" : "div.bubble", { dir: "auto" }, message.content),
             el("div.actions", null,
@@ -163,7 +164,7 @@ export class AnswerView {
             copyButton("Copy the answer", () => message.content),
             iconButton("retry", "Answer again", () => on.again(message)), this.versions, this.numbers);
         this.node = el("article.message.assistant", { "aria-label": "Answer" },
-            this.thinking, this.answer, this.calls, this.waiting, this.ending, this.actions);
+            el("h2.out-of-sight", null, "Answer"), this.thinking, this.answer, this.calls, this.waiting, this.ending, this.actions);
         this.shown = {};
     }
 
@@ -271,7 +272,7 @@ const IDEAS = [
 export function helloView(modelName, onIdea) {
     return el("section.hello", null,
         el("div", null, el("img", { src: "assets/icon.svg", alt: "" })),
-        el("h2", null, "What shall we work on?"),
+        el("h1", null, "What shall we work on?"),
         el("p", null, modelName ? `${modelName}, on this machine.` : "A model on this machine."),
         el("div.ideas", null, IDEAS.map(([title, text, prompt]) =>
             el("button.idea", { type: "button", onclick: () => onIdea(prompt) },
