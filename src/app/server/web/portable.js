@@ -51,7 +51,8 @@ export function asMarkdown(conversation, path) {
 // ---- reading ------------------------------------------------------------------------------
 
 const string = (value) => typeof value === "string" ? value : "";
-const number = (value) => Number.isFinite(value) ? value : 0;
+// Times of Date, at most; counts are smaller.
+const number = (value, most = 8.64e15) => Number.isFinite(value) && Math.abs(value) <= most ? value : 0;
 
 function callOf(call) {
     const source = call?.function || call || {};
@@ -70,7 +71,7 @@ const contentOf = (content) => typeof content === "string" ? content
 
 // A message with every member of its kind and of its type; null for other roles.
 function messageOf(m, conversation, parent) {
-    const base = { id: string(m.id) || newId(), conversation, parent, at: number(m.at), v: number(m.v) || 1, role: m.role,
+    const base = { id: string(m.id) || newId(), conversation, parent, at: number(m.at), v: number(m.v, 1e9) || 1, role: m.role,
                    content: contentOf(m.content) };
 
     if (m.role === "user") return { ...base, files: filesOf(m.files) };
@@ -80,7 +81,7 @@ function messageOf(m, conversation, parent) {
              finish: m.finish === undefined ? "stop" : string(m.finish), error: string(m.error), thinkMs: number(m.thinkMs),
              thinking: string(m.thinking) || undefined,
              stats: Object.fromEntries(["prompt", "cached", "generated", "firstMs", "speed"]
-                 .filter((name) => Number.isFinite(m.stats?.[name])).map((name) => [name, m.stats[name]])) };
+                 .filter((name) => number(m.stats?.[name])).map((name) => [name, m.stats[name]])) };
 }
 
 // Messages as a chain, unless they say their parents themselves.
@@ -110,6 +111,11 @@ function conversationOf(c) {
                              system: typeof c.system === "string" ? c.system : contentOf(system?.content) || null, leaf, draft: "" } };
 }
 
+// Names that others gave may be another conversation's here.
+function withoutIds({ id, leaf, messages, ...rest }) {
+    return { ...rest, messages: listOf(messages).map((m) => m && typeof m === "object" ? { ...m, id: "", parent: undefined } : m) };
+}
+
 // The conversations of a file: [{ conversation, messages, draft }], as Library.restore() takes
 // them. Takes our own files, and a list of messages or a request of the chat API. Throws with a
 // sentence for the user.
@@ -125,7 +131,8 @@ export function fromJson(text) {
     const list = Array.isArray(data?.conversations) ? data.conversations
         : Array.isArray(data?.messages) ? [data]
         : Array.isArray(data) && data[0]?.role ? [{ messages: data }] : [];
-    const all = list.filter((c) => c && typeof c === "object").map(conversationOf).filter(Boolean);
+    const ours = data?.format === FORMAT;
+    const all = list.filter((c) => c && typeof c === "object").map((c) => conversationOf(ours ? c : withoutIds(c))).filter(Boolean);
     if (!all.length) throw new Error("There are no conversations in this file.");
     return all;
 }
