@@ -3,6 +3,7 @@
 #   make BUILD=debug      -O1, assertions        SAN=address,undefined  sanitizers
 #   make CC=clang         another compiler       V=1                    show the commands
 #   make WERROR=1         warnings are errors    HARDEN=                without protections
+#   make CUDA=no             without CUDA, though nvcc is here;  CUDA_ARCH="sm_90a"  for one chip
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SUFFIXES:
@@ -66,8 +67,15 @@ CPPFLAGS  += $(PKG_FLAGS)
 
 ISA_x86_64  := src/kernels/x86
 ISA_aarch64 := src/kernels/arm
+# The CUDA backend is built where NVIDIA's compiler is. The driver is looked for when the program runs.
+NVCC      ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
+CUDA      ?= $(if $(NVCC),$(if $(filter $(ARCH),$(subst arm64,aarch64,$(shell uname -m))),yes))
+# As many of these chips as the toolkit knows, and PTX of the newest for later ones.
+CUDA_ARCH ?= sm_80 sm_90a sm_100 sm_120
+CUDA_DIR  := $(if $(filter yes,$(CUDA)),src/backend/gpu/cuda)
+
 LIB_DIRS  := src/base src/format src/kernels src/kernels/ref $(ISA_$(ARCH)) src/text \
-             src/backend src/backend/cpu src/model src/engine src/service src/service/store
+             src/backend src/backend/cpu src/backend/gpu $(CUDA_DIR) src/model src/engine src/service src/service/store
 LIB_SRC   := $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c))
 LIB_OBJ   := $(LIB_SRC:%.c=$(OUT)/%.o)
 LIB       := $(OUT)/libds4.a
@@ -77,7 +85,13 @@ APPS      := $(notdir $(patsubst %/main.c,%,$(wildcard src/app/*/main.c)))
 prog       = $(if $(filter cli,$(1)),ds4,ds4-$(1))
 PROGRAMS  := $(foreach a,$(APPS),$(OUT)/$(call prog,$(a)))
 
-TEST_SRC  := $(wildcard tests/*/*_test.c tests/*/*_check.c)
+# The emulated GPU needs a C++ compiler; without one its tests are left out.
+CXX       ?= c++
+ifeq ($(origin CXX),default)
+CXX       := $(if $(shell command -v g++ 2>/dev/null),g++,c++)
+endif
+TEST_SRC  := $(filter-out $(if $(shell command -v $(CXX) 2>/dev/null),,tests/emulator/%),\
+             $(wildcard tests/*/*_test.c tests/*/*_check.c))
 TEST_BIN  := $(TEST_SRC:%.c=$(OUT)/%)
 CLI_TESTS := $(wildcard tests/cli/*.sh)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
@@ -85,6 +99,13 @@ REPLAY    := $(FUZZ_SRC:%.c=$(OUT)/%_replay)
 # Clients of a server that ask much, and ones that misbehave.
 SOAK      := $(OUT)/tests/soak/soak
 HTTP_FUZZ := $(OUT)/tests/soak/http_fuzz
+# The GPU kernels on the CPU, for tests: the same text as C++, and fibers that run it.
+CXXFLAGS  += -std=c++17 $(if $(filter -O1,$(OPT)),-O1,-O2) -g -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno
+# Metal's attributes mean nothing to a C++ compiler; a kernel may leave some of its parameters alone.
+KERNEL_CXXFLAGS := -DKD_EMULATED -Itests/emulator -Wno-attributes -Wno-unknown-attributes -Wno-unused-function \
+             -Wno-unused-parameter $(if $(shell grep -sqw fma /proc/cpuinfo && echo fma),$(if $(filter x86_64,$(ARCH)),-mfma))
+EMULATOR  := $(patsubst %.cpp,$(OUT)/%.o,$(wildcard tests/emulator/*.cpp)) \
+             $(patsubst %.c,$(OUT)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/emulator/*.c)))
 # What scripts of tests/cli use beside the system's own programs.
 TEST_TOOLS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/tools/*.c))
 # What tests share: the kernel checks run without cmocka, also on the other architecture.
@@ -118,6 +139,29 @@ $(OUT)/%.o: %.c
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
+
+# Kernels for NVIDIA's GPUs: one file of machine code for all chips, embedded by cuda_image.c. It does not
+# depend on the C compiler or its options, so that every build of this tree shares it.
+ifeq ($(CUDA),yes)
+comma       := ,
+CUDA_IMAGE  := build/cuda/kernels.fatbin
+CUDA_KNOWN  := $(shell $(NVCC) --list-gpu-code 2>/dev/null)
+# nvcc does not list the variants with instructions of one chip alone: sm_90a is known where sm_90 is.
+CUDA_CHIPS  := $(foreach a,$(CUDA_ARCH),$(if $(filter $(a:a=),$(CUDA_KNOWN)),$(a)))
+CUDA_NEWEST := $(patsubst sm_%,compute_%,$(lastword $(filter-out %a,$(CUDA_CHIPS))))
+CUDA_CODE   := $(foreach a,$(CUDA_CHIPS),-gencode=arch=$(a:sm_%=compute_%),code=$(a)) \
+               $(patsubst %,-gencode=arch=%$(comma)code=$(CUDA_NEWEST),$(CUDA_NEWEST))
+CUDA_HEADERS := $(firstword $(wildcard $(dir $(realpath $(NVCC)))../include) /usr/include)
+NVCCFLAGS   += -std=c++17 -O3 -fmad=false --threads 2 -Isrc
+$(CUDA_IMAGE): src/backend/gpu/cuda/kernels.cu $(wildcard src/backend/gpu/kernels/*) src/format/iq2xxs_codes_table.h
+	@mkdir -p $(@D)
+	$(call say,NVCC,$@)
+	$(Q)$(NVCC) $(NVCCFLAGS) $(CUDA_CODE) -fatbin -o $@.part.$(notdir $(OUT)) $< && mv $@.part.$(notdir $(OUT)) $@
+$(OUT)/$(CUDA_DIR)/%.o: CPPFLAGS += -isystem $(CUDA_HEADERS)
+$(OUT)/$(CUDA_DIR)/cuda_image.o: CPPFLAGS += -DCUDA_IMAGE_FILE='"$(CUDA_IMAGE)"'
+$(OUT)/$(CUDA_DIR)/cuda_image.o: $(CUDA_IMAGE)
+LDLIBS      += -ldl
+endif
 
 # The web page of the server, as a table in C. Its libraries come from npm where npm is; a build
 # without them (WEB_LIBS/plain) tries again once there is an npm.
@@ -165,6 +209,16 @@ $(SCRIPTED): $(SCRIPTED_SRC:%.c=$(OUT)/scripted/%.o) $(WEB_OBJ) $(COMMON_OBJ) $(
 $(OUT)/tests/server/%_test: $(OUT)/tests/server/%_test.o $(TEST_AUX) $(SERVER_LIB) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+# The thread sanitizer watches kernels; the emulator's own doings order nothing for them.
+$(OUT)/tests/emulator/%.o: tests/emulator/%.cpp
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(if $(filter %emulator.cpp,$<),$(if $(filter thread,$(SAN)),-DEMULATOR_TSAN,\
+	    $(if $(SAN),-fsanitize=$(SAN))),$(KERNEL_CXXFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)) \
+	    -MMD -MP -c -o $@ $<
+$(filter $(OUT)/tests/emulator/%,$(TEST_BIN)): %: %.o $(EMULATOR) $(TEST_AUX) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 $(OUT)/tests/%_test: $(OUT)/tests/%_test.o $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)

@@ -1,0 +1,130 @@
+/* gpu_backend.c - a backend over a GPU: opening and memory. */
+#include "backend/gpu/gpu_backend.h"
+
+#include "backend/gpu/gpu_local.h"
+
+#include <stdlib.h>
+
+/* ---- opening --------------------------------------------------------------------------------------- */
+
+void gpu_backend_close(ds4_dev *dev)
+{
+    if (!dev) return;
+    if (dev->gpu) {
+        gpu_step_free(dev);
+        gpu_weights_free(dev);
+        dev->api->free(dev->gpu, dev->scratch.at);
+        dev->api->close(dev->gpu);
+    }
+    free(dev);
+}
+
+ds4_status gpu_backend_open(const ds4_backend *backend, const gpu_api *api, uint32_t i_dev, ds4_dev **out,
+                            const ds4_limits *limits, ds4_err *err)
+{
+    ds4_dev *dev = calloc(1, sizeof *dev);
+
+    if (!dev) return ds4_fail(err, DS4_E_NOMEM, "no memory for a device");
+    dev->backend = backend;
+    dev->api = api;
+    dev->limits = *limits;
+    ds4_status st = api->probe(i_dev, &dev->info, err);
+    if (st == DS4_OK) st = api->open(i_dev, &dev->gpu, err);
+    if (st != DS4_OK) {
+        gpu_backend_close(dev);
+        return st;
+    }
+    *out = dev;
+    return DS4_OK;
+}
+
+uint32_t gpu_backend_threads(const ds4_dev *dev)
+{
+    (void)dev;
+    return 1;
+}
+
+const char *gpu_backend_family(const ds4_dev *dev)
+{
+    return dev->info.family;
+}
+
+/* What operations need besides their buffers: pairs of tokens and experts, lists of the indexer. */
+uint64_t gpu_backend_scratch_bytes(const ds4_limits *l)
+{
+    const uint64_t pairs = (uint64_t)l->max_batch * (l->max_used + 1);
+    const uint64_t lists = l->max_top_k ? 66ull * GPU_INDEX_TOKENS * (1 + 2 * l->max_top_k) * 4 : 0;
+    const uint64_t experts = pairs * (2ull * l->max_ffn + l->max_embd + 1) * 4;
+    return experts > lists ? experts : lists;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------- */
+
+/* All kinds are the device's own memory, taken as a whole. */
+ds4_status gpu_backend_alloc(ds4_dev *dev, ds4_mem kind, uint64_t n_bytes, ds4_buf **out, ds4_err *err)
+{
+    gpu_buf *buf = calloc(1, sizeof *buf);
+
+    if (!buf) return ds4_fail(err, DS4_E_NOMEM, "no memory for a buffer");
+    buf->head = (ds4_buf){ .backend = dev->backend, .kind = kind, .n_bytes = n_bytes };
+    const ds4_status st = dev->api->alloc(dev->gpu, n_bytes ? n_bytes : 1, &buf->at, err);
+    if (st != DS4_OK) {
+        free(buf);
+        return st;
+    }
+    *out = &buf->head;
+    return DS4_OK;
+}
+
+ds4_status gpu_backend_commit(ds4_dev *dev, ds4_view at, uint64_t n_bytes, ds4_err *err)
+{
+    return ds4_view_check(dev->backend, at, n_bytes, err);
+}
+
+void gpu_backend_discard(ds4_dev *dev, ds4_view at, uint64_t n_bytes)
+{
+    (void)dev;
+    (void)at;
+    (void)n_bytes;
+}
+
+void gpu_backend_free(ds4_dev *dev, ds4_buf *buf)
+{
+    if (!buf) return;
+    dev->api->free(dev->gpu, ((gpu_buf *)buf)->at);
+    free(buf);
+}
+
+uint64_t gpu_backend_resident(const ds4_dev *dev, ds4_mem kind)
+{
+    (void)dev;
+    (void)kind;
+    return 0;                           /* nothing lies in files */
+}
+
+ds4_status gpu_backend_write(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const ds4_copy *c = &copies[i];
+        DS4_TRY(ds4_view_check(dev->backend, c->at, c->n_bytes, err));
+        DS4_TRY(dev->api->write(dev->gpu, gpu_address(c->at), c->host, c->n_bytes, err));
+    }
+    return DS4_OK;
+}
+
+ds4_status gpu_backend_read(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err)
+{
+    enum { AT_ONCE = 256 };
+    gpu_copy list[AT_ONCE];
+
+    for (uint32_t done = 0; done < n;) {
+        uint32_t k = 0;
+        for (; k < AT_ONCE && done < n; k++, done++) {
+            const ds4_copy *c = &copies[done];
+            DS4_TRY(ds4_view_check(dev->backend, c->at, c->n_bytes, err));
+            list[k] = (gpu_copy){ gpu_address(c->at), c->host, c->n_bytes };
+        }
+        DS4_TRY(dev->api->read(dev->gpu, list, k, err));
+    }
+    return DS4_OK;
+}
