@@ -123,7 +123,12 @@ ds4_status ds4_output_open(ds4_output **out, const char *path, ds4_err *err)
     if (!o) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its name", path);
     memcpy(o->path, path, n + 1);
     fflush(NULL);                       /* what was printed before comes before */
-    o->fd = strcmp(path, "-") == 0 ? dup(STDOUT_FILENO) : open_named(o);
+    if (strcmp(path, "-") == 0) {
+        o->fd = dup(STDOUT_FILENO);
+        strcpy(o->path, "standard output");
+    } else {
+        o->fd = open_named(o);
+    }
     if (o->fd < 0) {
         const int reason = errno;
         free(o);
