@@ -99,6 +99,7 @@ REPLAY    := $(FUZZ_SRC:%.c=$(OUT)/%_replay)
 # Clients of a server that ask much, and ones that misbehave.
 SOAK      := $(OUT)/tests/soak/soak
 HTTP_FUZZ := $(OUT)/tests/soak/http_fuzz
+RAW       := $(OUT)/tests/soak/raw
 # The GPU kernels on the CPU, for tests: the same text as C++, and fibers that run it.
 CXXFLAGS  += -std=c++17 $(if $(filter -O1,$(OPT)),-O1,-O2) -g -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno
 # Metal's attributes mean nothing to a C++ compiler; a kernel may leave some of its parameters alone.
@@ -269,7 +270,7 @@ setup-web:
 test: setup
 	$(Q)$(MAKE) test-built
 # Everything that the tests run, built and not run.
-test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ) $(TEST_TOOLS)
+test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ) $(RAW) $(TEST_TOOLS)
 test-built: test-programs
 	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
 
@@ -373,13 +374,16 @@ test-bits: setup
 	$(Q)OUT=$(OUT) CC="$(CC)" sh tests/long/bits.sh $(BITS_MOVES) $(BITS_FILE)
 
 # Many clients of one server for SOAK_SECONDS: the same answers as alone, and flat memory.
-SOAK_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(filter-out %/http_fuzz.c,$(wildcard tests/soak/*.c)))
+SOAK_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(filter-out %/http_fuzz.c %/raw.c,$(wildcard tests/soak/*.c)))
 $(SOAK): $(SOAK_OBJ) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(HTTP_FUZZ): $(patsubst %,$(OUT)/tests/soak/%.o,http_fuzz soak_http soak_rude) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(RAW): $(OUT)/tests/soak/raw.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 .PHONY: test-soak
 test-soak: setup
 	$(Q)$(MAKE) all $(SOAK)
@@ -416,6 +420,23 @@ demo: setup-demo
 	$(Q)$(MAKE) all
 	$(Q)sh tools/demo.sh
 
+# Completion for shells, from what the programs say to --help.
+SHELL_DIR := $(OUT)/completions
+COMMANDS_OF_ds4-eval := logits diff tokens ppl mini
+COMMANDS_OF_ds4-quantize := convert vocab synth
+COMPLETIONS := $(foreach p,$(notdir $(PROGRAMS)),$(SHELL_DIR)/$(p).bash $(SHELL_DIR)/_$(p) $(SHELL_DIR)/$(p).fish)
+.PHONY: completions
+completions: $(COMPLETIONS)
+$(SHELL_DIR)/%.help: $(OUT)/%
+	@mkdir -p $(@D)
+	$(Q)for command in "" $(COMMANDS_OF_$*); do $< $$command --help || exit 1; done >$@.part && mv $@.part $@
+$(SHELL_DIR)/%.bash: $(SHELL_DIR)/%.help tools/completions.awk
+	$(Q)awk -v shell=bash -v program=$* -f tools/completions.awk $< >$@
+$(SHELL_DIR)/_%: $(SHELL_DIR)/%.help tools/completions.awk
+	$(Q)awk -v shell=zsh -v program=$* -f tools/completions.awk $< >$@
+$(SHELL_DIR)/%.fish: $(SHELL_DIR)/%.help tools/completions.awk
+	$(Q)awk -v shell=fish -v program=$* -f tools/completions.awk $< >$@
+
 # ---- installing -------------------------------------------------------------------------
 
 # make install PREFIX=/usr DESTDIR=package    nothing outside DESTDIR/PREFIX is written
@@ -427,6 +448,9 @@ MANDIR    ?= $(PREFIX)/share/man
 DATADIR   ?= $(PREFIX)/share/ds4
 DOCDIR    ?= $(PREFIX)/share/doc/ds4
 UNITDIR   ?= $(PREFIX)/lib/systemd/system
+BASHDIR   ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR    ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR   ?= $(PREFIX)/share/fish/vendor_completions.d
 VERSION   := $(shell sed -n 's/^.define DS4_VERSION "\(.*\)"/\1/p' include/ds4.h)
 
 MAN_PAGES := $(wildcard man/*.1)
@@ -447,9 +471,9 @@ fill       = sed -e 's|@PREFIX@|$(PREFIX)|; s|@BINDIR@|$(BINDIR)|; s|@LIBDIR@|$(
              -e 's|@INCLUDEDIR@|$(call below,$(INCLUDEDIR))|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(USER_LIBS)|'
 
 .PHONY: install uninstall
-install: $(PROGRAMS) $(LIB)
+install: $(PROGRAMS) $(LIB) $(COMPLETIONS)
 	$(Q)$(INSTALL) -d $(addprefix "$(DESTDIR)",$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR) $(MANDIR)/man1 \
-	    $(DATADIR)/eval $(DOCDIR) $(SERVICE_DIR))
+	    $(DATADIR)/eval $(DOCDIR) $(SERVICE_DIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR))
 	$(Q)$(INSTALL) -m 755 $(PROGRAMS) $(SCRIPTS) "$(DESTDIR)$(BINDIR)"
 	$(Q)$(INSTALL) -m 644 $(LIB) "$(DESTDIR)$(LIBDIR)"
 	$(Q)$(INSTALL) -m 644 include/ds4.h "$(DESTDIR)$(INCLUDEDIR)"
@@ -457,6 +481,10 @@ install: $(PROGRAMS) $(LIB)
 	$(Q)$(INSTALL) -m 644 $(MODEL_FILES) "$(DESTDIR)$(DATADIR)"
 	$(Q)$(INSTALL) -m 644 $(EVAL_FILES) "$(DESTDIR)$(DATADIR)/eval"
 	$(Q)$(INSTALL) -m 644 $(DOCS) "$(DESTDIR)$(DOCDIR)"
+	$(Q)for p in $(notdir $(PROGRAMS)); do \
+	    $(INSTALL) -m 644 $(SHELL_DIR)/$$p.bash "$(DESTDIR)$(BASHDIR)/$$p" && \
+	    $(INSTALL) -m 644 $(SHELL_DIR)/_$$p "$(DESTDIR)$(ZSHDIR)" && \
+	    $(INSTALL) -m 644 $(SHELL_DIR)/$$p.fish "$(DESTDIR)$(FISHDIR)" || exit 1; done
 	$(Q)$(fill) contrib/ds4.pc.in >"$(DESTDIR)$(LIBDIR)/pkgconfig/ds4.pc"
 	$(Q)$(fill) $(SERVICE) >"$(DESTDIR)$(SERVICE_DIR)/$(notdir $(SERVICE))"
 	$(Q)chmod 644 "$(DESTDIR)$(LIBDIR)/pkgconfig/ds4.pc" "$(DESTDIR)$(SERVICE_DIR)/$(notdir $(SERVICE))"
@@ -468,7 +496,8 @@ uninstall:
 	    $(addprefix "$(DESTDIR)$(MANDIR)/man1"/,$(notdir $(MAN_PAGES))) \
 	    $(addprefix "$(DESTDIR)$(DATADIR)"/,$(notdir $(MODEL_FILES))) \
 	    $(addprefix "$(DESTDIR)$(DATADIR)/eval"/,$(notdir $(EVAL_FILES))) \
-	    $(addprefix "$(DESTDIR)$(DOCDIR)"/,$(notdir $(DOCS))) "$(DESTDIR)$(SERVICE_DIR)/$(notdir $(SERVICE))"
+	    $(addprefix "$(DESTDIR)$(DOCDIR)"/,$(notdir $(DOCS))) "$(DESTDIR)$(SERVICE_DIR)/$(notdir $(SERVICE))" \
+	    $(foreach p,$(notdir $(PROGRAMS)),"$(DESTDIR)$(BASHDIR)/$(p)" "$(DESTDIR)$(ZSHDIR)/_$(p)" "$(DESTDIR)$(FISHDIR)/$(p).fish")
 	$(Q)rmdir "$(DESTDIR)$(DATADIR)/eval" "$(DESTDIR)$(DATADIR)" "$(DESTDIR)$(DOCDIR)" 2>/dev/null || true
 
 .PHONY: clean help
@@ -492,5 +521,6 @@ help:
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (60) each; needs clang"
 	@echo "make fuzz-http  the same at a server's socket"
 	@echo "make test-soak  sixteen clients of one server for SOAK_SECONDS (600)"
+	@echo "make completions  for bash, zsh and fish, into $(SHELL_DIR); make install brings them too"
 	@echo "make install    into PREFIX ($(PREFIX)), below DESTDIR if that is given; make uninstall"
 	@echo "make clean      remove what was built"

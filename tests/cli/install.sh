@@ -9,7 +9,8 @@ run make OUT="$out" DESTDIR="$box/package" PREFIX=$prefix install
 is "make install succeeds" 0 $rc
 [ $rc -eq 0 ] || sed 's/^/# /' "$box/stderr"
 for file in bin/ds4 bin/ds4-eval lib/libds4.a lib/pkgconfig/ds4.pc include/ds4.h share/man/man1/ds4.1 \
-        share/ds4/ds4-mini.gguf share/ds4/eval/cases.jsonl share/doc/ds4/LICENSE; do
+        share/ds4/ds4-mini.gguf share/ds4/eval/cases.jsonl share/doc/ds4/LICENSE \
+        share/bash-completion/completions/ds4-server share/zsh/site-functions/_ds4 share/fish/vendor_completions.d/ds4-eval.fish; do
     [ -s "$there/$file" ]
     report $? "$file is there"
 done

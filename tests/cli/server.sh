@@ -54,10 +54,15 @@ is "a key file that is not there is refused" 2 $rc
 run "$server_program" --port 99999
 is "a port out of range is refused" 2 $rc
 
-for client in claude codex opencode pi continue; do
+for client in claude codex opencode kilo pi continue qwen copilot cline; do
     run "$server_program" --print-config $client --port 8123 --api-key sesame --ctx 40000
     is "--print-config $client" "0 1" "$rc $(grep -cF 'http://127.0.0.1:8123' "$box/stdout")"
 done
+run "$server_program" --print-config claude
+is "Claude Code is not told of a window that it takes for a mistake" 0 "$(grep -c COMPACT_WINDOW "$box/stdout")"
+has "but which context it wants" "$box/stderr" "--ctx 131072 or more"
+run "$server_program" --print-config claude --ctx 131072
+is "and of one that it takes" "1 0" "$(grep -c 'COMPACT_WINDOW=131072' "$box/stdout") $(grep -c . "$box/stderr")"
 run "$server_program" --print-config emacs
 is "a client that is not known" 2 $rc
 

@@ -50,7 +50,7 @@ typedef struct ds4_app_model {
 #define DS4_APP_MEMORY_OPTIONS(m)                                                              \
     DS4_OPT_SIZE(0, "mem", "SIZE", &(m)->mem_bytes,                                            \
                  "memory that may be used, as 12G or 900M\n[nine tenths of what is free]"),    \
-    DS4_OPT_NAME("experts", "WHERE", &(m)->experts, ds4_experts_names,                         \
+    DS4_OPT_NAME("experts", "auto|resident|stream", &(m)->experts, ds4_experts_names,          \
                  "routed experts: resident in memory, stream from\n"                           \
                  "disk as tokens need them, or auto [auto]"),                                  \
     DS4_OPT_SIZE(0, "expert-cache", "SIZE", &(m)->expert_cache_bytes,                          \

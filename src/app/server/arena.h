@@ -2,6 +2,7 @@
 #ifndef DS4_APP_SERVER_ARENA_H
 #define DS4_APP_SERVER_ARENA_H
 
+#include "app/server/budget.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -13,7 +14,9 @@ typedef struct ds4_arena_block ds4_arena_block;
 typedef struct ds4_arena {
     ds4_arena_block *blocks;
     size_t           n_bytes;   /* taken from the system */
+    ds4_budget      *budget;    /* that they are taken from too; NULL: none */
     bool             failed;
+    bool             over;      /* it failed because the budget had no more */
 } ds4_arena;
 
 void     *ds4_arena_alloc(ds4_arena *a, size_t n, size_t each);     /* zeroed; NULL when short */

@@ -53,9 +53,9 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
                      "what /v1/models calls the model [deepseek-v4-flash]"),
         DS4_OPT_TEXT(0, "trace", "FILE", &s->trace_path,
                      "append requests, prompts and answers to this file"),
-        DS4_OPT_NAME("log-level", "LEVEL", &c->log_level, ds4_say_levels,
-                     "error, warn, info or debug [info]"),
-        DS4_OPT_NAME("log-format", "FORM", &c->log_format, ds4_say_formats, "lines as text or json [text]"),
+        DS4_OPT_NAME("log-level", "error|warn|info|debug", &c->log_level, ds4_say_levels,
+                     "how much is said on standard error [info]"),
+        DS4_OPT_NAME("log-format", "text|json", &c->log_format, ds4_say_formats, "and how [text]"),
         DS4_OPT_FLAG(0, "vllm-metrics", &s->vllm_metrics,
                      "in /metrics, give the numbers under vLLM's names too"),
 #ifdef DS4_SCRIPTED_SAMPLING
@@ -65,9 +65,9 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
         DS4_OPT_SIZE(0, "turn-mem", "SIZE", &s->turn_bytes,
                      "memory for the exact text of earlier turns and, where\n"
                      "there is no --kv-disk-dir, for stored responses [128M]"),
-        DS4_OPT_TEXT(0, "print-config", "CLIENT", &c->print_config,
-                     "print the configuration of claude, codex, opencode,\n"
-                     "pi or continue for these options, and exit"),
+        DS4_OPT_TEXT(0, "print-config", DS4_PRINT_CONFIG_NAMES, &c->print_config,
+                     "print the client's configuration for these options,\n"
+                     "and exit"),
         DS4_OPT_U32(0, "tool-memory-max-ids", "N", &s->max_turns, 1, 1 << 30,
                     "calls and turns that are remembered [100000]"),
         DS4_OPT_FLAG(0, "disable-exact-dsml-tool-replay", &s->no_replay,

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { SLACK_BYTES = 64 << 10 };        /* of the budget, that other small requests may have */
+
 /* ---- what was sampled before ---------------------------------------------------------------- */
 
 static bool is_blank(ds4_slice s)
@@ -139,6 +141,17 @@ static ds4_status make_grammar(ds4_answer *a, ds4_err *err)
     return rq->n_tools ? ds4_grammar_or_calls(a->grammar, err) : DS4_OK;
 }
 
+/* Take memory of the prompt from the budget of all requests; it is given back with the answer. */
+static ds4_status take_memory(ds4_answer *a, size_t n_bytes, ds4_err *err)
+{
+    if (!ds4_budget_take(&a->server->budget, n_bytes)) {
+        a->request.arena.over = true;
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for a prompt");
+    }
+    a->n_taken += n_bytes;
+    return DS4_OK;
+}
+
 static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
 {
     ds4_server                *s = a->server;
@@ -155,8 +168,10 @@ static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
     }
     if (!a->request.raw && !s->opt.no_replay) replay_turns(a);
     DS4_TRY(ds4_request_render(&a->request, &a->text, err));
+    DS4_TRY(take_memory(a, a->text.text.capacity + a->text.capacity * sizeof *a->text.items, err));
     DS4_TRY(ds4_segments_encode(s->vocab, &a->text, &a->tokens, err));
     DS4_TRY(ds4_put_sampled(s->vocab, &a->tokens, a->turns, a->n_turns, &a->n_sampled, err));
+    DS4_TRY(take_memory(a, a->tokens.n * sizeof *a->tokens.ids, err));
     if (s->script) {
         DS4_TRY(
             ds4_script_tokens(s->script, s->vocab, ds4_segments_text(&a->text), &a->script, err));
@@ -178,6 +193,20 @@ static void refuse_as(ds4_answer *a, const ds4_problem *p, ds4_http_answer *http
     ds4_refuse_with(a->request.api, p, http);
 }
 
+/* The budget of all requests is used up: by others, who will give back, or by this one alone. */
+static void refuse_memory(ds4_answer *a, size_t n_body, ds4_http_answer *http)
+{
+    const size_t      own = a->request.arena.n_bytes + a->n_taken + 2 * n_body;
+    const bool        alone = atomic_load(&a->server->budget.n_used) <= own + SLACK_BYTES;
+    const ds4_problem p = { .status = alone ? 413 : 503,
+                            .message = alone ? "the request needs more memory than all of them may have"
+                                             : "requests take all the memory they may have; try again",
+                            .code = alone ? "request_too_large" : NULL,
+                            .id = a->id };
+
+    refuse_as(a, &p, http);
+}
+
 static void refuse(ds4_answer *a, const ds4_err *err, ds4_http_answer *http)
 {
     const ds4_problem p = { .status = ds4_http_status_of(err->code),
@@ -195,13 +224,13 @@ static bool refuse_long(ds4_answer *a, ds4_http_answer *http)
 
     if (a->tokens.n < n_ctx) return false;
     refuse_as(a,
-                    &(ds4_problem){ .status = 400,
-                                    .param = params[a->request.api],
-                                    .code = "context_length_exceeded",
-                                    .n_prompt = a->tokens.n,
-                                    .n_ctx = n_ctx,
-                                    .id = a->id },
-                    http);
+              &(ds4_problem){ .status = 400,
+                              .param = params[a->request.api],
+                              .code = "context_length_exceeded",
+                              .n_prompt = a->tokens.n,
+                              .n_ctx = n_ctx,
+                              .id = a->id },
+              http);
     return true;
 }
 
@@ -286,6 +315,7 @@ static ds4_answer *new_answer(ds4_server *s, ds4_api api, const ds4_http_request
     }
     a->server = s;
     a->request.api = api;
+    a->request.arena.budget = &s->budget;
     a->writer = writer_of(api);
     a->call = rq->call;
     a->begin_ns = ds4_now_ns();
@@ -304,7 +334,8 @@ void ds4_generate(ds4_server *s, ds4_api api, const ds4_http_request *rq, ds4_ht
     if (!a) return;
     ds4_trace_add(s->trace, rq->path, "request", rq->body);
     if (prepare(a, rq->body, &err) != DS4_OK) {
-        refuse(a, &err, http);
+        if (a->request.arena.over) refuse_memory(a, rq->body.n_bytes, http);
+        else refuse(a, &err, http);
     } else if (!refuse_long(a, http)) {
         begin(a, http);
         return;
@@ -320,7 +351,8 @@ void ds4_count_tokens(ds4_server *s, const ds4_http_request *rq, ds4_http_answer
 
     if (!a) return;
     if (prepare(a, rq->body, &err) != DS4_OK) {
-        refuse(a, &err, http);
+        if (a->request.arena.over) refuse_memory(a, rq->body.n_bytes, http);
+        else refuse(a, &err, http);
     } else {
         ds4_str_addf(&http->body, "{\"input_tokens\":%u}", a->tokens.n);
     }

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -266,8 +267,10 @@ uint64_t ds4_http_open(const ds4_http *h)
 
 bool ds4_http_is_loopback(const char *host)
 {
-    struct in_addr v4;
+    struct in_addr  v4;
+    struct in6_addr v6;
 
-    if (!strcmp(host, "localhost") || !strcmp(host, "::1")) return true;
+    if (!strcasecmp(host, "localhost")) return true;
+    if (inet_pton(AF_INET6, host, &v6) == 1) return IN6_IS_ADDR_LOOPBACK(&v6);
     return inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
 }

@@ -186,7 +186,7 @@ void ds4_page_tokenize(ds4_server *s, const ds4_http_request *rq, ds4_http_answe
 {
     const ds4_request_defaults defaults = { .protocol = s->model.protocol,
                                             .sampling = { .top_p = 1 } };
-    ds4_request                request = { .api = DS4_API_CHAT };
+    ds4_request                request = { .api = DS4_API_CHAT, .arena.budget = &s->budget };
     ds4_segments               text = { 0 };
     ds4_tokens                 tokens = { 0 };
     ds4_err                    err = { .code = DS4_OK };
@@ -206,7 +206,7 @@ void ds4_page_tokenize(ds4_server *s, const ds4_http_request *rq, ds4_http_answe
         add_tokens(s, &tokens, &a->body);
     } else {
         ds4_refuse_with(DS4_API_OTHER,
-                        &(ds4_problem){ .status = ds4_http_status_of(st),
+                        &(ds4_problem){ .status = request.arena.over ? 503 : ds4_http_status_of(st),
                                         .message = err.text,
                                         .param = request.refusal.param },
                         a);

@@ -10,6 +10,9 @@ typedef struct facts {
     uint32_t    n_ctx, n_out;   /* most tokens of a context and of an answer */
 } facts;
 
+/* Claude Code takes a smaller window for a mistake and compacts at this one. */
+enum { CLAUDE_LEAST_WINDOW = 100000 };
+
 static void print_claude(const facts *f)
 {
     printf("# Environment for Claude Code: eval \"$(ds4-server --print-config claude)\" && claude\n"
@@ -23,12 +26,19 @@ static void print_claude(const facts *f)
            "export ANTHROPIC_DEFAULT_OPUS_MODEL=%s\n"
            "export CLAUDE_CODE_SUBAGENT_MODEL=%s\n",
            f->model, f->model, f->model, f->model);
-    printf("export CLAUDE_CODE_AUTO_COMPACT_WINDOW=%u\n"
-           "export CLAUDE_CODE_MAX_OUTPUT_TOKENS=%u\n"
+    if (f->n_ctx >= CLAUDE_LEAST_WINDOW) {
+        printf("export CLAUDE_CODE_AUTO_COMPACT_WINDOW=%u\n", f->n_ctx);
+    } else {
+        fprintf(stderr,
+                "# Claude Code compacts at %u tokens and no earlier, and this server has %u: start it "
+                "with --ctx 131072 or more\n",
+                CLAUDE_LEAST_WINDOW, f->n_ctx);
+    }
+    printf("export CLAUDE_CODE_MAX_OUTPUT_TOKENS=%u\n"
            "export CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1\n"
            "export CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1\n"
            "export CLAUDE_STREAM_IDLE_TIMEOUT_MS=600000\n",
-           f->n_ctx, f->n_out);
+           f->n_out);
 }
 
 static void print_codex(const facts *f)
@@ -110,6 +120,32 @@ static void print_continue(const facts *f)
            f->n_ctx, f->n_out);
 }
 
+static void print_qwen(const facts *f)
+{
+    printf("# Environment for Qwen Code: eval \"$(ds4-server --print-config qwen)\" && qwen\n"
+           "export OPENAI_BASE_URL=%s/v1\n"
+           "export OPENAI_API_KEY=%s\n"
+           "export OPENAI_MODEL=%s\n",
+           f->base, f->key, f->model);
+}
+
+static void print_copilot(const facts *f)
+{
+    printf("# Environment for Copilot CLI: eval \"$(ds4-server --print-config copilot)\" && copilot\n"
+           "export COPILOT_PROVIDER_BASE_URL=%s/v1\n"
+           "export COPILOT_PROVIDER_API_KEY=%s\n"
+           "export COPILOT_MODEL=%s\n"
+           "export COPILOT_OFFLINE=true\n",
+           f->base, f->key, f->model);
+}
+
+static void print_cline(const facts *f)
+{
+    printf("# Cline keeps this: eval \"$(ds4-server --print-config cline)\" && cline\n"
+           "cline auth openai-compatible -b %s/v1 -k %s -m %s\n",
+           f->base, f->key, f->model);
+}
+
 bool ds4_print_config(const char *client, const ds4_server_options *opt)
 {
     static const struct {
@@ -120,6 +156,10 @@ bool ds4_print_config(const char *client, const ds4_server_options *opt)
         { "claude", print_claude, NULL, NULL },
         { "codex", print_codex, NULL, NULL },
         { "opencode", print_opencode, "~/.config/opencode/opencode.json", "opencode -m ds4/" },
+        { "kilo", print_opencode, "~/.config/kilo/kilo.json", "kilo -m ds4/" },
+        { "qwen", print_qwen, NULL, NULL },
+        { "copilot", print_copilot, NULL, NULL },
+        { "cline", print_cline, NULL, NULL },
         { "pi", print_pi, "~/.pi/agent/models.json", "pi --provider ds4 --model " },
         { "continue", print_continue, NULL, NULL },
     };

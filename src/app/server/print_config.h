@@ -9,6 +9,9 @@
  * False for a client that is not known. */
 bool ds4_print_config(const char *client, const ds4_server_options *opt);
 
-#define DS4_PRINT_CONFIG_CLIENTS "claude, codex, opencode, pi or continue"
+#define DS4_PRINT_CONFIG_CLIENTS \
+    "claude, codex, opencode, kilo, pi, continue, qwen, copilot or cline"
+
+#define DS4_PRINT_CONFIG_NAMES "claude|codex|opencode|kilo|pi|continue|qwen|copilot|cline"
 
 #endif

@@ -1,0 +1,44 @@
+#!/bin/sh
+# completions.sh - what shells offer is what programs take: each option of --help, and no other.
+. tests/cli/tap.inc
+
+options_of() { sed -n 's/^  \(-[a-zA-Z0-9],\|   \) \(--[a-z0-9-]*\).*/\2/p' "$1" | sort -u; }
+
+for program in ds4 ds4-eval ds4-quantize ds4-bench ds4-server; do
+    case $program in
+        ds4-eval)     commands="logits diff tokens ppl mini" ;;
+        ds4-quantize) commands="convert vocab synth" ;;
+        *)            commands= ;;
+    esac
+    [ -x "$out/$program" ] || continue
+    { "$out/$program" --help; for command in $commands; do "$out/$program" "$command" --help; done; } >"$box/help"
+    options_of "$box/help" >"$box/options"
+    for shell in bash zsh fish; do
+        awk -v shell=$shell -v program=$program -f tools/completions.awk "$box/help" >"$box/$shell"
+        case $shell in
+            bash) sed -n "s/.*compgen -W '\(--[^']*\)'.*/\1/p" "$box/bash" | tr ' ' '\n' | sort -u >"$box/offered" ;;
+            zsh)  sed -n "s/^    '\(--[a-z0-9-]*\)[[].*/\1/p" "$box/zsh" | sort -u >"$box/offered" ;;
+            fish) sed -n 's/^complete .* -l \([a-z0-9-]*\) .*/--\1/p' "$box/fish" | sort -u >"$box/offered" ;;
+        esac
+        is "$program: $shell offers what --help lists" "$(tr '\n' ' ' <"$box/options")" "$(tr '\n' ' ' <"$box/offered")"
+        if command -v $shell >/dev/null; then
+            run $shell -n "$box/$shell"
+            is "$program: $shell can read it" "0" "$rc$(cat "$box/stderr")"
+        fi
+    done
+done
+
+if command -v bash >/dev/null; then
+    offers() {                          # offers NAME EXPECTED WORD...: the last word is being written
+        name=$1 expected=$2
+        shift 2
+        is "$name" "$expected" "$(bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _ds4_server
+            echo "${COMPREPLY[*]}"' - "$box/bash" "$@")"
+    }
+    offers "values of an option" "text json" ds4-server --log-format ""
+    offers "the rest of a value" "json" ds4-server --log-format j
+    offers "the rest of an option" "--log-level --log-format" ds4-server --log
+    offers "nothing for a number" "" ds4-server --port ""
+    offers "files" "tests/cli/tap.inc" ds4-server -m tests/cli/tap
+fi
+finish
