@@ -279,6 +279,15 @@ test-built: test-programs
 page: setup-page
 	$(Q)$(MAKE) all
 
+# The server behind nginx, Caddy and HAProxy; two servers with one folder, one of which is killed.
+.PHONY: test-proxy test-proxy-built setup-proxy
+setup-proxy:
+	@sh tools/setup.sh build test proxy
+test-proxy: setup-proxy
+	$(Q)$(MAKE) test-proxy-built
+test-proxy-built: $(OUT)/ds4-server
+	$(Q)OUT=$(OUT) LOG=$(OUT)/test_proxy.log sh tests/run.sh tests/proxy/run.sh
+
 # The pages of the server in a real browser.
 .PHONY: test-web test-web-built
 test-web: setup-web
@@ -457,6 +466,7 @@ MAN_PAGES := $(wildcard man/*.1)
 SCRIPTS   := $(wildcard contrib/claude-ds4)
 MODEL_FILES := models/ds4-mini.gguf
 EVAL_FILES := $(wildcard models/eval/cases.jsonl models/eval/filler.txt)
+PROXIES   := $(wildcard contrib/proxy/*)
 DOCS      := README.md LICENSE $(wildcard docs/*.md)
 ifeq ($(UNAME),Darwin)
 SERVICE   := contrib/org.ds4.server.plist
@@ -473,13 +483,14 @@ fill       = sed -e 's|@PREFIX@|$(PREFIX)|; s|@BINDIR@|$(BINDIR)|; s|@LIBDIR@|$(
 .PHONY: install uninstall
 install: $(PROGRAMS) $(LIB) $(COMPLETIONS)
 	$(Q)$(INSTALL) -d $(addprefix "$(DESTDIR)",$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR) $(MANDIR)/man1 \
-	    $(DATADIR)/eval $(DOCDIR) $(SERVICE_DIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR))
+	    $(DATADIR)/eval $(DATADIR)/proxy $(DOCDIR) $(SERVICE_DIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR))
 	$(Q)$(INSTALL) -m 755 $(PROGRAMS) $(SCRIPTS) "$(DESTDIR)$(BINDIR)"
 	$(Q)$(INSTALL) -m 644 $(LIB) "$(DESTDIR)$(LIBDIR)"
 	$(Q)$(INSTALL) -m 644 include/ds4.h "$(DESTDIR)$(INCLUDEDIR)"
 	$(Q)$(INSTALL) -m 644 $(MAN_PAGES) "$(DESTDIR)$(MANDIR)/man1"
 	$(Q)$(INSTALL) -m 644 $(MODEL_FILES) "$(DESTDIR)$(DATADIR)"
 	$(Q)$(INSTALL) -m 644 $(EVAL_FILES) "$(DESTDIR)$(DATADIR)/eval"
+	$(Q)$(INSTALL) -m 644 $(PROXIES) "$(DESTDIR)$(DATADIR)/proxy"
 	$(Q)$(INSTALL) -m 644 $(DOCS) "$(DESTDIR)$(DOCDIR)"
 	$(Q)for p in $(notdir $(PROGRAMS)); do \
 	    $(INSTALL) -m 644 $(SHELL_DIR)/$$p.bash "$(DESTDIR)$(BASHDIR)/$$p" && \
@@ -496,9 +507,10 @@ uninstall:
 	    $(addprefix "$(DESTDIR)$(MANDIR)/man1"/,$(notdir $(MAN_PAGES))) \
 	    $(addprefix "$(DESTDIR)$(DATADIR)"/,$(notdir $(MODEL_FILES))) \
 	    $(addprefix "$(DESTDIR)$(DATADIR)/eval"/,$(notdir $(EVAL_FILES))) \
+	    $(addprefix "$(DESTDIR)$(DATADIR)/proxy"/,$(notdir $(PROXIES))) \
 	    $(addprefix "$(DESTDIR)$(DOCDIR)"/,$(notdir $(DOCS))) "$(DESTDIR)$(SERVICE_DIR)/$(notdir $(SERVICE))" \
 	    $(foreach p,$(notdir $(PROGRAMS)),"$(DESTDIR)$(BASHDIR)/$(p)" "$(DESTDIR)$(ZSHDIR)/_$(p)" "$(DESTDIR)$(FISHDIR)/$(p).fish")
-	$(Q)rmdir "$(DESTDIR)$(DATADIR)/eval" "$(DESTDIR)$(DATADIR)" "$(DESTDIR)$(DOCDIR)" 2>/dev/null || true
+	$(Q)rmdir "$(DESTDIR)$(DATADIR)/eval" "$(DESTDIR)$(DATADIR)/proxy" "$(DESTDIR)$(DATADIR)" "$(DESTDIR)$(DOCDIR)" 2>/dev/null || true
 
 .PHONY: clean help
 clean:
@@ -509,6 +521,7 @@ help:
 	@echo "make test       install what is missing, build and run the tests"
 	@echo "make test-sdk   the SDKs that programs use, from npm, against a running server"
 	@echo "make page       build the server's page with its libraries; installs npm if it is missing"
+	@echo "make test-proxy  the server behind nginx, Caddy and HAProxy, which it installs if they are missing"
 	@echo "make test-web   the server's pages in Chromium; installs it and npm if they are missing"
 	@echo "make test-clients  coding agents from npm, each with a task (minutes); record-clients"
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # setup.sh - install what building, testing, checking or fuzzing needs, if it is missing.
 #
-#   tools/setup.sh [--dry-run] GROUP...      groups: build test check fuzz page web
+#   tools/setup.sh [--dry-run] GROUP...      groups: build test check fuzz page web proxy
 #
 # Silent when everything is there. Otherwise it says in one line what it installs and how,
 # then does it with apt-get, dnf, pacman or Homebrew. --dry-run only prints the commands.
@@ -12,8 +12,8 @@ wanted=
 for arg in "$@"; do
     case $arg in
         --dry-run)              dry_run=yes ;;
-        build|test|check|fuzz|page|web)  wanted="$wanted $arg" ;;
-        *) echo "setup: unknown argument '$arg'; expected --dry-run, build, test, check, fuzz, page or web" >&2
+        build|test|check|fuzz|page|web|proxy)  wanted="$wanted $arg" ;;
+        *) echo "setup: unknown argument '$arg'; expected --dry-run, build, test, check, fuzz, page, web or proxy" >&2
            exit 2 ;;
     esac
 done
@@ -73,6 +73,8 @@ met() {
         npm)           has npm && has node ;;
         browser)       has_browser ;;
         nginx)         has nginx || [ -x /usr/sbin/nginx ] ;;
+        haproxy)       has haproxy || [ -x /usr/sbin/haproxy ] ;;
+        caddy)         has caddy ;;
     esac
 }
 
@@ -84,6 +86,7 @@ needs_of() {
         fuzz)  echo clang clang-runtime ;;
         page)  echo npm ;;
         web)   echo npm browser nginx ;;
+        proxy) echo nginx haproxy caddy ;;
     esac
 }
 
@@ -109,6 +112,8 @@ clang-runtime    libclang-rt-dev        compiler-rt            compiler-rt      
 npm              nodejs,npm             nodejs,npm             npm                    node
 browser          chromium               chromium               chromium               ?
 nginx            nginx-light            nginx                  nginx                  nginx
+haproxy          haproxy                haproxy                haproxy                haproxy
+caddy            caddy                  caddy                  caddy                  caddy
 "
 
 # Needs that a system cannot meet are left out: `make check` skips the Arm kernels, and
