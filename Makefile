@@ -113,6 +113,9 @@ TEST_TOOLS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/tools/*.c))
 CHECK_AUX := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/kernels/*.c)))
 TEST_AUX  := $(CHECK_AUX) $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/support/*.c))
 
+# Backends of this build, the preferred ones first.
+BACKENDS  := cpu $(if $(filter yes,$(CUDA)),cuda)
+
 # ---- building -----------------------------------------------------------------------
 
 AVX2      := -mavx2 -mfma -mf16c -mbmi2 -mpopcnt
@@ -124,6 +127,7 @@ $(OUT)/%_avx512.o: CFLAGS += $(AVX512)
 $(OUT)/%_vbmi.o:   CFLAGS += $(VBMI)
 $(OUT)/%_amx.o:    CFLAGS += $(VBMI)
 $(OUT)/%_neon.o:   CFLAGS += -march=armv8.2-a+dotprod+fp16
+$(OUT)/src/backend/backends.o: CPPFLAGS += '-DDS4_BACKENDS=$(foreach b,$(BACKENDS),X($(b)))'
 
 .PHONY: all
 # ./ds4 and the others are those of the usual build, whatever was built beside it since.

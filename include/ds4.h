@@ -69,20 +69,25 @@ typedef enum ds4_experts {
     DS4_EXPERTS_AUTO,           /* resident if everything fits the budget, else streamed */
     DS4_EXPERTS_RESIDENT,       /* mapped with the rest of the file */
     DS4_EXPERTS_STREAM,         /* read from disk into a cache as tokens need them */
+    DS4_EXPERTS_HOST,           /* in the host's memory, where the device has memory of its own */
 } ds4_experts;
 
 /* Zeroed, with a model_path, is a good choice. */
 typedef struct ds4_engine_options {
     const char *model_path;     /* a GGUF file; required */
+    const char *backend;        /* "cpu", or another that this build has; NULL: the first with a device */
+    uint32_t    device;         /* of the backend, from 0; see ds4_device_get() */
     uint32_t    n_threads;      /* 0: one for each processor this process may use */
     uint32_t    max_batch;      /* most tokens in one step, 1..4096; 0: 256 */
     bool        exact;          /* diagnostic: leave out the trained-in roundings of KV rows */
     ds4_experts experts;
     uint64_t    expert_cache_bytes; /* for streamed experts; 0: what the budget leaves */
     uint64_t    mem_bytes;      /* budget for everything; 0: nine tenths of what the machine has free */
-    uint64_t    kv_mem_bytes;   /* of the sessions' KV rows may be in memory, the rest lies in
-                                   kv_dir; 0: all */
-    const char *kv_dir;         /* a folder on a disk, for rows; NULL: none leave memory */
+    uint64_t    device_mem_bytes;   /* budget for a device's own memory; 0: nine tenths of what is free.
+                                   Not for a device that uses the host's memory */
+    uint64_t    kv_mem_bytes;   /* budget for the sessions' KV rows in memory: the other rows lie in
+                                   kv_dir. 0: all rows are in memory */
+    const char *kv_dir;         /* a folder on a disk, for rows; NULL: all rows stay in memory */
     uint32_t    plan_ctx;       /* context and sessions that the budget must hold; 0: 32,768 and 1 */
     uint32_t    plan_sessions;
 } ds4_engine_options;
@@ -111,6 +116,22 @@ const ds4_vocab          *ds4_engine_vocab(const ds4_engine *e);
 uint32_t                  ds4_engine_threads(const ds4_engine *e);
 uint32_t                  ds4_engine_max_batch(const ds4_engine *e);
 
+/* ---- devices ---------------------------------------------------------------------- */
+
+/* Where steps can run. */
+typedef struct ds4_device {
+    const char *backend;        /* for ds4_engine_options, with index as its device */
+    uint32_t    index;
+    char        name[96];       /* of the hardware; "" when the system does not tell */
+    char        family[64];     /* devices that say the same give the same bits */
+    uint64_t    mem_total, mem_free;        /* bytes; 0: unknown */
+    bool        unified;        /* its memory is the machine's */
+} ds4_device;
+
+/* Device i of all backends of this build, the preferred ones first. Returns false, and leaves
+ * *out, behind the last one. */
+bool ds4_device_get(uint32_t i, ds4_device *out);
+
 /* ---- files that are cut ---------------------------------------------------------- */
 
 /* Weights stay in the mapped model file. If somebody shortens that file while it is in use,
@@ -131,6 +152,16 @@ bool                      ds4_faults_take(const void *address);
 
 /* ---- the plan ------------------------------------------------------------------ */
 
+/* What a plan puts in one place. All in bytes. */
+typedef struct ds4_plan_place {
+    uint64_t weights;           /* that every token needs, and tables */
+    uint64_t experts;           /* routed experts, or the cache of streamed ones */
+    uint64_t kv, scratch;
+    uint64_t total;             /* the sum of these */
+    uint64_t budget;            /* may be taken; 0 for a place that is not there, and for the disk */
+    uint64_t free;              /* now; 0: unknown */
+} ds4_plan_place;
+
 /* What running a model takes, known before anything large is allocated. All in bytes. */
 typedef struct ds4_plan {
     uint64_t dense;             /* weights that every token needs: the sum of the next five */
@@ -144,15 +175,16 @@ typedef struct ds4_plan {
     uint64_t experts;           /* routed experts, all of them */
     uint64_t expert_cache;      /* slots for streamed experts; 0 when they are resident */
     uint64_t kv;                /* sessions at their full context */
-    uint64_t kv_cold;           /* of their rows that may leave memory, as much stays there */
-    uint64_t kv_on_disk;        /* and this does not; not in kv */
+    uint64_t kv_cold;           /* rows that may lie on disk have so much memory; part of kv */
+    uint64_t kv_on_disk;        /* rows that lie on disk; not part of kv */
     uint64_t scratch;           /* activations and the threads' working memory */
-    uint64_t tables;            /* the vocabulary, the file's directory, lists of operations, stacks */
-    uint64_t total;             /* what will be in memory: dense, experts or their cache, kv, scratch,
-                                   tables; the program itself is not in it */
+    uint64_t tables;            /* the vocabulary, the file's directory, lists of operations */
+    uint64_t total;             /* what will be in the machine's memory; the program itself is not in it */
     uint64_t taken;             /* of total, what is not in memory yet: this has to fit */
     uint64_t budget;            /* what may be taken */
     uint64_t machine, free;     /* of this machine, now; 0: unknown */
+    ds4_plan_place host, device, disk;  /* the same by place; the device's is 0 where its memory is the
+                                   host's */
     uint64_t per_token_kv;      /* KV bytes for one more token of context */
     uint32_t n_ctx, n_sessions; /* what kv was computed for */
     bool     stream;            /* routed experts are read from disk as they are needed */

@@ -31,24 +31,25 @@ typedef struct ds4_copy {
     uint8_t *host;                  /* [n_bytes]; write() only reads it */
 } ds4_copy;
 
-/* The largest sizes that steps will have, so that a device can take its scratch memory
- * once. */
+/* What is known about a device before anything of it is taken. */
+typedef struct ds4_dev_info {
+    char        name[96];           /* of the hardware, for people; "" when the system does not tell */
+    char        family[64];         /* devices that say the same give the same bits */
+    uint64_t    mem_total, mem_free;        /* bytes; 0: unknown */
+    bool        unified;            /* its memory is the host's */
+    uint32_t    page_bytes;         /* commit() and discard() work on whole ones */
+    uint32_t    cut;                /* prompts cut at multiples of it keep their bits; 1: anywhere */
+    ds4_kv_form kv_form;            /* of rows in its memory */
+    uint32_t    n_threads;          /* of the host, unless ds4_limits says how many */
+} ds4_dev_info;
+
+/* The most that steps will ask for. What depends on the model's widths, compile() sees itself. */
 typedef struct ds4_limits {
-    uint32_t n_threads;             /* CPU only; 0: one for each processor */
-    uint32_t max_batch;             /* tokens in a step */
-    uint32_t max_logit_rows;        /* rows of logits in a step */
-    uint32_t max_in;                /* longest activation row that is multiplied */
-    uint32_t max_heads, max_head;   /* attention heads, values in one */
-    uint32_t max_rows;              /* attention rows one token can see */
-    uint32_t max_top_k;             /* rows the indexer chooses; 0: there is none */
-    uint32_t max_experts;           /* routed experts of a layer */
-    uint32_t max_used, max_ffn;     /* experts of a token, expert width */
-    uint32_t max_embd;
-    /* What steps will really use of it, for scratch_bytes(). */
-    uint32_t n_rows, n_top_k;       /* attention rows in the planned context; 0: no token chooses */
-    uint64_t act_bytes;             /* encoded inputs of one token for one operation */
-    uint64_t moe_x_bytes[2];        /* one encoded input of routed and of shared experts */
-    uint64_t moe_h_bytes;           /* one of their inner activations */
+    uint32_t    n_threads;          /* of the host; 0: as ds4_dev_info says */
+    uint32_t    max_batch;          /* tokens in a step */
+    uint32_t    max_logit_rows;     /* rows of logits in a step */
+    uint32_t    max_ctx;            /* tokens of a session */
+    const ds4_kv_layout *kv;        /* of all sessions' state; stays as long as the device is open */
     bool        copy_weights;       /* of every token, out of the file: nothing may push them out of memory */
     const char *spill_dir;          /* for DS4_MEM_COLD; NULL: it is device memory */
     uint64_t    spill_bytes;        /* of that memory may be resident */
@@ -72,15 +73,15 @@ typedef void ds4_time_fn(void *ctx, const char *name, uint64_t ns, uint64_t weig
 typedef struct ds4_backend {
     const char *name;               /* "cpu", "cuda", "metal": also the spelling in options */
 
-    /* Life cycle. open() fails with DS4_E_DEVICE or DS4_E_NOMEM and a reason, never exits. */
-    ds4_status (*open)(ds4_dev **out, const ds4_limits *limits, ds4_err *err);
+    /* Devices are numbered from 0; probe() fails with DS4_E_ARG behind the last one. It takes
+     * nothing. open() fails with DS4_E_DEVICE or DS4_E_NOMEM and a reason, never exits. */
+    ds4_status (*probe)(uint32_t i_dev, ds4_dev_info *out, ds4_err *err);
+    ds4_status (*open)(uint32_t i_dev, const ds4_limits *limits, ds4_dev **out, ds4_err *err);
     void       (*close)(ds4_dev *dev);                          /* NULL is fine */
-    uint32_t   (*threads)(const ds4_dev *dev);
-    /* Which kernels compute: devices that say the same give the same bits. */
-    const char *(*family)(const ds4_dev *dev);
 
-    /* Working memory that a device with these limits touches. */
-    uint64_t   (*scratch_bytes)(const ds4_limits *limits);
+    /* Working memory that programs of these operations touch while sessions have n_ctx tokens. The
+     * operations' buffers and layouts may be NULL: this is asked before anything is taken. */
+    uint64_t   (*scratch_bytes)(const ds4_limits *limits, const ds4_op *ops, uint32_t n, uint32_t n_ctx);
 
     /* Memory. alloc() reserves a buffer of zeros; commit() takes the memory of a part of it, which
      * must have returned before anything touches the part. discard() is its inverse: the content
@@ -128,7 +129,12 @@ typedef struct ds4_backend {
 
 extern const ds4_backend ds4_backend_cpu;   /* always built */
 
-/* ---- backends.c: what is alike for all of them ----------------------------------------------- */
+/* The backend of a name; NULL or "": the first of this build that has a device.
+ * Returns DS4_OK; DS4_E_ARG naming those that there are. */
+DS4_MUST_CHECK ds4_status ds4_backend_find(const char *name, const ds4_backend **out, ds4_err *err);
+const ds4_backend        *ds4_backend_at(uint32_t i);       /* in order of preference; NULL behind the last */
+
+/* ---- memory of any backend --------------------------------------------------------------------- */
 
 /* Is n_bytes at `at` inside its buffer, and is that of this backend? Returns DS4_OK; DS4_E_ARG. */
 DS4_MUST_CHECK ds4_status ds4_view_check(const ds4_backend *backend, ds4_view at, uint64_t n_bytes,

@@ -120,7 +120,7 @@ const ds4_plan *ds4_engine_plan(const ds4_engine *e)
 
 uint32_t ds4_engine_threads(const ds4_engine *e)
 {
-    return e->model.backend->threads(e->model.dev);
+    return e->model.n_threads;
 }
 
 uint32_t ds4_engine_max_batch(const ds4_engine *e)

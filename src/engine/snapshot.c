@@ -123,8 +123,7 @@ const char *ds4_engine_file(const ds4_engine *e, uint32_t i, ds4_file_facts *fac
 
 void ds4_engine_family(const ds4_engine *e, char *text, size_t n_bytes)
 {
-    const ds4_backend *b = e->model.backend;
-    snprintf(text, n_bytes, "%s %s", b->name, b->family ? b->family(e->model.dev) : "");
+    snprintf(text, n_bytes, "%s %s", e->model.backend->name, e->model.info.family);
 }
 
 ds4_state_form ds4_engine_state_form(const ds4_engine *e)

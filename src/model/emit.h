@@ -44,6 +44,10 @@ DS4_MUST_CHECK ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4
                                                 const ds4_backend *backend, ds4_dev *dev,
                                                 ds4_err *err);
 
+/* The same places without memory (buf NULL), to plan with. */
+void ds4_step_buffers_describe(ds4_step_buffers *out, const ds4_shape *s, const ds4_kv_layout *kv,
+                               uint32_t max_batch);
+
 /* What is planned: sessions of n_ctx tokens, experts streamed or not. */
 typedef struct ds4_step_use {
     uint32_t n_ctx, n_sessions;

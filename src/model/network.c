@@ -6,7 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-static ds4_status write_list(ds4_network *m, bool with_index, ds4_step_list *list, ds4_err *err)
+/* Write a step for weights and buffers that may have no place yet. */
+static ds4_status write_list(const ds4_network *m, bool with_index, ds4_step_list *list, ds4_err *err)
 {
     const uint32_t capacity = ds4_emit_capacity(&m->shape), max_parts = ds4_emit_max_products(&m->shape);
 
@@ -20,12 +21,23 @@ static ds4_status write_list(ds4_network *m, bool with_index, ds4_step_list *lis
                       .part = list->part, .max_parts = max_parts };
     ds4_emit_step(&e);
     list->n = e.n;
-    return m->backend->compile(m->dev, list->op, list->n, &list->program, err);
+    return DS4_OK;
+}
+
+static void free_list(ds4_step_list *list)
+{
+    free(list->op);
+    free(list->part);
+    *list = (ds4_step_list){ 0 };
 }
 
 static ds4_status write_programs(ds4_network *m, ds4_err *err)
 {
-    for (int i = 0; i < 2; i++) DS4_TRY(write_list(m, i == 1, &m->step[i], err));
+    for (int i = 0; i < 2; i++) {
+        ds4_step_list *list = &m->step[i];
+        DS4_TRY(write_list(m, i == 1, list, err));
+        DS4_TRY(m->backend->compile(m->dev, list->op, list->n, &list->program, err));
+    }
     const ds4_op *head = m->step[0].op + m->step[0].n - DS4_HEAD_OPS;
     return m->backend->compile(m->dev, head, DS4_HEAD_OPS, &m->head, err);
 }
@@ -34,10 +46,38 @@ static void drop_programs(ds4_network *m)
 {
     for (int i = 0; i < 2; i++) {
         if (m->dev) m->backend->drop_program(m->dev, m->step[i].program);
-        free(m->step[i].op);
-        free(m->step[i].part);
+        free_list(&m->step[i]);
     }
     if (m->dev) m->backend->drop_program(m->dev, m->head);
+}
+
+/* Working memory of the planned steps, from shapes and sizes alone. */
+static ds4_status plan_scratch(ds4_network *m, const ds4_engine_options *opt, const ds4_limits *limits,
+                               ds4_plan_parts *parts, ds4_err *err)
+{
+    const uint32_t n_ctx = ds4_plan_ctx(opt);
+    ds4_step_list  list = { 0 };
+
+    ds4_weights_describe(&m->weights, m->file, &m->shape);
+    ds4_step_buffers_describe(&m->buffers, &m->shape, &m->kv, m->max_batch);
+    const ds4_status st = write_list(m, ds4_plan_uses_index(&m->shape, n_ctx), &list, err);
+    for (int stream = 0; st == DS4_OK && stream < 2; stream++) {
+        const ds4_step_use use = { n_ctx, ds4_plan_sessions(opt), stream };
+        parts->scratch[stream] = m->backend->scratch_bytes(limits, list.op, list.n, n_ctx)
+            + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch, &use);
+    }
+    free_list(&list);
+    return st;
+}
+
+static ds4_status find_device(ds4_network *m, const ds4_engine_options *opt, ds4_err *err)
+{
+    DS4_TRY(ds4_backend_find(opt->backend, &m->backend, err));
+    DS4_TRY(m->backend->probe(opt->device, &m->info, err));
+    m->n_threads = opt->n_threads ? opt->n_threads : m->info.n_threads;
+    if (!m->info.unified || opt->device_mem_bytes == 0) return DS4_OK;
+    return ds4_fail(err, DS4_E_ARG, "the %s backend has no memory of its own: --mem limits what it uses",
+                    m->backend->name);
 }
 
 /* What the file's directory says: shape, layout of the state, limits, plan. */
@@ -48,19 +88,18 @@ static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, 
     if (m->max_batch > 4096)
         return ds4_fail(err, DS4_E_ARG, "a batch of %u tokens, expected 1..4096", m->max_batch);
 
+    DS4_TRY(find_device(m, opt, err));
     DS4_TRY(ds4_gguf_open(opt->model_path, &m->file, err));
     DS4_TRY(ds4_shape_read(m->file, &m->shape, err));
-    const ds4_kv_form form = opt->exact ? DS4_KV_FLOATS : DS4_KV_RECORDS;
-    ds4_kv_layout_make(&m->shape, form, form, m->kv_layers, &m->kv);
-    *limits = ds4_plan_limits(m->file, &m->shape, opt);
-    ds4_plan_parts parts = { .g = m->file, .s = &m->shape, .kv = &m->kv,
+    ds4_kv_layout_make(&m->shape, opt->exact ? DS4_KV_FLOATS : m->info.kv_form,
+                       opt->exact ? DS4_KV_FLOATS : DS4_KV_RECORDS, m->kv_layers, &m->kv);
+    *limits = (ds4_limits){ .n_threads = opt->n_threads, .max_batch = m->max_batch,
+                            .max_logit_rows = ds4_head_rows(m->max_batch), .max_ctx = DS4_MAX_CONTEXT,
+                            .kv = &m->kv };
+    ds4_plan_parts parts = { .g = m->file, .s = &m->shape, .kv = &m->kv, .info = &m->info,
                              .tables = 2 * (ds4_emit_capacity(&m->shape) * sizeof(ds4_op)
                                             + ds4_emit_max_products(&m->shape) * sizeof(ds4_product)) };
-    for (int stream = 0; stream < 2; stream++) {
-        const ds4_step_use use = { ds4_plan_ctx(opt), ds4_plan_sessions(opt), stream };
-        parts.scratch[stream] = m->backend->scratch_bytes(limits)
-            + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch, &use);
-    }
+    DS4_TRY(plan_scratch(m, opt, limits, &parts, err));
     ds4_plan_compute(&parts, opt, &m->plan);
     limits->copy_weights = m->plan.stream;
     if (opt->kv_mem_bytes && opt->kv_dir) {
@@ -83,12 +122,12 @@ ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_e
 {
     ds4_limits limits;
 
-    *m = (ds4_network){ .backend = &ds4_backend_cpu };
+    *m = (ds4_network){ 0 };
     DS4_TRY(read_directory(m, opt, &limits, err));
     if (!m->plan.fits) {
         return ds4_fail(err, DS4_E_NOMEM, "%s does not fit: %s", opt->model_path, m->plan.advice);
     }
-    DS4_TRY(m->backend->open(&m->dev, &limits, err));
+    DS4_TRY(m->backend->open(opt->device, &limits, &m->dev, err));
     DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->plan.stream, m->backend, m->dev, err));
     if (m->plan.stream) DS4_TRY(open_cache(m, err));
     DS4_TRY(ds4_step_buffers_open(&m->buffers, &m->shape, &m->kv, m->max_batch, m->backend, m->dev, err));
@@ -97,7 +136,7 @@ ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_e
 
 ds4_status ds4_plan_make(const ds4_engine_options *opt, ds4_plan *out, ds4_err *err)
 {
-    ds4_network  m = { .backend = &ds4_backend_cpu };
+    ds4_network m = { 0 };
     ds4_limits limits;
 
     const ds4_status st = read_directory(&m, opt, &limits, err);

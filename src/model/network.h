@@ -20,6 +20,8 @@ typedef struct ds4_network {
     ds4_kv_layer       kv_layers[DS4_MAX_LAYERS];
     ds4_kv_layout      kv;
     const ds4_backend *backend;
+    ds4_dev_info       info;
+    uint32_t           n_threads;
     ds4_dev           *dev;
     ds4_weights        weights;
     ds4_step_buffers   buffers;
@@ -39,7 +41,7 @@ typedef struct ds4_network_watch {
     void               *ctx;
 } ds4_network_watch;
 
-/* Open a file on the CPU backend. *m is cleared first; after a failure ds4_network_unload()
+/* Open a file on the device that the options name. *m is cleared first; after a failure ds4_network_unload()
  * must still be called.
  * Returns DS4_OK; DS4_E_IO, DS4_E_FORMAT, DS4_E_UNSUPPORTED, DS4_E_NOMEM.            */
 DS4_MUST_CHECK ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_err *err);

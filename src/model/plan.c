@@ -30,6 +30,11 @@ uint32_t ds4_plan_sessions(const ds4_engine_options *opt)
     return opt->plan_sessions ? opt->plan_sessions : 1;
 }
 
+bool ds4_plan_uses_index(const ds4_shape *s, uint32_t n_ctx)
+{
+    return s->top_k && n_ctx / 4 > s->top_k;
+}
+
 /* ---- adding up ------------------------------------------------------------------------------- */
 
 /* The sum of the weights that belong together. */
@@ -72,10 +77,6 @@ static void measure_strings(const ds4_gguf *g, const char *key, uint64_t *n, uin
     *n = kv && kv->is_array ? kv->value.count : 0;
     *n_bytes = kv && kv->is_array && kv->value.n_bytes > 8 * *n ? kv->value.n_bytes - 8 * *n : 0;
 }
-
-/* Stacks of the threads and arrays of a few entries: measured with the bundled model, where they are 1 %
- * of everything. */
-enum { SMALL_THINGS = 256 << 10 };
 
 /* The vocabulary and the directory of the file. */
 static uint64_t directory_bytes(const ds4_gguf *g)
@@ -132,15 +133,29 @@ static void add_sessions(const ds4_kv_layout *kv, const ds4_engine_options *opt,
 
 /* ---- deciding --------------------------------------------------------------------------------- */
 
-/* What is in memory whatever becomes of the experts. */
+/* What lies beside the experts: on the device, or in the host's memory where the device has none of
+ * its own. */
 static uint64_t firm_bytes(const ds4_plan *p)
 {
-    return p->dense + p->kv + p->scratch + p->tables;
+    return p->dense + p->kv + p->scratch;
 }
 
-static uint64_t left_of(const ds4_plan *p)
+static bool has_device(const ds4_plan_parts *parts)
 {
-    return p->budget > firm_bytes(p) ? p->budget - firm_bytes(p) : 0;
+    return !parts->info->unified;
+}
+
+/* What the host's memory has left for experts. */
+static uint64_t left_of(const ds4_plan_parts *parts, const ds4_plan *p)
+{
+    const uint64_t taken = p->tables + (has_device(parts) ? 0 : firm_bytes(p));
+    return p->host.budget > taken ? p->host.budget - taken : 0;
+}
+
+/* Do all routed experts fit beside the rest on the device? */
+static bool fit_on_device(const ds4_plan_parts *parts, const ds4_plan *p)
+{
+    return has_device(parts) && firm_bytes(p) + p->experts <= p->device.budget;
 }
 
 /* The smallest cache worth starting with: a sixteenth of the experts, and what a token needs. */
@@ -150,42 +165,83 @@ static uint64_t least_cache(const ds4_expert_file *file, const ds4_plan *p)
     return part > least ? part : least;
 }
 
-/* Bytes that are not in memory yet: the mapped weights of a file on a RAM disk are. */
-static uint64_t taken_by(const ds4_plan *p)
+static uint64_t cache_bytes(const ds4_plan_parts *parts, const ds4_engine_options *opt, const ds4_plan *p)
 {
-    const uint64_t all = firm_bytes(p) + (p->stream ? p->expert_cache : p->experts);
-    return p->file_in_memory && !p->stream ? all - p->dense - p->experts : all;
+    ds4_expert_layer      layers[DS4_MAX_LAYERS];
+    const ds4_expert_file file = ds4_plan_experts(parts->g, parts->s, layers);
+    const uint64_t        left = left_of(parts, p), least = least_cache(&file, p);
+
+    return ds4_expert_cache_bytes(&file, opt->expert_cache_bytes ? opt->expert_cache_bytes
+                                         : left < least          ? least : left);
 }
 
-static void decide_experts(const ds4_plan_parts *parts, const ds4_engine_options *opt, ds4_plan *p)
+/* What the host's memory must give for experts that are not streamed: nothing for weights that are
+ * mapped from a file on a RAM disk. */
+static uint64_t host_needs(const ds4_plan_parts *parts, const ds4_plan *p, bool on_device)
 {
-    ds4_expert_layer layers[DS4_MAX_LAYERS];
+    const uint64_t firm = has_device(parts) ? 0 : firm_bytes(p), experts = on_device ? 0 : p->experts;
+    const uint64_t all = p->tables + firm + experts;
+
+    return p->file_in_memory ? all - experts - (has_device(parts) ? 0 : p->dense) : all;
+}
+
+static void add_up(ds4_plan_place *place)
+{
+    place->total = place->weights + place->experts + place->kv + place->scratch;
+}
+
+/* Where everything lies: what every token needs on the device, then the experts there, in the host's
+ * memory, or in a cache that reads them from the disk. */
+static void place_all(const ds4_plan_parts *parts, const ds4_engine_options *opt, ds4_plan *p)
+{
+    const bool wants_device = opt->experts == DS4_EXPERTS_AUTO || opt->experts == DS4_EXPERTS_RESIDENT;
 
     p->scratch = parts->scratch[0];
+    const bool on_device = wants_device && !opt->expert_cache_bytes && fit_on_device(parts, p);
     p->stream = opt->experts == DS4_EXPERTS_STREAM
-             || (opt->experts == DS4_EXPERTS_AUTO && (opt->expert_cache_bytes || taken_by(p) > p->budget));
+             || (opt->experts == DS4_EXPERTS_AUTO && !on_device
+                 && (opt->expert_cache_bytes || host_needs(parts, p, false) > p->host.budget));
     if (p->stream) {
-        const ds4_expert_file file = ds4_plan_experts(parts->g, parts->s, layers);
         p->scratch = parts->scratch[1];
-        const uint64_t left = left_of(p), least = least_cache(&file, p);
-        const uint64_t want = opt->expert_cache_bytes ? opt->expert_cache_bytes : left < least ? least : left;
-        p->expert_cache = ds4_expert_cache_bytes(&file, want);
+        p->expert_cache = cache_bytes(parts, opt, p);
     }
-    p->total = firm_bytes(p) + (p->stream ? p->expert_cache : p->experts);
-    p->taken = taken_by(p);
-    p->fits = p->taken <= p->budget;
+    ds4_plan_place *main = has_device(parts) ? &p->device : &p->host;
+    main->weights = p->dense;
+    main->kv = p->kv;
+    main->scratch = p->scratch;
+    p->host.weights += p->tables;
+    *(on_device ? &p->device.experts : &p->host.experts) = p->stream ? p->expert_cache : p->experts;
+    p->disk = (ds4_plan_place){ .weights = p->embedding, .experts = p->stream ? p->experts : 0,
+                                .kv = p->kv_on_disk };
+    add_up(&p->host);
+    add_up(&p->device);
+    add_up(&p->disk);
+    p->total = p->host.total;
+    p->taken = p->stream ? p->total : host_needs(parts, p, on_device);
+    p->fits = p->taken <= p->host.budget && p->device.total <= p->device.budget;
 }
 
-static ds4_plan plan_within(const ds4_plan_parts *parts, const ds4_engine_options *opt, const ds4_sysmem *mem)
+static uint64_t budget_of(uint64_t asked, uint64_t free_bytes)
+{
+    return asked ? asked : free_bytes ? free_bytes / 10 * 9 : UINT64_MAX;
+}
+
+static ds4_plan plan_within(const ds4_plan_parts *parts, const ds4_engine_options *opt,
+                            const ds4_sysmem *mem)
 {
     ds4_plan p = { .machine = mem->total_bytes, .free = mem->free_bytes,
                    .file_in_memory = ds4_file_in_memory(ds4_gguf_path(parts->g)) };
 
-    p.budget = opt->mem_bytes ? opt->mem_bytes : mem->free_bytes ? mem->free_bytes / 10 * 9 : UINT64_MAX;
-    p.tables = parts->tables + directory_bytes(parts->g) + SMALL_THINGS;
+    p.budget = p.host.budget = budget_of(opt->mem_bytes, mem->free_bytes);
+    p.host.free = mem->free_bytes;
+    if (has_device(parts)) {
+        p.device.budget = budget_of(opt->device_mem_bytes, parts->info->mem_free);
+        p.device.free = parts->info->mem_free;
+    }
+    p.tables = parts->tables + directory_bytes(parts->g);
     add_weights(parts->g, parts->s, &p);
     add_sessions(parts->kv, opt, &p);
-    decide_experts(parts, opt, &p);
+    place_all(parts, opt, &p);
     return p;
 }
 
@@ -245,7 +301,8 @@ static sentence choose_advice(const ds4_plan_parts *parts, ds4_engine_options op
         opt.experts = DS4_EXPERTS_STREAM;           /* with the scratch of streaming, as the option means */
         const ds4_plan q = plan_within(parts, &opt, mem);
         if (q.fits) {
-            snprintf(out.text, sizeof out.text, "--expert-cache %s would fit", option_size(left_of(&q)).text);
+            snprintf(out.text, sizeof out.text, "--expert-cache %s would fit",
+                     option_size(left_of(parts, &q)).text);
             return out;
         }
         opt = asked;
@@ -274,15 +331,20 @@ static sentence choose_advice(const ds4_plan_parts *parts, ds4_engine_options op
 
 void ds4_plan_compute(const ds4_plan_parts *parts, const ds4_engine_options *opt, ds4_plan *out)
 {
-    const ds4_sysmem mem = ds4_sysmem_get();
-    ds4_plan         p = plan_within(parts, opt, &mem);
+    const ds4_sysmem      mem = ds4_sysmem_get();
+    ds4_plan              p = plan_within(parts, opt, &mem);
+    const bool            of_device = p.device.total > p.device.budget;
+    const ds4_plan_place *short_of = of_device ? &p.device : &p.host;
+    const char           *option = of_device ? (opt->device_mem_bytes ? " (--device-mem)" : "")
+                                             : (opt->mem_bytes ? " (--mem)" : "");
 
     *out = p;
     if (p.fits) return;
     snprintf(out->advice, sizeof out->advice,
-             "%s are needed (weights %s, experts %s, KV for %u tokens %s, scratch %s)"
+             "%s%s are needed (weights %s, experts %s, KV for %u tokens %s, scratch %s)"
              " and %s may be used%s: %s",
-             size(p.taken).text, size(p.dense).text, size(p.stream ? p.expert_cache : p.experts).text,
-             p.n_ctx, size(p.kv).text, size(p.scratch + p.tables).text, size(p.budget).text,
-             opt->mem_bytes ? " (--mem)" : "", choose_advice(parts, *opt, &mem, &p).text);
+             size(of_device ? short_of->total : p.taken).text, of_device ? " of the device's memory" : "",
+             size(of_device ? short_of->weights : p.dense).text, size(short_of->experts).text, p.n_ctx,
+             size(short_of->kv).text, size(p.scratch + (of_device ? 0 : p.tables)).text,
+             size(short_of->budget).text, option, choose_advice(parts, *opt, &mem, &p).text);
 }

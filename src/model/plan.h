@@ -8,9 +8,6 @@
 #include "model/kv_layout.h"
 #include "model/shape.h"
 
-/* The most that any step asks of a device, and what steps in the planned context use. */
-ds4_limits ds4_plan_limits(const ds4_gguf *g, const ds4_shape *s, const ds4_engine_options *opt);
-
 /* Does a context of n_ctx tokens make the indexer choose rows? */
 bool ds4_plan_uses_index(const ds4_shape *s, uint32_t n_ctx);
 
@@ -23,6 +20,7 @@ typedef struct ds4_plan_parts {
     const ds4_gguf      *g;
     const ds4_shape     *s;
     const ds4_kv_layout *kv;        /* of the sessions' state */
+    const ds4_dev_info  *info;      /* of the device */
     uint64_t             scratch[2];    /* activations and working memory: experts resident, streamed */
     uint64_t             tables;    /* operation lists and the like */
 } ds4_plan_parts;

@@ -122,6 +122,13 @@ uint64_t ds4_step_buffers_bytes(const ds4_shape *s, const ds4_kv_layout *kv, uin
     return measure(s, kv, max_batch, uses_of(s, use)).n_used;
 }
 
+void ds4_step_buffers_describe(ds4_step_buffers *out, const ds4_shape *s, const ds4_kv_layout *kv,
+                               uint32_t max_batch)
+{
+    layout l = { .n_rows = max_batch };
+    lay_out(out, &l, s, kv, (uses){ 0 });
+}
+
 ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4_shape *s, const ds4_kv_layout *kv,
                                  uint32_t max_batch, const ds4_backend *backend, ds4_dev *dev, ds4_err *err)
 {

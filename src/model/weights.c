@@ -144,6 +144,28 @@ uint64_t ds4_weights_vector_bytes(const ds4_shape *s)
     return n_bytes;
 }
 
+void ds4_weights_describe(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s)
+{
+    ds4_tensor_want wants[DS4_MAX_WANTS];
+
+    *out = (ds4_weights){ 0 };
+    for (int32_t layer = -1; layer < (int32_t)s->n_layers; layer++) {
+        char          *base = layer < 0 ? (char *)out : (char *)&out->layer[layer];
+        const uint32_t n = ds4_tensors_list(s, layer, wants);
+        for (uint32_t i = 0; i < n; i++) {
+            const ds4_tensor_want *want = &wants[i];
+            const ds4_gguf_tensor *t = ds4_gguf_tensor_find(g, want->name);
+            const ds4_dtype_info  *type = t ? ds4_dtype_get(t->dtype) : NULL;
+            if (want->kind != DS4_TENSOR_MATRIX) continue;
+            *(ds4_matrix *)(void *)(base + want->field) = (ds4_matrix){
+                .dtype = type && type->is_matrix ? t->dtype : DS4_F32, .n_in = (uint32_t)want->n_in,
+                .n_out = (uint32_t)want->n_out, .n_mats = want->n_mats,
+                .use = ds4_tensor_use(want, t ? t->n_bytes : 0),
+            };
+        }
+    }
+}
+
 /* ---- everything ------------------------------------------------------------------------------- */
 
 /* Of the embedding one row is read for a token, of the routed experts those that it chose. */

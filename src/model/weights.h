@@ -58,6 +58,10 @@ DS4_MUST_CHECK ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, 
                                            ds4_err *err);
 void                      ds4_weights_close(ds4_weights *w, const ds4_backend *backend, ds4_dev *dev);
 
+/* The shapes and types that the file's directory says, without places, to plan with. A tensor that is
+ * missing or no matrix counts as float32: opening will refuse it. */
+void ds4_weights_describe(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s);
+
 /* Bytes of vectors and tables in memory. */
 uint64_t ds4_weights_vector_bytes(const ds4_shape *s);
 

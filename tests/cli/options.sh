@@ -37,7 +37,19 @@ wrong "ds4: missing value for --tokens" --tokens
 wrong "ds4: missing value for -sys" -sys
 wrong "ds4: unknown option -x" -x
 wrong "ds4: unknown option --mtp" --mtp draft.gguf
-wrong "ds4: unknown option --backend" --backend=cuda
+wrong "ds4: missing value for --backend" --backend
+run "$ds4" --backend tpu -m "$model" -p x
+is "ds4 --backend tpu: code" 2 "$rc"
+has "ds4 --backend tpu: message" "$box/stderr" 'ds4: there is no backend "tpu" in this build, which has: cpu'
+wrong "ds4: the cpu backend has no device 7, only device 0" --backend cpu --device 7 -m "$model" -p x
+wrong "ds4: invalid value for --device: x" --device x
+wrong "ds4: the cpu backend has no memory of its own: --mem limits what it uses" \
+    --device-mem 1G -m "$model" -p x
+for program in ds4 ds4-server ds4-bench "ds4-eval logits" "ds4-eval ppl" "ds4-eval mini"; do
+    # shellcheck disable=SC2086
+    run $out/$program --devices
+    is "$program --devices" "0 cpu 0" "$rc $(sed -n 's/^\(cpu [0-9]*\)  .* computes as .*/\1/p' "$box/stdout")"
+done
 wrong "ds4: unknown option --tem" --tem 1
 wrong "ds4: no value is taken by --think" --think=yes
 wrong "ds4: unexpected argument hello" hello

@@ -223,9 +223,14 @@ const gpu_api emulated_api = {
     .wait = wait_device,
 };
 
-static ds4_status open_backend(ds4_dev **out, const ds4_limits *limits, ds4_err *err)
+static ds4_status probe_backend(uint32_t i_dev, ds4_dev_info *out, ds4_err *err)
 {
-    return gpu_backend_open(&emulated_backend, &emulated_api, 0, out, limits, err);
+    return gpu_backend_probe(&emulated_api, i_dev, out, err);
 }
 
-const ds4_backend emulated_backend = GPU_BACKEND("emulated", open_backend);
+static ds4_status open_backend(uint32_t i_dev, const ds4_limits *limits, ds4_dev **out, ds4_err *err)
+{
+    return gpu_backend_open(&emulated_backend, &emulated_api, i_dev, limits, out, err);
+}
+
+const ds4_backend emulated_backend = GPU_BACKEND("emulated", probe_backend, open_backend);

@@ -22,7 +22,7 @@ void twin_open(twin *t, const ds4_backend *other, const ds4_limits *limits)
     *t = (twin){ .backend = { &ds4_backend_cpu, other },
                  .rng = { { 20 } },
                  .hash = 14695981039346656037ull };
-    for (int s = 0; s < TWIN_SIDES; s++) must(t->backend[s]->open(&t->dev[s], limits, &err), &err);
+    for (int s = 0; s < TWIN_SIDES; s++) must(t->backend[s]->open(0, limits, &t->dev[s], &err), &err);
 }
 
 void twin_close(twin *t)

@@ -10,22 +10,12 @@
 
 void walk_open(walk *w, twin *t, const ds4_shape *shape, ds4_kv_form form, uint32_t most)
 {
-    const ds4_limits limits = { .n_threads = 1,
-                                .max_batch = WALK_MAX_TOKENS,
-                                .max_in = 4096,
-                                .max_heads = shape->n_heads,
-                                .max_head = shape->n_head,
-                                .max_rows = 2048,
-                                .max_top_k = shape->top_k,
-                                .max_experts = 8,
-                                .max_used = 2,
-                                .max_ffn = 64,
-                                .max_embd = 512 };
+    const ds4_limits limits = { .n_threads = 1, .max_batch = WALK_MAX_TOKENS, .max_ctx = 8192, .kv = &w->kv };
     float            freq[32];
 
     *w = (walk){ .t = t, .shape = *shape, .most = most };
-    twin_open(t, &emulated_backend, &limits);
     ds4_kv_layout_make(&w->shape, form, form, w->layers, &w->kv);
+    twin_open(t, &emulated_backend, &limits);
     for (uint32_t i = 0; i < shape->n_rot / 2; i++) freq[i] = (float)pow(160000.0, -2.0 * i / shape->n_rot);
     w->freq = twin_bytes(t, freq, shape->n_rot / 2 * sizeof *freq);
     w->ape = twin_floats(t, 128ull * 2 * shape->n_head);

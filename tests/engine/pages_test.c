@@ -115,9 +115,7 @@ static void drop_half(const ds4_kv_layout *kv, ds4_dev *dev)
 
 static void test_dropped_blocks_go_back(void **unused)
 {
-    const ds4_limits limits = { .n_threads = 1, .max_batch = 1, .max_in = 512, .max_heads = 1,
-                                .max_head = 512, .max_rows = 640, .max_top_k = 512, .max_experts = 1,
-                                .max_used = 1, .max_ffn = 1, .max_embd = 1 };
+    const ds4_limits limits = { .n_threads = 1, .max_batch = 1 };
     ds4_shape        s = { .n_layers = N_LAYERS, .n_head = 512, .n_rot = 64, .n_window = 128,
                            .n_index = 128 };
     ds4_kv_layer     layer[N_LAYERS];
@@ -132,7 +130,7 @@ static void test_dropped_blocks_go_back(void **unused)
         ds4_err  err = { 0 };
         page = pages[i];
         if (CAN_SIMULATE) assert_int_equal(ds4_page_bytes(), page);
-        check(ds4_backend_cpu.open(&dev, &limits, &err), &err);
+        check(ds4_backend_cpu.open(0, &limits, &dev, &err), &err);
         drop_half(&kv, dev);
         ds4_backend_cpu.close(dev);
     }

@@ -47,14 +47,13 @@ static ds4_view memory(bench *b, uint64_t n_bytes)
 static void open_bench(bench *b)
 {
     ds4_shape  s = { .n_layers = N_LAYERS, .n_head = 512, .n_rot = 64, .n_window = 128, .n_index = 128 };
-    ds4_limits limits = { .max_batch = 1, .max_in = 512, .max_heads = 64, .max_head = 512, .max_rows = 640,
-                          .max_top_k = 512, .max_experts = 1, .max_used = 1, .max_ffn = 1, .max_embd = 1 };
+    const ds4_limits limits = { .n_threads = 1, .max_batch = 1 };
     ds4_err    err;
 
     for (uint32_t i = 2; i < N_LAYERS; i++) s.ratio[i] = i % 2 == 0 ? 4 : 128;
     ds4_kv_layout_make(&s, DS4_KV_RECORDS, DS4_KV_RECORDS, b->layer, &b->kv);
     b->place = (ds4_kv_place){ .backend = &ds4_backend_cpu, .kv = &b->kv };
-    if (ds4_backend_cpu.open(&b->place.dev, &limits, &err) != DS4_OK) stop(&err);
+    if (ds4_backend_cpu.open(0, &limits, &b->place.dev, &err) != DS4_OK) stop(&err);
     b->place.tail = memory(b, b->kv.tail_bytes);
     b->place.last.cold = memory(b, b->kv.cold_bytes);
     b->place.last.warm = memory(b, b->kv.warm_bytes);

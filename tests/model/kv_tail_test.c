@@ -48,14 +48,11 @@ static ds4_view new_memory(state *s, int i, uint64_t n_bytes)
 
 static void open_state(state *s, const ds4_shape *shape, ds4_kv_form form)
 {
-    const ds4_limits limits = { .n_threads = 1, .max_batch = 1, .max_in = 512, .max_heads = 1,
-                                .max_head = 512, .max_rows = 640,
-                                .max_top_k = 512, .max_experts = 1, .max_used = 1,
-                                .max_ffn = 1, .max_embd = 1 };
+    const ds4_limits limits = { .n_threads = 1, .max_batch = 1 };
     ds4_err          err = { 0 };
 
     ds4_kv_layout_make(shape, form, form, s->layer, &s->kv);
-    check(ds4_backend_cpu.open(&s->dev, &limits, &err), &err);
+    check(ds4_backend_cpu.open(0, &limits, &s->dev, &err), &err);
     s->place = (ds4_kv_place){ .backend = &ds4_backend_cpu, .dev = s->dev, .kv = &s->kv };
     s->place.tail = new_memory(s, 0, s->kv.tail_bytes);
     s->place.last.cold = new_memory(s, 1, s->kv.cold_bytes);

@@ -212,6 +212,7 @@ int main(int argc, char **argv)
         { .kind = DS4_OPTION_F32, .name = "max-loss", .arg = "P",
           .to = &o.max_loss, .min = 0, .max = 100,
           .help = "percent of speed that --compare lets be lost [2]" },
+        DS4_APP_DEVICE_OPTIONS(&o.model),
         DS4_APP_MEMORY_OPTIONS(&o.model),
         { .kind = DS4_OPTION_END },
     };

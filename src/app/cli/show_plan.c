@@ -35,6 +35,15 @@ static void print_plan(const char *path, const ds4_plan *p)
         line("not there yet", p->taken, p->fits ? "fits; the file lies in memory" : "does not fit");
     }
     line("may be used", p->budget, "");
+    if (p->device.total) {
+        printf("Of it on the device\n");
+        line("weights", p->device.weights, "");
+        line("routed experts", p->device.experts, p->device.experts ? "" : "in the machine's memory");
+        line("KV", p->device.kv, "");
+        line("scratch", p->device.scratch, "");
+        line("together", p->device.total, p->device.total <= p->device.budget ? "fits" : "does not fit");
+        line("may be used", p->device.budget, "");
+    }
     if (p->embedding || p->stream || p->kv_on_disk) printf("On disk only\n");
     if (p->embedding) line("embedding", p->embedding, "rows are read as tokens need them");
     if (p->stream) line("routed experts", p->experts, "streamed");

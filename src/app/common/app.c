@@ -81,12 +81,15 @@ int ds4_app_find(const ds4_app_model *want, ds4_str *path)
     return DS4_EXIT_OK;
 }
 
-const char *const ds4_experts_names[] = { "auto", "resident", "stream", NULL };
+const char *const ds4_experts_names[] = { "auto", "resident", "stream", "host", NULL };
 
 ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char *path)
 {
     return (ds4_engine_options){
         .model_path = path,
+        .backend = want->backend,
+        .device = want->device,
+        .device_mem_bytes = want->device_mem_bytes,
         .n_threads = want->n_threads,
         .max_batch = want->max_batch,
         .exact = want->exact,
@@ -98,6 +101,21 @@ ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char 
         .plan_ctx = want->n_ctx,
         .plan_sessions = want->n_sessions,
     };
+}
+
+void ds4_app_show_devices(void)
+{
+    const double gib = 1.0 / (1 << 30);
+    ds4_device   d;
+
+    for (uint32_t i = 0; ds4_device_get(i, &d); i++) {
+        printf("%s %u  %.1f of %.1f GiB free%s, computes as ", d.backend, d.index, (double)d.mem_free * gib,
+               (double)d.mem_total * gib, d.unified ? " (the machine's memory)" : "");
+        ds4_app_print(stdout, d.family);
+        printf("%s", *d.name ? ", " : "");
+        ds4_app_print(stdout, d.name);
+        printf("\n");
+    }
 }
 
 void ds4_app_say_plan(const char *program, const ds4_plan *p)
@@ -112,6 +130,11 @@ void ds4_app_say_plan(const char *program, const ds4_plan *p)
                 p->stream ? " cached, streamed" : "", p->n_ctx, (double)p->kv * mib,
                 (double)(p->scratch + p->tables) * mib,
                 p->file_in_memory && !p->stream ? "; the file lies in memory already" : "");
+    if (p->device.total == 0) return;
+    ds4_app_say(program, "device: %.0f of %.0f MiB (weights %.0f, experts %.0f, KV %.0f, scratch %.0f)",
+                (double)p->device.total * mib, (double)p->device.budget * mib,
+                (double)p->device.weights * mib, (double)p->device.experts * mib, (double)p->device.kv * mib,
+                (double)p->device.scratch * mib);
 }
 
 void ds4_app_say_memory(const char *program, const ds4_engine *engine, uint64_t most_bytes)
@@ -153,7 +176,7 @@ int ds4_app_open(const ds4_app_model *want, ds4_model *out)
         if (st != DS4_OK) {
             ds4_app_say(want->program, "%s", err.text);
             const bool bad_file = st == DS4_E_IO || st == DS4_E_FORMAT || st == DS4_E_UNSUPPORTED;
-            code = bad_file ? DS4_EXIT_WRONG : DS4_EXIT_FAILURE;
+            code = bad_file || st == DS4_E_ARG ? DS4_EXIT_WRONG : DS4_EXIT_FAILURE;
         } else {
             ds4_app_say_plan(want->program, ds4_engine_plan(out->engine));
         }

@@ -37,26 +37,41 @@ typedef struct ds4_app_model {
     const char *program;
     const char *argv0;
     const char *path;               /* NULL: the default, which is then named on standard error */
+    const char *backend;            /* NULL: the first of this build that has a device */
+    uint32_t    device;
     uint32_t    n_threads, max_batch;
     uint32_t    n_ctx, n_sessions;  /* that the memory must hold; 0: the usual context, one */
     bool        exact;
     int         experts;            /* a ds4_experts */
-    uint64_t    mem_bytes, expert_cache_bytes;      /* 0: as the machine allows */
+    uint64_t    mem_bytes, device_mem_bytes, expert_cache_bytes;    /* 0: as the machine allows */
     uint64_t    kv_mem_bytes;       /* see ds4_engine_options */
     const char *kv_dir;
 } ds4_app_model;
+
+/* Entries of an option table that decide where steps run; m is a ds4_app_model *. */
+#define DS4_APP_DEVICE_OPTIONS(m)                                                              \
+    DS4_OPT_TEXT(0, "backend", "NAME", &(m)->backend,                                          \
+                 "what computes, as cpu [the first that has a device]"),                       \
+    DS4_OPT_U32(0, "device", "N", &(m)->device, 0, 1023, "device of the backend [0]"),         \
+    DS4_OPT_SHOW("devices", ds4_app_show_devices, "print backends and devices and exit")
+
+/* The devices of all backends on standard output, a line for each. */
+void ds4_app_show_devices(void);
 
 /* Entries of an option table that decide about memory; m is a ds4_app_model *. */
 #define DS4_APP_MEMORY_OPTIONS(m)                                                              \
     DS4_OPT_SIZE(0, "mem", "SIZE", &(m)->mem_bytes,                                            \
                  "memory that may be used, as 12G or 900M\n[nine tenths of what is free]"),    \
-    DS4_OPT_NAME("experts", "auto|resident|stream", &(m)->experts, ds4_experts_names,          \
-                 "routed experts: resident in memory, stream from\n"                           \
-                 "disk as tokens need them, or auto [auto]"),                                  \
+    DS4_OPT_SIZE(0, "device-mem", "SIZE", &(m)->device_mem_bytes,                              \
+                 "the same for a device with memory of its own"),                              \
+    DS4_OPT_NAME("experts", "auto|resident|stream|host", &(m)->experts, ds4_experts_names,     \
+                 "routed experts: resident, stream from disk as tokens\n"                      \
+                 "need them, host: beside a device with memory of its\n"                       \
+                 "own, or auto [auto]"),                                                       \
     DS4_OPT_SIZE(0, "expert-cache", "SIZE", &(m)->expert_cache_bytes,                          \
                  "memory for streamed experts [what --mem leaves]")
 
-extern const char *const ds4_experts_names[];   /* "auto", "resident", "stream", NULL */
+extern const char *const ds4_experts_names[];   /* "auto", "resident", "stream", "host", NULL */
 
 /* The engine options that say the same; path stays the caller's. */
 ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char *path);

@@ -69,7 +69,7 @@ static bool store_name(const ds4_option *o, const char *text)
 
 static bool takes_value(const ds4_option *o)
 {
-    return o->kind != DS4_OPTION_FLAG && o->kind != DS4_OPTION_CHOICE;
+    return o->kind != DS4_OPTION_FLAG && o->kind != DS4_OPTION_CHOICE && o->kind != DS4_OPTION_SHOW;
 }
 
 /* Store one value. Returns false when it is not one that the option takes. */
@@ -111,6 +111,7 @@ static bool store(const ds4_option *o, const char *text)
         return ds4_parse_size(text, o->to);
     case DS4_OPTION_NAME:
         return store_name(o, text);
+    case DS4_OPTION_SHOW:
     case DS4_OPTION_END:
         break;
     }
@@ -246,6 +247,10 @@ static ds4_parsed take(const ds4_command *cmd, const tables *t, int found, const
         return DS4_PARSED_DONE;
     }
     const ds4_option *o = is_long ? &cmd->options[found - FIRST_VALUE] : by_letter(cmd, found);
+    if (o && o->kind == DS4_OPTION_SHOW) {
+        o->show();
+        return DS4_PARSED_DONE;
+    }
     if (!o || !store(o, optarg)) {
         return wrong(cmd, "invalid value for", is_long ? word : shorter, optarg ? optarg : "");
     }

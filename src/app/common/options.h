@@ -22,6 +22,7 @@ typedef enum ds4_option_kind {
     DS4_OPTION_F32,             /* ds4_option_f32 *to, decimal and finite, min..max */
     DS4_OPTION_SIZE,            /* uint64_t *to, bytes: a number, or one with K, M, G or T (powers of 1024) */
     DS4_OPTION_NAME,            /* int *to becomes the place of the value in `names` */
+    DS4_OPTION_SHOW,            /* show() prints something, and the program ends */
 } ds4_option_kind;
 
 enum { DS4_OPTION_MAX_TEXTS = 64 };
@@ -51,6 +52,7 @@ typedef struct ds4_option {
     int             choice;
     double          min, max;
     const char *const *names;   /* ended by NULL */
+    void          (*show)(void);
 } ds4_option;
 
 /* Entries of a table; `letter` is 0 for none. */
@@ -75,6 +77,8 @@ typedef struct ds4_option {
     { DS4_OPT(DS4_OPTION_SIZE, letter, name, arg, to, help) }
 #define DS4_OPT_NAME(name, arg, to, names_, help) \
     { DS4_OPT(DS4_OPTION_NAME, 0, name, arg, to, help), .names = (names_) }
+#define DS4_OPT_SHOW(name, show_, help) \
+    { DS4_OPT(DS4_OPTION_SHOW, 0, name, NULL, NULL, help), .show = (show_) }
 
 /* A program or one of its subcommands. */
 typedef struct ds4_command {
@@ -88,7 +92,7 @@ typedef struct ds4_command {
 
 typedef enum ds4_parsed {
     DS4_PARSED_RUN,             /* go on */
-    DS4_PARSED_DONE,            /* help or version was printed: exit 0 */
+    DS4_PARSED_DONE,            /* help, version or the like was printed: exit 0 */
     DS4_PARSED_WRONG,           /* said so on standard error: exit 2 */
 } ds4_parsed;
 

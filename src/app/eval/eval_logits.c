@@ -203,6 +203,7 @@ int ds4_eval_logits(const char *argv0, int argc, char **argv)
         DS4_OPT_TEXT(0, "probe", "LIST", &j.probe_text, "the positions for --streams, as 0,1,3"),
         DS4_OPT_U32('t', "threads", "N", &j.model.n_threads, 1, 256,
                     "threads [one for each processor]"),
+        DS4_APP_DEVICE_OPTIONS(&j.model),
         DS4_APP_MEMORY_OPTIONS(&j.model),
         DS4_OPT_FLAG(0, "exact", &j.model.exact,
                      "leave out the trained-in roundings of the KV cache"),

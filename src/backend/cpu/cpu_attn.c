@@ -247,7 +247,7 @@ static int attend_group(const ds4_dev *dev, const ds4_op_attend *op, cpu_own *ow
     float         *raw = own->rows;
     float         *compressed = raw + (uint64_t)(begin.pos + n - oldest) * op->n_head;
     uint32_t       n_done = 0;          /* rows that all tokens see, unpacked */
-    const float  **window = own->row_at + dev->limits.max_rows;
+    const float  **window = own->row_at + dev->sizes.max_rows;
     const bool     together = can_together(dev, op, &begin, n);
 
     for (uint32_t pos = oldest; pos < begin.pos + n; pos++) {

@@ -211,7 +211,7 @@ static void write_chosen(const ds4_op_select *op, uint32_t t, const pick *p)
 
 static uint64_t *slots_of(const ds4_dev *dev, uint32_t member, uint32_t i)
 {
-    return dev->own[member].picks + (uint64_t)i * cpu_pick_slots(&dev->limits);
+    return dev->own[member].picks + (uint64_t)i * cpu_pick_slots(&dev->sizes);
 }
 
 /* ---- many tokens ------------------------------------------------------------------------------- */

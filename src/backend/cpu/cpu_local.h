@@ -25,6 +25,17 @@ enum {
     CPU_MAX_TEAM = 256,
 };
 
+/* The largest sizes that operations have. */
+typedef struct cpu_sizes {
+    uint32_t max_in;                /* values of a row that is multiplied or mixed */
+    uint32_t max_heads, max_head;   /* attention heads, values in one */
+    uint32_t max_rows;              /* attention rows that one token can see */
+    uint32_t max_top_k;             /* rows that the indexer chooses; 0: there is none */
+    uint32_t max_experts, max_used, max_ffn, max_embd;
+    uint64_t act_bytes;             /* encoded inputs of one activation row for one operation */
+    uint64_t x_bytes[2], h_bytes;   /* one of routed and of shared experts; of their inner activations */
+} cpu_sizes;
+
 /* Scratch of one team member. */
 typedef struct cpu_own {
     float        *row;              /* [max_in] a decoded weight row */
@@ -69,11 +80,10 @@ typedef struct cpu_step {
 struct ds4_dev {
     ds4_team        *team;
     ds4_kernels      k;
-    unsigned         features;      /* that the kernels use */
     ds4_limits       limits;
+    cpu_sizes        sizes;         /* of the programs that were compiled, see cpu_scratch.c */
     cpu_own         *own;           /* [team size] */
     uint8_t         *act;           /* encoded activations of one product */
-    uint64_t         act_bytes;
     struct cpu_weights *weights;    /* see cpu_load.c */
     struct cpu_moe  *moe;           /* see cpu_moe.c */
     cpu_spill       *spill;         /* NULL: rows stay in memory */
@@ -88,9 +98,9 @@ struct ds4_dev {
 };
 
 /* Room for a token's candidates: a run more than twice what it chooses. */
-static inline uint64_t cpu_pick_slots(const ds4_limits *l)
+static inline uint64_t cpu_pick_slots(const cpu_sizes *s)
 {
-    return 2 * (uint64_t)l->max_top_k + INDEX_RUN;
+    return 2 * (uint64_t)s->max_top_k + INDEX_RUN;
 }
 
 /* Tokens of a step that the indexer takes at once. */
@@ -218,6 +228,10 @@ static inline cpu_spill_row cpu_spill_row_at(const ds4_kv_rows *t, ds4_view base
     (void)n_planes;
     return (cpu_spill_row){ cpu_spill_of(base.buf), base.off + at[0].off };
 }
+
+cpu_sizes  cpu_sizes_of(const ds4_op *ops, uint32_t n, const ds4_kv_layout *kv, uint32_t n_ctx);
+ds4_status cpu_scratch_grow(ds4_dev *dev, const cpu_sizes *sizes, ds4_err *err);
+void       cpu_scratch_free(ds4_dev *dev);
 
 ds4_status cpu_weights_create(ds4_dev *dev, ds4_err *err);
 void       cpu_weights_free(ds4_dev *dev);

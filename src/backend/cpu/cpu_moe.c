@@ -22,8 +22,8 @@ typedef struct visit {
 } visit;
 
 struct cpu_moe {
-    uint32_t  n_pairs_max;          /* max_batch * (max_used + 1), the shared expert's included */
-    uint32_t *pair_token;           /* [pairs] token of a sorted pair */
+    uint32_t *pair_token;           /* [max_batch * (max_used + 1)] token of a sorted pair, the shared
+                                       expert's included */
     uint32_t *pair_of;              /* [token][used + 1] sorted pair of a slot */
     float    *pair_weight;          /* [pairs] */
     visit    *visits;               /* [experts + 1], the shared one last */
@@ -68,11 +68,12 @@ void cpu_moe_free(ds4_dev *dev)
 
 ds4_status cpu_moe_create(ds4_dev *dev, ds4_err *err)
 {
-    const ds4_limits *l = &dev->limits;
-    struct cpu_moe   *m = dev->moe = calloc(1, sizeof *m);
+    const cpu_sizes *l = &dev->sizes;
+    const uint64_t   max_batch = dev->limits.max_batch;
+    struct cpu_moe  *m = dev->moe = calloc(1, sizeof *m);
 
     if (!m) return ds4_fail(err, DS4_E_NOMEM, "no memory for the experts' scratch");
-    const uint64_t n = m->n_pairs_max = l->max_batch * (l->max_used + 1);
+    const uint64_t n = max_batch * (l->max_used + 1);
     m->pair_token = malloc(n * sizeof *m->pair_token);
     m->pair_of = malloc(n * sizeof *m->pair_of);
     m->pair_weight = malloc(n * sizeof *m->pair_weight);
@@ -83,7 +84,7 @@ ds4_status cpu_moe_create(ds4_dev *dev, ds4_err *err)
     m->parts = malloc(3 * (l->max_experts + 1) * sizeof *m->parts);
     m->visit_of = malloc(l->max_experts * sizeof *m->visit_of);
     m->ready = malloc(l->max_experts * sizeof *m->ready);
-    m->x_bytes = (uint64_t)l->max_batch * l->max_embd * sizeof(float);
+    m->x_bytes = max_batch * l->max_embd * sizeof(float);
     m->pair_x_bytes = n * l->max_embd * sizeof(float);
     m->h_bytes = n * l->max_ffn * sizeof(float);
     m->ffn_bytes = n * l->max_ffn * sizeof(float);
@@ -411,7 +412,7 @@ void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op)
     const ds4_batch *batch = dev->batch;
     uint32_t        *count = dev->moe->count;
 
-    memset(count, 0, dev->limits.max_experts * sizeof *count);
+    memset(count, 0, dev->sizes.max_experts * sizeof *count);
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
         const size_t   i_row = op->by_token ? (size_t)batch->token[t] : t;
         const uint8_t *row = cpu_at(op->by_token ? op->table : op->expert);

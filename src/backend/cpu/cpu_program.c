@@ -107,13 +107,14 @@ static ds4_program *new_program(const ds4_op *ops, uint32_t n, uint32_t n_parts)
 
 ds4_status cpu_compile(ds4_dev *dev, const ds4_op *ops, uint32_t n, ds4_program **out, ds4_err *err)
 {
-    uint32_t n_parts = 0;
+    const cpu_sizes sizes = cpu_sizes_of(ops, n, dev->limits.kv, dev->limits.max_ctx);
+    uint32_t        n_parts = 0;
 
-    (void)dev;
     for (uint32_t i = 0; i < n; i++) {
         DS4_TRY(check(&ops[i], err));
         n_parts += count_parts(&ops[i]);
     }
+    DS4_TRY(cpu_scratch_grow(dev, &sizes, err));
     ds4_program *p = new_program(ops, n, n_parts);
     if (!p) return ds4_fail(err, DS4_E_NOMEM, "no memory for a program of %u operations", n);
     n_parts = 0;

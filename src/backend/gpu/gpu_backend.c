@@ -3,6 +3,9 @@
 
 #include "backend/gpu/gpu_local.h"
 
+#include "base/team.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- opening --------------------------------------------------------------------------------------- */
@@ -19,8 +22,21 @@ void gpu_backend_close(ds4_dev *dev)
     free(dev);
 }
 
-ds4_status gpu_backend_open(const ds4_backend *backend, const gpu_api *api, uint32_t i_dev, ds4_dev **out,
-                            const ds4_limits *limits, ds4_err *err)
+ds4_status gpu_backend_probe(const gpu_api *api, uint32_t i_dev, ds4_dev_info *out, ds4_err *err)
+{
+    enum { PAGE = 64 << 10 };
+    gpu_info info;
+
+    DS4_TRY(api->probe(i_dev, &info, err));
+    *out = (ds4_dev_info){ .mem_total = info.mem_total, .mem_free = info.mem_free, .page_bytes = PAGE,
+                           .cut = 1, .kv_form = DS4_KV_PLANES, .n_threads = ds4_cpu_count() };
+    snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, info.name);
+    snprintf(out->family, sizeof out->family, "%s", info.family);
+    return DS4_OK;
+}
+
+ds4_status gpu_backend_open(const ds4_backend *backend, const gpu_api *api, uint32_t i_dev,
+                            const ds4_limits *limits, ds4_dev **out, ds4_err *err)
 {
     ds4_dev *dev = calloc(1, sizeof *dev);
 
@@ -38,24 +54,17 @@ ds4_status gpu_backend_open(const ds4_backend *backend, const gpu_api *api, uint
     return DS4_OK;
 }
 
-uint32_t gpu_backend_threads(const ds4_dev *dev)
-{
-    (void)dev;
-    return 1;
-}
-
-const char *gpu_backend_family(const ds4_dev *dev)
-{
-    return dev->info.family;
-}
-
 /* What operations need besides their buffers: pairs of tokens and experts, lists of the indexer. */
-uint64_t gpu_backend_scratch_bytes(const ds4_limits *l)
+uint64_t gpu_backend_scratch_bytes(const ds4_limits *l, const ds4_op *ops, uint32_t n, uint32_t n_ctx)
 {
-    const uint64_t pairs = (uint64_t)l->max_batch * (l->max_used + 1);
-    const uint64_t lists = l->max_top_k ? 66ull * GPU_INDEX_TOKENS * (1 + 2 * l->max_top_k) * 4 : 0;
-    const uint64_t experts = pairs * (2ull * l->max_ffn + l->max_embd + 1) * 4;
-    return experts > lists ? experts : lists;
+    uint64_t most = 0;
+
+    (void)n_ctx;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t of_one = gpu_scratch_of(&ops[i], l->max_batch);
+        if (of_one > most) most = of_one;
+    }
+    return most;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------------- */

@@ -8,12 +8,15 @@
 
 /* Open device i_dev of a kind of GPU for a backend. Errors are those of ds4_backend.open. */
 DS4_MUST_CHECK ds4_status gpu_backend_open(const ds4_backend *backend, const gpu_api *api, uint32_t i_dev,
-                                           ds4_dev **out, const ds4_limits *limits, ds4_err *err);
+                                           const ds4_limits *limits, ds4_dev **out, ds4_err *err);
+
+/* What is known about device i_dev. */
+DS4_MUST_CHECK ds4_status gpu_backend_probe(const gpu_api *api, uint32_t i_dev, ds4_dev_info *out,
+                                            ds4_err *err);
 
 void        gpu_backend_close(ds4_dev *dev);
-uint32_t    gpu_backend_threads(const ds4_dev *dev);
-const char *gpu_backend_family(const ds4_dev *dev);
-uint64_t    gpu_backend_scratch_bytes(const ds4_limits *limits);
+uint64_t    gpu_backend_scratch_bytes(const ds4_limits *limits, const ds4_op *ops, uint32_t n,
+                                      uint32_t n_ctx);
 ds4_status  gpu_backend_alloc(ds4_dev *dev, ds4_mem kind, uint64_t n_bytes, ds4_buf **out, ds4_err *err);
 ds4_status  gpu_backend_commit(ds4_dev *dev, ds4_view at, uint64_t n_bytes, ds4_err *err);
 void        gpu_backend_discard(ds4_dev *dev, ds4_view at, uint64_t n_bytes);
@@ -30,10 +33,9 @@ ds4_status  gpu_backend_run(ds4_dev *dev, const ds4_program *program, const ds4_
 ds4_status  gpu_backend_wait(ds4_dev *dev, ds4_ticket ticket, ds4_err *err);
 void        gpu_backend_time(ds4_dev *dev, ds4_time_fn *fn, void *ctx);
 
-#define GPU_BACKEND(backend_name, open_fn)                                                             \
+#define GPU_BACKEND(backend_name, probe_fn, open_fn)                                                   \
     {                                                                                                  \
-        .name = (backend_name), .open = (open_fn), .close = gpu_backend_close,                         \
-        .threads = gpu_backend_threads, .family = gpu_backend_family,                                  \
+        .name = (backend_name), .probe = (probe_fn), .open = (open_fn), .close = gpu_backend_close,    \
         .scratch_bytes = gpu_backend_scratch_bytes, .alloc = gpu_backend_alloc,                        \
         .commit = gpu_backend_commit, .discard = gpu_backend_discard, .free = gpu_backend_free,        \
         .resident = gpu_backend_resident, .read = gpu_backend_read, .write = gpu_backend_write,        \

@@ -4,9 +4,14 @@
 
 extern const ds4_backend ds4_backend_cuda;
 
-static ds4_status open_backend(ds4_dev **out, const ds4_limits *limits, ds4_err *err)
+static ds4_status probe_backend(uint32_t i_dev, ds4_dev_info *out, ds4_err *err)
 {
-    return gpu_backend_open(&ds4_backend_cuda, &cuda_api, 0, out, limits, err);
+    return gpu_backend_probe(&cuda_api, i_dev, out, err);
 }
 
-const ds4_backend ds4_backend_cuda = GPU_BACKEND("cuda", open_backend);
+static ds4_status open_backend(uint32_t i_dev, const ds4_limits *limits, ds4_dev **out, ds4_err *err)
+{
+    return gpu_backend_open(&ds4_backend_cuda, &cuda_api, i_dev, limits, out, err);
+}
+
+const ds4_backend ds4_backend_cuda = GPU_BACKEND("cuda", probe_backend, open_backend);
