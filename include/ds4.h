@@ -116,6 +116,10 @@ const ds4_vocab          *ds4_engine_vocab(const ds4_engine *e);
 uint32_t                  ds4_engine_threads(const ds4_engine *e);
 uint32_t                  ds4_engine_max_batch(const ds4_engine *e);
 
+/* A prompt may be cut into steps at positions that are multiples of it, without changing a bit;
+ * 1, as on a CPU: anywhere. */
+uint32_t                  ds4_engine_cut(const ds4_engine *e);
+
 /* ---- devices ---------------------------------------------------------------------- */
 
 /* Where steps can run. */
@@ -357,6 +361,8 @@ typedef struct ds4_work {
     float         *logits;      /* [n_vocab] of the last token, or [n_tokens][n_vocab]
                                    with all_logits; NULL: none are computed */
     bool           all_logits;
+    bool           decode;      /* the tokens are an answer's, sampled or drafted, and not a prompt's:
+                                   a device may compute the two in different ways */
 } ds4_work;
 
 /* Run one step over n_work sessions.

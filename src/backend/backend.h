@@ -123,7 +123,8 @@ typedef struct ds4_backend {
     ds4_status (*run)(ds4_dev *dev, const ds4_program *program, const ds4_batch *batch, ds4_ticket *ticket,
                       ds4_err *err);
     ds4_status (*wait)(ds4_dev *dev, ds4_ticket ticket, ds4_err *err);
-    /* Time the operations of every run() from now on; fn NULL ends it. */
+    /* Time the operations of every run() from now on; fn NULL ends it. What a run took is told before
+     * its wait() returns. Operations that a device fuses are told under one name, as "o_b+leave". */
     void       (*time)(ds4_dev *dev, ds4_time_fn *fn, void *ctx);
 } ds4_backend;
 

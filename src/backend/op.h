@@ -59,6 +59,7 @@ typedef struct ds4_block {
 typedef struct ds4_span {
     uint32_t        first, n;
     uint32_t        pos;            /* position of the first of them */
+    bool            decode;         /* an answer's tokens, not a prompt's; see ds4_dev_info.cut */
     ds4_view        tail;
     const ds4_block *blocks;        /* block b holds the rows of tokens 256b .. 256b + 255 */
 } ds4_span;

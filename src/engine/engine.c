@@ -128,6 +128,11 @@ uint32_t ds4_engine_max_batch(const ds4_engine *e)
     return e->model.max_batch;
 }
 
+uint32_t ds4_engine_cut(const ds4_engine *e)
+{
+    return e->model.info.cut;
+}
+
 void ds4_engine_watch(ds4_engine *e, ds4_watch_fn *fn, void *ctx)
 {
     e->watch = (ds4_network_watch){ .fn = fn, .ctx = ctx };

@@ -42,7 +42,7 @@ static ds4_status make_batch(ds4_engine *e, const ds4_work *work, uint32_t n_wor
         ds4_session *s = w->session;
         s->in_step = e->step;
         ds4_session_grow(s, w->n_tokens);
-        e->span[i] = (ds4_span){ .first = n, .n = w->n_tokens, .pos = s->pos,
+        e->span[i] = (ds4_span){ .first = n, .n = w->n_tokens, .pos = s->pos, .decode = w->decode,
                                  .tail = { s->tail, 0 }, .blocks = s->at };
         for (uint32_t j = 0; j < w->n_tokens; j++, n++) {
             e->token[n] = w->tokens[j];
@@ -119,6 +119,14 @@ ds4_status ds4_engine_step(ds4_engine *e, const ds4_work *work, uint32_t n_work,
     return DS4_OK;
 }
 
+/* Tokens of a step that does not end its prompt: up to where the device lets prompts be cut, if a
+ * chunk reaches so far. */
+static uint32_t whole_chunk(const ds4_session *s, uint32_t chunk)
+{
+    const uint32_t cut = ds4_engine_cut(s->engine), over = (s->pos + chunk) % cut;
+    return over < chunk ? chunk - over : chunk;
+}
+
 ds4_status ds4_session_prefill(ds4_session *s, const ds4_prefill *p, ds4_err *err)
 {
     const uint32_t max_batch = s->engine->model.max_batch;
@@ -134,7 +142,7 @@ ds4_status ds4_session_prefill(ds4_session *s, const ds4_prefill *p, ds4_err *er
     for (uint32_t done = 0; done < p->n_tokens;) {
         if (p->cancel && p->cancel->stop)
             return ds4_fail(err, DS4_E_CANCELLED, "stopped after %u tokens", done);
-        const uint32_t left = p->n_tokens - done, n = left < chunk ? left : chunk;
+        const uint32_t left = p->n_tokens - done, n = left <= chunk ? left : whole_chunk(s, chunk);
         const ds4_work work = { .session = s, .tokens = p->tokens + done, .n_tokens = n,
                                 .logits = n == left ? p->logits : NULL };
         DS4_TRY(ds4_engine_step(s->engine, &work, 1, err));

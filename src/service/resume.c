@@ -293,14 +293,14 @@ ds4_status ds4_prompt_bring(ds4_resume *r, ds4_prompt *prompt, ds4_session *s, b
 
 /* ---- the rest ---------------------------------------------------------------------------------------- */
 
-uint32_t ds4_prompt_next(const ds4_prompt *prompt, uint32_t pos)
+uint32_t ds4_prompt_next(const ds4_prompt *prompt, uint32_t pos, uint32_t cut)
 {
     const uint32_t stops[] = { prompt->anchor, prompt->turn, prompt->turn / DS4_EVEN * DS4_EVEN,
                                (pos / DS4_PROMPT_STEP + 1) * DS4_PROMPT_STEP };
     uint32_t       next = prompt->tokens.n;
 
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
-        if (stops[i] > pos && stops[i] < next) next = stops[i];
+        if (stops[i] > pos && stops[i] < next && stops[i] % cut == 0) next = stops[i];
     }
     return next;
 }

@@ -94,8 +94,9 @@ uint32_t ds4_prompt_held(const ds4_prompt *prompt, const ds4_session *s, bool ha
 DS4_MUST_CHECK ds4_status ds4_prompt_bring(ds4_resume *r, ds4_prompt *prompt, ds4_session *s,
                                            bool has_logits, ds4_err *err);
 
-/* The position behind pos where evaluation should pause: at most the end of the prompt. */
-uint32_t ds4_prompt_next(const ds4_prompt *prompt, uint32_t pos);
+/* The position behind pos where evaluation should pause: the end of the prompt, or one before it that
+ * is a multiple of cut. */
+uint32_t ds4_prompt_next(const ds4_prompt *prompt, uint32_t pos, uint32_t cut);
 
 /* The session has evaluated the prompt to its position: keep it if it is worth it. */
 void ds4_prompt_reached(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s);

@@ -125,16 +125,26 @@ static void advance(ds4_scheduler *s, ds4_job_seat *at, const ds4_work *work)
 
 /* ---- the step ------------------------------------------------------------------------------- */
 
+/* Tokens that a prompt should be given of a step: as few as the device lets it be cut into, unless so
+ * many might never be left beside answers. */
+static uint32_t least_chunk(const ds4_scheduler *s)
+{
+    const uint32_t cut = ds4_engine_cut(s->opt.engine);
+    return cut + s->opt.n_slots <= ds4_engine_max_batch(s->opt.engine) ? cut : 1;
+}
+
 /* Prompt tokens that one step may read. Beside answers that are being given it is as many
  * as take about step_ms. */
 static uint32_t reading_room(const ds4_scheduler *s, uint32_t n_decoding)
 {
     const uint32_t batch = ds4_engine_max_batch(s->opt.engine);
+    const uint32_t cut = least_chunk(s), least = cut < 8 ? 8 : cut;
     uint32_t       most = s->opt.max_chunk && s->opt.max_chunk < batch ? s->opt.max_chunk : batch;
 
+    if (most < cut) most = cut;
     if (n_decoding > 0 && s->token_ns > 0) {
         const double fits = s->opt.step_ms * 1e6 / s->token_ns;
-        if (fits < most) most = fits < 8 ? 8 : (uint32_t)fits;
+        if (fits < most) most = fits < least ? least : (uint32_t)fits;
     }
     return most < batch - n_decoding ? most : batch - n_decoding;
 }
@@ -145,11 +155,12 @@ static void add_work(ds4_scheduler *s, uint32_t *n, ds4_job_seat *at, uint32_t m
     s->work[(*n)++] = ds4_seat_work(&at->seat, most);
 }
 
-/* Everybody who reads gets an equal part; what short ones leave goes to the others, who
- * are visited in turn. */
+/* Everybody who reads gets an equal part, but no less than the device lets prompts be cut into; what
+ * short ones leave goes to the others, who are visited in turn. */
 static uint32_t collect(ds4_scheduler *s)
 {
-    uint32_t n = 0, n_reading = 0;
+    const uint32_t cut = least_chunk(s);
+    uint32_t       n = 0, n_reading = 0;
 
     for (uint32_t i = 0; i < s->opt.n_slots; i++) {
         ds4_job_seat *at = &s->seat[i];
@@ -158,10 +169,10 @@ static uint32_t collect(ds4_scheduler *s)
     }
     uint32_t room = reading_room(s, n);
     s->turn = (s->turn + 1) % s->opt.n_slots;
-    for (uint32_t i = 0; i < s->opt.n_slots && n_reading > 0 && room > 0; i++) {
+    for (uint32_t i = 0; i < s->opt.n_slots && n_reading > 0 && room >= cut; i++) {
         ds4_job_seat *at = &s->seat[(s->turn + i) % s->opt.n_slots];
         if (at->seat.state != DS4_SEAT_READING) continue;
-        add_work(s, &n, at, room / n_reading ? room / n_reading : 1);
+        add_work(s, &n, at, room / n_reading > cut ? room / n_reading : cut);
         room -= s->work[n - 1].n_tokens;
         n_reading--;
     }

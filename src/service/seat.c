@@ -114,7 +114,19 @@ ds4_status ds4_seat_begin(ds4_seat *seat, ds4_generation *answer, float *rows, b
     return go_on(seat, cancelled, err);
 }
 
-/* A chunk ends where a position is to be kept, and with the prompt. */
+/* Tokens of the prompt's next chunk: it ends with the prompt, where a position is to be kept, or after
+ * `most` tokens, and inside the prompt only where the device lets it be cut. */
+static uint32_t chunk_of(const ds4_seat *seat, uint32_t pos, uint32_t most)
+{
+    /* Logits of all tokens are wanted of short steps, which have the right to differ. */
+    const uint32_t cut = seat->rows ? 1 : ds4_engine_cut(seat->engine);
+    const uint32_t room = seat->rows && most > DS4_SEAT_ROWS ? DS4_SEAT_ROWS : most;
+    const uint32_t left = ds4_prompt_next(&seat->prompt, pos, cut) - pos, n = left < room ? left : room;
+    const uint32_t over = (pos + n) % cut;
+
+    return pos + n == seat->prompt.tokens.n || over >= n ? n : n - over;
+}
+
 ds4_work ds4_seat_work(ds4_seat *seat, uint32_t most)
 {
     const ds4_prompt *prompt = &seat->prompt;
@@ -123,11 +135,9 @@ ds4_work ds4_seat_work(ds4_seat *seat, uint32_t most)
     assert(seat->state != DS4_SEAT_IDLE);
     if (seat->state == DS4_SEAT_WRITING) {
         return (ds4_work){ .session = seat->session, .tokens = &seat->token, .n_tokens = 1,
-                           .logits = seat->logits };
+                           .logits = seat->logits, .decode = true };
     }
-    const uint32_t left = ds4_prompt_next(prompt, pos) - pos;
-    const uint32_t room = seat->rows && most > DS4_SEAT_ROWS ? DS4_SEAT_ROWS : most;
-    const uint32_t n = left < room ? left : room;
+    const uint32_t n = chunk_of(seat, pos, most);
     float         *last = pos + n == prompt->tokens.n ? seat->logits : NULL;
     return (ds4_work){ .session = seat->session, .tokens = prompt->tokens.ids + pos, .n_tokens = n,
                        .logits = seat->rows ? seat->rows : last, .all_logits = seat->rows != NULL };

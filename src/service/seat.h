@@ -78,7 +78,7 @@ DS4_MUST_CHECK ds4_status ds4_seat_begin(ds4_seat *seat, ds4_generation *answer,
 
 /* The seat's part of the next step. The seat is not idle.
  *
- *   most   tokens of a prompt, >= 1                                                       */
+ *   most   tokens of a prompt, >= 1; at least ds4_engine_cut() for it to be cut well        */
 ds4_work ds4_seat_work(ds4_seat *seat, uint32_t most);
 
 /* A step with the seat's work has succeeded: keep the position if it is worth it, and choose

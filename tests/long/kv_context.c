@@ -221,7 +221,7 @@ static void read_prompt(run *r, ds4_prompt *prompt)
     uint32_t end = prompt->tokens.n;
     while (ds4_vocab_is_special(ds4_engine_vocab(r->model.engine), prompt->tokens.ids[end - 1])) end--;
     while (ds4_session_pos(r->session) < end) {
-        const uint32_t    pos = ds4_session_pos(r->session), next = ds4_prompt_next(prompt, pos);
+        const uint32_t    pos = ds4_session_pos(r->session), next = ds4_prompt_next(prompt, pos, 1);
         const uint32_t    to = next < end ? next : end;
         const ds4_prefill part = { .tokens = prompt->tokens.ids + pos, .n_tokens = to - pos };
         check(ds4_session_prefill(r->session, &part, &err), &err);
