@@ -76,8 +76,8 @@ static ds4_status find_device(ds4_network *m, const ds4_engine_options *opt, ds4
     DS4_TRY(m->backend->probe(opt->device, &m->info, err));
     m->n_threads = opt->n_threads ? opt->n_threads : m->info.n_threads;
     if (m->max_batch < m->info.cut) {
-        return ds4_fail(err, DS4_E_ARG, "steps of %u tokens, expected at least the %u that the %s backend takes"
-                        " of a prompt", m->max_batch, m->info.cut, m->backend->name);
+        return ds4_fail(err, DS4_E_ARG, "steps of %u tokens, expected at least %u: so the %s backend reads"
+                        " prompts", m->max_batch, m->info.cut, m->backend->name);
     }
     if (!m->info.unified || opt->device_mem_bytes == 0) return DS4_OK;
     return ds4_fail(err, DS4_E_ARG, "the %s backend has no memory of its own: --mem limits what it uses",

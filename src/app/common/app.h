@@ -50,6 +50,8 @@ typedef struct ds4_app_model {
 
 /* Entries of an option table that decide where steps run; m is a ds4_app_model *. */
 #define DS4_APP_DEVICE_OPTIONS(m)                                                              \
+    DS4_OPT_U32('t', "threads", "N", &(m)->n_threads, 1, 256,                                  \
+                "threads [one for each processor]"),                                           \
     DS4_OPT_TEXT(0, "backend", "NAME", &(m)->backend,                                          \
                  "what computes, as cpu [the first that has a device]"),                       \
     DS4_OPT_U32(0, "device", "N", &(m)->device, 0, 1023, "device of the backend [0]"),         \

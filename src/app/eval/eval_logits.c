@@ -201,8 +201,6 @@ int ds4_eval_logits(const char *argv0, int argc, char **argv)
                      "receives the residual streams after each layer,\n"
                      "float32 [layers][probes][4 * width]"),
         DS4_OPT_TEXT(0, "probe", "LIST", &j.probe_text, "the positions for --streams, as 0,1,3"),
-        DS4_OPT_U32('t', "threads", "N", &j.model.n_threads, 1, 256,
-                    "threads [one for each processor]"),
         DS4_APP_DEVICE_OPTIONS(&j.model),
         DS4_APP_MEMORY_OPTIONS(&j.model),
         DS4_OPT_FLAG(0, "exact", &j.model.exact,

@@ -298,8 +298,6 @@ int ds4_eval_mini(const char *argv0, int argc, char **argv)
         DS4_OPT_U32(0, "limit", "N", &x.limit, 1, 1 << 30, "at most N cases of each kind"),
         DS4_OPT_TEXT(0, "json", "FILE", &x.json_path, "write every answer and the counts there"),
         DS4_OPT_FLAG('v', "verbose", &x.verbose, "print a line for each case"),
-        DS4_OPT_U32('t', "threads", "N", &x.want.n_threads, 1, 256,
-                    "threads [one for each processor]"),
         DS4_APP_DEVICE_OPTIONS(&x.want),
         { .kind = DS4_OPTION_END },
     };

@@ -118,8 +118,6 @@ int ds4_eval_ppl(const char *argv0, int argc, char **argv)
         DS4_OPT_TEXT(0, "file", "FILE", &path, "the text; - for standard input"),
         DS4_OPT_U32('c', "ctx", "N", &n_ctx, N_PREFIX + 1, 1048576,
                     "use the first N tokens of a longer text [32768]"),
-        DS4_OPT_U32('t', "threads", "N", &want.n_threads, 1, 256,
-                    "threads [one for each processor]"),
         DS4_APP_DEVICE_OPTIONS(&want),
         DS4_OPT_FLAG(0, "exact", &want.exact, "leave out the trained-in roundings of the KV cache"),
         { .kind = DS4_OPTION_END },

@@ -77,8 +77,6 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
         DS4_APP_MEMORY_OPTIONS(&c->model),
         DS4_OPT_FLAG(0, "warm-weights", &c->warm, "read the whole model before serving"),
         DS4_OPT_TEXT(0, "chdir", "DIR", &c->dir, "go to this folder first"),
-        DS4_OPT_U32('t', "threads", "N", &c->model.n_threads, 1, 256,
-                 "threads [one for each processor]"),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {
