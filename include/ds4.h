@@ -301,6 +301,36 @@ typedef struct ds4_chat {
 DS4_MUST_CHECK ds4_status ds4_chat_prompt(const ds4_engine *e, const ds4_chat *chat, int32_t *tokens,
                                           uint32_t max_tokens, uint32_t *n_tokens, ds4_err *err);
 
+/* ---- sampling ----------------------------------------------------------------- */
+
+typedef struct ds4_sampling {
+    float    temperature;       /* 0: the most likely token, lowest id on a tie */
+    float    top_p;             /* 0 < top_p <= 1 */
+    float    min_p;             /* 0 .. 1, relative to the most likely token */
+    uint32_t top_k;             /* 0: no limit */
+} ds4_sampling;
+
+typedef struct ds4_candidate { float value; int32_t id; } ds4_candidate;
+
+/* How a step chooses a token itself, so that logits need not leave the device. */
+typedef struct ds4_pick {
+    ds4_sampling    how;
+    double          u;          /* 0 <= u < 1, drawn by the caller; not used at temperature 0 */
+    const uint32_t *mask;       /* bit id % 32 of word id / 32: the token may be chosen; NULL: all may */
+    bool            logprobs;   /* tell how likely the token was, and n_top others */
+    uint32_t        n_top;      /* 0 .. DS4_PICK_MAX_TOP */
+} ds4_pick;
+
+enum { DS4_PICK_MAX_TOP = 20 };
+
+/* What was chosen. Log-probabilities are the model's, without temperature, filters and mask. */
+typedef struct ds4_picked {
+    int32_t       token;        /* -1: the mask allows none */
+    float         logprob;
+    uint32_t      n_top;
+    ds4_candidate top[DS4_PICK_MAX_TOP];    /* the likeliest first; value is a log-probability */
+} ds4_picked;
+
 /* ---- sessions ----------------------------------------------------------------- */
 
 /* Create an empty session for up to n_ctx tokens. Memory for KV rows is reserved but
@@ -363,6 +393,8 @@ typedef struct ds4_work {
     bool           all_logits;
     bool           decode;      /* the tokens are an answer's, sampled or drafted, and not a prompt's:
                                    a device may compute the two in different ways */
+    const ds4_pick *pick;       /* choose a token behind the last one; NULL: none is chosen */
+    ds4_picked     *picked;     /* receives it */
 } ds4_work;
 
 /* Run one step over n_work sessions.
@@ -403,19 +435,10 @@ typedef struct ds4_prefill {
  * ds4_session_pos(), and can go on from there.                                           */
 DS4_MUST_CHECK ds4_status ds4_session_prefill(ds4_session *s, const ds4_prefill *p, ds4_err *err);
 
-/* ---- sampling ----------------------------------------------------------------- */
-
-typedef struct ds4_sampling {
-    float    temperature;       /* 0: the most likely token, lowest id on a tie */
-    float    top_p;             /* 0 < top_p <= 1 */
-    float    min_p;             /* 0 .. 1, relative to the most likely token */
-    uint32_t top_k;             /* 0: no limit */
-} ds4_sampling;
+/* ---- sampling on the host ---------------------------------------------------- */
 
 typedef struct ds4_rng { uint64_t state[4]; } ds4_rng;
 void ds4_rng_seed(ds4_rng *rng, uint64_t seed);         /* any seed, 0 too */
-
-typedef struct ds4_candidate { float value; int32_t id; } ds4_candidate;
 
 /* Draw a token. The same logits, settings and generator state give the same token.
  *

@@ -8,6 +8,7 @@
 #define DS4_BACKEND_OP_H
 
 #include "backend/kv_state.h"
+#include "ds4.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -72,6 +73,7 @@ typedef struct ds4_batch {
     const uint32_t      *span_of;   /* [n_tokens] */
     const uint32_t      *logit_row; /* [n_logit_rows] rows of the batch whose logits are wanted */
     uint32_t             n_logit_rows;      /* 0: none; at most ds4_limits.max_logit_rows */
+    const ds4_pick *const *pick;    /* [n_logit_rows] see ds4_op_sample; entries may be NULL, and all may */
     const ds4_kv_layout *kv;
 } ds4_batch;
 
@@ -80,7 +82,7 @@ typedef struct ds4_batch {
 typedef enum ds4_op_kind {
     DS4_OP_ANGLES, DS4_OP_EMBED, DS4_OP_PROJECT, DS4_OP_HC_ENTER, DS4_OP_HC_LEAVE, DS4_OP_NORM,
     DS4_OP_HEADS, DS4_OP_KV_ROW, DS4_OP_COMPRESS, DS4_OP_INDEX_QUERY, DS4_OP_SELECT, DS4_OP_ATTEND,
-    DS4_OP_WINDOW, DS4_OP_ROUTE, DS4_OP_EXPERTS, DS4_OP_HC_MERGE, DS4_OP_PREFETCH, DS4_N_OPS
+    DS4_OP_WINDOW, DS4_OP_ROUTE, DS4_OP_EXPERTS, DS4_OP_HC_MERGE, DS4_OP_PREFETCH, DS4_OP_SAMPLE, DS4_N_OPS
 } ds4_op_kind;
 
 /* out = cosines [n_rot/2] then sines [n_rot/2] of each token's position times freq.
@@ -249,6 +251,16 @@ typedef struct ds4_op_hc_merge {
     ds4_rows h, m, x;               /* x has a row for each of batch->logit_row */
 } ds4_op_hc_merge;
 
+/* Choose a token from each row of logits for which the batch has a pick: pick.h says how. A row
+ * with a value that is not finite gets token -2. A device without this operation refuses it in
+ * compile() with DS4_E_UNSUPPORTED; then the host chooses. */
+enum { DS4_PICKED_NOT_FINITE = -2 };
+typedef struct ds4_op_sample {
+    uint32_t n_vocab;
+    ds4_rows logits;                /* [n_vocab], a row for each of batch->logit_row */
+    ds4_view picked;                /* ds4_picked, likewise; rows without a pick are left alone */
+} ds4_op_sample;
+
 typedef struct ds4_op {
     ds4_op_kind kind;
     const char *name;               /* for traces and dumps: "attn.q_b"; static storage */
@@ -273,6 +285,7 @@ typedef struct ds4_op {
         ds4_op_experts     experts;
         ds4_op_hc_merge    hc_merge;
         ds4_op_prefetch    prefetch;
+        ds4_op_sample      sample;
     };
 } ds4_op;
 

@@ -13,6 +13,7 @@ static ds4_status check_work(ds4_engine *e, const ds4_work *w, ds4_err *err)
         return ds4_fail(err, DS4_E_ARG, "a session whose last step failed must be cleared first");
     }
     if (w->n_tokens == 0) return ds4_fail(err, DS4_E_ARG, "a session appears in a step without tokens");
+    if (w->pick && !w->picked) return ds4_fail(err, DS4_E_ARG, "a token is to be chosen, but has no place");
     if (w->n_tokens > s->n_ctx - s->pos) {
         return ds4_fail(err, DS4_E_LIMIT,
                         "the context of %u tokens is full: it holds %u, and %u more were given",
@@ -61,8 +62,17 @@ typedef struct wanted {
     const ds4_work *work;
     uint32_t        i_work, i_token;        /* the next one; i_token counts within the work */
     uint32_t        row[DS4_HEAD_ROWS];
-    float          *to[DS4_HEAD_ROWS];
+    float          *to[DS4_HEAD_ROWS];      /* NULL: a token is chosen from them, they are not wanted */
+    const ds4_pick *pick[DS4_HEAD_ROWS];    /* NULL: none is chosen */
+    ds4_picked     *picked[DS4_HEAD_ROWS];
 } wanted;
+
+/* The first token of the work whose logits are wanted. */
+static uint32_t first_wanted(const ds4_work *work)
+{
+    if (work->logits && work->all_logits) return 0;
+    return work->logits || work->pick ? work->n_tokens - 1 : work->n_tokens;
+}
 
 /* Name the next rows in the batch, as many as the head takes at once. */
 static void want_next(const ds4_engine *e, wanted *w, ds4_batch *batch)
@@ -70,19 +80,30 @@ static void want_next(const ds4_engine *e, wanted *w, ds4_batch *batch)
     const uint32_t n_vocab = e->model.shape.n_vocab, most = ds4_head_rows(e->model.max_batch);
     uint32_t       n = 0;
 
+    batch->pick = NULL;
     for (; w->i_work < batch->n_spans && n < most; w->i_work++, w->i_token = 0) {
         const ds4_work *work = &w->work[w->i_work];
-        const uint32_t  first = work->all_logits ? 0 : work->n_tokens - 1;
-        if (!work->logits) continue;
+        const uint32_t  first = first_wanted(work);
         if (w->i_token < first) w->i_token = first;
-        for (; w->i_token < work->n_tokens && n < most; w->i_token++) {
+        for (; w->i_token < work->n_tokens && n < most; w->i_token++, n++) {
             w->row[n] = batch->span[w->i_work].first + w->i_token;
-            w->to[n++] = work->logits + (uint64_t)(w->i_token - first) * n_vocab;
+            w->to[n] = work->logits ? work->logits + (uint64_t)(w->i_token - first) * n_vocab : NULL;
+            w->pick[n] = w->i_token + 1 == work->n_tokens ? work->pick : NULL;
+            w->picked[n] = work->picked;
+            if (w->pick[n]) batch->pick = w->pick;
         }
         if (w->i_token < work->n_tokens) break;
     }
     batch->logit_row = w->row;
     batch->n_logit_rows = n;
+}
+
+static ds4_status finish_rows(ds4_engine *e, const wanted *w, const ds4_batch *batch, ds4_ticket ticket,
+                              ds4_err *err)
+{
+    DS4_TRY(ds4_network_wait(&e->model, ticket, err));
+    DS4_TRY(ds4_network_logits(&e->model, batch, w->to, err));
+    return ds4_network_picked(&e->model, batch, w->picked, err);
 }
 
 static ds4_status run_batch(ds4_engine *e, ds4_batch *batch, const ds4_work *work, ds4_err *err)
@@ -92,12 +113,10 @@ static ds4_status run_batch(ds4_engine *e, ds4_batch *batch, const ds4_work *wor
 
     want_next(e, &w, batch);
     DS4_TRY(ds4_network_run(&e->model, batch, &e->watch, &ticket, err));
-    DS4_TRY(ds4_network_wait(&e->model, ticket, err));
-    DS4_TRY(ds4_network_logits(&e->model, batch, w.to, err));
+    DS4_TRY(finish_rows(e, &w, batch, ticket, err));
     for (want_next(e, &w, batch); batch->n_logit_rows > 0; want_next(e, &w, batch)) {
         DS4_TRY(ds4_network_run_head(&e->model, batch, &ticket, err));
-        DS4_TRY(ds4_network_wait(&e->model, ticket, err));
-        DS4_TRY(ds4_network_logits(&e->model, batch, w.to, err));
+        DS4_TRY(finish_rows(e, &w, batch, ticket, err));
     }
     return DS4_OK;
 }

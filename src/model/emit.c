@@ -46,6 +46,12 @@ static void emit_head(ds4_emitter *e)
     ds4_emit_product(e, &e->w->head, b->x, b->logits, false);
 }
 
+void ds4_emit_sample(ds4_emitter *e)
+{
+    ds4_op *op = ds4_emit(e, DS4_OP_SAMPLE, "head.sample", -1);
+    op->sample = (ds4_op_sample){ .n_vocab = e->s->n_vocab, .logits = e->b->logits, .picked = e->b->picked };
+}
+
 void ds4_emit_step(ds4_emitter *e)
 {
     const ds4_step_buffers *b = e->b;

@@ -30,6 +30,7 @@ typedef struct ds4_step_buffers {
         ds4_view expert;
     } guess;
     ds4_rows x, logits;         /* head input and output, ds4_head_rows() rows */
+    ds4_view picked;            /* ds4_picked for each of them */
 } ds4_step_buffers;
 
 /* Rows of logits that steps of up to max_batch tokens compute at once. */
@@ -94,6 +95,9 @@ uint32_t ds4_emit_guesses(const ds4_shape *s);
  * DS4_HEAD_OPS operations are the head, which may run again for other rows of the batch. */
 enum { DS4_HEAD_OPS = 2 };
 void ds4_emit_step(ds4_emitter *e);
+
+/* Tokens from the logits of a step; one operation. */
+void ds4_emit_sample(ds4_emitter *e);
 
 /* Operations and products of a step, at most. */
 uint32_t ds4_emit_capacity(const ds4_shape *s);

@@ -1,6 +1,7 @@
 /* network.c - see network.h. */
 #include "model/network.h"
 
+#include "backend/pick.h"
 #include "model/plan.h"
 
 #include <math.h>
@@ -39,7 +40,15 @@ static ds4_status write_programs(ds4_network *m, ds4_err *err)
         DS4_TRY(m->backend->compile(m->dev, list->op, list->n, &list->program, err));
     }
     const ds4_op *head = m->step[0].op + m->step[0].n - DS4_HEAD_OPS;
-    return m->backend->compile(m->dev, head, DS4_HEAD_OPS, &m->head, err);
+    DS4_TRY(m->backend->compile(m->dev, head, DS4_HEAD_OPS, &m->head, err));
+
+    ds4_emitter e = { .s = &m->shape, .b = &m->buffers, .op = &m->sample_op, .capacity = 1 };
+    ds4_err     refusal;
+    ds4_emit_sample(&e);
+    const ds4_status st = m->backend->compile(m->dev, &m->sample_op, 1, &m->sample, &refusal);
+    if (st == DS4_OK || st == DS4_E_UNSUPPORTED) return DS4_OK;
+    if (err) *err = refusal;
+    return st;
 }
 
 static void drop_programs(ds4_network *m)
@@ -48,7 +57,9 @@ static void drop_programs(ds4_network *m)
         if (m->dev) m->backend->drop_program(m->dev, m->step[i].program);
         free_list(&m->step[i]);
     }
-    if (m->dev) m->backend->drop_program(m->dev, m->head);
+    if (!m->dev) return;
+    m->backend->drop_program(m->dev, m->head);
+    m->backend->drop_program(m->dev, m->sample);
 }
 
 /* Working memory of the planned steps, from shapes and sizes alone. */
@@ -214,6 +225,11 @@ static ds4_status run_watched(ds4_network *m, const ds4_batch *batch, const ds4_
     return DS4_OK;
 }
 
+static ds4_status sample(ds4_network *m, const ds4_batch *batch, ds4_ticket *ticket, ds4_err *err)
+{
+    return batch->pick && m->sample ? m->backend->run(m->dev, m->sample, batch, ticket, err) : DS4_OK;
+}
+
 ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_network_watch *watch,
                            ds4_ticket *ticket, ds4_err *err)
 {
@@ -221,13 +237,15 @@ ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_net
 
     DS4_TRY(ds4_gguf_check(m->file, err));
     if (m->cache) DS4_TRY(ds4_expert_cache_check(m->cache, err));
-    if (watch->fn) return run_watched(m, batch, list, watch, ticket, err);
-    return m->backend->run(m->dev, list->program, batch, ticket, err);
+    if (watch->fn) DS4_TRY(run_watched(m, batch, list, watch, ticket, err));
+    else DS4_TRY(m->backend->run(m->dev, list->program, batch, ticket, err));
+    return sample(m, batch, ticket, err);
 }
 
 ds4_status ds4_network_run_head(ds4_network *m, const ds4_batch *batch, ds4_ticket *ticket, ds4_err *err)
 {
-    return m->backend->run(m->dev, m->head, batch, ticket, err);
+    DS4_TRY(m->backend->run(m->dev, m->head, batch, ticket, err));
+    return sample(m, batch, ticket, err);
 }
 
 ds4_status ds4_network_wait(ds4_network *m, ds4_ticket ticket, ds4_err *err)
@@ -243,20 +261,64 @@ static bool all_finite(const float *x, uint64_t n)
     return sum == 0.0f;
 }
 
+static ds4_status not_finite(const ds4_batch *batch, uint32_t i, ds4_err *err)
+{
+    return ds4_fail(err, DS4_E_DEVICE,
+                    "the model produced a number that is not finite at position %u;"
+                    " the file may be damaged", batch->pos[batch->logit_row[i]]);
+}
+
 ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, float *const *logits, ds4_err *err)
 {
-    const uint32_t n_vocab = m->shape.n_vocab, n = batch->n_logit_rows;
-    ds4_copy       rows[DS4_HEAD_ROWS] = { 0 };
+    const uint32_t n_vocab = m->shape.n_vocab;
+    ds4_copy       rows[DS4_HEAD_ROWS];
+    uint32_t       n = 0;
 
-    for (uint32_t i = 0; i < n; i++) {
-        rows[i] = (ds4_copy){ row_of(m->buffers.logits, i), n_vocab * sizeof(float), (uint8_t *)logits[i] };
+    for (uint32_t i = 0; i < batch->n_logit_rows; i++) {
+        if (!logits[i]) continue;
+        rows[n++] = (ds4_copy){ row_of(m->buffers.logits, i), n_vocab * sizeof(float), (uint8_t *)logits[i] };
     }
-    DS4_TRY(m->backend->read(m->dev, rows, n, err));
-    for (uint32_t i = 0; i < n; i++) {
-        if (all_finite(logits[i], n_vocab)) continue;
-        return ds4_fail(err, DS4_E_DEVICE,
-                        "the model produced a number that is not finite at position %u;"
-                        " the file may be damaged", batch->pos[batch->logit_row[i]]);
+    if (n > 0) DS4_TRY(m->backend->read(m->dev, rows, n, err));
+    for (uint32_t i = 0; i < batch->n_logit_rows; i++) {
+        if (logits[i] && !all_finite(logits[i], n_vocab)) return not_finite(batch, i, err);
+    }
+    return DS4_OK;
+}
+
+/* Choose on the host, for a device that does not. */
+static ds4_status pick_here(ds4_network *m, const ds4_batch *batch, uint32_t i, ds4_picked *out, ds4_err *err)
+{
+    const uint32_t n_vocab = m->shape.n_vocab;
+    float         *logits = malloc(n_vocab * (sizeof *logits + sizeof(ds4_candidate)));
+    ds4_status     st = DS4_OK;
+
+    if (!logits) return ds4_fail(err, DS4_E_NOMEM, "no memory to choose among %u tokens", n_vocab);
+    st = ds4_backend_read(m->backend, m->dev, row_of(m->buffers.logits, i), logits, n_vocab * sizeof *logits,
+                          err);
+    ds4_candidate *scratch = (ds4_candidate *)(void *)(logits + n_vocab);
+    if (st == DS4_OK && !ds4_pick_one(logits, n_vocab, batch->pick[i], scratch, out)) {
+        st = not_finite(batch, i, err);
+    }
+    free(logits);
+    return st;
+}
+
+ds4_status ds4_network_picked(ds4_network *m, const ds4_batch *batch, ds4_picked *const *picked,
+                              ds4_err *err)
+{
+    for (uint32_t i = 0; batch->pick && !m->sample && i < batch->n_logit_rows; i++) {
+        if (batch->pick[i]) DS4_TRY(pick_here(m, batch, i, picked[i], err));
+    }
+    if (!batch->pick || !m->sample) return DS4_OK;
+    ds4_copy copies[DS4_HEAD_ROWS];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < batch->n_logit_rows; i++) {
+        const ds4_view at = { m->buffers.picked.buf, m->buffers.picked.off + i * sizeof(ds4_picked) };
+        if (batch->pick[i]) copies[n++] = (ds4_copy){ at, sizeof(ds4_picked), (uint8_t *)picked[i] };
+    }
+    DS4_TRY(m->backend->read(m->dev, copies, n, err));
+    for (uint32_t i = 0; i < batch->n_logit_rows; i++) {
+        if (batch->pick[i] && picked[i]->token == DS4_PICKED_NOT_FINITE) return not_finite(batch, i, err);
     }
     return DS4_OK;
 }

@@ -27,6 +27,8 @@ typedef struct ds4_network {
     ds4_step_buffers   buffers;
     ds4_step_list      step[2];     /* without and with the indexer's selection */
     ds4_program       *head;        /* their end: logits of rows of the batch that ran last */
+    ds4_op             sample_op;
+    ds4_program       *sample;      /* tokens from them; NULL: the device leaves that to the host */
     ds4_expert_cache  *cache;       /* of streamed experts; NULL: resident */
     uint32_t           max_batch;
     ds4_plan           plan;
@@ -60,9 +62,15 @@ DS4_MUST_CHECK ds4_status ds4_network_run_head(ds4_network *m, const ds4_batch *
 DS4_MUST_CHECK ds4_status ds4_network_wait(ds4_network *m, ds4_ticket ticket, ds4_err *err);
 
 /* Read the logits that the batch's last run computed.
- *   logits   [n_logit_rows] pointers to [n_vocab]
+ *   logits   [n_logit_rows] pointers to [n_vocab]; NULL: those are not wanted
  * Returns DS4_OK; DS4_E_DEVICE when a value is not finite.                            */
 DS4_MUST_CHECK ds4_status ds4_network_logits(ds4_network *m, const ds4_batch *batch, float *const *logits,
                                              ds4_err *err);
+
+/* Read the tokens that were chosen, for rows with a pick.
+ *   picked   [n_logit_rows] pointers; those of rows without a pick are not used
+ * Returns DS4_OK; DS4_E_DEVICE when a logit is not finite; DS4_E_NOMEM.               */
+DS4_MUST_CHECK ds4_status ds4_network_picked(ds4_network *m, const ds4_batch *batch,
+                                             ds4_picked *const *picked, ds4_err *err);
 
 #endif

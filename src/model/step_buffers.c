@@ -102,6 +102,7 @@ static void lay_out(ds4_step_buffers *b, layout *l, const ds4_shape *s, const ds
     l->uses = true;
     l->n_rows = ds4_head_rows(max_batch);
     b->x = rows(l, s->n_embd);
+    b->picked = bytes(l, l->n_rows * sizeof(ds4_picked));
     l->uses = false;
     b->logits = rows(l, s->n_vocab);
     l->n_used += (u.n_logit_rows < l->n_rows ? u.n_logit_rows : l->n_rows) * sizeof(float) * s->n_vocab;

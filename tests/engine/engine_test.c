@@ -2,6 +2,7 @@
  * change nothing, and no step allocates. */
 #include "testing.h"
 
+#include "backend/pick.h"
 #include "ds4.h"
 #include "base/rng.h"
 #include "format/dtype.h"
@@ -306,7 +307,47 @@ static void test_every_weight_type_runs(void **state)
     unlink(path);
 }
 
+/* A token that a step chooses is the one that the logits give, with and without them, in company. */
+static void test_a_step_chooses_tokens(void **state)
+{
+    ds4_engine    *e = open_engine(2, 64);
+    ds4_session   *s[3] = { new_session(e), new_session(e), new_session(e) };
+    static float   logits[2][TINY_VOCAB];
+    uint32_t       mask[(TINY_VOCAB + 31) / 32] = { 0 };
+    ds4_candidate  scratch[TINY_VOCAB];
+    ds4_picked     picked[3], want;
+    ds4_pick       pick[2] = {
+        { .how = { .temperature = 1.3f, .top_p = 0.95f }, .logprobs = true, .n_top = 5 },
+        { .how = { .temperature = 1, .top_p = 1 }, .mask = mask },
+    };
+
+    (void)state;
+    mask[2] = 0x00f0f000;
+    for (uint32_t n = 0; n < 20; n++) {
+        pick[0].u = pick[1].u = n / 20.0;
+        const ds4_work work[3] = {
+            { .session = s[0], .tokens = text[0] + 3 * n, .n_tokens = 3, .pick = &pick[0],
+              .picked = &picked[0] },
+            { .session = s[1], .tokens = text[1] + n, .n_tokens = 1, .logits = logits[0] },
+            { .session = s[2], .tokens = text[2] + 2 * n, .n_tokens = 2, .logits = logits[1],
+              .pick = &pick[1], .picked = &picked[2] },
+        };
+        step(e, work, 3);
+        assert_same(logits[0], 1, n, 1);
+        assert_same(logits[1], 2, 2 * n + 1, 1);
+        const float *row = expected(0) + (3 * n + 2) * TINY_VOCAB;
+        assert_true(ds4_pick_one(row, TINY_VOCAB, &pick[0], scratch, &want));
+        assert_memory_equal(&picked[0], &want, sizeof want);
+        assert_true(ds4_pick_one(logits[1], TINY_VOCAB, &pick[1], scratch, &want));
+        assert_int_equal(picked[2].token, want.token);
+        assert_true(mask[picked[2].token / 32] >> picked[2].token % 32 & 1);
+    }
+    for (int i = 0; i < 3; i++) ds4_session_free(s[i]);
+    ds4_engine_close(e);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_a_step_chooses_tokens),
     cmocka_unit_test(test_chunks_and_threads_do_not_show),
     cmocka_unit_test(test_company_does_not_show),
     cmocka_unit_test(test_cleared_session_is_new),

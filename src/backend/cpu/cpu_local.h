@@ -32,6 +32,7 @@ typedef struct cpu_sizes {
     uint32_t max_rows;              /* attention rows that one token can see */
     uint32_t max_top_k;             /* rows that the indexer chooses; 0: there is none */
     uint32_t max_experts, max_used, max_ffn, max_embd;
+    uint32_t max_vocab;             /* logits that a token is chosen from; 0: none is */
     uint64_t act_bytes;             /* encoded inputs of one activation row for one operation */
     uint64_t x_bytes[2], h_bytes;   /* one of routed and of shared experts; of their inner activations */
 } cpu_sizes;
@@ -44,6 +45,7 @@ typedef struct cpu_own {
     const float **row_at;           /* [max_rows], then as many for a window */
     float        *scores;           /* [max_heads or ATTEND_HEADS][max_rows], or of the indexer */
     uint64_t     *picks;            /* [INDEX_QUERIES + 1][cpu_pick_slots()] */
+    ds4_candidate *candidates;      /* [max_vocab] */
 } cpu_own;
 
 /* A matrix whose rows the team shares with those of others. */

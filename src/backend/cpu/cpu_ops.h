@@ -20,6 +20,7 @@ void cpu_select(ds4_dev *dev, const ds4_op_select *op);
 ds4_status cpu_attend(ds4_dev *dev, const ds4_op_attend *op, ds4_err *err);
 void cpu_window(ds4_dev *dev, const ds4_op_window *op);
 void cpu_route(ds4_dev *dev, const ds4_op_route *op);
+void cpu_sample(ds4_dev *dev, const ds4_op_sample *op);
 void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op);
 ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err);
 

@@ -161,6 +161,7 @@ static ds4_status run_one(ds4_dev *dev, const ds4_op *op, ds4_err *err)
     case DS4_OP_EXPERTS:     return cpu_experts(dev, &op->experts, err);
     case DS4_OP_HC_MERGE:    cpu_hc_merge(dev, &op->hc_merge); return DS4_OK;
     case DS4_OP_PREFETCH:    cpu_prefetch(dev, &op->prefetch); return DS4_OK;
+    case DS4_OP_SAMPLE:      cpu_sample(dev, &op->sample); return DS4_OK;
     case DS4_N_OPS:          break;
     }
     return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %d (%s) is unknown to the CPU backend",

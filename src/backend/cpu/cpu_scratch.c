@@ -86,6 +86,9 @@ static void add_op(cpu_sizes *s, const ds4_op *op, const ds4_kv_layout *kv, uint
     case DS4_OP_EXPERTS:
         add_experts(s, &op->experts);
         break;
+    case DS4_OP_SAMPLE:
+        raise(&s->max_vocab, op->sample.n_vocab);
+        break;
     default:
         break;
     }
@@ -112,11 +115,13 @@ static bool cover(cpu_sizes *a, const cpu_sizes *b)
     raise(&a->max_used, b->max_used);
     raise(&a->max_ffn, b->max_ffn);
     raise(&a->max_embd, b->max_embd);
+    raise(&a->max_vocab, b->max_vocab);
     a->act_bytes = larger(a->act_bytes, b->act_bytes);
     return a->max_in == before.max_in && a->max_heads == before.max_heads && a->max_head == before.max_head
         && a->max_rows == before.max_rows && a->max_top_k == before.max_top_k
         && a->max_experts == before.max_experts && a->max_used == before.max_used
-        && a->max_ffn == before.max_ffn && a->max_embd == before.max_embd && a->act_bytes == before.act_bytes;
+        && a->max_ffn == before.max_ffn && a->max_embd == before.max_embd && a->max_vocab == before.max_vocab
+        && a->act_bytes == before.act_bytes;
 }
 
 uint64_t cpu_scratch_bytes(const ds4_limits *l, const ds4_op *ops, uint32_t n, uint32_t n_ctx)
@@ -167,6 +172,7 @@ static void free_own(cpu_own *own, const cpu_sizes *s, uint64_t spill_row)
     cpu_release((void *)own->row_at, pointers(s) * sizeof(float *));
     cpu_release(own->scores, score_floats(s) * sizeof(float));
     cpu_release(own->picks, pick_bytes(s));
+    cpu_release(own->candidates, s->max_vocab * sizeof(ds4_candidate));
     *own = (cpu_own){ 0 };
 }
 
@@ -178,7 +184,9 @@ static bool reserve_own(cpu_own *own, const cpu_sizes *s, uint64_t spill_row)
     own->row_at = cpu_reserve(pointers(s) * sizeof(float *));
     own->scores = cpu_reserve(score_floats(s) * sizeof(float));
     own->picks = cpu_reserve(pick_bytes(s));
-    return own->row && own->rows && own->packed && own->row_at && own->scores && own->picks;
+    own->candidates = cpu_reserve(s->max_vocab * sizeof(ds4_candidate));
+    return own->row && own->rows && own->packed && own->row_at && own->scores && own->picks
+        && own->candidates;
 }
 
 /* ---- everything ----------------------------------------------------------------------------------- */
