@@ -94,6 +94,31 @@ async function twoTabsAtOnce() {
     await shut();
 }
 
+// At once, with a channel: one comes first, the other waits for its answer.
+async function oneAfterTheOther() {
+    const { page: one, tab, shut } = await open({ delay: 60 });
+
+    await send(one, "echo Hello");
+    await idle(one);
+    const two = await tab(await one.evaluate(() => location.hash));
+    await two.waitForSelector(".answer");
+    await one.fill("#text", `echo one ${"more ".repeat(80)}`);
+    await two.fill("#text", `echo two ${"more ".repeat(80)}`);
+    await Promise.all([one.press("#text", "Enter"), two.press("#text", "Enter")]);
+    const left = (page) => page.waitForFunction(() => document.getElementById("text").value.startsWith("echo")).then(() => page);
+    const second = await Promise.any([left(one), left(two)]), first = second === one ? two : one;
+    is("who comes second keeps the text in the field", await first.inputValue("#text"), "");
+    await idle(first);
+    await idle(second);
+    await second.press("#text", "Enter");
+    await first.waitForFunction(() => document.querySelectorAll("article.user").length === 3);
+    await idle(second);
+    await first.reload();
+    await first.waitForSelector("article.user");
+    ok("and both are asked, one after the other", /one.*two|two.*one/.test(await asked(first)), await asked(first));
+    await shut();
+}
+
 async function elsewhere() {
     const { page: one, tab, mock, shut } = await open({ delay: 25 });
 
@@ -377,7 +402,7 @@ async function portable() {
     await shut();
 }
 
-await steps([["two tabs", twoTabs], ["two tabs at once", twoTabsAtOnce], ["elsewhere", elsewhere], ["reload", reload],
+await steps([["two tabs", twoTabs], ["two tabs at once", twoTabsAtOnce], ["one after the other", oneAfterTheOther], ["elsewhere", elsewhere], ["reload", reload],
              ["drafts", drafts], ["branches", branches], ["server gone", serverGone], ["wrong key", wrongKey],
              ["storage full", storageFull], ["older", older], ["portable", portable]]);
 end();

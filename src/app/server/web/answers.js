@@ -115,9 +115,8 @@ export class Answers {
         }
     }
 
-    // Asks for the answer to a message (null: to none).
-    async answer(conversation, parent) {
-        const message = newAnswer(conversation, parent, this.settings.thinking);
+    // Asks for an answer; `message` is a new one, with what it answers as its parent.
+    async answer(conversation, message) {
         await this.run({ conversation, message, adopted: false, instead: null });
     }
 
@@ -173,7 +172,7 @@ export class Answers {
     adopt(run) {
         run.adopted = true;
         run.instead = null;
-        this.library.keep(run.conversation, { leaf: run.message.id, updated: Date.now() }, [run.message]);
+        run.kept = this.library.keep(run.conversation, { leaf: run.message.id, updated: Date.now() }, [run.message]);
     }
 
     async ask(run, body) {

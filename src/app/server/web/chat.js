@@ -13,7 +13,7 @@ import { Sidebar } from "./sidebar.js";
 import { loadSettings, openStore, saveSettings } from "./store.js";
 import { getJson } from "./stream.js";
 import { Tabs } from "./tabs.js";
-import { newestEnd, newMessage, pathTo, resultsIn, versionsOf } from "./tree.js";
+import { isPiece, newAnswer, newestEnd, newMessage, pathTo, resultsIn, versionsOf } from "./tree.js";
 import { AnswerView, helloView, QuestionView } from "./view.js";
 
 const byId = (id) => document.getElementById(id);
@@ -21,7 +21,7 @@ const app = byId("app"), log = byId("log"), messages = byId("messages");
 const phone = matchMedia("(max-width: 760px)");
 
 const settings = loadSettings();
-const starting = new Set();             // ids of conversations whose question is being put
+const starting = new Map();             // by conversation id: messages that are about to be put
 let   library, answers, tabs, composer, sidebar, follower, current;
 let   views = new Map();                // by message, of the conversation that is shown
 let   model = { id: "default", name: "", context: 0 };
@@ -154,22 +154,28 @@ function showTitle() {
 
 function versions(message) {
     const list = versionsOf(current.messages, message);
-    return { list, at: list.indexOf(message) };
+    return list.includes(message) ? { list, at: list.indexOf(message) } : { list: [message], at: 0 };
 }
 
 // What a view has to know of an answer beside the message itself.
 function answerState(m, results, last) {
     const run = answers.of(current), mine = run?.message === m;
-    const writing = mine || tabs.isWriting(m.id);
+    const writing = mine || tabs.isWriting(m.id) || starting.get(current.id)?.at(-1) === m;
     const empty = !m.content && !m.reasoning && !m.calls.length;
 
     return { writing, results, last, versions: versions(m), reading: run?.reading,
              waits: run?.instead === m || (writing && (empty || (mine && run.goesOn && !run.firstAt))) };
 }
 
+// The branch that is shown, with what is about to be put.
+function shownPath() {
+    const next = starting.get(current.id) || [];
+    return [...pathTo(current.messages, next.length ? next[0].parent : current.leaf), ...next];
+}
+
 // The nodes of all messages; those that are there already are used again.
 function showMessages() {
-    const path = pathTo(current.messages, current.leaf), results = resultsIn(path);
+    const path = shownPath(), results = resultsIn(path);
     const nodes = [], last = path.at(-1), old = views;
 
     views = new Map();
@@ -285,22 +291,41 @@ const answering = {
 };
 
 // Puts messages after what this tab knows and asks for the answer to the last. Another tab may
-// have written meanwhile: its words come first. Resolves to whether it was done.
+// have written meanwhile: its words come first, and while it gets an answer nothing is put.
+// Resolves to whether it was done.
 async function ask(conversation, makeMessages, fields = {}, options = {}) {
     if (isBusy(conversation)) return false;
-    starting.add(conversation.id);
-    showRunning();
+    const { leaf } = conversation, first = makeMessages();
+    const answer = newAnswer(conversation, first.at(-1).id, settings.thinking);
+
+    starting.set(conversation.id, [...first, answer]);
+    showAll();
+    follower.toEnd();
     try {
-        await library.load(conversation);
-        const added = makeMessages();
-        for (const m of added) conversation.messages.set(m.id, m);
-        library.keep(conversation, { updated: Date.now(), leaf: added.at(-1).id, ...fields }, added, options);
-        answers.answer(conversation, added.at(-1).id);
-        return true;
+        return await tabs.alone(conversation.id, async () => {
+            await library.load(conversation);
+            if (await isAnsweredElsewhere(conversation)) return false;
+            const added = conversation.leaf === leaf ? first : makeMessages();
+            answer.parent = added.at(-1).id;
+            for (const m of added) conversation.messages.set(m.id, m);
+            const kept = library.keep(conversation, { updated: Date.now(), leaf: answer.parent, ...fields }, added, options);
+            starting.delete(conversation.id);
+            answers.answer(conversation, answer);
+            await Promise.all([kept, answers.of(conversation)?.kept]);
+            return true;
+        });
     } finally {
         starting.delete(conversation.id);
         if (current === conversation) showAll();
     }
+}
+
+// An unfinished answer at the end belongs to a tab that says so, or to none.
+async function isAnsweredElsewhere(conversation) {
+    const last = conversation.messages.get(conversation.leaf);
+
+    if (last && isPiece(last)) await new Promise((resolve) => setTimeout(resolve, 50));
+    return tabs.isBusy(conversation.id);
 }
 
 async function send(text, files) {
@@ -308,10 +333,15 @@ async function send(text, files) {
 
     if (isBusy(conversation)) return;
     composer.show({ text: "", files: [] });
-    await ask(conversation, () => {
+    const done = await ask(conversation, () => {
         const closed = closeCalls(conversation);
         return [...closed, newMessage(conversation, closed.at(-1)?.id ?? conversation.leaf, { role: "user", content: text, files })];
     }, isFirst ? { title: titleOf(text, files) } : {}, { dropDraft: true });
+    if (!done) {
+        toast("Another tab is getting an answer: it comes first.");
+        if (current === conversation && composer.isEmpty) composer.show({ text, files });
+        return;
+    }
     if (current === conversation) showAddress();
     navigator.storage?.persist?.();             // so that the browser does not clear it away
 }

@@ -45,6 +45,12 @@ export class Tabs {
         return Boolean(known) && Date.now() - known.heard < SILENT_MS;
     }
 
+    // Runs an action while no other tab runs one for the same name. Plain addresses of a network,
+    // where browsers have no locks, do without: the store keeps what two tabs write at once.
+    alone(name, action) {
+        return navigator.locks ? navigator.locks.request(`ds4-${name}`, action) : action();
+    }
+
     // Whether another tab writes an answer of the conversation.
     isBusy(conversation) {
         return [...this.elsewhere].some(([message, known]) => known.conversation === conversation && this.isWriting(message));
