@@ -148,7 +148,12 @@ static int32_t next_forced(ds4_chooser *c)
 
 /* ---- the grammar ------------------------------------------------------------------------------ */
 
-enum { MAX_REFUSALS = 24 };
+enum {
+    MAX_REFUSALS = 24,
+    MAX_SCAN_WORK = 100000, /* some 50 ms, which only hostile grammars need */
+};
+
+static const float NEVER = -1e30f;
 
 static bool is_marker(const ds4_chooser *c, int32_t id)
 {
@@ -165,24 +170,46 @@ static bool fits(ds4_chooser *c, int32_t id)
     return ds4_grammar_fits(c->walk, bytes, false);
 }
 
+/* Mask what does not fit of the tokens that `pass` looks at: those of one byte and special
+ * ones, one of which always fits, those that are at least e^-12 times as likely as the likeliest, and the rest. */
+static void mask_pass(ds4_chooser *c, int pass, float top)
+{
+    for (uint32_t i = 0; i < c->opt.n_vocab; i++) {
+        const bool single = ds4_vocab_is_special(c->opt.vocab, (int32_t)i) ||
+                            ds4_vocab_token_bytes(c->opt.vocab, (int32_t)i).n_bytes == 1;
+        const bool near = c->masked[i] > top - 12.0f;
+        if ((pass == 0) != single || (pass == 1 && !near) || (pass == 2 && near)) continue;
+        if (c->masked[i] > NEVER && !fits(c, (int32_t)i)) c->masked[i] = NEVER;
+    }
+}
+
+/* The whole vocabulary is looked at, the likely tokens first: the work is bounded, and what is
+ * not looked at for that reason is taken not to fit. */
+static void mask_all(ds4_chooser *c)
+{
+    float top = NEVER;
+
+    for (uint32_t i = 0; i < c->opt.n_vocab; i++) top = c->masked[i] > top ? c->masked[i] : top;
+    ds4_grammar_allow(c->walk, MAX_SCAN_WORK);
+    for (int pass = 0; pass < 3; pass++) mask_pass(c, pass, top);
+    ds4_grammar_allow(c->walk, UINT32_MAX);
+}
+
 /* Draw until a token fits, without those that did not: the same as drawing from those that
  * fit, and mostly the first one does. After some refusals the whole vocabulary is looked at. */
 static int32_t choose_fitting(ds4_chooser *c, const float *logits, const ds4_sampling *how,
                               ds4_rng *rng, ds4_candidate *scratch)
 {
-    const float never = -1e30f;
-    int32_t     id = ds4_sample(logits, c->opt.n_vocab, how, rng, scratch);
+    int32_t id = ds4_sample(logits, c->opt.n_vocab, how, rng, scratch);
 
     if (id < 0 || fits(c, id)) return id;
     memcpy(c->masked, logits, c->opt.n_vocab * sizeof *logits);
     for (uint32_t i = 0; i < MAX_REFUSALS; i++) {
-        c->masked[id] = never;
+        c->masked[id] = NEVER;
         id = ds4_sample(c->masked, c->opt.n_vocab, how, rng, scratch);
         if (id < 0 || fits(c, id)) return id;
     }
-    for (uint32_t i = 0; i < c->opt.n_vocab; i++) {
-        if (c->masked[i] > never && !fits(c, (int32_t)i)) c->masked[i] = never;
-    }
+    mask_all(c);
     id = ds4_sample(c->masked, c->opt.n_vocab, how, rng, scratch);
     if (id >= 0 && !fits(c, id)) return ds4_vocab_specials(c->opt.vocab)->eos;
     return id;

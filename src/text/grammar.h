@@ -80,6 +80,12 @@ void                      ds4_grammar_walk_free(ds4_grammar_walk *w); /* NULL is
  * is no text. n_bytes 0 without a marker fits always. */
 bool ds4_grammar_fits(ds4_grammar_walk *w, ds4_slice bytes, bool marker);
 
+/* Bound what ds4_grammar_fits() may find out from now on: behind that it says no where it would
+ * have to find out more. What was found is remembered and costs nothing again.
+ *
+ *   work  units of some 0.2 us; UINT32_MAX: no bound, as at first                       */
+void ds4_grammar_allow(ds4_grammar_walk *w, uint32_t work);
+
 /* Go on by bytes that fit; false, and no move, when they do not. */
 bool ds4_grammar_take(ds4_grammar_walk *w, ds4_slice bytes, bool marker);
 

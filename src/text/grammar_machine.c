@@ -160,7 +160,7 @@ uint32_t ds4_g_literal(ds4_grammar *g, uint32_t at, const char *text)
 
 /* ---- repetition ----------------------------------------------------------------------------- */
 
-enum { MAX_POWERS = 32 };
+enum { MAX_POWERS = 32, MAX_CHAIN = 128 };
 
 /* Rules that take a part 1, 2, 4, ... times, each made of two of the one before. */
 typedef struct powers {
@@ -222,11 +222,28 @@ static void at_most(ds4_grammar *g, powers *p, uint32_t n, uint32_t at, uint32_t
     ds4_g_go(g, at, to);
 }
 
+/* Small counts are a chain: a walk has less to follow in it. */
+static void chain(ds4_grammar *g, uint32_t part, uint32_t least, uint32_t most, uint32_t at,
+                  uint32_t to)
+{
+    for (uint32_t i = 0; i < most && g->failed == DS4_OK; i++) {
+        const uint32_t next = ds4_g_state_new(g);
+        if (i >= least) ds4_g_go(g, at, to);
+        ds4_g_call(g, at, part, next);
+        at = next;
+    }
+    ds4_g_go(g, at, to);
+}
+
 void ds4_g_repeat(ds4_grammar *g, uint32_t part, uint32_t least, uint32_t most, uint32_t at,
                   uint32_t to)
 {
     powers p = { .rule = { part }, .n = 1 };
 
+    if (most <= MAX_CHAIN) {
+        chain(g, part, least, most, at, to);
+        return;
+    }
     at = exactly(g, &p, least, at);
     if (most != UINT32_MAX) {
         at_most(g, &p, most - least, at, to);

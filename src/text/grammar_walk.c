@@ -12,7 +12,8 @@
 #include <string.h>
 
 enum {
-    BUCKETS = 1024,
+    BUCKETS = 4096,
+    SEEN_BUCKETS = 512,
     UNKNOWN = 0,
     NOWHERE = UINT32_MAX,
     MAX_KEPT_BYTES = 4 << 20, /* of what is remembered; then all but the present is forgotten */
@@ -63,8 +64,9 @@ struct ds4_grammar_walk {
     memory             m;
     uint32_t           now, here; /* where it stands, and where it looks */
     pool               seen;      /* items of the step under way: those to follow and those done */
-    uint32_t           seen_bucket[BUCKETS];
+    uint32_t           seen_bucket[SEEN_BUCKETS];
     pool               seen_next;
+    uint32_t           allowance; /* items that may still be followed while looking */
     bool               end;
     bool               failed; /* memory was short: nothing fits any more */
 };
@@ -100,7 +102,9 @@ static link *links_of(const ds4_grammar_walk *w)
 
 static uint32_t mix(uint32_t h, uint32_t value)
 {
-    return (h ^ value) * 0x9E3779B1u ^ h >> 15;
+    const uint64_t x = ((uint64_t)h << 32 | value) * 0x9E3779B97F4A7C15u;
+
+    return (uint32_t)(x >> 32) ^ (uint32_t)(x >> 20);
 }
 
 /* ---- sets of stacks ------------------------------------------------------------------------- */
@@ -225,7 +229,7 @@ static uint32_t place_number(ds4_grammar_walk *w, const item *list, uint32_t n, 
 /* One more item of the step under way, unless it is there or nothing could follow it. */
 static void see(ds4_grammar_walk *w, uint32_t state, uint32_t stacks)
 {
-    uint32_t *bucket = &w->seen_bucket[mix(state, stacks) % BUCKETS];
+    uint32_t *bucket = &w->seen_bucket[mix(state, stacks) % SEEN_BUCKETS];
 
     if (w->failed) return;
     if (stacks_of(w)[stacks].depth + w->g->state[state].need > DS4_G_MAX_STACK) return;
@@ -259,6 +263,7 @@ static bool follow(ds4_grammar_walk *w, item from)
     const ds4_grammar *g = w->g;
     bool               waits = false;
 
+    if (w->allowance > 0) w->allowance--;
     if (g->state[from.state].ends) see_returns(w, from.stacks);
     for (uint32_t i = g->state[from.state].first; i && !w->failed; i = g->edge[i].next) {
         const ds4_g_edge e = g->edge[i];
@@ -286,6 +291,19 @@ static int by_state(const void *a, const void *b)
     return x->stacks < y->stacks ? -1 : x->stacks > y->stacks;
 }
 
+/* The stacks of n items as one set: neighbours first, so that no set is copied often. */
+static uint32_t merge_run(ds4_grammar_walk *w, item *list, uint32_t n)
+{
+    while (n > 1 && !w->failed) {
+        for (uint32_t i = 0; i + 1 < n; i += 2) {
+            list[i / 2].stacks = merge_stacks(w, list[i].stacks, list[i + 1].stacks);
+        }
+        if (n & 1) list[n / 2].stacks = list[n - 1].stacks;
+        n = (n + 1) / 2;
+    }
+    return list[0].stacks;
+}
+
 static void begin_step(ds4_grammar_walk *w)
 {
     memset(w->seen_bucket, 0, sizeof w->seen_bucket);
@@ -310,12 +328,9 @@ static uint32_t end_step(ds4_grammar_walk *w)
     }
     if (n == 0 && !w->end) return NOWHERE;
     if (n > 1) qsort(list, n, sizeof *list, by_state);
-    for (uint32_t i = 0; i < n && !w->failed; i++) {
-        if (n_states > 0 && list[n_states - 1].state == list[i].state) {
-            list[n_states - 1].stacks = merge_stacks(w, list[n_states - 1].stacks, list[i].stacks);
-        } else {
-            list[n_states++] = list[i];
-        }
+    for (uint32_t i = 0, next; i < n && !w->failed; i = next) {
+        for (next = i; next < n && list[next].state == list[i].state;) next++;
+        list[n_states++] = (item){ list[i].state, merge_run(w, &list[i], next - i) };
     }
     const uint32_t p = w->failed ? 0 : place_number(w, list, n_states, w->end);
     return p ? p : NOWHERE;
@@ -439,6 +454,7 @@ static bool move(ds4_grammar_walk *w, uint32_t class)
     if (w->failed) return false;
     uint32_t to = ((const uint32_t *)w->m.moves.data)[w->here * n_moves + class];
     if (to == UNKNOWN) {
+        if (w->allowance == 0) return false;
         if (kept_bytes(&w->m) > MAX_KEPT_BYTES) tidy(w);
         if (!w->failed) to = find_move(w, class);
         if (w->failed) return false;
@@ -459,11 +475,20 @@ bool ds4_grammar_fits(ds4_grammar_walk *w, ds4_slice bytes, bool marker)
     return true;
 }
 
+void ds4_grammar_allow(ds4_grammar_walk *w, uint32_t work)
+{
+    w->allowance = work;
+}
+
 bool ds4_grammar_take(ds4_grammar_walk *w, ds4_slice bytes, bool marker)
 {
-    if (!ds4_grammar_fits(w, bytes, marker)) return false;
-    w->now = w->here;
-    return true;
+    const uint32_t allowance = w->allowance;
+
+    w->allowance = UINT32_MAX;
+    const bool fits = ds4_grammar_fits(w, bytes, marker);
+    w->allowance = allowance;
+    if (fits) w->now = w->here;
+    return fits;
 }
 
 bool ds4_grammar_may_end(const ds4_grammar_walk *w)
@@ -482,6 +507,7 @@ ds4_status ds4_grammar_walk_create(const ds4_grammar *g, ds4_grammar_walk **out,
 
     if (w) {
         w->g = g;
+        w->allowance = UINT32_MAX;
         w->failed = !begin_memory(w);
         begin_step(w);
         if (!w->failed) see(w, g->start, stack_number(w, NULL, 0, true));

@@ -163,10 +163,11 @@ static void test_calls(void **state)
                  "name=\"mode\" string=\"true\">c" },
         { false, "read\">\n<*parameter name=\"path\" string=\"true\">a<*" },
     };
-    const ds4_grammar_calls calls = { .tools = tools, .n_tools = 2, .many = true },
-                            beside = { .tools = tools, .n_tools = 2, .many = true, .text_before = true };
-    ds4_grammar            *g = NULL, *t = NULL;
-    ds4_grammar_walk       *w = NULL;
+    const ds4_grammar_calls calls = { .tools = tools, .n_tools = 2, .many = true }, beside = {
+        .tools = tools, .n_tools = 2, .many = true, .text_before = true
+    };
+    ds4_grammar      *g = NULL, *t = NULL;
+    ds4_grammar_walk *w = NULL;
 
     (void)state;
     assert_int_equal(ds4_grammar_of_calls(&calls, NULL, &g, NULL), DS4_OK);
@@ -200,6 +201,59 @@ static void test_one_of(void **state)
     ds4_grammar_free(g);
 }
 
+static void test_looking_has_a_bound(void **state)
+{
+    ds4_grammar      *g = compile("{\"type\":\"string\"}", true);
+    ds4_grammar_walk *w = NULL;
+
+    (void)state;
+    assert_int_equal(ds4_grammar_walk_create(g, &w, NULL), DS4_OK);
+    assert_true(ds4_grammar_fits(w, DS4_SLICE("\"a"), false));
+    ds4_grammar_allow(w, 0);
+    assert_true(ds4_grammar_fits(w, DS4_SLICE("\"a"), false)); /* is known already */
+    assert_false(ds4_grammar_fits(w, DS4_SLICE("\"a\\n"), false));
+    assert_true(ds4_grammar_take(w, DS4_SLICE("\"a\\n"), false));
+    ds4_grammar_allow(w, UINT32_MAX);
+    assert_true(ds4_grammar_fits(w, DS4_SLICE("b\""), false));
+    ds4_grammar_walk_free(w);
+    ds4_grammar_free(g);
+}
+
+static void test_whole_answers_by_a_regular_expression(void **state)
+{
+    static const ds4_grammar_options strict = { .strict = true };
+    ds4_grammar                     *g = NULL;
+    ds4_err                          err;
+
+    (void)state;
+    assert_int_equal(ds4_grammar_from_regex(DS4_SLICE("[a-c]+|\xc3\xa4\"\\n?"), &strict, &g, &err),
+                     DS4_OK);
+    all_fit(g, "[a-c]+|...", LIST("a", "cab", "\xc3\xa4\"", "\xc3\xa4\"\n"),
+            LIST("", "ad", "\xc3\xa4", "a\n"), false);
+    assert_int_equal(ds4_grammar_from_regex(DS4_SLICE("a(?=b)"), &strict, &g, &err),
+                     DS4_E_UNSUPPORTED);
+    assert_int_equal(ds4_grammar_from_regex(DS4_SLICE("[b-a]"), &strict, &g, &err), DS4_E_FORMAT);
+    assert_int_equal(ds4_grammar_from_regex(DS4_SLICE("a$b"), &strict, &g, &err), DS4_E_FORMAT);
+    assert_int_equal(ds4_grammar_from_regex(DS4_SLICE("(.{900}){900}"), &strict, &g, &err),
+                     DS4_E_LIMIT);
+}
+
+static bool stop_at_once(const void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+static void test_making_one_can_be_stopped(void **state)
+{
+    const ds4_grammar_options opt = { .stop = stop_at_once };
+    ds4_grammar              *g = NULL;
+    ds4_err                   err;
+
+    (void)state;
+    assert_int_equal(ds4_grammar_from_regex(DS4_SLICE(".*a.{9}"), &opt, &g, &err), DS4_E_CANCELLED);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_plain_types),
     cmocka_unit_test(test_objects),
@@ -209,6 +263,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_calls_beside_a_schema),
     cmocka_unit_test(test_calls),
     cmocka_unit_test(test_one_of),
+    cmocka_unit_test(test_looking_has_a_bound),
+    cmocka_unit_test(test_whole_answers_by_a_regular_expression),
+    cmocka_unit_test(test_making_one_can_be_stopped),
 };
 
 TEST_MAIN(tests)
