@@ -170,8 +170,9 @@ static bool fits(ds4_chooser *c, int32_t id)
     return ds4_grammar_fits(c->walk, bytes, false);
 }
 
-/* Mask what does not fit of the tokens that `pass` looks at: those of one byte and special
- * ones, one of which always fits, those that are at least e^-12 times as likely as the likeliest, and the rest. */
+/* Mask what does not fit of the tokens that `pass` looks at: special ones and those of one byte,
+ * one of which always fits; then those that are at least e^-12 times as likely as the likeliest;
+ * then the rest. */
 static void mask_pass(ds4_chooser *c, int pass, float top)
 {
     for (uint32_t i = 0; i < c->opt.n_vocab; i++) {
