@@ -303,7 +303,7 @@ test-web-built: $(OUT)/ds4-server $(SCRIPTED)
 .PHONY: test-sdk
 test-sdk: setup
 	$(Q)$(MAKE) all $(SCRIPTED)
-	$(Q)OUT=$(OUT) sh tests/run.sh tests/sdk/run.sh
+	$(Q)OUT=$(OUT) sh tests/run.sh tests/sdk/run.sh tests/sdk/schemas.sh
 
 # Coding agents as they are on npm, each with a task; takes some minutes. record-clients also
 # keeps their requests for tests/clients/replay_test.c. CLIENTS="pi codex" chooses some.

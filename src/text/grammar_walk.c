@@ -215,7 +215,7 @@ static uint32_t place_number(ds4_grammar_walk *w, const item *list, uint32_t n, 
         p = k->next;
     }
     const uint32_t first = w->m.items.n, n_moves = w->g->n_classes + 1;
-    item          *copy = room(w, &w->m.items, n, sizeof *copy);
+    item          *copy = n ? room(w, &w->m.items, n, sizeof *copy) : NULL;
     place         *p = room(w, &w->m.places, 1, sizeof *p);
     uint32_t      *moves = room(w, &w->m.moves, n_moves, sizeof *moves);
     if (w->failed || !p || !moves) return 0;

@@ -31,6 +31,7 @@ typedef struct merger {
     uint32_t         bucket[NAME_BUCKETS];
     bool             open, closed; /* others are spoken of, or forbidden */
     bool             listed;       /* there is a list of members, even an empty one */
+    bool             additional;   /* additionalProperties allows what no pattern matches */
 } merger;
 
 static const ds4_json_node *node_of(const merger *m, uint32_t node)
@@ -252,6 +253,7 @@ static void add_other(merger *m, const patterns *p, uint32_t which, const ds4_la
     ds4_lang_parts parts = { .most = UINT32_MAX };
     ds4_other_form one = { 0 };
 
+    if (which == 0 && p->n > 0 && !m->additional) return; /* only what the patterns speak of */
     if (!other_set(m, p, which, &one.set)) return;
     if (names) parts.part[parts.n++] = names;
     if (taken) {
@@ -305,7 +307,7 @@ static void read_leaf(merger *m)
         m->listed |= w.at[DS4_W_PROPERTIES] != 0;
         if (least > m->out->least) m->out->least = least;
         if (most < m->out->most) m->out->most = most;
-        if (others && node_of(m, others)->kind != DS4_JSON_FALSE) m->open = true;
+        if (others && node_of(m, others)->kind != DS4_JSON_FALSE) m->open = m->additional = true;
         if (w.at[DS4_W_PATTERN_PROPERTIES]) m->open = true;
         if (rest && node_of(m, rest)->kind == DS4_JSON_FALSE && !w.at[DS4_W_PATTERN_PROPERTIES]) {
             m->closed = true;
