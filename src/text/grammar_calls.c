@@ -160,40 +160,117 @@ static uint32_t write_name(caller *c, const ds4_lang *names, uint32_t at)
     return behind;
 }
 
-static void write_others(caller *c, ds4_g_schema *x, const ds4_object_form *o, uint32_t at)
+/* One parameter that the schema does not name. */
+static void write_other(caller *c, ds4_g_schema *x, const ds4_object_form *o, uint32_t at,
+                        uint32_t to)
 {
     for (uint32_t i = 0; i < o->n_others; i++) {
-        write_value(c, x, o->other[i].set, write_name(c, o->other[i].names, at), at);
+        write_value(c, x, o->other[i].set, write_name(c, o->other[i].names, at), to);
     }
 }
 
-/* Parameters in the order of the schema; what is not required may be left out. */
-static void write_parameters(caller *c, ds4_g_schema *x, const ds4_object_form *o, uint32_t at,
-                             uint32_t to)
+/* Only parameters that are not named: they are counted. */
+static void write_map(caller *c, ds4_g_schema *x, const ds4_object_form *o, uint32_t at,
+                      uint32_t to)
+{
+    ds4_grammar   *g = c->b->g;
+    const uint32_t part = ds4_g_state_new(g), end = ds4_g_state_new(g);
+
+    write_other(c, x, o, part, end);
+    ds4_g_end(g, end);
+    ds4_g_repeat(g, part, o->least, o->most, at, to);
+}
+
+/* Parameters in the order of the schema; what is not required may be left out. `none` is where
+ * nothing has been written so far, `some` where something has. */
+static void write_chain(caller *c, ds4_g_schema *x, const ds4_object_form *o, bool empty,
+                        uint32_t none, uint32_t to)
 {
     ds4_grammar *g = c->b->g;
-    bool         any = false;
+    uint32_t     some = ds4_g_state_new(g);
 
-    for (uint32_t i = 0; i < o->n && ds4_schema_ok(x->s); i++) any |= o->list[i].required;
-    if (!any) ds4_g_bytes(g, at, '\n', '\n', to); /* as the model was trained to write none */
-    for (uint32_t i = 0; i < o->n && ds4_schema_ok(x->s); i++) {
-        const uint32_t next = ds4_g_state_new(g);
-        if (!ds4_dsml_can_name(o->list[i].name)) {
-            if (!o->list[i].required) continue;
-            ds4_schema_ignore(x->s, DS4_SLICE("a name with quotes, < or line ends"));
+    for (uint32_t i = 0; i <= o->n && ds4_schema_ok(x->s); i++) {
+        const ds4_member_form *m = i < o->n ? &o->list[i] : NULL;
+        if (m && !ds4_dsml_can_name(m->name)) {
+            if (m->required) ds4_schema_ignore(x->s, DS4_SLICE("a name that calls cannot have"));
+            empty |= m->required;
             continue;
         }
-        write_parameter(c, x, &o->list[i], at, next);
-        if (!o->list[i].required) ds4_g_go(g, at, next);
-        at = next;
+        const uint32_t key = ds4_g_state_new(g);
+        ds4_g_go(g, none, key);
+        ds4_g_go(g, some, key);
+        if (!m) { /* behind all that are named */
+            write_other(c, x, o, key, some);
+            break;
+        }
+        const uint32_t next_none = ds4_g_state_new(g), next_some = ds4_g_state_new(g);
+        write_parameter(c, x, m, key, next_some);
+        if (!m->required) ds4_g_go(g, none, next_none);
+        if (!m->required) ds4_g_go(g, some, next_some);
+        none = next_none;
+        some = next_some;
     }
-    if (o->n_others > 0) {
-        const uint32_t loop = ds4_g_state_new(g);
-        ds4_g_go(g, at, loop);
-        write_others(c, x, o, loop);
-        at = loop;
+    if (empty) ds4_g_go(g, none, to);
+    ds4_g_go(g, some, to);
+}
+
+static void write_parameters(caller *c, ds4_g_schema *x, const ds4_object_form *o, bool empty,
+                             uint32_t at, uint32_t to)
+{
+    if (empty)
+        ds4_g_bytes(c->b->g, at, '\n', '\n', to); /* as the model was trained to write none */
+    if (o->n == 0 && o->n_others > 0)
+        write_map(c, x, o, at, to);
+    else
+        write_chain(c, x, o, empty, at, to);
+}
+
+/* The members of an object that is listed, each with its value. */
+static void write_listed(caller *c, const ds4_schema *s, uint32_t object, uint32_t at, uint32_t to)
+{
+    ds4_grammar *g = c->b->g;
+
+    if (s->tree.node[object].n == 0) ds4_g_bytes(g, at, '\n', '\n', to);
+    for (uint32_t i = s->tree.node[object].first; i; i = s->tree.node[i].next) {
+        const ds4_json_node *member = &s->tree.node[i];
+        const bool           string = member->kind == DS4_JSON_STRING;
+        ds4_str              json = { 0 };
+        if (!ds4_dsml_can_name(member->name)) return;
+        const bool dumped = ds4_pyjson_dump(member->text, &json, NULL) == DS4_OK && !json.failed;
+        if (!dumped) ds4_g_give_up(g, DS4_E_NOMEM, "no memory for a grammar");
+        at = ds4_g_text(g, by_rule(g, at, c->open), member->name);
+        at = by_rule(g, at, string ? c->is_string : c->is_json);
+        at = ds4_g_text(g, at,
+                        string ? member->string : (ds4_slice){ ds4_str_text(&json), json.n_bytes });
+        at = by_rule(g, at, c->close);
+        ds4_str_clear(&json);
     }
     ds4_g_go(g, at, to);
+}
+
+/* One combination of alternatives; false when no object fits it. */
+static bool write_leaf(caller *c, ds4_g_schema *x, ds4_leaf *leaf, uint32_t at, uint32_t to)
+{
+    ds4_object_form o;
+    uint32_t       *values = NULL, n = 0;
+    bool            empty, fits = false;
+
+    leaf->kinds &= DS4_IS_OBJECT;
+    if (leaf->kinds && ds4_leaf_values(x->s, leaf, &values, &n)) {
+        for (uint32_t i = 0; i < n; i++) write_listed(c, x->s, values[i], at, to);
+        free(values);
+        return n > 0;
+    }
+    ds4_leaf_settle(x->s, leaf);
+    if (!leaf->kinds) return false;
+    ds4_leaf_object(x->s, leaf, &o);
+    ds4_g_check_counts(x, &o, &empty);
+    if (ds4_g_branch(x) && !o.impossible) {
+        write_parameters(c, x, &o, empty, at, to);
+        fits = true;
+    }
+    ds4_object_form_clear(&o);
+    return fits;
 }
 
 /* Any parameters at all. */
@@ -217,18 +294,7 @@ static void write_schema(caller *c, ds4_schema *s, uint32_t at, uint32_t to)
 
     ds4_schema_spread(s, ds4_schema_set_of(s, &root, 1), &leaves);
     for (uint32_t i = 0; i < leaves.n && ds4_schema_ok(s); i++) {
-        ds4_object_form o;
-        bool            empty;
-        leaves.list[i].kinds &= DS4_IS_OBJECT;
-        ds4_leaf_settle(s, &leaves.list[i]);
-        if (!leaves.list[i].kinds) continue;
-        ds4_leaf_object(s, &leaves.list[i], &o);
-        ds4_g_check_counts(&x, &o, &empty);
-        if (ds4_g_branch(&x) && !o.impossible) {
-            write_parameters(c, &x, &o, at, to);
-            n++;
-        }
-        ds4_object_form_clear(&o);
+        n += write_leaf(c, &x, &leaves.list[i], at, to);
     }
     ds4_g_write_rules(&x);
     if (n == 0) ds4_schema_fail(s, DS4_E_FORMAT, "has no object that fits", DS4_SLICE("it"));
