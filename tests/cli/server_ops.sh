@@ -142,6 +142,15 @@ allowed "whoever has the key is no page that came by" 200 -H 'Origin: http://192
 allowed "who has none still is" 403 -H 'Origin: http://192.0.2.1' -H 'x-api-key: wrong'
 allowed "without an Origin it is the key that lacks" 401 -H 'x-api-key: wrong'
 
+stop_server
+if start_server --parallel 1 --host ::1 2>/dev/null; then
+    allowed "an address of IPv6" 200
+    is "is told in brackets" 'http://[::1]:' "$(printf '%s' "$url" | sed 's/[0-9]*$//')"
+    logged "and who asked in the log" "other status=200 client=::1 method=GET path=/v1/models"
+    stop_server
+fi
+start_server --parallel 1
+
 # ---- two lengths ---------------------------------------------------------------------------------
 inner='GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'
 raw "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\nContent-Length: 50\r\n\r\n{}$inner"

@@ -125,7 +125,7 @@ static void note_answer(ds4_answer *a)
                   a->request.stream ? " stream=true" : "", (double)st->wait_ns / 1e6,
                   (double)st->prefill_ns / 1e6, (double)st->generate_ns / 1e6,
                   seconds > 0 ? st->n_generated / seconds : 0, r->oddities);
-    if (failed) ds4_http_note_text(a->call, "reason", ds4_job_error(c->job)->text);
+    if (failed && a->request.stream) ds4_http_note_text(a->call, "reason", ds4_job_error(c->job)->text);
     n.finish = failed ? DS4_FINISH_NONE : r->finish;
     n.n_generated = u.n_generated;
     n.wait_ns = st->wait_ns;

@@ -183,16 +183,6 @@ static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
 
 /* ---- beginning ------------------------------------------------------------------------------ */
 
-static void refuse_as(ds4_answer *a, const ds4_problem *p, ds4_http_answer *http)
-{
-    if (p->n_ctx > 0) {
-        ds4_http_note(a->call, "reason=\"the prompt is too long\" prompt=%u", p->n_prompt);
-    } else {
-        ds4_http_note_text(a->call, "reason", p->message);
-    }
-    ds4_refuse_with(a->request.api, p, http);
-}
-
 /* The budget of all requests is used up: by others, who will give back, or by this one alone. */
 static void refuse_memory(ds4_answer *a, size_t n_body, ds4_http_answer *http)
 {
@@ -204,7 +194,7 @@ static void refuse_memory(ds4_answer *a, size_t n_body, ds4_http_answer *http)
                             .code = alone ? "request_too_large" : NULL,
                             .id = a->id };
 
-    refuse_as(a, &p, http);
+    ds4_refuse_with(a->request.api, &p, http);
 }
 
 static void refuse(ds4_answer *a, const ds4_err *err, ds4_http_answer *http)
@@ -213,7 +203,7 @@ static void refuse(ds4_answer *a, const ds4_err *err, ds4_http_answer *http)
                             .message = err->text,
                             .param = a->request.refusal.param,
                             .id = a->id };
-    refuse_as(a, &p, http);
+    ds4_refuse_with(a->request.api, &p, http);
 }
 
 /* A prompt that does not fit, in the words that clients look for. */
@@ -223,14 +213,14 @@ static bool refuse_long(ds4_answer *a, ds4_http_answer *http)
     const uint32_t           n_ctx = a->server->opt.n_ctx;
 
     if (a->tokens.n < n_ctx) return false;
-    refuse_as(a,
-              &(ds4_problem){ .status = 400,
-                              .param = params[a->request.api],
-                              .code = "context_length_exceeded",
-                              .n_prompt = a->tokens.n,
-                              .n_ctx = n_ctx,
-                              .id = a->id },
-              http);
+    ds4_http_note(a->call, "prompt=%u", a->tokens.n);
+    const ds4_problem p = { .status = 400,
+                            .param = params[a->request.api],
+                            .code = "context_length_exceeded",
+                            .n_prompt = a->tokens.n,
+                            .n_ctx = n_ctx,
+                            .id = a->id };
+    ds4_refuse_with(a->request.api, &p, http);
     return true;
 }
 
@@ -268,7 +258,7 @@ static void begin(ds4_answer *a, ds4_http_answer *http)
                                 .message = err.text,
                                 .id = a->id,
                                 .code = st == DS4_E_LIMIT ? "rate_limit_exceeded" : NULL };
-        refuse_as(a, &p, http);
+        ds4_refuse_with(a->request.api, &p, http);
     } else if (st != DS4_OK) {
         refuse(a, &err, http);
     } else {

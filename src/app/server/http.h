@@ -53,6 +53,7 @@ typedef void ds4_http_free_fn(void *ctx);
 
 typedef struct ds4_http_answer {
     int               status;           /* 0: break the connection off */
+    char              reason[160];      /* of a refusal, for the log; "": none */
     const char       *type;             /* content type; NULL: application/json */
     ds4_str           headers;          /* lines, see ds4_http_add_header() */
     ds4_str           body;             /* taken over, like the headers */

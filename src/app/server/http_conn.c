@@ -499,6 +499,7 @@ static bool serve_one(ds4_http_conn *c, ds4_http_call *call)
     const bool keep =
         may && call->head.keep && !atomic_load(c->draining) && !(a.read && call->head.minor == 0);
     const int  status = a.status;
+    if (a.reason[0]) ds4_http_note_text(call, "reason", a.reason);
     const bool whole = send_answer(call, &a, keep);
     free_body(call);
     tell(call, status, whole, n_received, n_sent);

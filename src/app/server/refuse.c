@@ -118,12 +118,16 @@ static void add_advice(int status, ds4_http_answer *a)
 {
     if (status == 401) ds4_http_add_header(a, "WWW-Authenticate", "Bearer");
     if (is_final(status)) ds4_http_add_header(a, "x-should-retry", "false");
-    if (status == 429 || status == 503 || status == 529) ds4_http_add_header(a, "Retry-After", "5");
+    const bool passes = status == 429 || status == 503 || status == 529;
+    if (passes && !strstr(ds4_str_text(&a->headers), "Retry-After:")) {
+        ds4_http_add_header(a, "Retry-After", "5");
+    }
 }
 
 void ds4_refuse_with(ds4_api api, const ds4_problem *p, ds4_http_answer *a)
 {
     add_advice(p->status, a);
+    snprintf(a->reason, sizeof a->reason, "%s", p->n_ctx ? "the prompt is too long" : p->message);
     a->status = p->status;
     a->type = NULL;
     a->read = NULL;

@@ -203,7 +203,6 @@ static void preflight(const ds4_http_request *rq, ds4_http_answer *a)
 static bool deny(const ds4_http_request *rq, int status, const char *message, const char *code,
                  ds4_http_answer *a)
 {
-    ds4_http_note_text(rq->call, "reason", message);
     ds4_refuse_with(ds4_api_of(rq->path),
                     &(ds4_problem){ .status = status, .message = message, .code = code }, a);
     return true;
