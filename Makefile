@@ -365,6 +365,11 @@ KV_LONG    := $(patsubst %.c,$(OUT)/%,$(wildcard tests/long/*.c))
 $(OUT)/tests/long/%: $(OUT)/tests/long/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: kills
+kills: setup
+	$(Q)$(MAKE) $(OUT)/ds4 $(OUT)/ds4-server
+	$(Q)OUT=$(OUT) DS4_KILLS=200 sh tests/cli/server_kills.sh
+
 .PHONY: test-kv-long
 test-kv-long: setup
 	$(Q)$(MAKE) $(KV_LONG) $(OUT)/tests/service/store_test $(OUT)/tests/service/store_fault_test
@@ -530,6 +535,7 @@ help:
 	@echo "make test-clients  coding agents from npm, each with a task (minutes); record-clients"
 	@echo "make check      the tree's rules, the tests under sanitizers, the Arm kernels emulated"
 	@echo "make check-arm  the Arm kernels alone"
+	@echo "make kills      two servers on one folder, one of them killed 200 times"
 	@echo "make test-kv-long  kept conversations and long contexts, for an hour or more"
 	@echo "make test-reference  the golden models that are not in the project: REFERENCE=FOLDER"
 	@echo "make check-compilers  no warning with each of COMPILERS (gcc clang)"
