@@ -8,6 +8,7 @@ typedef struct entry {
     ds4_snapshot *p;
     ds4_kept_kind kind;
     uint64_t      used;                 /* counts uses */
+    ds4_kv_key    reader;
 } entry;
 
 struct ds4_kept {
@@ -16,6 +17,7 @@ struct ds4_kept {
     entry      *item;
     uint32_t    n, capacity;
     uint64_t    own_bytes;              /* of tails and tokens */
+    ds4_kv_key  reader;                 /* of what is kept and found now */
 };
 
 ds4_status ds4_kept_create(ds4_engine *e, uint64_t max_bytes, ds4_kept **out, ds4_err *err)
@@ -27,6 +29,11 @@ ds4_status ds4_kept_create(ds4_engine *e, uint64_t max_bytes, ds4_kept **out, ds
     k->max_bytes = max_bytes;
     *out = k;
     return DS4_OK;
+}
+
+void ds4_kept_set_reader(ds4_kept *k, const ds4_kv_key *reader)
+{
+    k->reader = *reader;
 }
 
 static void drop(ds4_kept *k, uint32_t i)
@@ -81,6 +88,7 @@ static bool is_superseded(const ds4_kept *k, uint32_t i)
     for (uint32_t j = 0; j < k->n; j++) {
         const ds4_snapshot *other = k->item[j].p;
         if (ds4_snapshot_pos(other) > ds4_snapshot_pos(k->item[i].p)
+            && ds4_kv_key_eq(&k->item[j].reader, &k->item[i].reader)
             && begins(k->item[i].p, ds4_snapshot_tokens(other), ds4_snapshot_pos(other))) {
             return true;
         }
@@ -122,7 +130,7 @@ static ds4_kept_kind replace(ds4_kept *k, const ds4_snapshot *p, ds4_kept_kind k
         const entry *e = &k->item[i];
         const bool   same = ds4_snapshot_pos(e->p) == pos;
         if (!same && (kind != DS4_KEPT_TRAIL || e->kind != DS4_KEPT_TRAIL)) continue;
-        if (!begins(e->p, ds4_snapshot_tokens(p), pos)) continue;
+        if (!ds4_kv_key_eq(&e->reader, &k->reader) || !begins(e->p, ds4_snapshot_tokens(p), pos)) continue;
         if (same && e->kind < kind) kind = e->kind;
         drop(k, i);
     }
@@ -146,7 +154,7 @@ void ds4_kept_give(ds4_kept *k, ds4_snapshot *p, ds4_kept_kind kind)
         k->item = grew;
         k->capacity = more;
     }
-    k->item[k->n++] = (entry){ p, kind, ++k->clock };
+    k->item[k->n++] = (entry){ p, kind, ++k->clock, k->reader };
     k->own_bytes += ds4_snapshot_bytes(p);
     make_room(k);
 }
@@ -178,7 +186,7 @@ static entry *longest(ds4_kept *k, const int32_t *tokens, uint32_t n_tokens, uin
         const uint32_t pos = ds4_snapshot_pos(e->p);
         if (pos > max_pos || pos % multiple != 0) continue;
         if (best && pos <= ds4_snapshot_pos(best->p)) continue;
-        if (begins(e->p, tokens, n_tokens)) best = e;
+        if (ds4_kv_key_eq(&e->reader, &k->reader) && begins(e->p, tokens, n_tokens)) best = e;
     }
     return best;
 }

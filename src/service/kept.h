@@ -8,6 +8,7 @@
 #define DS4_SERVICE_KEPT_H
 
 #include "engine/snapshot.h"
+#include "service/store/store_hash.h"
 
 /* Why it is kept. */
 typedef enum ds4_kept_kind {
@@ -23,6 +24,10 @@ typedef struct ds4_kept ds4_kept;
 DS4_MUST_CHECK ds4_status ds4_kept_create(ds4_engine *e, uint64_t max_bytes, ds4_kept **out,
                                           ds4_err *err);
 void                      ds4_kept_free(ds4_kept *k);           /* NULL is fine */
+
+/* Keep and find for this reader from now on: what was kept for another one is not found. Zero, as at
+ * the beginning: for all. Clearing is for everybody. */
+void ds4_kept_set_reader(ds4_kept *k, const ds4_kv_key *reader);
 
 /* Keep where a session is. An empty session has no position; when memory is short nothing
  * is kept. */

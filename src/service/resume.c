@@ -80,6 +80,13 @@ ds4_store *ds4_resume_store(ds4_resume *r)
     return r->store;
 }
 
+void ds4_resume_read_for(ds4_resume *r, const ds4_kv_key *reader)
+{
+    ds4_kept_set_reader(r->kept, reader);
+    if (r->store) ds4_store_set_reader(r->store, reader);
+    if (r->writer) ds4_store_writer_set_reader(r->writer, reader);
+}
+
 void ds4_resume_flush(ds4_resume *r)
 {
     if (r->writer) ds4_store_writer_flush(r->writer);
@@ -270,6 +277,7 @@ ds4_status ds4_prompt_bring(ds4_resume *r, ds4_prompt *prompt, ds4_session *s, b
                         "the answer", t->n, ds4_session_capacity(s));
     }
     if (prompt->pin.pos > 0) ds4_store_unpin(&prompt->pin);
+    ds4_resume_read_for(r, &prompt->reader);
     /* The end of the turn before, or a conversation that is left: either may come back. */
     if (ds4_session_pos(s) < t->n || !is_beginning(prompt, s)) ds4_kept_add(r->kept, s, DS4_KEPT_TURN);
     const uint32_t      held = ds4_prompt_held(prompt, s, has_logits);
@@ -321,6 +329,7 @@ void ds4_prompt_reached(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
     const uint32_t pos = ds4_session_pos(s);
 
     if (pos == 0 || pos >= prompt->tokens.n) return;
+    ds4_resume_read_for(r, &prompt->reader);
     if (pos == prompt->anchor) {
         ds4_kept_add(r->kept, s, DS4_KEPT_ANCHOR);
         store_here(r, prompt, s, DS4_TAIL_ANCHOR);
@@ -338,9 +347,10 @@ void ds4_prompt_reached(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
 
 void ds4_prompt_stopped(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
 {
-    const uint32_t      pos = ds4_session_pos(s);
-    const ds4_snapshot *p = ds4_kept_find_even(r->kept, ds4_session_tokens(s), pos, DS4_EVEN);
+    const uint32_t pos = ds4_session_pos(s);
 
+    ds4_resume_read_for(r, &prompt->reader);
+    const ds4_snapshot *p = ds4_kept_find_even(r->kept, ds4_session_tokens(s), pos, DS4_EVEN);
     if (pos - prompt->n_held < WORTH_STORING) return;
     if (p && pos - ds4_snapshot_pos(p) < MAX_AFTER) {
         store(r, p, DS4_TAIL_WAY, NULL, 0);
@@ -352,10 +362,12 @@ void ds4_prompt_stopped(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
 
 /* ---- an answer ----------------------------------------------------------------------------------------- */
 
-void ds4_resume_sampled(ds4_resume *r, ds4_session *s)
+void ds4_resume_sampled(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
 {
     if (r->writer) ds4_store_writer_tidy(r->writer);
-    if (ds4_session_pos(s) % DS4_EVEN == 0) ds4_kept_add(r->kept, s, DS4_KEPT_TRAIL);
+    if (ds4_session_pos(s) % DS4_EVEN != 0) return;
+    ds4_resume_read_for(r, &prompt->reader);
+    ds4_kept_add(r->kept, s, DS4_KEPT_TRAIL);
 }
 
 void ds4_resume_turn_over(ds4_resume *r, ds4_prompt *prompt, ds4_session *s)
@@ -366,6 +378,7 @@ void ds4_resume_turn_over(ds4_resume *r, ds4_prompt *prompt, ds4_session *s)
     /* What was resumed may now go: this turn's position serves in its place. */
     if (prompt->pin.pos > 0) ds4_store_unpin(&prompt->pin);
     if (!r->writer || pos == 0) return;
+    ds4_resume_read_for(r, &prompt->reader);
     const ds4_snapshot *even = ds4_kept_find_even(r->kept, tokens, pos, DS4_EVEN);
     if (even && pos - ds4_snapshot_pos(even) <= MAX_AFTER) {
         store(r, even, DS4_TAIL_TURN, tokens + ds4_snapshot_pos(even), pos - ds4_snapshot_pos(even));

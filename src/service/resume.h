@@ -50,6 +50,9 @@ ds4_kept                 *ds4_resume_kept(ds4_resume *r);
 ds4_store                *ds4_resume_store(ds4_resume *r);      /* NULL: none */
 void                      ds4_resume_settle(ds4_resume *r);     /* wait until all is on the disk */
 
+/* Positions that no prompt is named for are this reader's from now on. */
+void ds4_resume_read_for(ds4_resume *r, const ds4_kv_key *reader);
+
 /* Any thread may call these. */
 ds4_identity_names ds4_resume_names(ds4_resume *r);     /* of the model; zero without a store */
 void ds4_resume_flush(ds4_resume *r);   /* store at once what waits, also after a failure */
@@ -60,6 +63,7 @@ bool ds4_resume_stores(const ds4_resume *r, uint64_t *n_failures);      /* false
 /* Zeroed is empty. */
 typedef struct ds4_prompt {
     ds4_tokens tokens;          /* all of it */
+    ds4_kv_key reader;          /* for whom: positions of another one are not taken; zero: of all */
     uint32_t   n_held;          /* of these in the session when evaluation begins */
     uint32_t   anchor, turn;    /* positions worth keeping; 0: none */
     ds4_stored pin;             /* where it was resumed on disk */
@@ -108,8 +112,8 @@ void ds4_prompt_clear(ds4_prompt *prompt);
 
 /* ---- an answer --------------------------------------------------------------------------------- */
 
-/* The session holds one more token of the answer. */
-void ds4_resume_sampled(ds4_resume *r, ds4_session *s);
+/* The session holds one more token of the answer to a prompt. */
+void ds4_resume_sampled(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s);
 
 /* The turn is over. */
 void ds4_resume_turn_over(ds4_resume *r, ds4_prompt *prompt, ds4_session *s);

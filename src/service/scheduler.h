@@ -39,6 +39,7 @@ typedef struct ds4_scheduler_options {
 typedef struct ds4_job_spec {
     const ds4_segments *text;           /* the prompt */
     const ds4_tokens   *tokens;         /* its encoding, or what stands in its place */
+    ds4_kv_key          reader;         /* for whom: see ds4_prompt; zero: nobody in particular */
     bool                exact;          /* these, whatever is known of the text; see ds4_prompt_exact() */
     ds4_sampling        sampling;
     uint64_t            seed;

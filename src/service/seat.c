@@ -25,12 +25,19 @@ void ds4_seat_close(ds4_seat *seat)
     *seat = (ds4_seat){ 0 };
 }
 
+/* What the session holds is its last prompt's reader's. */
+static void leave(ds4_seat *seat)
+{
+    ds4_resume_read_for(seat->resume, &seat->prompt.reader);
+    ds4_kept_add(ds4_resume_kept(seat->resume), seat->session, DS4_KEPT_TURN);
+}
+
 ds4_status ds4_seat_renew(ds4_seat *seat, uint32_t n_ctx, ds4_err *err)
 {
     ds4_session *fresh = NULL;
 
     DS4_TRY(ds4_session_create(seat->engine, n_ctx, &fresh, err));
-    ds4_kept_add(ds4_resume_kept(seat->resume), seat->session, DS4_KEPT_TURN);
+    leave(seat);
     ds4_session_free(seat->session);
     seat->session = fresh;
     seat->logits_pos = 0;
@@ -53,6 +60,10 @@ bool ds4_seat_has_logits(const ds4_seat *seat)
 ds4_status ds4_seat_take(ds4_seat *seat, ds4_prompt *prompt, ds4_err *err)
 {
     assert(seat->state == DS4_SEAT_IDLE);
+    if (!ds4_kv_key_eq(&seat->prompt.reader, &prompt->reader)) {
+        leave(seat);
+        ds4_seat_clear(seat);
+    }
     const ds4_status st = ds4_prompt_bring(seat->resume, prompt, seat->session, ds4_seat_has_logits(seat),
                                            err);
     if (!ds4_seat_has_logits(seat)) seat->logits_pos = 0;
@@ -70,7 +81,7 @@ ds4_status ds4_seat_take_anew(ds4_seat *seat, const ds4_tokens *tokens, ds4_err 
     assert(seat->state == DS4_SEAT_IDLE);
     ds4_tokens_append(&prompt.tokens, tokens->ids, tokens->n);
     if (prompt.tokens.failed) return ds4_fail(err, DS4_E_NOMEM, "no memory for %u tokens", tokens->n);
-    ds4_kept_add(ds4_resume_kept(seat->resume), seat->session, DS4_KEPT_TURN);
+    leave(seat);
     ds4_seat_clear(seat);
     ds4_prompt_clear(&seat->prompt);
     seat->prompt = prompt;
@@ -151,7 +162,7 @@ ds4_status ds4_seat_done(ds4_seat *seat, const ds4_work *work, bool cancelled, d
     if (work->all_logits) {
         memcpy(seat->logits, work->logits + (work->n_tokens - 1) * n_vocab, n_vocab * sizeof(float));
     }
-    if (seat->state == DS4_SEAT_WRITING) ds4_resume_sampled(seat->resume, seat->session);
+    if (seat->state == DS4_SEAT_WRITING) ds4_resume_sampled(seat->resume, &seat->prompt, seat->session);
     else ds4_prompt_reached(seat->resume, &seat->prompt, seat->session);
     return go_on(seat, cancelled, err);
 }

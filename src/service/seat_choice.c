@@ -16,6 +16,12 @@ static uint32_t common_tokens(const ds4_session *s, const ds4_tokens *t)
     return i;
 }
 
+/* Whether a seat's session is of the prompt's reader. */
+static bool of_reader(const ds4_job_seat *at, const ds4_prompt *prompt)
+{
+    return ds4_kv_key_eq(&at->seat.prompt.reader, &prompt->reader);
+}
+
 /* The idle session that is the longest beginning of the prompt. Else one that is mostly the
  * same conversation, which then goes back to an earlier place. Else an unused one, else the
  * one unused for longest. */
@@ -29,6 +35,7 @@ static ds4_job_seat *choose(ds4_scheduler *s, const ds4_prompt *prompt)
         const uint32_t pos = ds4_session_pos(at->seat.session);
         if (at->seat.state != DS4_SEAT_IDLE) continue;
         if (!oldest || at->used < oldest->used) oldest = at;
+        if (!of_reader(at, prompt)) continue;
         const uint32_t held = ds4_prompt_held(prompt, at->seat.session, ds4_seat_has_logits(&at->seat));
         if (held > n_held) {
             n_held = held;
@@ -55,7 +62,7 @@ static void explain(ds4_scheduler *s, const ds4_prompt *prompt)
     for (uint32_t i = 0; i < s->opt.n_slots; i++) {
         const ds4_session *session = s->seat[i].seat.session;
         const uint32_t     n = common_tokens(session, &prompt->tokens);
-        if (s->seat[i].seat.state != DS4_SEAT_IDLE || n <= best) continue;
+        if (s->seat[i].seat.state != DS4_SEAT_IDLE || n <= best || !of_reader(&s->seat[i], prompt)) continue;
         best = n;
         held = ds4_session_pos(session);
         i_seat = i;
@@ -91,6 +98,7 @@ ds4_status ds4_seat_choose(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job_s
     ds4_status st = spec->exact ? ds4_prompt_exact(s->resume, &prompt, spec->tokens, err)
                                 : ds4_prompt_begin(s->resume, &prompt, spec->text, spec->tokens, s->session,
                                                    s->opt.n_slots, err);
+    prompt.reader = spec->reader;
     if (st == DS4_OK) {
         ds4_job_seat *at = choose(s, &prompt);
         st = ds4_seat_take(&at->seat, &prompt, err);

@@ -109,6 +109,25 @@ for where in "--kv-disk-dir $box/keyed" ""; do
     is "its own key goes on, whichever header shows it" 200 "$status"
     stop_server
 done
+private='{"messages":[{"role":"user","content":"A long private question about project Zanzibar. A long private question about project Zanzibar. A long private question about it."}],"max_tokens":1,"thinking":false}'
+cached() { sed 's/.*"cached_tokens":\([0-9]*\).*/\1/' "$box/stdout"; }
+for where in "" "--kv-keys-apart" "--kv-keys-apart --kv-disk-dir $box/apart --kv-cache-min-tokens 1"; do
+    # shellcheck disable=SC2086
+    start_server --api-key-file "$box/keys" $where
+    post /v1/chat/completions "$private" -H "$a"
+    is "a first question is new${where:+ ($where)}" 0 "$(cached)"
+    post /v1/chat/completions "$private" -H "$b"
+    if [ -z "$where" ]; then
+        [ "$(cached)" -gt 20 ]; report $? "prompts are shared among keys"
+    else
+        is "and new for another key" 0 "$(cached)"
+    fi
+    post /v1/chat/completions "$private" -H "$a"
+    [ "$(cached)" -gt 20 ]; report $? "the first key finds its own"
+    post /v1/chat/completions "$private" -H "$b"
+    [ "$(cached)" -gt 20 ]; report $? "so does the second"
+    stop_server
+done
 ! grep -aq "alpha-key" "$box/keyed/index.sqlite"
 report $? "no key lies in the folder"
 

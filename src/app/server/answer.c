@@ -188,6 +188,7 @@ ds4_status ds4_answer_submit(ds4_answer *a, uint32_t i, ds4_err *err)
         .text = &a->text,
         .tokens = &a->tokens,
         .exact = true,
+        .reader = a->server->opt.keys_apart ? a->scope.owner : (ds4_kv_key){ { 0 } },
         .sampling = rq->sampling,
         .seed = a->seed + i,
         .max_tokens = rq->only_prompt ? 0 : limit < room ? limit : room,

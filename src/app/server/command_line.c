@@ -9,6 +9,20 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What is kept of conversations beside the positions; s is a ds4_server_options *. */
+#define TEXT_OPTIONS(s) \
+    DS4_OPT_FLAG(0, "kv-keys-apart", &(s)->keys_apart,                                        \
+                 "never resume a prompt of one API key for another: what\n"                 \
+                 "is cached then tells a key nothing of others"),                           \
+    DS4_OPT_SIZE(0, "turn-mem", "SIZE", &(s)->turn_bytes,                                     \
+                 "memory for the exact text of earlier turns and, where\n"                  \
+                 "there is no --kv-disk-dir, for stored responses [128M]"),                 \
+    DS4_OPT_U32(0, "tool-memory-max-ids", "N", &(s)->max_turns, 1, 1 << 30,                   \
+                "calls and turns that are remembered [100000]"),                            \
+    DS4_OPT_FLAG(0, "disable-exact-dsml-tool-replay", &(s)->no_replay,                        \
+                 "write earlier turns as clients send them back, not as\n"                  \
+                 "they were sampled")
+
 static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
 {
     ds4_server_options *s = &c->server;
@@ -62,17 +76,10 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
         DS4_OPT_TEXT(0, "script", "FILE", &s->script_path, "prescribed answers, for tests"),
 #endif
         DS4_APP_KV_OPTIONS(&c->kv),
-        DS4_OPT_SIZE(0, "turn-mem", "SIZE", &s->turn_bytes,
-                     "memory for the exact text of earlier turns and, where\n"
-                     "there is no --kv-disk-dir, for stored responses [128M]"),
+        TEXT_OPTIONS(s),
         DS4_OPT_TEXT(0, "print-config", DS4_PRINT_CONFIG_NAMES, &c->print_config,
                      "print the client's configuration for these options,\n"
                      "and exit"),
-        DS4_OPT_U32(0, "tool-memory-max-ids", "N", &s->max_turns, 1, 1 << 30,
-                    "calls and turns that are remembered [100000]"),
-        DS4_OPT_FLAG(0, "disable-exact-dsml-tool-replay", &s->no_replay,
-                     "write earlier turns as clients send them back, not as\n"
-                     "they were sampled"),
         DS4_APP_DEVICE_OPTIONS(&c->model),
         DS4_APP_MEMORY_OPTIONS(&c->model),
         DS4_OPT_FLAG(0, "warm-weights", &c->warm, "read the whole model before serving"),

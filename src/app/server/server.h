@@ -41,6 +41,7 @@ typedef struct ds4_server_options {
     uint32_t    max_chunk;      /* prompt tokens of a step; 0: as the engine likes it */
     uint32_t    max_turns;      /* remembered */
     bool        no_replay;      /* of turns as they were sampled */
+    bool        keys_apart;     /* a key's prompts are never resumed for another key */
     bool        official_sampling;      /* temperature and top_p mean nothing while reasoning is on */
     const ds4_keys *keys;       /* lent; without any nobody is asked */
     const char *api_key;        /* the first of them, NULL without; what configurations show */

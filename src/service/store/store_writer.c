@@ -15,6 +15,7 @@ typedef struct job {
     ds4_snapshot *p;            /* NULL: a hit */
     ds4_tail_kind kind;
     int64_t       tail;         /* that was hit */
+    ds4_kv_key    reader;
     uint32_t      n_after;
     int32_t       after[];
 } job;
@@ -35,6 +36,7 @@ struct ds4_store_writer {
     atomic_bool     failed;     /* writing has, and is tried again; what waits goes on waiting */
     atomic_ullong   n_failures;
     atomic_bool     any_done;
+    ds4_kv_key      reader;     /* the owner's: of what is saved now */
     bool            said;       /* the thread's: why a position was not stored */
 };
 
@@ -124,6 +126,7 @@ static bool carry_out(ds4_store_writer *w, const job *j)
         ds4_store_count_hit(w->store, j->tail);
         return true;
     }
+    ds4_store_set_reader(w->store, &j->reader);
     const ds4_status st = ds4_store_save(w->store, j->p, j->kind, j->after, j->n_after, &err);
     atomic_store(&w->failed, st == DS4_E_IO);
     atomic_store(&w->n_failures, ds4_store_n_stops(w->store));
@@ -299,6 +302,7 @@ void ds4_store_writer_save(ds4_store_writer *w, const ds4_snapshot *p, ds4_tail_
     if (!j) return;
     j->p = ds4_snapshot_share(p);
     j->kind = kind;
+    j->reader = w->reader;
     j->n_after = n_after;
     if (n_after > 0) memcpy(j->after, after, n_after * sizeof *after);
     pthread_mutex_lock(&w->lock);
@@ -307,6 +311,11 @@ void ds4_store_writer_save(ds4_store_writer *w, const ds4_snapshot *p, ds4_tail_
     w->n_bytes += n_bytes;
     hand_over(w, j);
     pthread_mutex_unlock(&w->lock);
+}
+
+void ds4_store_writer_set_reader(ds4_store_writer *w, const ds4_kv_key *reader)
+{
+    w->reader = *reader;
 }
 
 void ds4_store_writer_hit(ds4_store_writer *w, int64_t tail)

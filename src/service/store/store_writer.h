@@ -35,6 +35,9 @@ void ds4_store_writer_flush(ds4_store_writer *w);
 void ds4_store_writer_save(ds4_store_writer *w, const ds4_snapshot *p, ds4_tail_kind kind,
                            const int32_t *after, uint32_t n_after);
 
+/* As ds4_store_set_reader(), for what is saved from now on. */
+void ds4_store_writer_set_reader(ds4_store_writer *w, const ds4_kv_key *reader);
+
 /* As ds4_store_count_hit(). */
 void ds4_store_writer_hit(ds4_store_writer *w, int64_t tail);
 
