@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "service/store/store_sql.h"
+#include "service/store/store_texts.h"
 #include "support/kv_dir.h"
 #include "support/syscall_walk.h"
 
@@ -167,8 +168,6 @@ static void test_full_at_every_write(void **state)
     assert_true(n > 15);
 }
 
-/* ---- damaged ---------------------------------------------------------------------------------------- */
-
 typedef struct files {
     char     name[64][64];
     uint64_t size[64];
@@ -205,6 +204,123 @@ static void cut_file(const char *name, uint64_t n_bytes)
     snprintf(path, sizeof path, "%s/%s", dir, name);
     assert_int_equal(0, truncate(path, (off_t)n_bytes));
 }
+
+/* ---- responses ------------------------------------------------------------------------------------ */
+
+static const ds4_kv_key owner = { { 3 } };
+
+static ds4_texts *open_texts(void)
+{
+    const ds4_texts_options opt = { .dir = dir, .mem_bytes = 1 << 20 };
+    ds4_texts              *t = NULL;
+    ds4_err                 err = { 0 };
+
+    if (ds4_texts_open(&t, &opt, &err) != DS4_OK) fail_msg("%s", err.text);
+    return t;
+}
+
+static bool keep_response(ds4_texts *t, const char *id)
+{
+    const ds4_text_response r = { .id = { id, strlen(id) }, .input = DS4_SLICE("1"), .output = DS4_SLICE("2"),
+                                  .head = DS4_SLICE("{"), .rest = DS4_SLICE("}") };
+    return ds4_texts_keep_response(t, &owner, &r);
+}
+
+static void look_at_it(void *ctx, const ds4_text_response *r)
+{
+    *(bool *)ctx = ds4_slice_eq(r->output, DS4_SLICE("2"));
+}
+
+static bool has_response(ds4_texts *t, const char *id)
+{
+    const ds4_slice name = { id, strlen(id) };
+    bool            right = false;
+
+    return ds4_texts_get_response(t, &owner, name, true, look_at_it, &right) && right;
+}
+
+static void marker(char path[600])
+{
+    snprintf(path, 600, "%s.acknowledged", dir);
+}
+
+/* Keeps one and says, by a file beside the folder, that it is kept. */
+static void keep_in_child(void *ctx)
+{
+    ds4_texts *t = open_texts();
+    char       path[600];
+
+    (void)ctx;
+    marker(path);
+    if (keep_response(t, "new")) close(open(path, O_CREAT | O_WRONLY, 0600));
+    if (!has_response(t, "new")) _exit(20);     /* kept on the disk or, when that fails, in memory */
+    ds4_texts_close(t);
+}
+
+static void test_responses_at_every_system_call(void **state)
+{
+    char path[600];
+
+    (void)state;
+    kv_dir_copy(saved, dir);
+    ds4_texts *t = open_texts();
+    assert_true(keep_response(t, "old"));
+    ds4_texts_close(t);
+    kv_dir_copy(dir, saved);
+    marker(path);
+    for (int fault = 0; fault < 2; fault++) {
+        for (int n = 1;; n++) {
+            kv_dir_copy(saved, dir);
+            unlink(path);
+            const walk_end end = syscall_walk(keep_in_child, NULL, fault ? WALK_NO_SPACE : WALK_KILL, n);
+            if (!end.possible) skip();
+            if (WIFEXITED(end.status) && WEXITSTATUS(end.status) != 0) {
+                fail_msg("call %d: the child says %d", n, WEXITSTATUS(end.status));
+            }
+            t = open_texts();
+            assert_true(has_response(t, "old"));
+            if (access(path, F_OK) == 0 && !has_response(t, "new")) fail_msg("call %d: it is lost", n);
+            assert_true(keep_response(t, "after"));
+            ds4_texts_close(t);
+            if (!end.reached) break;
+            assert_true(n < 1000);
+        }
+    }
+    unlink(path);
+}
+
+/* What of a damaged index can still be read is taken over. */
+static void test_responses_of_a_damaged_index(void **state)
+{
+    files f = { .n = 0 };
+    int   n_kept = 0;
+
+    (void)state;
+    kv_dir_copy(saved, dir);
+    ds4_texts *t = open_texts();
+    for (int i = 0; i < 300; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "r%d", i);
+        assert_true(keep_response(t, id));
+    }
+    ds4_texts_close(t);
+    kv_dir_each(dir, list_one, &f);
+    for (int i = 0; i < f.n; i++) {
+        if (strcmp(f.name[i], "index.sqlite") == 0) cut_file(f.name[i], f.size[i] - 8192);
+    }
+    t = open_texts();
+    for (int i = 0; i < 300; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "r%d", i);
+        n_kept += has_response(t, id);
+    }
+    print_message("# %d of 300 responses were taken over\n", n_kept);
+    assert_true(n_kept > 0 || has_response(t, "old"));
+    assert_true(keep_response(t, "after"));
+    ds4_texts_close(t);
+}
+
+/* ---- damaged ---------------------------------------------------------------------------------------- */
 
 /* A bit in every file, many times over; then every file cut short. */
 static void test_damaged_files(void **state)
@@ -378,6 +494,8 @@ static void test_another_model(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_killed_at_every_system_call),
     cmocka_unit_test(test_full_at_every_write),
+    cmocka_unit_test(test_responses_at_every_system_call),
+    cmocka_unit_test(test_responses_of_a_damaged_index),
     cmocka_unit_test(test_damaged_files),
     cmocka_unit_test(test_damage_is_reported_once),
     cmocka_unit_test(test_an_index_that_lies),

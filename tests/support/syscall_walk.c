@@ -36,57 +36,89 @@ static bool changes(const struct user_regs_struct *r, bool *needs_room)
     }
 }
 
-static int wait_for(pid_t child)
+/* Threads of the child; each is inside a call or not. */
+enum { MOST_THREADS = 16 };
+
+typedef struct tracer {
+    pid_t child, thread[MOST_THREADS];
+    bool  entering[MOST_THREADS];
+    int   n;
+} tracer;
+
+static bool *entering(tracer *t, pid_t thread)
+{
+    int i = 0;
+
+    while (i < t->n && t->thread[i] != thread) i++;
+    if (i == t->n && t->n < MOST_THREADS) {
+        t->thread[t->n++] = thread;
+        t->entering[i] = false;
+    }
+    return &t->entering[i < MOST_THREADS ? i : 0];
+}
+
+/* What happens next in any thread of the child, which is the only one this process has. */
+static int wait_for(pid_t child, pid_t *who)
 {
     int status = 0;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    while ((*who = waitpid(child, &status, __WALL)) < 0 && errno == EINTR) {}
     return status;
 }
 
 /* Let the call fail: it becomes one that does not exist, and gets another result. */
-static void refuse(pid_t child, struct user_regs_struct *r)
+static void refuse(pid_t thread, struct user_regs_struct *r)
 {
+    pid_t who;
+
     r->orig_rax = (unsigned long long)-1;
-    ptrace(PTRACE_SETREGS, child, NULL, r);
-    ptrace(PTRACE_SYSCALL, child, NULL, NULL);
-    const int status = wait_for(child);
-    if (!WIFSTOPPED(status) || ptrace(PTRACE_GETREGS, child, NULL, r) != 0) return;
+    ptrace(PTRACE_SETREGS, thread, NULL, r);
+    ptrace(PTRACE_SYSCALL, thread, NULL, NULL);
+    const int status = wait_for(thread, &who);
+    if (!WIFSTOPPED(status) || ptrace(PTRACE_GETREGS, thread, NULL, r) != 0) return;
     r->rax = (unsigned long long)-ENOSPC;
-    ptrace(PTRACE_SETREGS, child, NULL, r);
+    ptrace(PTRACE_SETREGS, thread, NULL, r);
 }
 
-static walk_end trace(pid_t child, walk_fault fault, int n)
+static walk_end trace(tracer *t, walk_fault fault, int n)
 {
     walk_end end = { .possible = true };
-    bool     entering = false, needs_room = false;
+    bool     needs_room = false;
     int      count = 0;
 
     for (;;) {
         struct user_regs_struct r;
-        end.status = wait_for(child);
-        if (!WIFSTOPPED(end.status)) return end;
-        const int sig = WSTOPSIG(end.status);
+        pid_t                   who;
+        const int               status = wait_for(-1, &who);
+        if (who < 0) return end;
+        if (!WIFSTOPPED(status)) {
+            if (who != t->child) continue;
+            end.status = status;
+            return end;
+        }
+        const int sig = WSTOPSIG(status);
+        bool     *enters = entering(t, who);
         if (sig != (SIGTRAP | 0x80)) {
             const long pass = sig == SIGTRAP || sig == SIGSTOP ? 0 : sig;
-            ptrace(PTRACE_SYSCALL, child, NULL, pass);
+            ptrace(PTRACE_SYSCALL, who, NULL, pass);
             continue;
         }
-        entering = !entering;
-        if (entering && ptrace(PTRACE_GETREGS, child, NULL, &r) == 0 && changes(&r, &needs_room)) {
+        *enters = !*enters;
+        if (*enters && ptrace(PTRACE_GETREGS, who, NULL, &r) == 0 && changes(&r, &needs_room)) {
             const bool mine = fault == WALK_KILL || needs_room;
             count += mine;
             end.reached |= mine && count == n;
             if (end.reached && fault == WALK_KILL) {
-                kill(child, SIGKILL);
-                end.status = wait_for(child);
+                kill(t->child, SIGKILL);
+                do end.status = wait_for(-1, &who);
+                while (who > 0 && (who != t->child || WIFSTOPPED(end.status)));
                 return end;
             }
             if (end.reached && needs_room) {
-                refuse(child, &r);
-                entering = false;
+                refuse(who, &r);
+                *enters = false;
             }
         }
-        ptrace(PTRACE_SYSCALL, child, NULL, NULL);
+        ptrace(PTRACE_SYSCALL, who, NULL, NULL);
     }
 }
 
@@ -101,11 +133,14 @@ walk_end syscall_walk(void (*fn)(void *ctx), void *ctx, walk_fault fault, int n)
         fn(ctx);
         _exit(0);
     }
-    const int status = wait_for(child);
+    tracer    t = { .child = child };
+    pid_t     who;
+    const int status = wait_for(child, &who);
     if (!WIFSTOPPED(status)) return (walk_end){ .possible = false };
-    ptrace(PTRACE_SETOPTIONS, child, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+    ptrace(PTRACE_SETOPTIONS, child, NULL,
+           PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE);
     ptrace(PTRACE_SYSCALL, child, NULL, NULL);
-    return trace(child, fault, n);
+    return trace(&t, fault, n);
 }
 
 #else

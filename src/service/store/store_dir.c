@@ -29,8 +29,9 @@ static ds4_status make_dirs(const char *dir, ds4_err *err)
     for (size_t i = 1; i <= n; i++) {
         if (path[i] != '/' && path[i] != '\0') continue;
         path[i] = '\0';
-        if (mkdir(path, 0700) != 0 && errno != EEXIST && errno != EISDIR) {
-            return ds4_fail(err, DS4_E_IO, "%s: cannot make the folder: %s", path, strerror(errno));
+        const int why = mkdir(path, 0700) == 0 ? 0 : errno;
+        if (why && why != EEXIST && why != EISDIR && access(path, F_OK) != 0) {
+            return ds4_fail(err, DS4_E_IO, "%s: cannot make the folder: %s", path, strerror(why));
         }
         path[i] = dir[i];
     }

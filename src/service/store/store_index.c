@@ -189,7 +189,7 @@ static ds4_status set_up(ds4_index *ix, ds4_sql_mode mode, ds4_err *err)
 {
     int64_t version;
 
-    if (mode == DS4_SQL_READ) {
+    if (mode != DS4_SQL_WRITE) {
         DS4_TRY(read_version(ix, &version, err));
         if (version == SCHEMA) return DS4_OK;
         return ds4_fail(err, DS4_E_IO, "%s: of an older version, and it cannot be written",

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "service/store/store_text_rows.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,16 +57,22 @@ static ds4_status make_index_file(const ds4_store *s, ds4_err *err)
     return DS4_OK;
 }
 
-static ds4_status open_index(ds4_store *s, ds4_sql_mode mode, ds4_err *err)
+static ds4_status open_index_named(const ds4_store *s, const char *name, ds4_sql_mode mode, ds4_index **out,
+                                   ds4_err *err)
 {
-    const size_t n = strlen(s->dir) + sizeof "/index.sqlite";
+    const size_t n = strlen(s->dir) + strlen(name) + 2;
     char        *path = malloc(n);
 
     if (!path) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to open it", s->dir);
-    snprintf(path, n, "%s/index.sqlite", s->dir);
-    const ds4_status st = ds4_index_open(&s->index, path, mode, err);
+    snprintf(path, n, "%s/%s", s->dir, name);
+    const ds4_status st = ds4_index_open(out, path, mode, err);
     free(path);
     return st;
+}
+
+static ds4_status open_index(ds4_store *s, ds4_sql_mode mode, ds4_err *err)
+{
+    return open_index_named(s, "index.sqlite", mode, &s->index, err);
 }
 
 /* Which folder and which index the names lead to; zero where they lead nowhere. */
@@ -114,9 +121,9 @@ static ds4_status open_tree(ds4_store *s, ds4_err *err)
 {
     DS4_TRY(clear_way(s, err));
     DS4_TRY(make_index_file(s, err));
+    s->place = look_at_place(s);
     DS4_TRY(open_index(s, DS4_SQL_WRITE, err));
     DS4_TRY(sweep(s, err));
-    s->place = look_at_place(s);
     return shrink(s, err);
 }
 
@@ -195,16 +202,38 @@ ds4_status store_begin(ds4_store *s, ds4_err *err)
     return DS4_OK;
 }
 
+/* Responses cannot be made anew from files: those that can still be read are taken over. */
+static void take_over_responses(ds4_store *s)
+{
+    ds4_index *old = NULL;
+    uint32_t   n = 0;
+    ds4_err    err;
+
+    if (open_index_named(s, "index.sqlite.bad", DS4_SQL_RESCUE, &old, &err) != DS4_OK) return;
+    if (ds4_index_begin(s->index, &err) == DS4_OK) {
+        (void)!ds4_text_copy_responses(old, s->index, &n, &err);
+        if (ds4_index_commit(s->index, &err) != DS4_OK) ds4_index_rollback(s->index);
+    }
+    ds4_index_close(old);
+    if (n > 0) ds4_log(DS4_LOG_WARN, "kv", "%u stored responses were taken over from the damaged index", n);
+}
+
 ds4_status store_rebuild(ds4_store *s, const ds4_err *why, ds4_err *err)
 {
-    ds4_log(DS4_LOG_WARN, "kv", "%s; it is set aside and made anew", why->text);
+    const ds4_kv_key now = look_at_place(s);
+
     ds4_index_close(s->index);
     s->index = NULL;
+    /* Somebody else may have made it anew meanwhile. */
+    if (!ds4_kv_key_eq(&now, &s->place)) return open_tree(s, err);
+    ds4_log(DS4_LOG_WARN, "kv", "%s; it is set aside and made anew", why->text);
     if (renameat(s->fd, "index.sqlite", s->fd, "index.sqlite.bad") != 0
         || (unlinkat(s->fd, "index.sqlite-journal", 0) != 0 && errno != ENOENT)) {
         return ds4_fail(err, DS4_E_IO, "%s/index.sqlite: %s", s->dir, strerror(errno));
     }
-    return open_tree(s, err);
+    DS4_TRY(open_tree(s, err));
+    take_over_responses(s);
+    return shrink(s, err);
 }
 
 /* ---- stopped and working ---------------------------------------------------------------------- */

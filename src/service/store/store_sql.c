@@ -61,13 +61,18 @@ ds4_status ds4_sql_open(ds4_sql **out, const char *path, ds4_sql_mode mode, ds4_
         return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for the index", name);
     }
     db->path = strcpy(copy, name);
-    const int how = mode == DS4_SQL_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    const bool writes = mode == DS4_SQL_WRITE;
+    const int  how = writes ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
     const int code = sqlite3_open_v2(path ? path : ":memory:", &db->db, how | SQLITE_OPEN_NOMUTEX, NULL);
     ds4_status st = code == SQLITE_OK ? DS4_OK : failed(db, code, err);
     if (st == DS4_OK) {
         sqlite3_busy_timeout(db->db, BUSY_MS);
         sqlite3_extended_result_codes(db->db, 1);
-        st = ds4_sql_do(db, mode == DS4_SQL_READ ? "PRAGMA trusted_schema = OFF" : settings, err);
+        st = ds4_sql_do(db, writes ? settings : "PRAGMA trusted_schema = OFF", err);
+    }
+    if (st == DS4_OK && mode == DS4_SQL_RESCUE) {
+        /* A file that was cut is then read as far as it goes. */
+        st = ds4_sql_do(db, "PRAGMA writable_schema = ON", err);
     }
     if (st != DS4_OK) {
         ds4_sql_close(db);

@@ -14,7 +14,11 @@
 typedef struct ds4_sql      ds4_sql;
 typedef struct sqlite3_stmt ds4_sql_row;        /* a statement, and the row it stands at */
 
-typedef enum ds4_sql_mode { DS4_SQL_WRITE, DS4_SQL_READ } ds4_sql_mode;
+typedef enum ds4_sql_mode {
+    DS4_SQL_WRITE,
+    DS4_SQL_READ,
+    DS4_SQL_RESCUE,             /* read what can be read of a damaged one */
+} ds4_sql_mode;
 
 /* Open a file, or make it. The rollback journal is used rather than a write-ahead log: between
  * transactions the database is one file, and only its size counts against a budget.

@@ -126,6 +126,32 @@ ds4_status ds4_text_use_response(ds4_index *ix, ds4_slice id, ds4_text_time used
     return ds4_sql_run(db, row, err);
 }
 
+ds4_status ds4_text_copy_responses(ds4_index *from, ds4_index *to, uint32_t *n, ds4_err *err)
+{
+    static const char all[] = "SELECT id, owner, used, before, input, output, head, rest FROM response";
+    ds4_sql          *db = ds4_index_sql(from);
+    ds4_sql_row      *row;
+    ds4_status        st;
+
+    *n = 0;
+    DS4_TRY(ds4_sql_ready(db, all, &row, err));
+    while (ds4_sql_next(db, row, &st, err)) {
+        const ds4_slice         owner = ds4_sql_get_bytes(row, 1);
+        const ds4_text_response r = { .id = ds4_sql_get_bytes(row, 0), .before = ds4_sql_get_bytes(row, 3),
+                                      .input = ds4_sql_get_bytes(row, 4), .output = ds4_sql_get_bytes(row, 5),
+                                      .head = ds4_sql_get_bytes(row, 6), .rest = ds4_sql_get_bytes(row, 7) };
+        ds4_kv_key              key;
+        if (owner.n_bytes != sizeof key.b) continue;
+        memcpy(key.b, owner.data, sizeof key.b);
+        st = ds4_text_add_response(to, &key, &r, ds4_sql_get_number(row, 2), err);
+        *n += st == DS4_OK;
+        if (st == DS4_OK) continue;
+        ds4_sql_stop(row);
+        break;
+    }
+    return st;
+}
+
 /* ---- turns ------------------------------------------------------------------------------------ */
 
 uint64_t ds4_text_turn_size(const ds4_text_turn *t, uint32_t n_keys)

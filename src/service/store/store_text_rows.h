@@ -40,6 +40,9 @@ DS4_MUST_CHECK ds4_status ds4_text_drop_response(ds4_index *ix, const ds4_kv_key
 DS4_MUST_CHECK ds4_status ds4_text_use_response(ds4_index *ix, ds4_slice id, ds4_text_time used,
                                                 ds4_err *err);
 
+/* Copy responses as far as they can be read. *n counts them, also on failure. */
+DS4_MUST_CHECK ds4_status ds4_text_copy_responses(ds4_index *from, ds4_index *to, uint32_t *n, ds4_err *err);
+
 /* keys: [n_keys] by which the turn is found; what they named before is forgotten. */
 DS4_MUST_CHECK ds4_status ds4_text_add_turn(ds4_index *ix, const ds4_kv_key *keys, uint32_t n_keys,
                                             const ds4_text_turn *t, ds4_text_time used, ds4_err *err);
