@@ -207,8 +207,8 @@ respond "kept?" ""
 own=$(id)
 story 2
 story 3
-sleep 1
-is "storing goes on" 1 "$(metric disk_storing)"
+wait_for_metric disk_storing 1 150
+report $? "storing goes on"
 stop_server
 start_server --kv-disk-dir "$box/old"
 story 2
