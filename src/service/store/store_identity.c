@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sysmem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,6 +46,7 @@ struct ds4_identity {
     bool            is_young;           /* the facts prove nothing */
     bool            is_changed, said;
     bool            is_patient;         /* may hash in the background */
+    bool            fits;               /* all files into memory: what is read may stay there */
     bool            has_thread, runs, stop;
     pthread_t       thread;
     char           *path;               /* of the first, for the log */
@@ -123,7 +125,7 @@ static bool all_known(const ds4_identity *id)
 
 /* ---- hashing ---------------------------------------------------------------------------------- */
 
-/* What the disk had to be asked for need not stay in memory, where rows and weights want to be. */
+/* A part of a file, and whether the disk had to be asked for it. */
 static ssize_t read_part(int fd, uint8_t *to, uint64_t at, bool *from_disk)
 {
     *from_disk = true;
@@ -148,7 +150,8 @@ static bool shall_end(ds4_identity *id)
     return stop;
 }
 
-/* Hash a file. patient: leave the disk to others for as long as each part took. */
+/* Hash a file. patient: leave the disk to others for as long as each part took, and memory to weights
+ * and rows where these do not fit beside the file. */
 static bool hash_file(ds4_identity *id, int fd, uint64_t n_bytes, bool patient, ds4_kv_key *out)
 {
     ds4_kv_stream *stream = ds4_kv_stream_begin();
@@ -165,7 +168,7 @@ static bool hash_file(ds4_identity *id, int fd, uint64_t n_bytes, bool patient, 
         ds4_kv_stream_add(stream, part, (size_t)n);
         if (patient && from_disk) {
 #ifdef POSIX_FADV_DONTNEED
-            posix_fadvise(fd, (off_t)at, n, POSIX_FADV_DONTNEED);
+            if (!id->fits) posix_fadvise(fd, (off_t)at, n, POSIX_FADV_DONTNEED);
 #endif
             const uint64_t        took = ds4_now_ns() - begin;
             const struct timespec rest = { (time_t)(took / 1000000000), (long)(took % 1000000000) };
@@ -408,6 +411,7 @@ ds4_status ds4_identity_open(ds4_identity **out, const ds4_identity_options *opt
     const ds4_kv_key nonce = ds4_kv_hash(seed, sizeof seed);
     memcpy(id->nonce, nonce.b, sizeof id->nonce);
     const uint64_t n_bytes = open_files(id, opt->engine);
+    id->fits = n_bytes < ds4_sysmem_get().free_bytes / 2;
     if (n_bytes <= (opt->at_once_bytes ? opt->at_once_bytes : AT_ONCE_BYTES)) hash_all(id, false);
     *out = id;
     return DS4_OK;
