@@ -135,7 +135,7 @@ extern const ds4_backend ds4_backend_cpu;   /* always built */
 DS4_MUST_CHECK ds4_status ds4_backend_find(const char *name, const ds4_backend **out, ds4_err *err);
 const ds4_backend        *ds4_backend_at(uint32_t i);       /* in order of preference; NULL behind the last */
 
-/* ---- memory of any backend --------------------------------------------------------------------- */
+/* ---- backend_memory.c: memory of any backend ---------------------------------------------------- */
 
 /* Is n_bytes at `at` inside its buffer, and is that of this backend? Returns DS4_OK; DS4_E_ARG. */
 DS4_MUST_CHECK ds4_status ds4_view_check(const ds4_backend *backend, ds4_view at, uint64_t n_bytes,

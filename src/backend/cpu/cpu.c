@@ -75,6 +75,7 @@ static ds4_status cpu_open(uint32_t i_dev, const ds4_limits *limits, ds4_dev **o
     DS4_TRY(cpu_probe(i_dev, &info, err));
     ds4_dev *dev = calloc(1, sizeof *dev);
     if (!dev) return ds4_fail(err, DS4_E_NOMEM, "no memory for a device");
+    dev->backend = &ds4_backend_cpu;
     dev->limits = *limits;
     ds4_kernels_init(&dev->k, features());
     const ds4_status st = open_parts(dev, err);

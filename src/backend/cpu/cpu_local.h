@@ -80,6 +80,7 @@ typedef struct cpu_step {
 } cpu_step;
 
 struct ds4_dev {
+    const ds4_backend *backend;
     ds4_team        *team;
     ds4_kernels      k;
     ds4_limits       limits;

@@ -43,7 +43,7 @@ ds4_status cpu_alloc(ds4_dev *dev, ds4_mem kind, uint64_t n_bytes, ds4_buf **out
     cpu_buf *buf = calloc(1, sizeof *buf);
 
     if (!buf) return ds4_fail(err, DS4_E_NOMEM, "no memory for a buffer");
-    buf->head = (ds4_buf){ .backend = &ds4_backend_cpu, .kind = kind, .n_bytes = n_bytes };
+    buf->head = (ds4_buf){ .backend = dev->backend, .kind = kind, .n_bytes = n_bytes };
     if (kind == DS4_MEM_COLD && dev->spill) {
         const ds4_status st = cpu_spill_alloc(dev->spill, n_bytes, &buf->spill, err);
         if (st != DS4_OK) {
@@ -61,8 +61,7 @@ ds4_status cpu_alloc(ds4_dev *dev, ds4_mem kind, uint64_t n_bytes, ds4_buf **out
 /* The system takes memory as it is touched. */
 ds4_status cpu_commit(ds4_dev *dev, ds4_view at, uint64_t n_bytes, ds4_err *err)
 {
-    (void)dev;
-    return ds4_view_check(&ds4_backend_cpu, at, n_bytes, err);
+    return ds4_view_check(dev->backend, at, n_bytes, err);
 }
 
 uint64_t cpu_resident(const ds4_dev *dev, ds4_mem kind)
@@ -82,10 +81,9 @@ void cpu_free(ds4_dev *dev, ds4_buf *buf)
 
 ds4_status cpu_write(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err)
 {
-    (void)dev;
     for (uint32_t i = 0; i < n; i++) {
         const ds4_copy *c = &copies[i];
-        DS4_TRY(ds4_view_check(&ds4_backend_cpu, c->at, c->n_bytes, err));
+        DS4_TRY(ds4_view_check(dev->backend, c->at, c->n_bytes, err));
         cpu_spill_buf *spill = cpu_spill_of(c->at.buf);
         if (spill) DS4_TRY(cpu_spill_write(spill, c->at.off, c->host, c->n_bytes, err));
         else memcpy(cpu_at(c->at), c->host, (size_t)c->n_bytes);
@@ -95,10 +93,9 @@ ds4_status cpu_write(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *
 
 ds4_status cpu_read(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err)
 {
-    (void)dev;
     for (uint32_t i = 0; i < n; i++) {
         const ds4_copy *c = &copies[i];
-        DS4_TRY(ds4_view_check(&ds4_backend_cpu, c->at, c->n_bytes, err));
+        DS4_TRY(ds4_view_check(dev->backend, c->at, c->n_bytes, err));
         cpu_spill_buf *spill = cpu_spill_of(c->at.buf);
         if (spill) DS4_TRY(cpu_spill_read(spill, c->at.off, c->host, c->n_bytes, err));
         else memcpy(c->host, cpu_at(c->at), (size_t)c->n_bytes);
