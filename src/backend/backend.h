@@ -31,7 +31,7 @@ typedef struct ds4_copy {
     uint8_t *host;                  /* [n_bytes]; write() only reads it */
 } ds4_copy;
 
-/* What is known about a device before anything of it is taken. */
+/* A device as it can be described before anything of it is taken. */
 typedef struct ds4_dev_info {
     char        name[96];           /* of the hardware, for people; "" when the system does not tell */
     char        family[64];         /* devices that say the same give the same bits */

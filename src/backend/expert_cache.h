@@ -14,7 +14,7 @@ typedef struct ds4_expert_cache ds4_expert_cache;
 
 enum { DS4_EXPERT_PARTS = 3 };          /* gate, up, down */
 
-/* Where the experts of a layer lie: expert e of a part at offset + e * n_bytes. */
+/* The place of a layer's experts in the file: expert e of a part lies at offset + e * n_bytes. */
 typedef struct ds4_expert_layer {
     struct {
         uint64_t offset, n_bytes;

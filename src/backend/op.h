@@ -36,7 +36,7 @@ typedef enum ds4_use {
     DS4_USE_EXPERTS,                /* by the tokens that chose the expert */
 } ds4_use;
 
-/* Where a weight lies and in which form, defined by each backend. Nobody else looks inside. */
+/* The place and form of a weight, defined by each backend. Nobody else looks inside. */
 typedef struct ds4_layout ds4_layout;
 
 /* A weight matrix [n_out][n_in], or several of one shape, as ds4_backend.bind() made it. */
@@ -103,8 +103,8 @@ typedef struct ds4_op_embed {
 /* y = W x for up to DS4_MAX_PROJECT products side by side. With `precise` the activations
  * stay float32 whatever the weight type; without, integer types multiply with int8
  * activations as their format intends. Section 3.
- * Of several matrices, matrix m reads n_in values from m * x_step on in each row of x, and
- * writes n_out values from m * y_step on in each row of y. */
+ * Matrix m of several reads n_in values from m * x_step on in each row of x, and writes n_out
+ * values from m * y_step on in each row of y. */
 enum { DS4_MAX_PROJECT = 8 };
 typedef struct ds4_product {
     ds4_matrix w;

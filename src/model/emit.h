@@ -10,7 +10,7 @@
 
 enum { DS4_HEAD_ROWS = 64 };    /* rows of logits computed at once, at most */
 
-/* Where the activations of a step lie: one row for each token of the batch. */
+/* The activations of a step: one row for each token of the batch. */
 typedef struct ds4_step_buffers {
     ds4_buf *buf;
     ds4_rows h[2];              /* residual streams [n_hc * n_embd], before and after a sublayer */
@@ -45,17 +45,17 @@ DS4_MUST_CHECK ds4_status ds4_step_buffers_open(ds4_step_buffers *out, const ds4
                                                 const ds4_backend *backend, ds4_dev *dev,
                                                 ds4_err *err);
 
-/* The same places without memory (buf NULL), to plan with. */
+/* Lay the buffers out without memory (buf NULL), to plan with. */
 void ds4_step_buffers_describe(ds4_step_buffers *out, const ds4_shape *s, const ds4_kv_layout *kv,
                                uint32_t max_batch);
 
-/* What is planned: sessions of n_ctx tokens, experts streamed or not. */
+/* The use that a plan counts on: sessions of n_ctx tokens, experts streamed or not. */
 typedef struct ds4_step_use {
     uint32_t n_ctx, n_sessions;
     bool     stream;
 } ds4_step_use;
 
-/* What the steps of a plan use of them. */
+/* Bytes of the buffers that the steps of a plan touch. */
 uint64_t ds4_step_buffers_bytes(const ds4_shape *s, const ds4_kv_layout *kv, uint32_t max_batch,
                                 const ds4_step_use *use);
 

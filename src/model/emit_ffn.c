@@ -23,9 +23,9 @@ static void emit_route(ds4_emitter *e, uint32_t layer, const char *router, const
     op->n_out = n_used;
 }
 
-/* Half as many again: of the experts that a token turned out to need, 7 in 100 were neither
- * in memory nor guessed without the additions and 2 with them (random weights in the shape
- * of V4 Flash, a cache of 11 %). */
+/* A guess names half as many experts again as a token uses. Without the additional ones, 7 % of
+ * the experts that tokens turned out to need were neither in memory nor guessed; with them, 2 %
+ * (random weights in the shape of V4 Flash, a cache of 11 %). */
 uint32_t ds4_emit_guesses(const ds4_shape *s)
 {
     const uint32_t n = s->n_used + (s->n_used + 1) / 2;

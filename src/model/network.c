@@ -95,7 +95,7 @@ static ds4_status find_device(ds4_network *m, const ds4_engine_options *opt, ds4
                     m->backend->name);
 }
 
-/* What the file's directory says: shape, layout of the state, limits, plan. */
+/* Read shape, layout of the state, limits and plan from the file's directory. */
 static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, ds4_limits *limits,
                                  ds4_err *err)
 {

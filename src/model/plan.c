@@ -107,8 +107,8 @@ ds4_expert_file ds4_plan_experts(const ds4_gguf *g, const ds4_shape *s, ds4_expe
                               .n_used = s->n_used, .layer = layer };
 }
 
-/* What a budget for KV leaves for the rows that need not stay; a token reads a fair number
- * of them, so it is never nothing. */
+/* The part of the KV budget that is left for rows that may lie on disk. It is at least a quarter,
+ * because a token reads many of them. */
 static uint64_t cold_room(const ds4_engine_options *opt, uint64_t other)
 {
     const uint64_t least = opt->kv_mem_bytes / 4;
@@ -133,8 +133,8 @@ static void add_sessions(const ds4_kv_layout *kv, const ds4_engine_options *opt,
 
 /* ---- deciding --------------------------------------------------------------------------------- */
 
-/* What lies beside the experts: on the device, or in the host's memory where the device has none of
- * its own. */
+/* Everything beside the experts. It lies on the device, or in the host's memory where the device has
+ * none of its own. */
 static uint64_t firm_bytes(const ds4_plan *p)
 {
     return p->dense + p->kv + p->scratch;
@@ -145,7 +145,7 @@ static bool has_device(const ds4_plan_parts *parts)
     return !parts->info->unified;
 }
 
-/* What the host's memory has left for experts. */
+/* The host's memory that is left for experts. */
 static uint64_t left_of(const ds4_plan_parts *parts, const ds4_plan *p)
 {
     const uint64_t taken = p->tables + (has_device(parts) ? 0 : firm_bytes(p));
@@ -175,8 +175,8 @@ static uint64_t cache_bytes(const ds4_plan_parts *parts, const ds4_engine_option
                                          : left < least          ? least : left);
 }
 
-/* What the host's memory must give for experts that are not streamed: nothing for weights that are
- * mapped from a file on a RAM disk. */
+/* Host memory to be taken when experts are not streamed. Weights that are mapped from a file on a RAM
+ * disk take nothing. */
 static uint64_t host_needs(const ds4_plan_parts *parts, const ds4_plan *p, bool on_device)
 {
     const uint64_t firm = has_device(parts) ? 0 : firm_bytes(p), experts = on_device ? 0 : p->experts;
@@ -190,8 +190,8 @@ static void add_up(ds4_plan_place *place)
     place->total = place->weights + place->experts + place->kv + place->scratch;
 }
 
-/* Where everything lies: what every token needs on the device, then the experts there, in the host's
- * memory, or in a cache that reads them from the disk. */
+/* Place everything: on the device lies what every token needs; the experts lie there too, or in the
+ * host's memory, or are read from the disk into a cache. */
 static void place_all(const ds4_plan_parts *parts, const ds4_engine_options *opt, ds4_plan *p)
 {
     const bool wants_device = opt->experts == DS4_EXPERTS_AUTO || opt->experts == DS4_EXPERTS_RESIDENT;
@@ -269,8 +269,8 @@ static amount option_size(uint64_t n_bytes)
     return a;
 }
 
-/* The longest context that fits, in steps of 256; 0: none of 2,048 tokens or more. Scratch is
- * that of the wanted context, so it is rather too careful. */
+/* The longest context that fits, in steps of 256; 0: none of 2,048 tokens or more. The scratch of the
+ * context that was asked for is counted, so a slightly longer one might fit. */
 static uint32_t longest_context(const ds4_plan_parts *parts, ds4_engine_options opt, const ds4_sysmem *mem)
 {
     enum { STEP = 256, LEAST = 2048 };

@@ -11,11 +11,11 @@
 /* Does a context of n_ctx tokens make the indexer choose rows? */
 bool ds4_plan_uses_index(const ds4_shape *s, uint32_t n_ctx);
 
-/* Where the routed experts of each layer lie in the file: layer receives [n_layers] entries
+/* The places of the routed experts in the file: layer receives [n_layers] entries
  * that the result points to; its path is lent by g. Tensors that are missing count as empty. */
 ds4_expert_file ds4_plan_experts(const ds4_gguf *g, const ds4_shape *s, ds4_expert_layer *layer);
 
-/* What the plan cannot read from the directory. */
+/* The plan's inputs beside the options. */
 typedef struct ds4_plan_parts {
     const ds4_gguf      *g;
     const ds4_shape     *s;

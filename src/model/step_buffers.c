@@ -26,7 +26,7 @@ static ds4_rows rows(layout *l, uint64_t n)
     return (ds4_rows){ bytes(l, (uint64_t)l->n_rows * stride * sizeof(float)), stride };
 }
 
-/* What steps of a model do depends on its layers, on the context and on streaming. */
+/* The kinds of work in the steps of a plan: they depend on layers, context and streaming. */
 typedef struct uses {
     bool     compressors, index, choice, guesses;
     uint32_t n_logit_rows;

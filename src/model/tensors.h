@@ -15,7 +15,7 @@ typedef enum ds4_tensor_kind {
     DS4_TENSOR_TABLE,               /* int32: experts of each token */
 } ds4_tensor_kind;
 
-/* What a tensor belongs to, for the plan's sums. */
+/* The sum of the plan that a tensor counts in. */
 typedef enum ds4_tensor_part {
     DS4_PART_OTHER, DS4_PART_ATTENTION, DS4_PART_COMPRESSORS, DS4_PART_SHARED, DS4_PART_HEAD,
     DS4_PART_EMBEDDING, DS4_PART_EXPERTS, DS4_N_PARTS

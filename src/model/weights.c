@@ -168,7 +168,7 @@ void ds4_weights_describe(ds4_weights *out, const ds4_gguf *g, const ds4_shape *
 
 /* ---- everything ------------------------------------------------------------------------------- */
 
-/* Of the embedding one row is read for a token, of the routed experts those that it chose. */
+/* A token reads one row of the embedding, and the routed experts that it chose. */
 static void count_params(binder *b, const ds4_tensor_want *want)
 {
     const uint64_t one = want->n_in * want->n_out;

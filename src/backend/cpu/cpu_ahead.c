@@ -26,7 +26,7 @@ typedef struct range {
     atomic_uint              n_bytes;
 } range;
 
-/* Of one member. */
+/* The ranges that one member reads ahead. */
 typedef struct ahead {
     _Alignas(128) range range[MOST_RANGES];
     uint32_t n_ranges, n_bytes;     /* of the plan being made; the owner's */

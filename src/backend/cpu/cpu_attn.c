@@ -108,7 +108,7 @@ void cpu_window(ds4_dev *dev, const ds4_op_window *op)
 
 /* ---- attention ------------------------------------------------------------------------------ */
 
-/* What one token attends to. */
+/* The rows that one token attends to. */
 typedef struct row_set {
     const ds4_span     *span;
     const ds4_kv_layer *layer;
@@ -329,7 +329,7 @@ static void attend_alone_share(void *ctx, uint32_t member, uint32_t n_members)
     attend_heads(job->dev, op, job->token, own, job->n_rows, own->scores, from, to);
 }
 
-/* Where rows may have to come from a disk, the team unpacks them together and then splits the
+/* If rows may have to come from a disk, the team unpacks them together and then splits the
  * heads. */
 static void unpack_share(void *ctx, uint32_t member, uint32_t n_members)
 {

@@ -1,9 +1,8 @@
 /* cpu_index.c - the indexer: which compressed rows a token attends to.
  *
- * Tokens of a span are taken together, up to INDEX_QUERIES of them: their queries are scored
- * against INDEX_RUN rows at a time, and of each run a token keeps what is above the lowest of
- * the best that it has so far. So a score is looked at once, and most are looked at by one
- * comparison. Source: docs/MODEL.md section 3.9. */
+ * The queries of up to INDEX_QUERIES tokens of a span are scored together against INDEX_RUN rows
+ * at a time. A token keeps the rows whose score beats its current top-k threshold: each score is
+ * read once, and most are dropped after one comparison. Source: docs/MODEL.md section 3.9. */
 #include "backend/cpu/cpu_ops.h"
 
 #include <assert.h>

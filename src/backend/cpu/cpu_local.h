@@ -198,10 +198,10 @@ typedef void cpu_part_fn(void *ctx, uint32_t i_part, uint64_t from, uint64_t to,
 void cpu_run_parts(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts, cpu_part_fn *fn,
                    void *ctx);
 
-/* Rows from .. to-1 of a part are the first that a member will take of its line. */
+/* Called with the rows from .. to-1 of a part with which a member will begin its line. */
 typedef void cpu_stretch_fn(void *ctx, uint32_t member, const cpu_part *part, uint64_t from, uint64_t to);
 
-/* Tell where the members will begin when cpu_run_parts() gets these parts. */
+/* Call fn with the first rows of each member in cpu_run_parts() over these parts. */
 void cpu_parts_begin(const cpu_part *parts, uint32_t n_parts, uint32_t n_members, cpu_stretch_fn *fn,
                      void *ctx);
 
@@ -214,8 +214,8 @@ static inline uint32_t cpu_project_rows(const ds4_batch *batch, bool is_head)
 /* The parts of a step for n_tokens activation rows. */
 void cpu_step_parts(const cpu_step *step, uint32_t n_tokens, cpu_part *out);
 
-/* While members wait, let them read what they will need after this operation; first comes what
- * the parts need, of this operation. Nothing depends on it. */
+/* Let waiting members prefetch weights: first those of `parts`, which this operation multiplies
+ * next, then those of the operations behind it. No result depends on it. */
 void cpu_look_ahead(ds4_dev *dev, const cpu_part *parts, uint32_t n_parts);
 
 /* Rows that kernels take together: part of a tile costs as much as a whole one. */

@@ -72,7 +72,7 @@ static void run_stretch(const parts_job *job, const line *l, uint64_t from, uint
     }
 }
 
-/* Where the i-th of n equal pieces begins; the n-th ends at `total`. */
+/* The beginning of the i-th of n equal pieces; the n-th ends at `total`. */
 static uint64_t cut(uint64_t total, uint32_t i, uint32_t n)
 {
     return i == n ? total : total / n * i;
