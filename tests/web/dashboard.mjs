@@ -26,8 +26,13 @@ async function live() {
     ok("with its facts", /86\.7 GB · 32,768 tokens of context · CPU, 16 threads · up for 1 d 2 h/.test(
         await page.textContent("#facts")), await page.textContent("#facts"));
     is("six plots", await page.$$eval("canvas", (l) => l.length), 6);
+    await page.waitForSelector("#waits td.number");
+    is("times are told from the histograms", await page.$$eval("#waits td", (l) => l.map((n) => n.textContent).join()),
+       "Request to first token,0.2 s,1.3 s,100 since the start");
     const first = await page.textContent(".now b");
     await page.waitForTimeout(9000);
+    is("those of what is shown, once there are two readings", await page.$$eval("#waits td", (l) => l.map((n) => n.textContent).join()),
+       "Request to first token,50 ms,95 ms,10");
     ok("the numbers move", await page.textContent(".now b") !== first);
     ok("the plots are drawn", (await inked(page)).every((n) => n > 500), await inked(page));
     is("the sessions are listed", await page.$$eval("#slots tr", (l) => l.length), 4);
@@ -70,6 +75,8 @@ async function phone() {
     await page.waitForFunction(() => document.querySelector(".now b").textContent !== "–");
     await page.waitForTimeout(4000);
     is("nothing is wider than the screen", await page.evaluate(() => document.documentElement.scrollWidth), 390);
+    is("nor a table than its card", await page.$$eval(".table", (l) => l.filter((t) => t.scrollWidth > t.clientWidth).length), 0);
+    await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
     await shot("dashboard-phone");
     await shut();
 }

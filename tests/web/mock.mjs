@@ -52,6 +52,7 @@ export class Mock {
         this.delay = delay;             // ms between tokens
         this.requests = [];             // bodies of the chat requests
         this.cancelled = 0;
+        this.asked = 0;                 // for /metrics
         this.whole = false;             // "cut" is cut no more
         this.broken = false;            // the page's program cannot be had
         this.plain = plain;             // the page's libraries are empty modules
@@ -91,6 +92,9 @@ export class Mock {
                                                                 context_length: 32768 }] });
         } else if (path === "/v1/ds4/stats") {
             this.json(response, 200, this.stats());
+        } else if (path === "/metrics") {
+            response.writeHead(200, { "Content-Type": "text/plain" });
+            response.end(this.metrics());
         } else if (path === "/v1/chat/completions") {
             let body = "";
             for await (const part of request) body += part;
@@ -178,6 +182,14 @@ export class Mock {
         else if (asked.includes("long")) text = Array.from({ length: 400 }, (_, i) => `Paragraph ${i + 1} of a long text.`).join("\n\n");
         await this.stream("content", text, send, live);
         return /length|loop/.test(asked) && !goesOn ? "length" : "stop";
+    }
+
+    // 100 requests whose first token came within 0.1 s for 40, 0.5 s for 90, 2 s for all; then ten
+    // more with every question, all within 0.1 s.
+    metrics() {
+        const more = 10 * this.asked++, line = (le, n) => `ds4_time_to_first_token_seconds_bucket{le="${le}"} ${n}`;
+        return [`# TYPE ds4_time_to_first_token_seconds histogram`, line("0.1", 40 + more), line("0.5", 90 + more), line("2", 100 + more),
+                line("+Inf", 100 + more), `ds4_time_to_first_token_seconds_count ${100 + more}`, ""].join("\n");
     }
 
     // Numbers that move as those of a busy server do.

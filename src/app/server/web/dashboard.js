@@ -1,8 +1,9 @@
 // dashboard.js - the numbers of /v1/ds4/stats, asked for once a second, plotted while the page
 // is open. A member that the server does not send leaves its card saying so.
 
-import { el, fillIcons, count, bytes } from "./dom.js";
-import { getJson } from "./stream.js";
+import { el, fillIcons, count, bytes, seconds } from "./dom.js";
+import { quantile, readHistograms, since, total } from "./histograms.js";
+import { getJson, getText } from "./stream.js";
 import { loadSettings, saveSettings } from "./store.js";
 import { askKey } from "./settings.js";
 import { Plot } from "./plot.js";
@@ -180,6 +181,47 @@ function showTotals(stats) {
         el("div", null, el("dt", null, name), el("dd", null, count(value)))));
 }
 
+// ---- times ----------------------------------------------------------------------------------------
+
+const WAITS = [
+    ["Request to first token", "ds4_time_to_first_token_seconds"], ["Token to token", "ds4_between_tokens_seconds"],
+    ["In line", "ds4_queue_seconds"], ["Reading a prompt", "ds4_prompt_seconds"], ["Whole request", "ds4_request_seconds"],
+];
+const WAITS_EVERY = 5000;               // ms; the text of /metrics is longer than the numbers
+const readings = [];                    // { time, histograms }, oldest first
+
+function showWaits() {
+    const now = readings.at(-1), from = now.time - Number(byId("range").value);
+    const before = readings.findLast((reading) => reading.time <= from) || readings[0];
+    const time = (histogram, share) => {
+        const s = quantile(histogram, share);
+        return s === null ? "–" : seconds(s * 1000);
+    };
+    const rows = WAITS.filter(([, name]) => now.histograms[name]).map(([words, name]) => {
+        // With one reading only, or nothing in between: since the start.
+        const recent = since(now.histograms[name], before === now ? null : before.histograms[name]);
+        const shown = total(recent) ? recent : now.histograms[name];
+        return el("tr", null, el("td", null, words), el("td.number", null, time(shown, 0.5)), el("td.number", null, time(shown, 0.95)),
+                  el("td.number", null, `${count(total(shown))}${shown === recent && before !== now ? "" : " since the start"}`));
+    });
+    byId("waits").replaceChildren(...rows.length ? rows : [el("tr", null, el("td.none", { colspan: "4" }, "no data"))]);
+}
+
+async function askWaits() {
+    const time = Date.now() / 1000;
+
+    if (readings.length && (time - readings.at(-1).time) * 1000 < WAITS_EVERY) return;
+    let   text = "";
+    try {
+        text = await getText("metrics", settings.key);
+    } catch (error) {
+        if (error.status === 0) throw error;
+    }
+    readings.push({ time, histograms: readHistograms(text) });
+    if (readings.length > KEEP) readings.shift();
+    showWaits();
+}
+
 // The share of prompt tokens found in the last half minute that had any.
 function hitRate(stats, time) {
     const now = stats.tokens;
@@ -206,6 +248,7 @@ async function ask() {
         showFacts(stats);
         showSlots(stats.slots);
         showTotals(stats);
+        await askWaits();
     } catch (error) {
         if (error.status === 401) {
             const key = await askKey(Boolean(settings.key));

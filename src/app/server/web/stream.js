@@ -29,6 +29,10 @@ export async function getJson(path, key) {
     return (await request(path, key)).json();
 }
 
+export async function getText(path, key) {
+    return (await request(path, key)).text();
+}
+
 // The data of each event. Comments, which keep a silent connection open, are passed over.
 export async function* events(body) {
     const reader = body.getReader();
