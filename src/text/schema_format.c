@@ -15,6 +15,9 @@
 #define ZONE  "(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 #define LABEL "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 #define TOP   "[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+/* Of e-mail addresses: short enough that a model that wanders comes to an end. */
+#define NAME  "[A-Za-z0-9_+-]{1,24}"
+#define SHORT "[A-Za-z0-9](?:[A-Za-z0-9-]{0,22}[A-Za-z0-9])?"
 #define BYTE  "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 #define IPV4  BYTE "(?:\\." BYTE "){3}"
 #define H16   "[0-9A-Fa-f]{1,4}"
@@ -41,7 +44,7 @@ static const struct {
     { "date", DATE },
     { "time", TIME ZONE },
     { "duration", "P(?:" DATES "(?:" TIMES ")?|" TIMES "|[0-9]+W)" },
-    { "email", "[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+){0,8}@(?:" LABEL "\\.){1,2}[A-Za-z]{2,24}" },
+    { "email", NAME "(?:\\." NAME "){0,2}@(?:" SHORT "\\.){1,3}[A-Za-z]{2,6}" },
     { "hostname", "(?:" LABEL "\\.){0,2}" TOP },
     { "ipv4", IPV4 },
     { "ipv6", IPV6 },
