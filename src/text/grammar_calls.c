@@ -363,8 +363,9 @@ static ds4_status write_name_and_call(caller *c, const ds4_grammar_calls *calls,
         return ds4_fail(err, DS4_E_FORMAT, "a tool has no name");
     ds4_status st = ds4_pyjson_decode_string(name, &text, err);
     if (st == DS4_OK) {
-        const bool     strict = calls->strict && calls->strict[i];
-        const uint32_t share = c->b->g->work / (strict ? 1 : calls->n_tools - i);
+        const bool strict = calls->strict && calls->strict[i];
+        /* A tool that may have free parameters leaves most of the work to those behind it. */
+        const uint32_t share = c->b->g->work / (strict ? 1 : 4);
         at = ds4_g_text(c->b->g, at, (ds4_slice){ ds4_str_text(&text), text.n_bytes });
         st = write_call(c, tool, strict, share, at, to, err);
     }

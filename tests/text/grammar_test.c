@@ -187,6 +187,35 @@ static void test_calls(void **state)
     ds4_grammar_free(g);
 }
 
+/* Tools that cost much have free parameters; those behind them are still held to their schemas. */
+static void test_dear_tools_leave_work_to_others(void **state)
+{
+    enum { N = 300 };
+    ds4_str           text[N] = { { 0 } };
+    ds4_slice         tools[N];
+    ds4_grammar_calls calls = { .tools = tools, .n_tools = N };
+    ds4_grammar      *g = NULL;
+    ds4_err           err = { .code = DS4_OK };
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        ds4_str_addf(
+            &text[i], "{\"name\": \"t%d\", \"parameters\": {\"properties\": {\"a\": {%s}}}}", i,
+            i < 6 ? "\"type\": \"string\", \"pattern\": \"a.{20}$\"" : "\"type\": \"integer\"");
+        tools[i] = (ds4_slice){ ds4_str_text(&text[i]), text[i].n_bytes };
+    }
+    if (ds4_grammar_of_calls(&calls, NULL, &g, &err) != DS4_OK) fail_msg("%s", err.text);
+    all_fit(g, "t0 and t299",
+            LIST("t0\">\n<*parameter name=\"a\" "
+                 "string=\"false\">[1]</*parameter>\n</*invoke>\n</*tool_calls>",
+                 "t299\">\n<*parameter name=\"a\" "
+                 "string=\"false\">1</*parameter>\n</*invoke>\n</*tool_calls>"),
+            LIST("t299\">\n<*parameter name=\"a\" "
+                 "string=\"false\">[1]</*parameter>\n</*invoke>\n</*tool_calls>"),
+            true);
+    for (int i = 0; i < N; i++) ds4_str_clear(&text[i]);
+}
+
 static void test_one_of(void **state)
 {
     const ds4_slice texts[] = { DS4_SLICE("read\">"), DS4_SLICE("reader\">"), DS4_SLICE("w\">") };
@@ -262,6 +291,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_refusals_name_the_keyword),
     cmocka_unit_test(test_calls_beside_a_schema),
     cmocka_unit_test(test_calls),
+    cmocka_unit_test(test_dear_tools_leave_work_to_others),
     cmocka_unit_test(test_one_of),
     cmocka_unit_test(test_looking_has_a_bound),
     cmocka_unit_test(test_whole_answers_by_a_regular_expression),
