@@ -6,6 +6,7 @@
 
 hello='{"messages":[{"role":"user","content":"hello"}],"max_tokens":4,"temperature":0'
 long='{"stream":true,"thinking":false,"max_tokens":3000,"messages":[{"role":"user","content":"count"}]}'
+longer='{"stream":true,"thinking":false,"max_tokens":16000,"messages":[{"role":"user","content":"count"}]}'
 
 # logged NAME TEXT...: one line of the log has all of them. A line is written behind the answer.
 logged() {
@@ -57,9 +58,9 @@ logged "a host from elsewhere" "other status=403" 'reason="this Host is not serv
 raw 'GET / HTTP/1.1\nHost: x\n\n'
 logged "what is no request" "warn ds4-server: other status=400" "method=- path=-" 'reason="a line of the request'
 has "it is answered as all refusals are" "$box/raw" '"type":"invalid_request_error"'
-post /v1/chat/completions "$long" -m 1
+post /v1/chat/completions "$longer" -m 1
 logged "a stream that was left" "info ds4-server: chat status=200 broken=true" "id=chatcmpl-" "finish=cancelled"
-post /v1/completions '{"prompt":"x","max_tokens":5000}' -m 1
+post /v1/completions '{"prompt":"x","max_tokens":16000}' -m 1
 logged "a whole answer that was left" "completions status=499 broken=true" "finish=cancelled"
 post /v1/chat/completions "$hello,\"thinking\":false}" -H 'X-Forwarded-For: 192.0.2.7' -H 'x-session-id: s"1'
 logged "an answer" "info ds4-server: chat status=200 client=127.0.0.1" "prompt=" "generated=4" "finish=length" 'forwarded_for="192.0.2.7"' "session=\"s'1\""
