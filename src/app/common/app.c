@@ -22,6 +22,14 @@ void ds4_app_print(FILE *file, const char *text)
     ds4_str_clear(&clean);
 }
 
+/* A program has one place for its messages. */
+static ds4_app_say_fn *say_otherwise;
+
+void ds4_app_say_with(ds4_app_say_fn *say)
+{
+    say_otherwise = say;
+}
+
 void ds4_app_say(const char *program, const char *fmt, ...)
 {
     char    text[1024];
@@ -30,6 +38,10 @@ void ds4_app_say(const char *program, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    if (say_otherwise) {
+        say_otherwise(text);
+        return;
+    }
     fprintf(stderr, "%s: ", program);
     ds4_app_print(stderr, text);
     fputc('\n', stderr);

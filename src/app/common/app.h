@@ -22,6 +22,10 @@ void ds4_app_print(FILE *file, const char *text);
 /* One line on standard error: "program: text". */
 void ds4_app_say(const char *program, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* From now on messages go to this function and not to standard error: a log has a form of its own. */
+typedef void ds4_app_say_fn(const char *text);
+void         ds4_app_say_with(ds4_app_say_fn *say);
+
 /* Say what failed and give the exit code that fits: DS4_EXIT_INTERRUPTED for a
  * cancellation, else DS4_EXIT_FAILURE. Bytes of a bad file that are not printable become '?'. */
 int ds4_app_failed(const char *program, const ds4_err *err);

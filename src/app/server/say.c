@@ -1,7 +1,9 @@
 /* say.c - see say.h: lines of the log. */
 #include "app/server/say.h"
 
+#include "app/common/app.h"
 #include "base/knob.h"
+#include "format/gguf_text.h"
 #include "text/pyjson.h"
 
 #include <stdarg.h>
@@ -137,20 +139,16 @@ static void add_line(ds4_str *out, ds4_log_level level, const char *subject, con
 /* The line goes out in one write, so that threads do not mix. */
 static void say(ds4_log_level level, const char *subject, const char *text)
 {
-    char    clean[TEXT_BYTES];
-    ds4_str line = { 0 };
-    size_t  n = 0;
+    ds4_str clean = { 0 }, line = { 0 };
 
     if (level > say_state.most) return;
-    for (; text[n] && n + 1 < sizeof clean; n++) {
-        clean[n] = (unsigned char)text[n] < ' ' || text[n] == 0x7f ? '?' : text[n];
-    }
-    clean[n] = '\0';
-    add_line(&line, level, subject, clean);
+    ds4_text_clean((ds4_slice){ text, strlen(text) }, TEXT_BYTES, &clean);
+    add_line(&line, level, subject, ds4_str_text(&clean));
     if (line.failed || write(STDERR_FILENO, line.data, line.n_bytes) < 0) {
         /* nowhere left to say so */
     }
     ds4_str_clear(&line);
+    ds4_str_clear(&clean);
 }
 
 static void library_line(void *ctx, ds4_log_level level, const char *subject, const char *text)
@@ -159,12 +157,19 @@ static void library_line(void *ctx, ds4_log_level level, const char *subject, co
     say(level, subject, text);
 }
 
+/* What all programs say while they start, and why they end. */
+static void app_line(const char *text)
+{
+    say(DS4_LOG_INFO, "program", text);
+}
+
 void ds4_say_as(ds4_say_format format, ds4_log_level most)
 {
     say_state.format = format;
     say_state.most = most;
     say_state.journal = is_journal();
     ds4_log_to(library_line, NULL, most);
+    if (format == DS4_SAY_JSON || say_state.journal) ds4_app_say_with(app_line);
 }
 
 void ds4_server_log(ds4_log_level level, const char *subject, const char *fmt, ...)
