@@ -225,6 +225,11 @@ start_server --parallel 1
 unset NOTIFY_SOCKET
 has "the service manager hears that it is ready" "$box/told" "READY=1"
 stop_server
+left=30
+until grep -q STOPPING "$box/told" || [ $left -eq 0 ]; do
+    left=$((left - 1))
+    sleep 0.1
+done
 has "and that it ends" "$box/told" "STOPPING=1"
 kill $manager
 wait $manager 2>/dev/null

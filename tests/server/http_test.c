@@ -302,9 +302,23 @@ static double trickle(const char *begin)
     return (double)(ds4_now_ns() - start_ns) / 1e9;
 }
 
+/* The same by a client that does not look at what it is told. */
+static double trickle_on(const char *begin)
+{
+    const uint64_t start_ns = ds4_now_ns();
+    const int      fd = connect_to();
+
+    assert_true(say(fd, begin, strlen(begin)));
+    for (int i = 0; i < 150 && say(fd, "x", 1); i++) usleep(100000);
+    close(fd);
+    return (double)(ds4_now_ns() - start_ns) / 1e9;
+}
+
 static void test_slow_clients_are_cut_off(void **state)
 {
     (void)state;
+    const double deaf = trickle_on("GET /a HTTP/1.1\r\n" HOST "X: ");
+    assert_true(deaf >= HEAD_SECONDS && deaf < HEAD_SECONDS + 5);
     const double head = trickle("GET /a HTTP/1.1\r\n" HOST "X: ");
     assert_true(head >= HEAD_SECONDS && head < HEAD_SECONDS + 5);
     const double body = trickle("POST /a HTTP/1.1\r\n" HOST "Content-Length: 90000\r\n\r\n");

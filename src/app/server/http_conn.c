@@ -504,7 +504,10 @@ static bool serve_one(ds4_http_conn *c, ds4_http_call *call)
     free_body(call);
     tell(call, status, whole, n_received, n_sent);
     atomic_fetch_sub(c->n_busy, 1);
-    if (whole && !keep) ds4_wire_linger(&c->wire, ds4_now_ns() + LINGER_SECONDS * second_ns);
+    /* Who was too slow is not waited for any longer. */
+    if (whole && !keep && status != 408) {
+        ds4_wire_linger(&c->wire, ds4_now_ns() + LINGER_SECONDS * second_ns);
+    }
     return whole && keep;
 }
 
