@@ -16,6 +16,7 @@ struct ds4_reply {
     ds4_utf8_stream   utf8;             /* plain */
     ds4_candidate    *scratch;          /* [n_vocab] */
     ds4_tokens        sampled;
+    ds4_token_weights *weights;         /* NULL: none */
     size_t            longest_stop;
     size_t            sent_reasoning, sent_content;     /* bytes handed out */
     uint32_t          i_call;           /* the call that is being handed out */
@@ -60,6 +61,11 @@ ds4_status ds4_reply_create(const ds4_reply_options *opt, ds4_reply **out, ds4_e
         ds4_reply_free(r);
         return ds4_fail(err, DS4_E_NOMEM, "no memory for %u sampling candidates", opt->n_vocab);
     }
+    const ds4_status weighed = ds4_token_weights_create(&opt->penalties, opt->n_vocab, &r->weights, err);
+    if (weighed != DS4_OK) {
+        ds4_reply_free(r);
+        return weighed;
+    }
     if (!opt->plain) {
         const ds4_dsml_options how = { .thinking = opt->thinking, .vocab = opt->vocab,
                                        .tools = opt->tools, .n_tools = opt->n_tools };
@@ -78,6 +84,7 @@ void ds4_reply_free(ds4_reply *r)
     if (!r) return;
     ds4_dsml_free(r->reader);
     ds4_str_clear(&r->text);
+    ds4_token_weights_free(r->weights);
     free(r->scratch);
     ds4_tokens_clear(&r->sampled);
     free(r);
@@ -250,15 +257,28 @@ static ds4_status read_token(ds4_reply *r, int32_t id, ds4_err *err)
     return DS4_OK;
 }
 
+/* What stands in a call is copied from elsewhere: there a penalty would only do damage. */
+static bool is_weighed(const ds4_reply *r)
+{
+    return r->weights && r->result.state != DS4_DSML_CALLS &&
+           !(r->reader && ds4_dsml_in_structure(r->reader));
+}
+
 static int32_t draw(ds4_reply *r, const float *logits)
 {
+    const bool   weighed = is_weighed(r);
     ds4_sampling how = r->opt.sampling;
+    int32_t      id;
 
+    if (weighed) logits = ds4_token_weights_apply(r->weights, logits);
     if (r->reader && ds4_dsml_in_structure(r->reader)) how.temperature = 0;
     if (r->opt.choose) {
-        return r->opt.choose(r->opt.choose_ctx, logits, &how, r->opt.rng, r->scratch);
+        id = r->opt.choose(r->opt.choose_ctx, logits, &how, r->opt.rng, r->scratch);
+    } else {
+        id = ds4_sample(logits, r->opt.n_vocab, &how, r->opt.rng, r->scratch);
     }
-    return ds4_sample(logits, r->opt.n_vocab, &how, r->opt.rng, r->scratch);
+    if (weighed) ds4_token_weights_note(r->weights, id);
+    return id;
 }
 
 ds4_status ds4_reply_sample(ds4_reply *r, const float *logits, int32_t *token, ds4_err *err)

@@ -6,6 +6,7 @@
 #ifndef DS4_SERVICE_REPLY_H
 #define DS4_SERVICE_REPLY_H
 
+#include "service/token_weights.h"
 #include "text/dsml.h"
 
 typedef enum ds4_finish {
@@ -47,6 +48,7 @@ typedef struct ds4_reply_options {
     const ds4_vocab *vocab;
     uint32_t         n_vocab;   /* logits in a row; may exceed the vocabulary */
     ds4_sampling     sampling;
+    ds4_penalties    penalties;         /* of reasoning and content; calls are left alone */
     ds4_rng         *rng;       /* borrowed for the reply's life */
     uint32_t         max_tokens;        /* >= 1 */
     bool             thinking;  /* the prompt ended inside reasoning */

@@ -194,7 +194,8 @@ static ds4_status make_job(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job *
 
     const ds4_generation_options how = {
         .reply = { .vocab = s->vocab, .n_vocab = s->n_vocab,
-                   .sampling = spec->sampling, .rng = &job->rng, .max_tokens = spec->max_tokens,
+                   .sampling = spec->sampling, .penalties = spec->penalties, .rng = &job->rng,
+                   .max_tokens = spec->max_tokens,
                    .thinking = !spec->plain && ds4_chat_ends_in_thinking(spec->text),
                    .plain = spec->plain, .stops = spec->stops, .n_stops = spec->n_stops,
                    .tools = spec->tools, .n_tools = spec->n_tools,

@@ -42,6 +42,7 @@ typedef struct ds4_job_spec {
     ds4_kv_key          reader;         /* for whom: see ds4_prompt; zero: nobody in particular */
     bool                exact;          /* these, whatever is known of the text; see ds4_prompt_exact() */
     ds4_sampling        sampling;
+    ds4_penalties       penalties;      /* see token_weights.h */
     uint64_t            seed;
     uint32_t            max_tokens;     /* the room in the context limits it too; 0: the prompt alone */
     bool                score;          /* tell how likely each token of the prompt was; it is then

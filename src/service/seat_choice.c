@@ -52,29 +52,46 @@ static ds4_job_seat *choose(ds4_scheduler *s, const ds4_prompt *prompt)
 
 /* ---- telling why ---------------------------------------------------------------------------------- */
 
-/* One line about what was lost: where the nearest idle session and the prompt part. The
- * place is told by its token and its turn; what stands there is nobody's business. */
-static void explain(ds4_scheduler *s, const ds4_prompt *prompt)
+/* The idle session that a prompt follows furthest, before any is brought elsewhere. */
+typedef struct nearest {
+    uint32_t i_seat, held, common;
+    int32_t  held_token;        /* where they part; -1: nowhere */
+} nearest;
+
+static nearest find_nearest(const ds4_scheduler *s, const ds4_prompt *prompt)
 {
-    const int32_t user = ds4_vocab_specials(s->vocab)->user;
-    uint32_t      best = 0, held = 0, i_seat = 0, turn = 0;
+    nearest best = { .held_token = -1 };
 
     for (uint32_t i = 0; i < s->opt.n_slots; i++) {
         const ds4_session *session = s->seat[i].seat.session;
         const uint32_t     n = common_tokens(session, &prompt->tokens);
-        if (s->seat[i].seat.state != DS4_SEAT_IDLE || n <= best || !of_reader(&s->seat[i], prompt)) continue;
-        best = n;
-        held = ds4_session_pos(session);
-        i_seat = i;
+        if (s->seat[i].seat.state != DS4_SEAT_IDLE || n <= best.common) continue;
+        if (!of_reader(&s->seat[i], prompt)) continue;
+        best = (nearest){ i, ds4_session_pos(session), n, -1 };
+        if (n < best.held) best.held_token = ds4_session_tokens(session)[n];
     }
-    if (best < prompt->n_held + 64 || best == held) return; /* nothing worth a line was lost */
-    for (uint32_t i = 0; i < best; i++) turn += prompt->tokens.ids[i] == user;
+    return best;
+}
+
+/* One line about what must be read again though a session held it. "miss": the server lost a part
+ * of what is the same. "changed": the client sends an early part of its conversation otherwise than
+ * before, and all behind it is another text. The place is told by its token and its turn; what stands
+ * there is nobody's business. */
+static void explain(ds4_scheduler *s, const ds4_prompt *prompt, const nearest *at)
+{
+    const int32_t user = ds4_vocab_specials(s->vocab)->user;
+    const bool    missed = at->common >= prompt->n_held + 64;
+    uint32_t      turn = 0;
+
+    if (at->common == at->held || (!missed && at->common < at->held / 2)) return;
+    if (!missed && at->common + 64 > at->held) return; /* a last turn that is asked again */
+    for (uint32_t i = 0; i < at->common; i++) turn += prompt->tokens.ids[i] == user;
     ds4_scheduler_note(s, "cache",
-                       "miss slot=%u held=%u prompt=%u common=%u resumed=%u turn=%u "
+                       "%s slot=%u held=%u prompt=%u common=%u resumed=%u turn=%u "
                        "held_token=%d prompt_token=%d",
-                       i_seat, held, prompt->tokens.n, best, prompt->n_held, turn,
-                       best < held ? ds4_session_tokens(s->seat[i_seat].seat.session)[best] : -1,
-                       best < prompt->tokens.n ? prompt->tokens.ids[best] : -1);
+                       missed ? "miss" : "changed", at->i_seat, at->held, prompt->tokens.n, at->common,
+                       prompt->n_held, turn, at->held_token,
+                       at->common < prompt->tokens.n ? prompt->tokens.ids[at->common] : -1);
 }
 
 /* ---- bringing a session there ---------------------------------------------------------------------- */
@@ -100,10 +117,11 @@ ds4_status ds4_seat_choose(ds4_scheduler *s, const ds4_job_spec *spec, ds4_job_s
                                                    s->opt.n_slots, err);
     prompt.reader = spec->reader;
     if (st == DS4_OK) {
+        const nearest before = find_nearest(s, &prompt);
         ds4_job_seat *at = choose(s, &prompt);
         st = ds4_seat_take(&at->seat, &prompt, err);
         if (st == DS4_OK) {
-            explain(s, &at->seat.prompt);
+            explain(s, &at->seat.prompt, &before);
             *out = at;
         }
     }

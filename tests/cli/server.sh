@@ -163,8 +163,8 @@ has "its refusal names it inside too" "$box/stdout" "\"request_id\":\"${id:-none
 has "and that it stays one" "$box/headers" "x-should-retry: false"
 post /v1/chat/completions '{"messages":[]}'
 refused "no messages" 400 '"param":"messages"'
-post /v1/chat/completions "$hello,\"logit_bias\":{\"1\":5}}"
-refused "a field that is not supported" 400 "'logit_bias' is not supported"
+post /v1/chat/completions "$hello,\"bad_words\":[\"a\"]}"
+refused "a field that is not supported" 400 "'bad_words' is not supported"
 post /v1/chat/completions "$hello,\"frequency_penalty\":0.0,\"logit_bias\":{},\"user\":\"me\"}"
 is "fields that mean nothing are let through" 200 "$status"
 post /v1/chat/completions '{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}]}'

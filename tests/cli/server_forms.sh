@@ -40,7 +40,7 @@ for api in chat completions messages responses; do
         done
     done
     for member in '"grammar":"root ::= x"' '"guided_grammar":"x"' '"ebnf":"x"' '"structured_outputs":{"grammar":"x"}' \
-        '"repeat_penalty":1.1' '"min_tokens":3' '"ignore_eos":true' '"bad_words":["a"]'; do
+        '"min_tokens":3' '"ignore_eos":true' '"bad_words":["a"]'; do
         name=$(echo "$member" | tr -d '"{}' | sed 's/structured_outputs:/structured_outputs./; s/:.*//')
         ask_api $api "$member"
         is "$api: $name is refused" 400 "$status"

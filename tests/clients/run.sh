@@ -1,26 +1,26 @@
 #!/bin/sh
 # run.sh - coding agents as they are on npm, each with a task that needs a tool call, in two
-# turns and once more after the server was started again. Each is set up with exactly what
-# `ds4-server --print-config` prints. The tokens that are sampled are prescribed; tokenizer,
-# prefill, parser, cache and HTTP are the real ones. From the second request on 98 % of the
-# tokens before must come from the cache. Prints TAP, and a table for tests/run.sh.
+# turns and once more after the server was started again; then with a wrong key. Each is set up with
+# what `ds4-server --print-config` prints, where it knows the client. The tokens that are sampled are
+# prescribed; tokenizer, prefill, parser, cache and HTTP are the real ones. From the second request on
+# 98 % of the tokens before must come from the cache. Prints TAP, and a table for tests/run.sh.
 #
-# CLIENTS chooses some of: claude codex opencode pi continue. NODE_MODULES: where they are
-# installed already. RECORD=FOLDER keeps their requests there, see README.md. Their prompts
-# are long: it takes some minutes.
+# CLIENTS chooses some of: claude codex opencode pi continue kilo qwen copilot, and of the tasks
+# claude-picture claude-deferred codex-picture. NODE_MODULES: where they are installed already.
+# RECORD=FOLDER keeps their requests there, see README.md. Their prompts are long: it takes some minutes.
 . tests/cli/tap.inc
 . tests/cli/server.inc
-clients=${CLIENTS:-claude codex opencode pi continue}
+clients=${CLIENTS:-claude claude-picture claude-deferred codex codex-picture opencode pi continue kilo qwen copilot}
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
     skip "the clients" "no node and npm here"
     finish
 fi
 
-# As package-lock.json says. Not `npm ci`, which wants packages for every other system too. Two
+# As package-lock.json says. Not `npm ci`, which wants packages for every other system too. Three
 # are put in place by their install scripts, no other script is run.
 install_clients() {
     cd tests/clients && npm install --no-save --no-audit --no-fund --ignore-scripts &&
-        npm rebuild @anthropic-ai/claude-code opencode-ai
+        npm rebuild @anthropic-ai/claude-code opencode-ai @kilocode/cli
 }
 modules=${NODE_MODULES:-$PWD/tests/clients/node_modules}
 if [ ! -d "$modules/.bin" ] && ! (install_clients) >"$box/npm" 2>&1; then
@@ -40,18 +40,23 @@ key=sesame
 context=131072
 command -v timeout >/dev/null && limit="timeout 600" || limit=
 
-program_of() {                          # the package and the program of a client
-    case $1 in
+# A task is a client's name, and behind a hyphen what else it does than read a file.
+program_of() {                          # sets the client, its package, its program and its shell tool
+    client=${1%%-*}
+    case $client in
         claude)   package=@anthropic-ai/claude-code program=claude tool=Bash ;;
         codex)    package=@openai/codex program=codex tool=exec_command ;;
         opencode) package=opencode-ai program=opencode tool=bash ;;
         pi)       package=@mariozechner/pi-coding-agent program=pi tool=bash ;;
         continue) package=@continuedev/cli program=cn tool=Bash ;;
+        kilo)     package=@kilocode/cli program=kilo tool=bash ;;
+        qwen)     package=@qwen-code/qwen-code program=qwen tool=run_shell_command ;;
+        copilot)  package=@github/copilot program=copilot tool=bash ;;
     esac
-    [ "$1" = codex ] && parameter=cmd || parameter=command
+    [ "$client" = codex ] && parameter=cmd || parameter=command
 }
 
-# The task: a file to be read with the client's own shell tool.
+# The task: a file to be read with the client's own shell tool, or a picture.
 make_folder() {
     rm -rf "$box/folder"
     mkdir -p "$box/folder"
@@ -62,16 +67,48 @@ make_folder() {
             printf "note %d: the %s by the %s is %s\n", i, thing[i * 7 % n + 1], thing[i * 3 % n + 1], how[(i + int(i / 10)) % n + 1]
         print "the last note: the spare key is under the kettle"
     }' >"$box/folder/notes.txt"
+    node -e 'require("fs").writeFileSync(process.argv[1], Buffer.from(process.argv[2], "base64"))' "$box/folder/dot.png" \
+        iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==
+}
+
+# The JSON text of a call: call_of TOOL (NAME VALUE)...
+call_of() {
+    bar=$(printf '\357\275\234')
+    printf '\\n\\n<%sDSML%stool_calls>\\n<%sDSML%sinvoke name=\\"%s\\">\\n' "$bar" "$bar" "$bar" "$bar" "$1"
+    shift
+    while [ $# -gt 0 ]; do
+        printf '<%sDSML%sparameter name=\\"%s\\" string=\\"true\\">%s</%sDSML%sparameter>\\n' "$bar" "$bar" "$1" "$2" "$bar" "$bar"
+        shift 2
+    done
+    printf '</%sDSML%sinvoke>\\n</%sDSML%stool_calls>' "$bar" "$bar" "$bar" "$bar"
+}
+
+# Question, call and answer of a task's first turn.
+set_task() {                            # set_task TASK
+    case $1 in
+        claude-picture)
+            question="look at dot.png" answer="I cannot see pictures." sign="this model reads text only"
+            call=$(call_of Read file_path "$box/folder/dot.png") ;;
+        codex-picture)
+            question="look at dot.png" answer="I cannot see pictures." sign="this model reads text only"
+            call=$(call_of view_image path "$box/folder/dot.png") ;;
+        claude-deferred)
+            question="make the fetcher ready" answer="The fetcher is ready." sign="This tool can be called from now on"
+            call=$(call_of ToolSearch query select:WebFetch) ;;
+        *)
+            question="read notes.txt and tell where the key is" answer="The spare key is under the kettle."
+            sign="the spare key is under the kettle"
+            call=$(call_of "$tool" "$parameter" "cat notes.txt" description 'Show the \"notes\" &amp; all') ;;
+    esac
 }
 
 # What the model says, by what was said last to it.
 write_script() {
-    bar=$(printf '\357\275\234')
     cat >"$box/script" <<END
 {"if": "Generate a title", "say": "</think>Reading the notes"}
-{"if": "the spare key is under the kettle", "say": "The last line says it.</think>The spare key is under the kettle."}
-{"if": "<tool_result>", "say": "No key there.</think>I found no key."}
-{"if": "read notes.txt", "say": "I must see the file.</think>I read the file.\n\n<${bar}DSML${bar}tool_calls>\n<${bar}DSML${bar}invoke name=\"$tool\">\n<${bar}DSML${bar}parameter name=\"$parameter\" string=\"true\">cat notes.txt</${bar}DSML${bar}parameter>\n<${bar}DSML${bar}parameter name=\"description\" string=\"true\">Show the \"notes\" &amp; all</${bar}DSML${bar}parameter>\n</${bar}DSML${bar}invoke>\n</${bar}DSML${bar}tool_calls>"}
+{"if": "$sign", "say": "The result says it.</think>$answer"}
+{"if": "<tool_result>", "say": "Nothing of use there.</think>I found nothing."}
+{"if": "$question", "say": "I must see it.</think>I look.$call"}
 {"if": "second question", "say": "Simple.</think>That is the second answer."}
 {"if": "third question", "say": "Simple.</think>That is the third answer."}
 {"say": "</think>OK"}
@@ -81,8 +118,8 @@ END
 # ---- the server ---------------------------------------------------------------------------
 
 # The same port again, so that a client's configuration stays right.
-serve() {
-    start_server --port "${port:-0}" --ctx $context --api-key $key --kv-disk-dir "$box/kv" --script "$box/script"
+serve() {                               # serve [KEY]
+    start_server --port "${port:-0}" --ctx $context --api-key "${1:-$key}" --kv-disk-dir "$box/kv" --script "$box/script"
     port=${url##*:}
     seen=0
 }
@@ -90,8 +127,8 @@ serve() {
 # What was answered in a turn, from the log.
 keep_answers() {                        # keep_answers TURN
     sleep 0.3
-    grep ' id=' "$box/log" | tail -n +$((seen + 1)) | sed "s/.*ds4-server: /turn=$1 /; s/ wait_ms.*//" >>"$box/answers"
-    seen=$(grep -c ' id=' "$box/log")
+    grep ' id=\| cache changed ' "$box/log" | tail -n +$((seen + 1)) | sed "s/.*ds4-server: /turn=$1 /; s/ wait_ms.*//" >>"$box/answers"
+    seen=$(grep -c ' id=\| cache changed ' "$box/log")
 }
 
 # Requests pass through a recorder when they are to be kept.
@@ -132,26 +169,33 @@ home_of() {
 }
 configure() {
     home_of "$1"
-    mkdir -p "$HOME/.codex" "$HOME/.pi/agent" "$HOME/.continue" "$XDG_CONFIG_HOME/opencode"
-    case $1 in
+    mkdir -p "$HOME/.codex" "$HOME/.pi/agent" "$HOME/.continue" "$XDG_CONFIG_HOME/opencode" "$XDG_CONFIG_HOME/kilo"
+    case $client in
         claude)   config claude >"$box/env" ;;
         codex)    config codex >"$HOME/.codex/config.toml" ;;
         opencode) config opencode >"$XDG_CONFIG_HOME/opencode/opencode.json" ;;
+        kilo)     config opencode >"$XDG_CONFIG_HOME/kilo/kilo.json" ;;
         pi)       config pi >"$HOME/.pi/agent/models.json" ;;
         continue) config continue >"$HOME/.continue/config.yaml" ;;
+        qwen)
+            printf 'export OPENAI_BASE_URL=http://127.0.0.1:%s/v1 OPENAI_API_KEY=%s OPENAI_MODEL=deepseek-v4-flash\n' \
+                "$front" $key >"$box/env" ;;
+        copilot)
+            printf 'export COPILOT_PROVIDER_BASE_URL=http://127.0.0.1:%s/v1 COPILOT_PROVIDER_API_KEY=%s\n' "$front" $key >"$box/env"
+            printf 'export COPILOT_MODEL=deepseek-v4-flash COPILOT_OFFLINE=true\n' >>"$box/env" ;;
     esac
 }
 
 # One turn; the first begins a conversation, others go on with it. Claude Code's last one
 # goes through the wrapper.
-turn() {                                # turn CLIENT 1|2|3 TEXT
+turn() {                                # turn TASK 1|2|3 TEXT
     on=
     [ "$2" = 1 ] || on=-c
     mark "turn $2"
     (
         home_of "$1"
         cd "$box/folder" || exit
-        case $1-$2 in
+        case $client-$2 in
             claude-3)
                 export DISABLE_AUTOUPDATER=1 DISABLE_TELEMETRY=1 IS_SANDBOX=1
                 PATH="$bin:$PATH" DS4_SERVER=$server_program DS4_SERVER_OPTIONS="--port $front --ctx $context --api-key $key" \
@@ -170,6 +214,15 @@ turn() {                                # turn CLIENT 1|2|3 TEXT
             pi-*)
                 export PI_OFFLINE=1
                 $limit "$bin/pi" -p $on --provider ds4 --model deepseek-v4-flash "$3" ;;
+            kilo-*)
+                $limit "$bin/kilo" run $on --auto -m ds4/deepseek-v4-flash "$3" ;;
+            qwen-*)
+                . "$box/env"
+                $limit "$bin/qwen" $on --auth-type openai --yolo "$3" ;;
+            copilot-*)
+                . "$box/env"
+                [ "$2" = 1 ] || on=--continue
+                $limit "$bin/copilot" $on -p "$3" --allow-all-tools --allow-all-paths ;;
             continue-*)
                 [ "$2" = 1 ] || on=--resume
                 $limit "$bin/cn" -p $on --config "$HOME/.continue/config.yaml" --auto "$3" ;;
@@ -187,54 +240,99 @@ shows() {                               # shows NAME TEXT
 }
 
 # "REQUESTS FIRST SECOND THIRD": the least part of all earlier tokens that the requests of a
-# turn found again, in percent. Requests without tools stand beside the conversation.
+# turn found again, in percent. Requests with fewer tools (titles, memories) stand beside the conversation.
+# Where a client itself has changed what it sent before, what lies in front of the change counts.
 shares() {
     awk '{
         for (i = 1; i <= NF; i++) {
             split($i, part, "=")
             value[part[1]] = part[2]
         }
-        if (value["tools"] == 0) next
-        turn = value["turn"]
-        share = before ? 100 * value["cached"] / before : ""
-        if (before && (!(turn in least) || share < least[turn])) least[turn] = share
-        before = value["prompt"] + value["generated"]
-    } END { printf "%d %.1f %.1f %.1f\n", NR, least[1], least[2], least[3] }' "$box/answers"
+        if ($0 ~ / cache changed /) {
+            changed = value["common"]
+            next
+        }
+        n++
+        kept[n] = changed
+        changed = 0
+        tools[n] = value["tools"] + 0; turn[n] = value["turn"]
+        cached[n] = value["cached"]; all[n] = value["prompt"] + value["generated"]
+        if (tools[n] > most) most = tools[n]
+    } END {
+        for (i = 1; i <= n; i++) {
+            if (tools[i] < most * 0.8) continue
+            if (kept[i] && kept[i] < before) before = kept[i]
+            share = before ? 100 * cached[i] / before : ""
+            if (share > 100) share = 100
+            if (before && (!(turn[i] in least) || share < least[turn[i]])) least[turn[i]] = share
+            before = all[i]
+        }
+        printf "%d %.1f %.1f %.1f\n", n, least[1], least[2], least[3]
+    }' "$box/answers"
 }
 
-echo "#| client      version   requests   cached: turn 1   turn 2   restarted   passed"
-for client in $clients; do
+# A client with a wrong key says so soon after the first refusal, and ends. Sets seconds.
+wrong_key() {                           # wrong_key TASK
+    serve another
+    : >"$box/stdout"
+    : >"$box/stderr"
+    turn "$1" 1 "hello" &
+    client_turn=$!
+    refused= told= tenths=0
+    while kill -0 $client_turn 2>/dev/null && [ $tenths -lt 1200 ]; do
+        [ -n "$refused" ] || ! grep -q 'status=401' "$box/log" || refused=$tenths
+        [ -n "$told" ] || ! grep -qi '401\|API key\|authent\|unauthor' "$box/stdout" "$box/stderr" || told=$tenths
+        tenths=$((tenths + 1))
+        sleep 0.1
+    done
+    grep -qi '401\|API key\|authent\|unauthor' "$box/stdout" "$box/stderr"
+    report $? "$1: a wrong key is told"
+    wait $client_turn
+    stop_server
+    [ -n "$refused" ] && seconds=$(awk -v a="$refused" -v b="${told:-$tenths}" 'BEGIN { printf "%.1f", (b > a) ? (b - a) / 10 : 0 }')
+    [ -n "$seconds" ] && awk -v s="$seconds" 'BEGIN { exit s > 2 }'
+    report $? "$1: within 2 s (${seconds:-never})"
+}
+
+echo "#| task             version   requests   cached: turn 1   turn 2   restarted   wrong key   passed"
+for task in $clients; do
     rm -rf "$box/kv" "$box/answers"
     port=
+    seconds=
     failed_before=$tap_failed tap_failed=0
-    program_of $client
+    program_of "$task"
+    set_task "$task"
     version=$(node -p 'require(process.argv[1]).version' "$modules/$package/package.json")
     make_folder
     write_script
     serve
     start_recorder
-    configure $client
-    turn $client 1 "read notes.txt and tell where the key is"
-    shows "$client: the tool was called and its result read" "The spare key is under the kettle."
-    turn $client 2 "second question"
-    shows "$client: a second turn" "That is the second answer."
+    configure "$task"
+    turn "$task" 1 "$question"
+    shows "$task: the tool was called and its result read" "$answer"
+    turn "$task" 2 "second question"
+    shows "$task: a second turn" "That is the second answer."
     stop_server
     mark restart
     serve
-    turn $client 3 "third question"
-    shows "$client: a third after a restart" "That is the third answer."
+    turn "$task" 3 "third question"
+    shows "$task: a third after a restart" "That is the third answer."
     stop_server
-    stop_recorder $client "$version"
+    stop_recorder "$task" "$version"
     # shellcheck disable=SC2046
     set -- $(shares)
     found=0
     for share in "$2" "$3" "$4"; do
         [ "${share%.*}" -ge 98 ] || found=1
     done
-    report $found "$client: at least 98 % of what was there came from the cache ($2 $3 $4 %)"
+    report $found "$task: at least 98 % of what was there came from the cache ($2 $3 $4 %)"
     sed 's/^/# /' "$box/answers"
+    case $task in
+        *-*) ;;
+        *)   wrong_key "$task" ;;
+    esac
     [ $tap_failed -eq 0 ] && passed=yes || passed=NO
-    printf '#| %-10s %8s %10d %14s %% %6s %% %9s %%   %s\n' $client "$version" "$1" "$2" "$3" "$4" $passed
+    printf '#| %-15s %8s %10d %14s %% %6s %% %9s %% %9s s   %s\n' "$task" "$version" "$1" "$2" "$3" "$4" "${seconds:--}" $passed
     [ "$failed_before" -eq 0 ] || tap_failed=1
 done
 finish

@@ -5,7 +5,7 @@ import Ajv2020 from 'ajv/dist/2020.js';
 import Ajv from 'ajv';
 import addFormats from 'ajv-formats';
 import OpenAI from 'openai';
-import { z } from 'zod';
+import { z } from 'zod/v3';
 import * as z4 from 'zod/v4';
 import { zodToJsonSchema } from 'zod-to-json-schema';
 

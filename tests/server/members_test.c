@@ -110,8 +110,7 @@ static void test_samplers(void **state)
     static const struct {
         const char *name, *off, *on;
     } list[] = {
-        { "repetition_penalty", "1.0", "1.1" },
-        { "repeat_penalty", "1", "1.1" },
+
         { "min_tokens", "0", "5" },
         { "ignore_eos", "false", "true" },
         { "bad_words", "[ ]", "['a']" },
@@ -123,7 +122,6 @@ static void test_samplers(void **state)
         { "top_n_sigma", "-1", "1" },
         { "best_of", "1", "2" },
         { "use_beam_search", "false", "true" },
-        { "logit_bias", "{}", "{'1':5}" },
     };
     char        member[80];
     ds4_request rq;
@@ -137,6 +135,28 @@ static void test_samplers(void **state)
             snprintf(member, sizeof member, "'%s':%s", list[i].name, list[i].on);
             refuses(apis[k].api, with(k, member), list[i].name, "not supported");
         }
+    }
+}
+
+static void test_penalties(void **state)
+{
+    ds4_request rq;
+
+    (void)state;
+    for (uint32_t k = 0; k < N_APIS; k++) {
+        read_body(&rq, apis[k].api,
+                  with(k, "'frequency_penalty':0.5,'presence_penalty':-1,'repeat_penalty':1.5,"
+                          "'logit_bias':{'50':-100,'7':2.5}"));
+        assert_true(rq.penalties.frequency > 0.49f && rq.penalties.presence < -0.99f);
+        assert_true(rq.penalties.repetition > 1.49f);
+        assert_int_equal(2, rq.penalties.n_bias);
+        assert_int_equal(50, rq.penalties.bias[0].id);
+        assert_true(rq.penalties.bias[1].bias > 2.49f);
+        ds4_request_clear(&rq);
+        refuses(apis[k].api, with(k, "'frequency_penalty':3"), "frequency_penalty", "between");
+        refuses(apis[k].api, with(k, "'logit_bias':{'word':1}"), "logit_bias.word",
+                "id of a token");
+        refuses(apis[k].api, with(k, "'logit_bias':{'5':101}"), "logit_bias.5", "between");
     }
 }
 
@@ -300,9 +320,13 @@ static void test_choices_of_tools(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_forms_of_answers), cmocka_unit_test(test_forms_that_are_refused),
-    cmocka_unit_test(test_samplers),         cmocka_unit_test(test_no_reasoning),
-    cmocka_unit_test(test_no_limit),         cmocka_unit_test(test_tools_in_other_forms),
+    cmocka_unit_test(test_forms_of_answers),
+    cmocka_unit_test(test_forms_that_are_refused),
+    cmocka_unit_test(test_samplers),
+    cmocka_unit_test(test_penalties),
+    cmocka_unit_test(test_no_reasoning),
+    cmocka_unit_test(test_no_limit),
+    cmocka_unit_test(test_tools_in_other_forms),
     cmocka_unit_test(test_choices_of_tools),
 };
 

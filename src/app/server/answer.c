@@ -65,6 +65,19 @@ const ds4_written_call *ds4_answer_call(ds4_answer *a, ds4_choice *c, uint32_t i
     return &c->calls[i];
 }
 
+ds4_slice ds4_answer_free_text(ds4_answer *a, ds4_slice arguments)
+{
+    ds4_slice value;
+    ds4_str   text = { 0 };
+
+    if (!ds4_pyjson_get(arguments, "input", &value) ||
+        ds4_pyjson_decode_string(value, &text, NULL) != DS4_OK) {
+        ds4_str_clear(&text);
+        return arguments;
+    }
+    return ds4_arena_take(&a->request.arena, &text);
+}
+
 void ds4_answer_drop_call(ds4_choice *c, uint32_t i)
 {
     if (c->n_calls > i) c->n_calls = i;
@@ -190,6 +203,7 @@ ds4_status ds4_answer_submit(ds4_answer *a, uint32_t i, ds4_err *err)
         .exact = true,
         .reader = a->server->opt.keys_apart ? a->scope.owner : (ds4_kv_key){ { 0 } },
         .sampling = rq->sampling,
+        .penalties = rq->penalties,
         .seed = a->seed + i,
         .max_tokens = rq->only_prompt ? 0 : limit < room ? limit : room,
         .score = rq->echo && rq->logprobs,

@@ -107,6 +107,8 @@ void ds4_answer_give(ds4_answer *a, ds4_http_answer *http);
 
 const ds4_written_call *ds4_answer_call(ds4_answer *a, ds4_choice *c, uint32_t i, ds4_slice name);
 void                    ds4_answer_drop_call(ds4_choice *c, uint32_t i);        /* it is none */
+/* The text inside {"input": TEXT}; what else the model wrote is handed on as it is. */
+ds4_slice               ds4_answer_free_text(ds4_answer *a, ds4_slice arguments);
 const ds4_tool         *ds4_answer_tool(const ds4_answer *a, ds4_slice name);  /* NULL: none has it */
 ds4_finish              ds4_answer_finish(const ds4_choice *c);
 void                    ds4_add_json(ds4_str *out, ds4_slice text);     /* a JSON string */

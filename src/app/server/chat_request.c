@@ -183,8 +183,7 @@ static ds4_status read_continuation(ds4_request *rq, const ds4_fields *f, ds4_er
 ds4_status ds4_read_chat(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
     static const ds4_neutral refused[] = {
-        { "functions", NULL }, { "function_call", NULL }, { "audio", NULL },
-        { "echo", "false" },   { "web_search_options", NULL }, { NULL, NULL },
+        { "audio", NULL }, { "echo", "false" }, { "web_search_options", NULL }, { NULL, NULL },
     };
     ds4_slice value;
     bool      parallel = true;
@@ -196,12 +195,15 @@ ds4_status ds4_read_chat(ds4_request *rq, const ds4_fields *f, ds4_err *err)
     }
     DS4_TRY(ds4_refuse_others(rq, f, refused, err));
     DS4_TRY(ds4_read_list(rq, f, "tools", read_tool, NULL, err));
+    rq->functions = rq->n_tools == 0;
+    if (rq->functions) DS4_TRY(ds4_read_list(rq, f, "functions", read_tool, NULL, err));
+    rq->functions = rq->functions && rq->n_tools > 0;
     DS4_TRY(ds4_request_defer_tools(rq, err));
     DS4_TRY(read_message_list(rq, f, err));
     DS4_TRY(read_continuation(rq, f, err));
-    DS4_TRY(ds4_read_tool_choice(rq, f, err));
+    DS4_TRY(ds4_read_tool_choice(rq, f, rq->functions ? "function_call" : "tool_choice", err));
     DS4_TRY(ds4_fields_bool(f, "parallel_tool_calls", &parallel, &rq->refusal, err));
-    rq->single_call = !parallel;
+    rq->single_call = !parallel || rq->functions;
     DS4_TRY(ds4_read_limit(rq, f, "max_tokens", 1, &rq->max_tokens, err));
     DS4_TRY(ds4_read_limit(rq, f, "max_completion_tokens", 1, &rq->max_tokens, err));
     DS4_TRY(ds4_fields_u32(f, "n", 1, MAX_CHOICES, &rq->n, &rq->refusal, err));

@@ -29,6 +29,7 @@ static void add_envelope(const ds4_answer *a, const char *object, ds4_str *out)
 static const char *finish_of(const ds4_choice *c)
 {
     const ds4_finish finish = ds4_answer_finish(c);
+    if (finish == DS4_FINISH_CALLS && c->answer->request.functions) return "function_call";
     return finish == DS4_FINISH_CANCELLED ? "stop" : ds4_finish_name(finish);
 }
 
@@ -128,46 +129,115 @@ static void chat_begin(ds4_answer *a)
     }
 }
 
-static void add_call_delta(ds4_answer *a, ds4_choice *c, const ds4_event *e, ds4_str *delta)
+static bool is_custom(const ds4_answer *a, ds4_slice name)
+{
+    const ds4_tool *tool = ds4_answer_tool(a, name);
+    return tool && tool->custom;
+}
+
+/* A call as an element of "tool_calls", or what stands in "function_call"; without the braces. */
+static void add_call(ds4_answer *a, const ds4_written_call *call, ds4_slice arguments, ds4_str *out)
+{
+    const bool custom = is_custom(a, call->name);
+
+    if (!a->request.functions) {
+        ds4_str_addf(out, "\"id\":\"%s\",\"type\":\"%s\",\"%s\":{", call->id, custom ? "custom" : "function",
+                     custom ? "custom" : "function");
+    }
+    ds4_str_add_text(out, "\"name\":");
+    ds4_add_json(out, call->name);
+    ds4_str_addf(out, ",\"%s\":", custom ? "input" : "arguments");
+    ds4_add_json(out, custom && arguments.n_bytes ? ds4_answer_free_text(a, arguments) : arguments);
+    if (!a->request.functions) ds4_str_add_char(out, '}');
+}
+
+/* The call begins, or, of a tool that takes free text, is there as a whole. */
+static void send_call(ds4_answer *a, ds4_choice *c, const ds4_written_call *call, ds4_slice arguments)
+{
+    ds4_str delta = { 0 };
+
+    if (a->request.functions) {
+        ds4_str_add_text(&delta, "{\"function_call\":{");
+        add_call(a, call, arguments, &delta);
+        ds4_str_add_text(&delta, "}}");
+    } else {
+        ds4_str_addf(&delta, "{\"tool_calls\":[{\"index\":%u,", call->index);
+        add_call(a, call, arguments, &delta);
+        ds4_str_add_text(&delta, "}]}");
+    }
+    send_chunk(a, c, ds4_str_text(&delta), false);
+    ds4_str_clear(&delta);
+}
+
+/* Free text stands inside JSON while it arrives: such a call goes out when it is whole. */
+static void close_custom(ds4_answer *a, ds4_choice *c)
+{
+    if (c->open != DS4_OPEN_CALL) return;
+    c->open = DS4_OPEN_NOTHING;
+    send_call(a, c, &c->calls[c->n_calls - 1], (ds4_slice){ ds4_str_text(&c->text), c->text.n_bytes });
+    ds4_str_truncate(&c->text, 0);
+}
+
+static void chat_call(ds4_answer *a, ds4_choice *c, const ds4_event *e)
 {
     const ds4_written_call *call = ds4_answer_call(a, c, e->i_call, e->text);
+    ds4_str                 delta = { 0 };
 
     if (e->piece == DS4_PIECE_CALL) {
-        ds4_str_addf(delta,
-                     "{\"tool_calls\":[{\"index\":%u,\"id\":\"%s\",\"type\":\"function\","
-                     "\"function\":{\"name\":",
-                     call->index, call->id);
-        ds4_add_json(delta, e->text);
-        ds4_str_add_text(delta, ",\"arguments\":\"\"}}]}");
+        close_custom(a, c);
+        if (is_custom(a, call->name)) {
+            c->open = DS4_OPEN_CALL;
+        } else {
+            send_call(a, c, call, (ds4_slice){ "", 0 });
+        }
         return;
     }
-    ds4_str_addf(delta, "{\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":", call->index);
-    ds4_add_json(delta, e->text);
-    ds4_str_add_text(delta, "}}]}");
+    if (c->open == DS4_OPEN_CALL) {
+        ds4_str_add(&c->text, e->text.data, e->text.n_bytes);
+        return;
+    }
+    if (a->request.functions) {
+        ds4_str_add_text(&delta, "{\"function_call\":{\"arguments\":");
+        ds4_add_json(&delta, e->text);
+        ds4_str_add_text(&delta, "}}");
+    } else {
+        ds4_str_addf(&delta, "{\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":", call->index);
+        ds4_add_json(&delta, e->text);
+        ds4_str_add_text(&delta, "}}]}");
+    }
+    send_chunk(a, c, ds4_str_text(&delta), false);
+    ds4_str_clear(&delta);
+}
+
+static void chat_text(ds4_answer *a, ds4_choice *c, const ds4_event *e)
+{
+    ds4_str delta = { 0 };
+
+    close_custom(a, c);
+    ds4_str_addf(&delta, "{\"%s\":", e->piece == DS4_PIECE_CONTENT ? "content" : "reasoning_content");
+    ds4_add_json(&delta, e->text);
+    ds4_str_add_char(&delta, '}');
+    send_chunk(a, c, ds4_str_text(&delta), false);
+    ds4_str_clear(&delta);
 }
 
 static void chat_piece(ds4_answer *a, ds4_choice *c, const ds4_event *e)
 {
-    ds4_str delta = { 0 };
-
     if (e->kind == DS4_EVENT_TOKEN) {
         add_token(a, c, e);
         return;
     }
     switch (e->piece) {
     case DS4_PIECE_THINKING:
-    case DS4_PIECE_CONTENT:
-        ds4_str_addf(&delta,
-                     "{\"%s\":", e->piece == DS4_PIECE_CONTENT ? "content" : "reasoning_content");
-        ds4_add_json(&delta, e->text);
-        ds4_str_add_char(&delta, '}');
-        break;
+    case DS4_PIECE_CONTENT: chat_text(a, c, e); break;
     case DS4_PIECE_CALL:
-    case DS4_PIECE_ARGUMENTS: add_call_delta(a, c, e, &delta); break;
-    case DS4_PIECE_CALL_DROPPED: ds4_answer_drop_call(c, e->i_call); return;
+    case DS4_PIECE_ARGUMENTS: chat_call(a, c, e); break;
+    case DS4_PIECE_CALL_DROPPED:
+        c->open = DS4_OPEN_NOTHING;
+        ds4_str_truncate(&c->text, 0);
+        ds4_answer_drop_call(c, e->i_call);
+        break;
     }
-    send_chunk(a, c, ds4_str_text(&delta), false);
-    ds4_str_clear(&delta);
 }
 
 static void send_comment(ds4_answer *a)
@@ -184,6 +254,7 @@ static void send_comment(ds4_answer *a)
 
 static void chat_ended(ds4_answer *a, ds4_choice *c)
 {
+    close_custom(a, c);
     send_chunk(a, c, "{}", true);
 }
 
@@ -222,16 +293,14 @@ static void add_message(ds4_answer *a, ds4_choice *c, ds4_str *out)
         ds4_str_add_text(out, ",\"reasoning_content\":");
         ds4_add_json(out, r->reasoning);
     }
+    const char *const first = a->request.functions ? ",\"function_call\":{" : ",\"tool_calls\":[{";
     for (uint32_t i = 0; i < r->n_calls; i++) {
-        const ds4_written_call *call = ds4_answer_call(a, c, i, r->calls[i].name);
-        ds4_str_addf(out, "%s{\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":",
-                     i ? "," : ",\"tool_calls\":[", call->id);
-        ds4_add_json(out, r->calls[i].name);
-        ds4_str_add_text(out, ",\"arguments\":");
-        ds4_add_json(out, r->calls[i].arguments);
-        ds4_str_add_text(out, "}}");
+        ds4_str_add_text(out, i ? ",{" : first);
+        add_call(a, ds4_answer_call(a, c, i, r->calls[i].name), r->calls[i].arguments, out);
+        ds4_str_add_char(out, '}');
+        if (a->request.functions) break;
     }
-    if (r->n_calls) ds4_str_add_char(out, ']');
+    if (r->n_calls && !a->request.functions) ds4_str_add_char(out, ']');
     ds4_str_add_text(out, ",\"refusal\":null}");
 }
 

@@ -252,7 +252,7 @@ ds4_status ds4_read_messages(ds4_request *rq, const ds4_fields *f, ds4_err *err)
     DS4_TRY(ds4_request_defer_tools(rq, err));
     DS4_TRY(read_system(rq, f, err));
     DS4_TRY(read_message_list(rq, f, err));
-    DS4_TRY(ds4_read_tool_choice(rq, f, err));
+    DS4_TRY(ds4_read_tool_choice(rq, f, "tool_choice", err));
     DS4_TRY(ds4_read_limit(rq, f, "max_tokens", 1, &rq->max_tokens, err));
     return ds4_read_stops(rq, f, "stop_sequences", err);
 }

@@ -73,6 +73,7 @@ typedef struct ds4_request {
     ds4_tool_choice   tool_choice;
     ds4_slice         tool_name;
     bool              single_call;
+    bool              functions;        /* the older form: "functions", answered by one function_call */
     bool              strict_tools;     /* arguments must fit the schemas */
     bool              thinking_said;    /* the request itself switched thinking on or off */
     uint32_t          thinking_budget;  /* tokens; 0: no limit */
@@ -84,6 +85,7 @@ typedef struct ds4_request {
     bool              only_prompt;      /* nothing is to be sampled */
 
     ds4_sampling      sampling;
+    ds4_penalties     penalties;
     bool              seed_given;
     uint64_t          seed;
     uint32_t          n;        /* choices */

@@ -98,14 +98,9 @@ static ds4_status read_f32(ds4_request *rq, const ds4_fields *f, const char *nam
 
 /* Samplers of other servers: what would change the answer is refused unless it is switched off. */
 static const ds4_neutral samplers[] = {
-    { "frequency_penalty", "0" },
-    { "presence_penalty", "0" },
-    { "repetition_penalty", "1" },
-    { "repeat_penalty", "1" },
     { "length_penalty", "1" },
     { "no_repeat_ngram_size", "0" },
     { "dry_multiplier", "0" },
-    { "logit_bias", "{}" },
     { "logits_processors", "[]" },
     { "allowed_token_ids", "[]" },
     { "bad_words", "[]" },
@@ -158,6 +153,42 @@ ds4_status ds4_read_limit(ds4_request *rq, const ds4_fields *f, const char *name
     return DS4_OK;
 }
 
+/* {"ID": BIAS, ...} */
+static ds4_status read_bias(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    ds4_fields biases;
+    bool       given;
+
+    DS4_TRY(ds4_fields_object(f, "logit_bias", &biases, &given, &rq->refusal, err));
+    if (!given || biases.n == 0) return DS4_OK;
+    ds4_token_bias *list = ds4_arena_alloc(&rq->arena, biases.n, sizeof *list);
+    if (!list) return ds4_fail(err, DS4_E_NOMEM, "no memory for a request");
+    for (uint32_t i = 0; i < biases.n; i++) {
+        const char *name = biases.name[i].data;
+        char       *end;
+        const long  id = strtol(name, &end, 10);
+        double      bias = 0;
+        if (end == name || *end || id < 0 || id >= INT32_MAX) {
+            return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, biases.where, name,
+                              "must be the id of a token");
+        }
+        DS4_TRY(ds4_fields_number(&biases, name, -100, 100, &bias, &rq->refusal, err));
+        list[i] = (ds4_token_bias){ (int32_t)id, (float)bias };
+    }
+    rq->penalties.bias = list;
+    rq->penalties.n_bias = biases.n;
+    return DS4_OK;
+}
+
+static ds4_status read_penalties(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+{
+    DS4_TRY(read_f32(rq, f, "frequency_penalty", -2, 2, &rq->penalties.frequency, err));
+    DS4_TRY(read_f32(rq, f, "presence_penalty", -2, 2, &rq->penalties.presence, err));
+    DS4_TRY(read_f32(rq, f, "repeat_penalty", 0, 2, &rq->penalties.repetition, err));
+    DS4_TRY(read_f32(rq, f, "repetition_penalty", 0, 2, &rq->penalties.repetition, err));
+    return read_bias(rq, f, err);
+}
+
 ds4_status ds4_read_common(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
     ds4_slice value;
@@ -174,6 +205,7 @@ ds4_status ds4_read_common(ds4_request *rq, const ds4_fields *f, ds4_err *err)
     DS4_TRY(ds4_fields_number(f, "seed", -9.3e18, 9.3e18, &seed, &rq->refusal, err));
     rq->seed = (uint64_t)(seed < 0 ? -seed : seed) * 2 + (seed < 0 ? 1 : 0);
     DS4_TRY(ds4_fields_bool(f, "stream", &rq->stream, &rq->refusal, err));
+    DS4_TRY(read_penalties(rq, f, err));
     DS4_TRY(ds4_refuse_others(rq, f, samplers, err));
     DS4_TRY(ds4_read_form(rq, f, err));
     return ds4_read_thinking(rq, f, err);

@@ -16,7 +16,8 @@ ds4_message *ds4_request_message(ds4_request *rq, ds4_role role);
 DS4_MUST_CHECK ds4_status ds4_read_tool(ds4_request *rq, const ds4_fields *f, ds4_tool *tool, ds4_err *err);
 
 /* Whether and which of the tools must be called, in the words of any API. After the tools. */
-DS4_MUST_CHECK ds4_status ds4_read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_read_tool_choice(ds4_request *rq, const ds4_fields *f, const char *name,
+                                               ds4_err *err);
 
 /* The name that the model sees of what lies in a namespace. */
 ds4_slice ds4_full_name(ds4_request *rq, ds4_slice space, ds4_slice name);

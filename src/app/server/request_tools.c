@@ -201,20 +201,20 @@ static bool is_plain_choice(ds4_slice word, ds4_tool_choice *choice)
     return false;
 }
 
-ds4_status ds4_read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *err)
+ds4_status ds4_read_tool_choice(ds4_request *rq, const ds4_fields *f, const char *name, ds4_err *err)
 {
     ds4_slice  value, word = { 0 };
     ds4_fields choice;
     bool       given;
 
-    if (!ds4_fields_get(f, "tool_choice", &value)) return DS4_OK;
+    if (!ds4_fields_get(f, name, &value)) return DS4_OK;
     if (ds4_pyjson_kind(value) == DS4_JSON_STRING) {
-        DS4_TRY(ds4_fields_text(f, "tool_choice", &word, &rq->refusal, err));
+        DS4_TRY(ds4_fields_text(f, name, &word, &rq->refusal, err));
         if (is_plain_choice(word, &rq->tool_choice)) return DS4_OK;
-        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "tool_choice",
+        return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", name,
                           "must be auto, none, required or name a tool");
     }
-    DS4_TRY(ds4_fields_object(f, "tool_choice", &choice, &given, &rq->refusal, err));
+    DS4_TRY(ds4_fields_object(f, name, &choice, &given, &rq->refusal, err));
     DS4_TRY(
         ds4_fields_bool(&choice, "disable_parallel_tool_use", &rq->single_call, &rq->refusal, err));
     DS4_TRY(ds4_fields_text(&choice, "type", &word, &rq->refusal, err));
@@ -223,7 +223,7 @@ ds4_status ds4_read_tool_choice(ds4_request *rq, const ds4_fields *f, ds4_err *e
     DS4_TRY(read_chosen_name(rq, &choice, &rq->tool_name, err));
     rq->tool_choice = DS4_TOOLS_NAMED;
     if (rq->tool_name.n_bytes > 0) return DS4_OK;
-    return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, "", "tool_choice",
+    return ds4_refuse(&rq->refusal, err, DS4_E_UNSUPPORTED, "", name,
                       "must be auto, none, required or name a tool");
 }
 

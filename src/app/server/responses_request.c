@@ -458,7 +458,7 @@ ds4_status ds4_read_responses(ds4_request *rq, const ds4_fields *f, ds4_recall_f
     if (rq->n_messages == 0) {
         return ds4_refuse(&rq->refusal, err, DS4_E_FORMAT, "", "input", "must not be empty");
     }
-    DS4_TRY(ds4_read_tool_choice(rq, f, err));
+    DS4_TRY(ds4_read_tool_choice(rq, f, "tool_choice", err));
     DS4_TRY(read_summary(rq, f, err));
     DS4_TRY(ds4_fields_bool(f, "store", &rq->store, &rq->refusal, err));
     DS4_TRY(ds4_fields_bool(f, "parallel_tool_calls", &parallel, &rq->refusal, err));

@@ -310,20 +310,6 @@ static void open_call(ds4_answer *a, ds4_choice *c, const ds4_event *e)
     ds4_str_clear(&item);
 }
 
-/* The text inside {"input": TEXT}; what else the model wrote is handed on as it is. */
-static ds4_slice free_text(ds4_answer *a, ds4_slice arguments)
-{
-    ds4_slice value;
-    ds4_str   text = { 0 };
-
-    if (!ds4_pyjson_get(arguments, "input", &value) ||
-        ds4_pyjson_decode_string(value, &text, NULL) != DS4_OK) {
-        ds4_str_clear(&text);
-        return arguments;
-    }
-    return ds4_arena_take(&a->request.arena, &text);
-}
-
 /* The call that is open is none. What a stream has begun cannot be taken back: its item stays
  * incomplete. A whole answer never had it. */
 static void drop_call(ds4_answer *a, ds4_choice *c, uint32_t i_call)
@@ -347,7 +333,7 @@ static void close_call(ds4_answer *a, ds4_choice *c)
     ds4_slice arguments = open_text(c);
 
     if (is_custom(a, c)) {
-        arguments = free_text(a, arguments);
+        arguments = ds4_answer_free_text(a, arguments);
         send_text_event(a, c, "response.custom_tool_call_input.delta", NULL, "delta", arguments);
         send_text_event(a, c, "response.custom_tool_call_input.done", NULL, "input", arguments);
     } else {
