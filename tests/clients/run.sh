@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh - coding agents as they are on npm, each with a task that needs a tool call, in two
 # turns and once more after the server was started again; then with a wrong key. Each is set up with
-# what `ds4-server --print-config` prints, where it knows the client. The tokens that are sampled are
+# exactly what `ds4-server --print-config` prints. The tokens that are sampled are
 # prescribed; tokenizer, prefill, parser, cache and HTTP are the real ones. From the second request on
 # 98 % of the tokens before must come from the cache. Prints TAP, and a table for tests/run.sh.
 #
@@ -174,15 +174,11 @@ configure() {
         claude)   config claude >"$box/env" ;;
         codex)    config codex >"$HOME/.codex/config.toml" ;;
         opencode) config opencode >"$XDG_CONFIG_HOME/opencode/opencode.json" ;;
-        kilo)     config opencode >"$XDG_CONFIG_HOME/kilo/kilo.json" ;;
+        kilo)     config kilo >"$XDG_CONFIG_HOME/kilo/kilo.json" ;;
         pi)       config pi >"$HOME/.pi/agent/models.json" ;;
         continue) config continue >"$HOME/.continue/config.yaml" ;;
-        qwen)
-            printf 'export OPENAI_BASE_URL=http://127.0.0.1:%s/v1 OPENAI_API_KEY=%s OPENAI_MODEL=deepseek-v4-flash\n' \
-                "$front" $key >"$box/env" ;;
-        copilot)
-            printf 'export COPILOT_PROVIDER_BASE_URL=http://127.0.0.1:%s/v1 COPILOT_PROVIDER_API_KEY=%s\n' "$front" $key >"$box/env"
-            printf 'export COPILOT_MODEL=deepseek-v4-flash COPILOT_OFFLINE=true\n' >>"$box/env" ;;
+        qwen)     config qwen >"$box/env" ;;
+        copilot)  config copilot >"$box/env" ;;
     esac
 }
 
