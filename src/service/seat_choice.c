@@ -74,17 +74,17 @@ static nearest find_nearest(const ds4_scheduler *s, const ds4_prompt *prompt)
 }
 
 /* One line about what must be read again though a session held it. "miss": the server lost a part
- * of what is the same. "changed": the client sends an early part of its conversation otherwise than
- * before, and all behind it is another text. The place is told by its token and its turn; what stands
- * there is nobody's business. */
+ * of what is the same, more than positions lie apart. "changed": the client sends an early part of its
+ * conversation otherwise than before, and all behind it is another text. The place is told by its token
+ * and its turn; what stands there is nobody's business. */
 static void explain(ds4_scheduler *s, const ds4_prompt *prompt, const nearest *at)
 {
     const int32_t user = ds4_vocab_specials(s->vocab)->user;
-    const bool    missed = at->common >= prompt->n_held + 64;
+    const bool    missed = at->common >= prompt->n_held + DS4_EVEN;
     uint32_t      turn = 0;
 
     if (at->common == at->held || (!missed && at->common < at->held / 2)) return;
-    if (!missed && at->common + 64 > at->held) return; /* a last turn that is asked again */
+    if (!missed && at->common + DS4_EVEN > at->held) return; /* a last turn that is asked again */
     for (uint32_t i = 0; i < at->common; i++) turn += prompt->tokens.ids[i] == user;
     ds4_scheduler_note(s, "cache",
                        "%s slot=%u held=%u prompt=%u common=%u resumed=%u turn=%u "
