@@ -54,7 +54,8 @@ static void print_codex(const facts *f)
            "base_url = \"%s/v1\"\n"
            "wire_api = \"responses\"\n"
            "env_key = \"DS4_API_KEY\"\n"
-           "stream_idle_timeout_ms = 1000000\n",
+           "stream_idle_timeout_ms = 1000000\n"
+           "stream_max_retries = 2\n", /* it also counts a wrong key as a broken stream */
            f->base);
 }
 
