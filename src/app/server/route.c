@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 /* ---- paths ---------------------------------------------------------------------------------- */
 
@@ -259,12 +260,22 @@ static bool refuse_place(const ds4_server *s, const route *r, const ds4_http_req
     return true;
 }
 
+/* A small model is open within moments, and a program that starts a server asks at once: it waits
+ * rather than to be told to come again. */
+static bool is_ready_soon(const ds4_server *s)
+{
+    const struct timespec nap = { 0, 10000000 };
+
+    for (int i = 0; i < 200 && !atomic_load(&s->ready); i++) nanosleep(&nap, NULL);
+    return atomic_load(&s->ready);
+}
+
 /* What the state of the server makes impossible; true when it was answered. */
 static bool refuse_state(const ds4_server *s, const route *r, const ds4_http_request *rq,
                          ds4_http_answer *a)
 {
     if (r->page == PAGE_ASSET || r->page == PAGE_HEALTH) return false;
-    if (!atomic_load(&s->ready)) return deny(rq, 503, "the model is being loaded", NULL, a);
+    if (!is_ready_soon(s)) return deny(rq, 503, "the model is being loaded", NULL, a);
     if (!is_watching(r->page) && atomic_load(&s->draining)) {
         return deny(rq, 503, "the server is shutting down", NULL, a);
     }
