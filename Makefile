@@ -157,7 +157,7 @@ CUDA_NEWEST := $(patsubst sm_%,compute_%,$(lastword $(filter-out %a,$(CUDA_CHIPS
 CUDA_CODE   := $(foreach a,$(CUDA_CHIPS),-gencode=arch=$(a:sm_%=compute_%),code=$(a)) \
                $(patsubst %,-gencode=arch=%$(comma)code=$(CUDA_NEWEST),$(CUDA_NEWEST))
 CUDA_HEADERS := $(firstword $(wildcard $(dir $(realpath $(NVCC)))../include) /usr/include)
-NVCCFLAGS   += -std=c++17 -O3 -fmad=false --threads 2 -Isrc
+NVCCFLAGS   += -std=c++17 -O3 -fmad=false -Isrc
 $(CUDA_IMAGE): src/backend/gpu/cuda/kernels.cu $(wildcard src/backend/gpu/kernels/*) src/format/iq2xxs_codes_table.h
 	@mkdir -p $(@D)
 	$(call say,NVCC,$@)
@@ -165,6 +165,7 @@ $(CUDA_IMAGE): src/backend/gpu/cuda/kernels.cu $(wildcard src/backend/gpu/kernel
 $(OUT)/$(CUDA_DIR)/%.o: CPPFLAGS += -isystem $(CUDA_HEADERS)
 $(OUT)/$(CUDA_DIR)/cuda_image.o: CPPFLAGS += -DCUDA_IMAGE_FILE='"$(CUDA_IMAGE)"'
 $(OUT)/$(CUDA_DIR)/cuda_image.o: $(CUDA_IMAGE)
+CPPFLAGS    += -DDS4_HAVE_CUDA
 LDLIBS      += -ldl
 endif
 

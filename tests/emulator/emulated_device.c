@@ -29,12 +29,19 @@ typedef struct queued {
     bool       is_write;
 } queued;
 
+/* Launches that were recorded. */
+struct gpu_recording {
+    queued  *launch;
+    uint32_t n;
+};
+
 struct gpu_device {
     uint8_t   *base;
     uint64_t   next;
     allocation alloc[MAX_ALLOCS];
     uint32_t   n_allocs, n_queued;
     queued     queue[MAX_QUEUE];
+    bool       is_recording;            /* the queue is a recording's and not to be run */
 };
 
 static uint32_t fail_at, n_live;
@@ -123,6 +130,9 @@ static ds4_status wait_device(gpu_device *dev, ds4_err *err)
 
 static ds4_status put(gpu_device *dev, const queued *q, const void *bytes, size_t n_bytes, ds4_err *err)
 {
+    if (dev->is_recording && (q->is_write || dev->n_queued == MAX_QUEUE)) {
+        return ds4_fail(err, DS4_E_DEVICE, "only launches can be recorded, and not so many");
+    }
     if (dev->n_queued == MAX_QUEUE) DS4_TRY(wait_device(dev, err));
     queued *to = &dev->queue[dev->n_queued];
     *to = *q;
@@ -144,6 +154,47 @@ static ds4_status launch(gpu_device *dev, const gpu_launch *l, ds4_err *err)
     }
     memcpy(q.buffer, l->buffer, k->n_buffers * sizeof *q.buffer);
     return put(dev, &q, l->args, l->args_bytes, err);
+}
+
+/* ---- recordings --------------------------------------------------------------------------------- */
+
+static ds4_status record(gpu_device *dev, ds4_err *err)
+{
+    DS4_TRY(wait_device(dev, err));
+    dev->is_recording = true;
+    return DS4_OK;
+}
+
+static ds4_status recorded(gpu_device *dev, gpu_recording **out, ds4_err *err)
+{
+    gpu_recording *r = malloc(sizeof *r);
+    const size_t   n_bytes = (dev->n_queued + 1) * sizeof *r->launch;
+
+    dev->is_recording = false;
+    if (!r || !(r->launch = malloc(n_bytes))) return ds4_fail(err, DS4_E_NOMEM, "no memory for a recording");
+    r->n = dev->n_queued;
+    memcpy(r->launch, dev->queue, r->n * sizeof *r->launch);
+    dev->n_queued = 0;                  /* their bytes are the recording's now */
+    *out = r;
+    return DS4_OK;
+}
+
+static ds4_status replay(gpu_device *dev, gpu_recording *r, ds4_err *err)
+{
+    for (uint32_t i = 0; i < r->n; i++) {
+        const queued *q = &r->launch[i];
+        DS4_TRY(put(dev, q, q->bytes, q->launch.args_bytes, err));
+    }
+    return DS4_OK;
+}
+
+static void forget(gpu_device *dev, gpu_recording *r)
+{
+    (void)dev;
+    if (!r) return;
+    for (uint32_t i = 0; i < r->n; i++) free(r->launch[i].bytes);
+    free(r->launch);
+    free(r);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------------- */
@@ -221,6 +272,10 @@ const gpu_api emulated_api = {
     .read = read_bytes,
     .launch = launch,
     .wait = wait_device,
+    .record = record,
+    .recorded = recorded,
+    .replay = replay,
+    .forget = forget,
 };
 
 static ds4_status probe_backend(uint32_t i_dev, ds4_dev_info *out, ds4_err *err)

@@ -137,29 +137,54 @@ static void select_rows(walk *w, const step_bufs *b, uint32_t layer)
     twin_align(w->t, b->chosen);
 }
 
-static void attend(walk *w, const step_bufs *b, uint32_t layer)
+static ds4_op attend_op(const walk *w, const step_bufs *b, uint32_t layer, int s)
 {
     const ds4_shape *sh = &w->shape;
     const uint32_t   n_q = sh->n_heads * sh->n_head;
 
+    return (ds4_op){ .kind = DS4_OP_ATTEND,
+                     .name = "attend",
+                     .attend = { .layer = layer,
+                                 .n_heads = sh->n_heads,
+                                 .n_head = sh->n_head,
+                                 .n_rot = sh->n_rot,
+                                 .top_k = sh->top_k,
+                                 .scale = 1.0f / sqrtf((float)sh->n_head),
+                                 .sink = twin_view(w->sink, s),
+                                 .rows = twin_view(b->rows, s),
+                                 .chosen = twin_view(b->chosen, s),
+                                 .angles = twin_rows(b->angles, s, sh->n_rot),
+                                 .q = twin_rows(b->q, s, n_q),
+                                 .out = twin_rows(b->out, s, n_q) } };
+}
+
+/* The first session without the others: few tokens are computed in another way, to the same bits. */
+static void expect_alone(walk *w, const step_bufs *b, uint32_t layer)
+{
+    const uint64_t n_bytes = 4ull * w->shape.n_heads * w->shape.n_head * w->span[1][0].n;
+    const ds4_op   op = attend_op(w, b, layer, 1);
+    ds4_batch      first = *walk_batch(w, 1);
+    void          *all = twin_read(w->t, 1, b->out);
+
+    first.n_spans = 1;
+    first.n_tokens = w->span[1][0].n;
+    twin_run(w->t, 1, &op, &first);
+    void *alone = twin_read(w->t, 1, b->out);
+    assert_memory_equal(all, alone, n_bytes);
+    free(all);
+    free(alone);
+}
+
+static void attend(walk *w, const step_bufs *b, uint32_t layer)
+{
+    const uint32_t n_q = w->shape.n_heads * w->shape.n_head;
+
     for (int s = 0; s < TWIN_SIDES; s++) {
-        const ds4_op op = { .kind = DS4_OP_ATTEND,
-                            .name = "attend",
-                            .attend = { .layer = layer,
-                                        .n_heads = sh->n_heads,
-                                        .n_head = sh->n_head,
-                                        .n_rot = sh->n_rot,
-                                        .top_k = sh->top_k,
-                                        .scale = 1.0f / sqrtf((float)sh->n_head),
-                                        .sink = twin_view(w->sink, s),
-                                        .rows = twin_view(b->rows, s),
-                                        .chosen = twin_view(b->chosen, s),
-                                        .angles = twin_rows(b->angles, s, sh->n_rot),
-                                        .q = twin_rows(b->q, s, n_q),
-                                        .out = twin_rows(b->out, s, n_q) } };
+        const ds4_op op = attend_op(w, b, layer, s);
         twin_run(w->t, s, &op, walk_batch(w, s));
     }
     twin_expect_rows(w->t, b->out, w->n_tokens, n_q, n_q, 2e-4, "attention");
+    expect_alone(w, b, layer);
     for (int s = 0; s < TWIN_SIDES; s++) {
         const ds4_op op = { .kind = DS4_OP_WINDOW,
                             .name = "window",

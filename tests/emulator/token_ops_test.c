@@ -44,7 +44,7 @@ static void in_all_orders(case_fn *fn)
 
     for (int i = 0; i < N_ORDERS; i++) {
         twin t;
-        twin_open(&t, &emulated_backend, &limits);
+        twin_open(&t, &limits);
         emulator_order(orders[i]);
         fn(&t);
         emulator_order(0);
@@ -53,6 +53,7 @@ static void in_all_orders(case_fn *fn)
         if (i == 0) hash = t.hash;
         assert_int_equal(t.hash, hash);
     }
+    printf("# bits %016llx\n", (unsigned long long)hash);
 }
 
 /* ---- angles, norms, heads -------------------------------------------------------------------------- */
@@ -289,6 +290,9 @@ static void project_case(twin *t)
     project_one(t, DS4_F32, 1, 3, 2, 1); /* rows that are no multiple of eight */
     project_one(t, DS4_F16, 77, 5, 3, 1);
     project_one(t, DS4_BF16, 259, 8, 8, 1);
+    project_one(t, DS4_Q8_0, 4096 + 32, 7, 9, 1);       /* rows of several segments */
+    project_one(t, DS4_Q2_K, 2048 + 256, 9, 2, 2);
+    project_one(t, DS4_F16, 16384 + 3, 3, 8, 1);
 }
 
 static void embed_case(twin *t)
@@ -449,6 +453,45 @@ static void experts_case(twin *t)
     experts_one(t, DS4_Q4_K, DS4_Q8_0, 256, 32, 9);
 }
 
+/* ---- recordings --------------------------------------------------------------------------------- */
+
+/* A program that runs again and again over batches of one size sees each batch's tokens. */
+static void recordings_case(twin *t)
+{
+    enum { N = 3, N_EMBD = 45, N_RUNS = 5 };
+    const twin_matrix table = twin_matrix_make(t, DS4_F16, N_EMBD, 19, 1, DS4_USE_ROWS);
+    const twin_buf    h = twin_zeros(t, 4ull * N * N_EMBD), w = twin_floats(t, N_EMBD);
+    ds4_op            ops[TWIN_SIDES][2];
+    ds4_program      *program[TWIN_SIDES];
+    ds4_ticket        ticket;
+    ds4_err           err;
+
+    for (int s = 0; s < TWIN_SIDES; s++) {
+        const ds4_rows rows = twin_rows(h, s, N_EMBD);
+        ops[s][0] = (ds4_op){ .kind = DS4_OP_EMBED, .name = "embed",
+                              .embed = { .table = table.w[s], .n_hc = 1, .h = rows } };
+        ops[s][1] = (ds4_op){ .kind = DS4_OP_NORM, .name = "norm",
+                              .norm = { .n = N_EMBD, .eps = 1e-6f, .w = twin_view(w, s), .x = rows,
+                                        .y = rows } };
+        assert_int_equal(t->backend[s]->compile(t->dev[s], ops[s], 2, &program[s], &err), DS4_OK);
+    }
+    for (int run = 0; run < N_RUNS; run++) {
+        ds4_batch      batch = plain_batch(t, N, 19);
+        const ds4_span spans[N] = { { .first = 0, .n = 1 }, { .first = 1, .n = 1 }, { .first = 2, .n = 1 } };
+        batch.span = spans;
+        batch.n_spans = N;
+        for (int s = 0; s < TWIN_SIDES; s++) {
+            assert_int_equal(t->backend[s]->run(t->dev[s], program[s], &batch, &ticket, &err), DS4_OK);
+            assert_int_equal(t->backend[s]->wait(t->dev[s], ticket, &err), DS4_OK);
+        }
+        twin_expect_rows(t, h, N, N_EMBD, N_EMBD, 1e-5, "recorded");
+    }
+    for (int s = 0; s < TWIN_SIDES; s++) t->backend[s]->drop_program(t->dev[s], program[s]);
+    twin_free(t, h);
+    twin_free(t, w);
+    twin_matrix_free(table);
+}
+
 /* ---- refusals -------------------------------------------------------------------------------------- */
 
 static void test_a_full_device_is_an_error_and_loses_nothing(void **state)
@@ -517,6 +560,7 @@ ALL_ORDERS(embed)
 ALL_ORDERS(route)
 ALL_ORDERS(route_ties)
 ALL_ORDERS(experts)
+ALL_ORDERS(recordings)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_angles),
@@ -528,6 +572,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_route),
     cmocka_unit_test(test_route_ties),
     cmocka_unit_test(test_experts),
+    cmocka_unit_test(test_recordings),
     cmocka_unit_test(test_a_full_device_is_an_error_and_loses_nothing),
     cmocka_unit_test(test_a_type_without_products_is_refused_by_name),
 };

@@ -1,6 +1,8 @@
 /* twin.c - see twin.h. */
 #include "testing.h"
 
+#include "backend/gpu/cuda/cuda_backend.h"
+#include "emulator/emulated_device.h"
 #include "emulator/twin.h"
 
 #include "base/rng.h"
@@ -15,11 +17,23 @@ static void must(ds4_status st, const ds4_err *err)
     if (st != DS4_OK) fail_msg("%s", err->text);
 }
 
-void twin_open(twin *t, const ds4_backend *other, const ds4_limits *limits)
+const ds4_backend *twin_tested(void)
+{
+    const char *name = getenv("DS4_TEST_BACKEND");
+
+    if (!name) return &emulated_backend;
+#ifdef DS4_HAVE_CUDA
+    if (strcmp(name, "cuda") == 0) return &ds4_backend_cuda;
+#endif
+    fail_msg("no backend %s to test", name);
+    return NULL;
+}
+
+void twin_open(twin *t, const ds4_limits *limits)
 {
     ds4_err err;
 
-    *t = (twin){ .backend = { &ds4_backend_cpu, other },
+    *t = (twin){ .backend = { &ds4_backend_cpu, twin_tested() },
                  .rng = { { 20 } },
                  .hash = 14695981039346656037ull };
     for (int s = 0; s < TWIN_SIDES; s++) must(t->backend[s]->open(0, limits, &t->dev[s], &err), &err);

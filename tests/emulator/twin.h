@@ -23,7 +23,10 @@ typedef struct twin_buf {
     uint64_t n_bytes;
 } twin_buf;
 
-void twin_open(twin *t, const ds4_backend *other, const ds4_limits *limits);
+/* The backend under test: the emulated GPU, or the one that DS4_TEST_BACKEND names. */
+const ds4_backend *twin_tested(void);
+
+void twin_open(twin *t, const ds4_limits *limits);
 void twin_close(twin *t);
 
 uint32_t twin_below(twin *t, uint32_t n);           /* 0 .. n-1 */

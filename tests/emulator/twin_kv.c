@@ -3,7 +3,6 @@
 
 #include "emulator/twin_kv.h"
 
-#include "emulator/emulated_device.h"
 #include "kernels/kernels.h"
 
 #include <math.h>
@@ -15,7 +14,7 @@ void walk_open(walk *w, twin *t, const ds4_shape *shape, ds4_kv_form form, uint3
 
     *w = (walk){ .t = t, .shape = *shape, .most = most };
     ds4_kv_layout_make(&w->shape, form, form, w->layers, &w->kv);
-    twin_open(t, &emulated_backend, &limits);
+    twin_open(t, &limits);
     for (uint32_t i = 0; i < shape->n_rot / 2; i++) freq[i] = (float)pow(160000.0, -2.0 * i / shape->n_rot);
     w->freq = twin_bytes(t, freq, shape->n_rot / 2 * sizeof *freq);
     w->ape = twin_floats(t, 128ull * 2 * shape->n_head);

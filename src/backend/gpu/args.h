@@ -15,6 +15,9 @@ enum {
     KD_GROUP = 256,             /* threads of a group, but for those below */
     KD_ROWS = 8,                /* simdgroups of a group: outputs of a product, heads of attention */
     KD_TOKENS = 8,              /* tokens that a weight is decoded for at once */
+    KD_SEGMENT = 2048,          /* columns of a product that are summed up alone */
+    KD_MAX_SEGMENTS = 32,       /* of a row */
+    KD_CHUNK = 64,              /* attention rows that are summed up alone */
     KD_MAX_HEAD = 512,          /* values of an attention row or head */
     KD_MAX_INDEX = 128,         /* values of an indexer row */
     KD_MAX_INDEX_HEADS = 64,
@@ -90,6 +93,7 @@ typedef struct product_args {
     uint32_t n_in, n_out, n_tokens;
     uint32_t x_stride, y_stride;        /* from token to token */
     uint32_t x_mat, y_mat;              /* from matrix to matrix */
+    uint32_t n_sharing;                 /* simdgroups of a row, see gpu_product.c */
     uint32_t aligned;                   /* rows of x lie on 16 bytes, n_in is a multiple of 8 */
 } product_args;
 
@@ -100,7 +104,7 @@ typedef struct experts_args {
     uint32_t x_stride, y_stride;
     uint32_t x_by_token;                /* else x has a row for each pair */
     uint32_t sorted;                    /* tiles are those of experts_sort; else a pair is a tile */
-    uint32_t aligned;
+    uint32_t n_sharing, aligned;
 } experts_args;
 
 typedef struct sort_args {
@@ -145,6 +149,8 @@ typedef struct attend_args {
     kd_kv    kv;
     uint32_t n_heads, n_head, top_k;
     uint32_t q_stride, out_stride, angles_stride;
+    uint32_t first_token;               /* of the launch */
+    uint32_t n_chunks;                  /* partial results of a token and head; 0: the group takes them all */
     float    scale;
 } attend_args;
 

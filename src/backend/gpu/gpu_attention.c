@@ -120,10 +120,26 @@ ds4_status gpu_window(ds4_dev *dev, const ds4_op *op, ds4_err *err)
                       dev->step.n_spans, 1, 64, err, gpu_address(o->rows), 0, dev->step.span);
 }
 
+/* Grids grow in steps, see gpu_step.c. */
+uint32_t gpu_attend_chunks(const ds4_kv_layout *kv, const ds4_op_attend *o, uint32_t n_ctx)
+{
+    const uint32_t ratio = kv->layer[o->layer].ratio, n_all = ratio == 0 ? 0 : n_ctx / ratio;
+    const uint32_t n_seen = ratio == 4 && n_all > o->top_k ? o->top_k : n_all;
+    return gpu_div_up(kv->n_window + n_seen, KD_CHUNK);
+}
+
+uint64_t gpu_attend_scratch(const ds4_op_attend *o, uint32_t n_chunks)
+{
+    return (uint64_t)GPU_FEW_TOKENS * o->n_heads * n_chunks * (2 + o->n_head) * 4;
+}
+
+/* With few tokens the chunks of a token are computed side by side, with many one after the other: the
+ * result is the same. */
 ds4_status gpu_attend(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const ds4_op_attend *o = &op->attend;
-    const attend_args    a = { .kv = kv_of(dev->kv, o->layer),
+    const gpu_step      *st = &dev->step;
+    attend_args          a = { .kv = kv_of(dev->kv, o->layer),
                                .n_heads = o->n_heads,
                                .n_head = o->n_head,
                                .top_k = o->top_k,
@@ -131,12 +147,21 @@ ds4_status gpu_attend(ds4_dev *dev, const ds4_op *op, ds4_err *err)
                                .out_stride = o->out.stride,
                                .angles_stride = o->angles.stride,
                                .scale = o->scale };
+    const uint32_t       n_chunks = gpu_attend_chunks(dev->kv, o, 4 * st->max_rows);
 
     DS4_TRY(check_head(op, o->n_head, err));
-    return GPU_LAUNCH(dev, GPU_KERNEL_attend, a, gpu_div_up(a.n_heads, KD_ROWS), dev->step.n_tokens, 1,
-                      KD_GROUP, err, 0, gpu_address(o->rows), gpu_address(o->q.at), gpu_address(o->sink),
-                      gpu_address(o->angles.at), gpu_address(o->chosen), dev->step.pos, dev->step.span_of,
-                      dev->step.span, dev->step.block, gpu_address(o->out.at));
+    if (st->n_tokens <= GPU_FEW_TOKENS && gpu_attend_scratch(o, n_chunks) <= dev->scratch.n_bytes) {
+        a.n_chunks = n_chunks;
+    }
+    DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_attend, a, gpu_div_up(a.n_heads, KD_ROWS), st->n_tokens,
+                       a.n_chunks ? a.n_chunks : 1, KD_GROUP, err, 0, gpu_address(o->rows),
+                       gpu_address(o->q.at), gpu_address(o->sink), gpu_address(o->angles.at),
+                       gpu_address(o->chosen), st->pos, st->span_of, st->span, st->block,
+                       gpu_address(o->out.at), dev->scratch.at));
+    if (a.n_chunks == 0) return DS4_OK;
+    return GPU_LAUNCH(dev, GPU_KERNEL_attend_join, a, gpu_div_up(a.n_heads, KD_ROWS), st->n_tokens, 1,
+                      KD_GROUP, err, gpu_address(o->sink), gpu_address(o->angles.at), st->pos,
+                      dev->scratch.at, gpu_address(o->out.at));
 }
 
 /* ---- compressors ----------------------------------------------------------------------------------- */

@@ -59,9 +59,8 @@ uint64_t gpu_backend_scratch_bytes(const ds4_limits *l, const ds4_op *ops, uint3
 {
     uint64_t most = 0;
 
-    (void)n_ctx;
     for (uint32_t i = 0; i < n; i++) {
-        const uint64_t of_one = gpu_scratch_of(&ops[i], l->max_batch);
+        const uint64_t of_one = gpu_scratch_of(l, &ops[i], n_ctx);
         if (of_one > most) most = of_one;
     }
     return most;

@@ -27,7 +27,7 @@ typedef struct gpu_step {
     uint64_t n_bytes;
     gpu_at   token, pos, span_of, span, block, row;
     uint32_t n_tokens, n_spans, n_rows;
-    uint32_t max_span, max_rows;        /* tokens of the longest span; index rows of the last token */
+    uint32_t max_span, max_rows;        /* tokens of the longest span; index rows of a token, at most */
     void    *host;                      /* the same bytes, before they are written */
 } gpu_step;
 
@@ -52,7 +52,10 @@ struct ds4_dev {
     void                *time_ctx;
 };
 
-enum { GPU_INDEX_TOKENS = 64 };         /* tokens whose lists of parts are made at once */
+enum {
+    GPU_INDEX_TOKENS = 64,              /* tokens whose lists of parts are made at once */
+    GPU_FEW_TOKENS = 8,                 /* tokens whose attention is cut into chunks */
+};
 
 static inline gpu_at gpu_address(ds4_view v)
 {
@@ -84,8 +87,13 @@ gpu_op_fn gpu_heads, gpu_kv_row, gpu_window, gpu_attend, gpu_compress, gpu_index
 bool gpu_multiplies(uint32_t dtype);
 void gpu_weights_free(ds4_dev *dev);
 
-/* Scratch that an operation needs for a step of n_tokens. */
-uint64_t gpu_scratch_of(const ds4_op *op, uint32_t n_tokens);
+/* Scratch that an operation needs for steps within limits while sessions have n_ctx tokens; of
+ * attention, with so many chunks a token. */
+uint64_t gpu_scratch_of(const ds4_limits *limits, const ds4_op *op, uint32_t n_ctx);
+uint64_t gpu_attend_scratch(const ds4_op_attend *op, uint32_t n_chunks);
+
+/* Chunks of rows that a token can have at the end of n_ctx tokens. */
+uint32_t gpu_attend_chunks(const ds4_kv_layout *kv, const ds4_op_attend *op, uint32_t n_ctx);
 
 /* Write the tables of a step. */
 ds4_status gpu_step_begin(ds4_dev *dev, const ds4_batch *batch, ds4_err *err);

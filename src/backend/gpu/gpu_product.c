@@ -41,6 +41,15 @@ static ds4_status find_kernels(const type_kernels **out, const ds4_matrix *w, co
 
 /* ---- one matrix after the other -------------------------------------------------------------------- */
 
+/* Simdgroups of a group that share the segments of a row: a power of two; the others have other rows. */
+static uint32_t sharing(uint32_t n_in)
+{
+    uint32_t n = 1;
+
+    while (n < KD_ROWS && n * KD_SEGMENT < n_in) n *= 2;
+    return n;
+}
+
 /* Rows of x may be loaded 16 bytes at a time. */
 static bool is_aligned(gpu_at x, uint32_t stride, uint32_t n_in)
 {
@@ -67,12 +76,14 @@ static ds4_status multiply(ds4_dev *dev, const product *p, const char *name, ds4
         .n_tokens = p->n_tokens,
         .x_stride = p->x_stride,
         .y_stride = p->y_stride,
+        .n_sharing = sharing(p->w->n_in),
         .x_mat = p->x_step,
         .y_mat = p->y_step,
         .aligned = is_aligned(p->x, p->x_stride, p->w->n_in) && p->x_step % 4 == 0,
     };
-    return GPU_LAUNCH(dev, k->project, a, gpu_div_up(a.n_out, KD_ROWS), gpu_div_up(a.n_tokens, KD_TOKENS),
-                      p->w->n_mats, KD_GROUP, err, p->w->layout->at, p->x, p->y);
+    return GPU_LAUNCH(dev, k->project, a, gpu_div_up(a.n_out, KD_ROWS / a.n_sharing),
+                      gpu_div_up(a.n_tokens, KD_TOKENS), p->w->n_mats, KD_GROUP, err, p->w->layout->at,
+                      p->x, p->y);
 }
 
 ds4_status gpu_project(ds4_dev *dev, const ds4_op *op, ds4_err *err)
@@ -169,11 +180,14 @@ static experts_room room_of(const ds4_op_experts *o, uint32_t n_tokens, gpu_at a
     return r;
 }
 
-uint64_t gpu_scratch_of(const ds4_op *op, uint32_t n_tokens)
+uint64_t gpu_scratch_of(const ds4_limits *l, const ds4_op *op, uint32_t n_ctx)
 {
-    if (op->kind == DS4_OP_EXPERTS) return room_of(&op->experts, n_tokens, 0).end;
+    if (op->kind == DS4_OP_EXPERTS) return room_of(&op->experts, l->max_batch, 0).end;
+    if (op->kind == DS4_OP_ATTEND) {
+        return gpu_attend_scratch(&op->attend, gpu_attend_chunks(l->kv, &op->attend, n_ctx));
+    }
     if (op->kind == DS4_OP_SELECT) {
-        const uint64_t n_parts = gpu_div_up((1u << 20) / 4, KD_INDEX_PART) + 1;
+        const uint64_t n_parts = gpu_div_up(n_ctx / 4, KD_INDEX_PART) + 1;
         return GPU_INDEX_TOKENS * n_parts * (1 + 2 * op->select.top_k) * 4;
     }
     return 0;
@@ -200,9 +214,10 @@ static ds4_status multiply_pairs(ds4_dev *dev, const ds4_op *op, const ds4_matri
         .y_stride = w->n_out,
         .x_by_token = x_by_token,
         .sorted = sorted,
+        .n_sharing = sharing(w->n_in),
         .aligned = is_aligned(x_at, x.stride, w->n_in),
     };
-    return GPU_LAUNCH(dev, k->experts, a, gpu_div_up(w->n_out, KD_ROWS),
+    return GPU_LAUNCH(dev, k->experts, a, gpu_div_up(w->n_out, KD_ROWS / a.n_sharing),
                       sorted ? most_tiles(n_pairs, w->n_mats) : n_pairs, 1, KD_GROUP, err, w->layout->at,
                       x_at, y, gpu_address(o->expert), r->order, r->tile);
 }

@@ -5,6 +5,7 @@
 #include "backend/gpu/gpu_backend.h"
 
 #include "backend/gpu/gpu_local.h"
+#include "backend/gpu/gpu_record.h"
 #include "base/clock.h"
 
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 struct ds4_program {
     const ds4_op *op; /* [n] lent */
     uint32_t      n;
+    gpu_records  *records;
 };
 
 static ds4_status no_launch(ds4_dev *dev, const ds4_op *op, ds4_err *err)
@@ -59,20 +61,25 @@ ds4_status gpu_backend_compile(ds4_dev *dev, const ds4_op *ops, uint32_t n, ds4_
 
     for (uint32_t i = 0; i < n; i++) {
         DS4_TRY(check(&ops[i], err));
-        const uint64_t of_one = gpu_scratch_of(&ops[i], dev->limits.max_batch);
+        const uint64_t of_one = gpu_scratch_of(&dev->limits, &ops[i], dev->limits.max_ctx);
         if (of_one > n_bytes) n_bytes = of_one;
     }
     DS4_TRY(reserve_scratch(dev, n_bytes, err));
     ds4_program *p = malloc(sizeof *p);
     if (!p) return ds4_fail(err, DS4_E_NOMEM, "no memory for a program of %u operations", n);
-    *p = (ds4_program){ .op = ops, .n = n };
+    *p = (ds4_program){ .op = ops, .n = n, .records = gpu_records_create() };
+    if (!p->records) {
+        free(p);
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for the recordings of a program");
+    }
     *out = p;
     return DS4_OK;
 }
 
 void gpu_backend_drop_program(ds4_dev *dev, ds4_program *program)
 {
-    (void)dev;
+    if (!program) return;
+    gpu_records_free(dev, program->records);
     free(program);
 }
 
@@ -102,6 +109,14 @@ static ds4_status run_one(ds4_dev *dev, const ds4_op *op, ds4_err *err)
     return DS4_OK;
 }
 
+static ds4_status launch_all(ds4_dev *dev, const void *program, ds4_err *err)
+{
+    const ds4_program *p = program;
+
+    for (uint32_t i = 0; i < p->n; i++) DS4_TRY(run_one(dev, &p->op[i], err));
+    return DS4_OK;
+}
+
 ds4_status gpu_backend_run(ds4_dev *dev, const ds4_program *program, const ds4_batch *batch,
                            ds4_ticket *ticket, ds4_err *err)
 {
@@ -112,8 +127,8 @@ ds4_status gpu_backend_run(ds4_dev *dev, const ds4_program *program, const ds4_b
     dev->kv = batch->kv;
     *ticket = ++dev->n_runs;
     DS4_TRY(gpu_step_begin(dev, batch, err));
-    for (uint32_t i = 0; i < program->n; i++) DS4_TRY(run_one(dev, &program->op[i], err));
-    return DS4_OK;
+    if (dev->time_fn) return launch_all(dev, program, err);
+    return gpu_records_run(dev, program->records, launch_all, program, err);
 }
 
 ds4_status gpu_backend_wait(ds4_dev *dev, ds4_ticket ticket, ds4_err *err)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 256 };
+enum { ALIGN = 256, ROWS_STEP = 512 };
 
 /* The blocks whose rows are complete after the step, so that every entry is a block that exists. */
 static uint32_t blocks_of(const ds4_batch *batch, const ds4_span *span)
@@ -111,6 +111,9 @@ ds4_status gpu_step_begin(ds4_dev *dev, const ds4_batch *batch, ds4_err *err)
         if (s->n > st->max_span) st->max_span = s->n;
         if ((s->pos + s->n) / 4 > st->max_rows) st->max_rows = (s->pos + s->n) / 4;
     }
+    /* Grids grow in steps, so that recorded launches serve for many tokens; what is too much ends at
+     * once. */
+    st->max_rows = gpu_div_up(st->max_rows, ROWS_STEP) * ROWS_STEP;
     st->n_tokens = batch->n_tokens;
     st->n_spans = batch->n_spans;
     st->n_rows = batch->n_logit_rows;

@@ -21,7 +21,8 @@
     X(heads, heads_args, 2)              \
     X(kv_row, kv_row_args, 4)            \
     X(window, window_args, 3)            \
-    X(attend, attend_args, 11)           \
+    X(attend, attend_args, 12)           \
+    X(attend_join, attend_args, 5)       \
     X(compress_bias, compress_args, 3)   \
     X(compress_emit, compress_args, 7)   \
     X(compress_keep, compress_args, 4)   \
@@ -45,6 +46,6 @@
 #define GPU_KERNEL_NUMBER(name, args, n_buffers) GPU_KERNEL_##name,
 typedef enum gpu_kernel { GPU_KERNELS(GPU_KERNEL_NUMBER) GPU_N_KERNELS } gpu_kernel;
 
-enum { GPU_MAX_BUFFERS = 11 };
+enum { GPU_MAX_BUFFERS = 12 };
 
 #endif

@@ -1,8 +1,8 @@
-/* cuda_backend.c - the backend "cuda". */
+/* cuda_backend.c - see cuda_backend.h. */
+#include "backend/gpu/cuda/cuda_backend.h"
+
 #include "backend/gpu/cuda/cuda_device.h"
 #include "backend/gpu/gpu_backend.h"
-
-extern const ds4_backend ds4_backend_cuda;
 
 static ds4_status probe_backend(uint32_t i_dev, ds4_dev_info *out, ds4_err *err)
 {

@@ -48,6 +48,7 @@ using namespace metal;
 #define SG_BARRIER() simdgroup_barrier(mem_flags::mem_threadgroup | mem_flags::mem_device)
 #ifndef KD_UNROLL
 #define KD_UNROLL _Pragma("unroll")
+#define KD_UNROLL_4 _Pragma("unroll 4")     /* of a long loop: four loads are under way at once */
 #endif
 
 typedef float4 f4;
@@ -105,6 +106,7 @@ typedef unsigned long long kd_u64;
 #define BARRIER() __syncthreads()
 #define SG_BARRIER() __syncwarp()
 #define KD_UNROLL _Pragma("unroll")
+#define KD_UNROLL_4 _Pragma("unroll 4")
 
 typedef float4 f4;
 KD_FN f4 ld4(const float *p) { return *(const f4 *)p; }

@@ -1,0 +1,9 @@
+/* cuda_backend.h - the backend "cuda", in builds that have it. */
+#ifndef DS4_BACKEND_CUDA_BACKEND_H
+#define DS4_BACKEND_CUDA_BACKEND_H
+
+#include "backend/backend.h"
+
+extern const ds4_backend ds4_backend_cuda;
+
+#endif
