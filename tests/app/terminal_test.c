@@ -2,11 +2,10 @@
 #include "testing.h"
 
 #include "base/str.h"
+#include "support/open_pty.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 enum { WAIT_MS = 60000 };
@@ -22,37 +21,23 @@ typedef struct terminal {
     ds4_str seen;               /* everything that came, as it came */
 } terminal;
 
-static void become(const char *tty, char *const argv[])
-{
-    setsid();
-    const int fd = open(tty, O_RDWR);
-#ifdef TIOCSCTTY
-    if (fd >= 0) ioctl(fd, TIOCSCTTY, 0);
-#endif
-    for (int i = 0; i < 3; i++) {
-        if (fd < 0 || dup2(fd, i) < 0) _exit(126);
-    }
-    signal(SIGINT, SIG_DFL);            /* a shell may have had it ignored */
-    setenv("TERM", "xterm", 1);
-    setenv("HOME", "/nonexistent", 1);
-    execv(program, argv);
-    _exit(127);
-}
-
 static void start(terminal *t, char *const argv[])
 {
-    *t = (terminal){ .fd = posix_openpt(O_RDWR | O_NOCTTY) };
+    int slave;
+
+    *t = (terminal){ .fd = test_open_pty(&slave) };
     if (t->fd < 0) skip();
-    assert_int_equal(0, grantpt(t->fd));
-    assert_int_equal(0, unlockpt(t->fd));
-    const char *tty = ptsname(t->fd);
-    assert_non_null(tty);
     t->pid = fork();
     assert_true(t->pid >= 0);
     if (t->pid == 0) {
-        close(t->fd);                   /* or the program would keep its own terminal open */
-        become(tty, argv);
+        test_become_of_pty(t->fd, slave);
+        signal(SIGINT, SIG_DFL);        /* a shell may have had it ignored */
+        setenv("TERM", "xterm", 1);
+        setenv("HOME", "/nonexistent", 1);
+        execv(program, argv);
+        _exit(127);
     }
+    close(slave);
 }
 
 /* Take what comes until the text is there; NULL: until the end. */

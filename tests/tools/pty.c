@@ -3,29 +3,16 @@
  *   pty SECONDS COMMAND [ARG ...]      exit status of the command; 124 when the time is over
  *
  * The terminal's name for codes is the environment's TERM, as in a shell. */
+#include "support/open_pty.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-static void become(const char *terminal, char **command)
-{
-    setsid();
-    const int fd = open(terminal, O_RDWR);
-
-    if (fd < 0) _exit(126);
-    ioctl(fd, TIOCSCTTY, 0);
-    for (int i = 0; i < 3; i++) dup2(fd, i);
-    if (fd > 2) close(fd);
-    execvp(command[0], command);
-    _exit(127);
-}
 
 /* Until the command has closed the terminal: reading then fails with EIO or ends. */
 static int copy(int master, time_t end)
@@ -46,16 +33,21 @@ static int copy(int master, time_t end)
 
 int main(int argc, char **argv)
 {
-    const int   master = posix_openpt(O_RDWR | O_NOCTTY);
-    const char *name = master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0 ? ptsname(master) : NULL;
+    int       slave;
+    const int master = test_open_pty(&slave);
 
-    if (argc < 3 || !name) {
+    if (argc < 3 || master < 0) {
         fprintf(stderr, "pty: %s\n", argc < 3 ? "pty SECONDS COMMAND [ARG ...]" : "no terminal to be had");
         return 125;
     }
     const pid_t pid = fork();
     if (pid < 0) return 125;
-    if (pid == 0) become(name, argv + 2);
+    if (pid == 0) {
+        test_become_of_pty(master, slave);
+        execvp(argv[2], argv + 2);
+        _exit(127);
+    }
+    close(slave);
 
     int       status = 0;
     const int code = copy(master, time(NULL) + atoi(argv[1]));
