@@ -333,9 +333,10 @@ typedef struct ds4_picked {
 
 /* ---- sessions ----------------------------------------------------------------- */
 
-/* Create an empty session for up to n_ctx tokens. Memory for KV rows is reserved but
- * taken from the system only as the conversation grows. After this call no step of the
- * session allocates.
+/* Create an empty session for up to n_ctx tokens. Places for its KV rows are reserved; their
+ * memory is taken from the device as the conversation grows, which may fail (see
+ * ds4_engine_step) where a device has no more. After this call no step of the session
+ * allocates anything else.
  *
  *   n_ctx   1 .. 1,048,576
  *
@@ -377,7 +378,8 @@ DS4_MUST_CHECK ds4_status ds4_session_snapshot(ds4_session *s, ds4_snapshot **ou
  * logits are bit for bit those of a session that never left. Rewinds and forks.
  *
  * Returns DS4_OK; DS4_E_LIMIT when the context is too small, DS4_E_ARG for a snapshot of
- * another engine (the session is unchanged); DS4_E_DEVICE (the session is empty).       */
+ * another engine (the session is unchanged); DS4_E_NOMEM, DS4_E_IO or DS4_E_DEVICE (the
+ * session is empty).                                                                      */
 DS4_MUST_CHECK ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *err);
 void                      ds4_snapshot_free(ds4_snapshot *p);               /* NULL is fine */
 uint32_t                  ds4_snapshot_pos(const ds4_snapshot *p);          /* tokens held */
@@ -403,7 +405,8 @@ typedef struct ds4_work {
  * Each session's numbers are bit for bit those of the same tokens run alone.
  *
  * Returns DS4_OK; DS4_E_ARG for a bad token id, an empty or repeated entry or too many
- * tokens; DS4_E_LIMIT when a session's context is full; DS4_E_DEVICE for a number that
+ * tokens; DS4_E_LIMIT when a session's context is full; DS4_E_NOMEM when the device has no
+ * memory for the rows of more tokens, and the sessions may go on later; DS4_E_DEVICE for a number that
  * is not finite; DS4_E_IO when streamed experts cannot be read, or after
  * ds4_faults_catch() when the file was cut. After the last two the sessions of the step must
  * be freed, cleared or restored.

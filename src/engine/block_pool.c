@@ -47,10 +47,9 @@ static ds4_status add_slab(ds4_block_pool *p, ds4_err *err)
     struct slab *s = calloc(1, sizeof *s);
     if (!s) return ds4_fail(err, DS4_E_NOMEM, "no memory for %d blocks of KV rows", SLAB_BLOCKS);
 
-    ds4_status st =
-        ds4_backend_take(p->backend, p->dev, DS4_MEM_COLD, SLAB_BLOCKS * p->cold_bytes, &s->cold, err);
+    ds4_status st = p->backend->alloc(p->dev, DS4_MEM_COLD, SLAB_BLOCKS * p->cold_bytes, &s->cold, err);
     if (st == DS4_OK) {
-        st = ds4_backend_take(p->backend, p->dev, DS4_MEM_DEVICE, SLAB_BLOCKS * p->warm_bytes, &s->warm, err);
+        st = p->backend->alloc(p->dev, DS4_MEM_DEVICE, SLAB_BLOCKS * p->warm_bytes, &s->warm, err);
     }
     if (st != DS4_OK) {
         p->backend->free(p->dev, s->cold);
@@ -69,17 +68,17 @@ static ds4_status add_slab(ds4_block_pool *p, ds4_err *err)
     return DS4_OK;
 }
 
-ds4_status ds4_block_pool_promise(ds4_block_pool *p, uint32_t n, ds4_err *err)
+ds4_status ds4_block_pool_allow(ds4_block_pool *p, uint32_t n, ds4_err *err)
 {
-    while (p->n_total - p->n_in_use < p->n_promised + n) DS4_TRY(add_slab(p, err));
-    p->n_promised += n;
+    while (p->n_total - p->n_in_use < p->n_budget + n) DS4_TRY(add_slab(p, err));
+    p->n_budget += n;
     return DS4_OK;
 }
 
-void ds4_block_pool_unpromise(ds4_block_pool *p, uint32_t n)
+void ds4_block_pool_disallow(ds4_block_pool *p, uint32_t n)
 {
-    assert(n <= p->n_promised);
-    p->n_promised -= n;
+    assert(n <= p->n_budget);
+    p->n_budget -= n;
 }
 
 uint64_t ds4_block_pool_cold_bytes(const ds4_block_pool *p, uint32_t n)
@@ -89,16 +88,31 @@ uint64_t ds4_block_pool_cold_bytes(const ds4_block_pool *p, uint32_t n)
     return blocks * p->cold_bytes;
 }
 
-ds4_kv_block *ds4_block_take(ds4_block_pool *p)
+ds4_status ds4_block_take(ds4_block_pool *p, ds4_kv_block **out, ds4_err *err)
 {
     ds4_kv_block *b = p->free;
 
-    assert(b && p->n_promised > 0);
+    assert(b && p->n_budget > 0);
+    DS4_TRY(p->backend->commit(p->dev, b->at.cold, p->cold_bytes, err));
+    const ds4_status st = p->backend->commit(p->dev, b->at.warm, p->warm_bytes, err);
+    if (st != DS4_OK) {
+        p->backend->discard(p->dev, b->at.cold, p->cold_bytes);
+        return st;
+    }
     p->free = b->next;
-    p->n_promised--;
+    p->n_budget--;
     p->n_in_use++;
     b->refs = 1;
-    return b;
+    *out = b;
+    return DS4_OK;
+}
+
+ds4_status ds4_block_take_more(ds4_block_pool *p, ds4_kv_block **out, ds4_err *err)
+{
+    DS4_TRY(ds4_block_pool_allow(p, 1, err));
+    const ds4_status st = ds4_block_take(p, out, err);
+    if (st != DS4_OK) ds4_block_pool_disallow(p, 1);
+    return st;
 }
 
 void ds4_block_share(ds4_kv_block *b)

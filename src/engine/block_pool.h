@@ -1,10 +1,11 @@
 /* block_pool.h - the memory of compressed rows: blocks of 256 tokens, counted and shared.
  *
  * A block that is full never changes, so sessions and snapshots with the same beginning
- * hold the same blocks. Memory is reserved in slabs and taken from the system as rows are
- * written; a block that nobody holds gives its pages back. A session promises to take at
- * most its context's blocks when it is created, and the pool keeps that many free: taking
- * one during a step never allocates. */
+ * hold the same blocks. Places for blocks come in slabs, address space or files; the memory of
+ * a block is taken from the device when somebody takes the block, which may fail, and goes
+ * back when nobody holds it any more. A session has a budget, the blocks of its context, and
+ * the pool has places for all budgets: a step makes no slab, and a full disk refuses a session
+ * instead of a step. */
 #ifndef DS4_ENGINE_BLOCK_POOL_H
 #define DS4_ENGINE_BLOCK_POOL_H
 
@@ -23,7 +24,8 @@ typedef struct ds4_block_pool {
     uint64_t           cold_bytes, warm_bytes;  /* of a block, whole pages */
     struct slab       *slabs;
     ds4_kv_block      *free;
-    uint32_t           n_total, n_in_use, n_promised;
+    uint32_t           n_total, n_in_use;
+    uint32_t           n_budget;            /* blocks that sessions may still take */
     uint32_t           n_live;              /* in use by at least one session */
 } ds4_block_pool;
 
@@ -31,15 +33,21 @@ void ds4_block_pool_init(ds4_block_pool *p, const ds4_backend *backend, ds4_dev 
                          const ds4_kv_layout *kv);
 void ds4_block_pool_clear(ds4_block_pool *p);       /* all blocks must have been dropped */
 
-/* Promise n more blocks, or take a promise back; the pool grows to keep all promises.
- * Returns DS4_OK; DS4_E_NOMEM (nothing was promised).                                  */
-DS4_MUST_CHECK ds4_status ds4_block_pool_promise(ds4_block_pool *p, uint32_t n, ds4_err *err);
-void                      ds4_block_pool_unpromise(ds4_block_pool *p, uint32_t n);
+/* Allow n more blocks to be taken, or n less; the pool makes places for all that are allowed.
+ * Returns DS4_OK; DS4_E_NOMEM, DS4_E_IO (nothing has changed).                          */
+DS4_MUST_CHECK ds4_status ds4_block_pool_allow(ds4_block_pool *p, uint32_t n, ds4_err *err);
+void                      ds4_block_pool_disallow(ds4_block_pool *p, uint32_t n);
 
-/* Bytes of the cold parts when at least n blocks were promised. */
+/* Bytes of the cold parts when at least n blocks were allowed. */
 uint64_t ds4_block_pool_cold_bytes(const ds4_block_pool *p, uint32_t n);
 
-ds4_kv_block *ds4_block_take(ds4_block_pool *p);                /* one of the promised; refs 1 */
+/* Take a block, one of those that are allowed, with its memory; refs is 1. Returns DS4_OK;
+ * DS4_E_NOMEM, DS4_E_IO, DS4_E_DEVICE (nothing has changed). */
+DS4_MUST_CHECK ds4_status ds4_block_take(ds4_block_pool *p, ds4_kv_block **out, ds4_err *err);
+
+/* The same beyond what is allowed to sessions. */
+DS4_MUST_CHECK ds4_status ds4_block_take_more(ds4_block_pool *p, ds4_kv_block **out, ds4_err *err);
+
 void          ds4_block_share(ds4_kv_block *b);                 /* one more holder */
 void          ds4_block_drop(ds4_block_pool *p, ds4_kv_block *b);   /* one holder less */
 

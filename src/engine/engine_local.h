@@ -47,8 +47,9 @@ struct ds4_snapshot {
     uint64_t       tail_bytes;
 };
 
-/* Hold blocks for n more tokens. The pool has them: see ds4_block_pool_promise(). */
-void ds4_session_grow(ds4_session *s, uint32_t n_tokens);
+/* Hold blocks for n_tokens more tokens of the session's context. What was taken before a failure
+ * stays with the session, which may go on. Returns as ds4_block_take(). */
+DS4_MUST_CHECK ds4_status ds4_session_grow(ds4_session *s, uint32_t n_tokens, ds4_err *err);
 
 /* Where a session's state lies when it holds pos tokens. */
 ds4_kv_place ds4_session_place(const ds4_session *s, uint32_t pos);

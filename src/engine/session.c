@@ -22,10 +22,10 @@ ds4_status ds4_session_create(ds4_engine *e, uint32_t n_ctx, ds4_session **out, 
     if (n_ctx < 1 || n_ctx > DS4_MAX_CONTEXT) {
         return ds4_fail(err, DS4_E_ARG, "a context of %u tokens, expected 1..%d", n_ctx, DS4_MAX_CONTEXT);
     }
-    DS4_TRY(ds4_block_pool_promise(&e->blocks, ds4_kv_blocks(n_ctx), err));
+    DS4_TRY(ds4_block_pool_allow(&e->blocks, ds4_kv_blocks(n_ctx), err));
     ds4_session *s = calloc(1, sizeof *s);
     if (!s) {
-        ds4_block_pool_unpromise(&e->blocks, ds4_kv_blocks(n_ctx));
+        ds4_block_pool_disallow(&e->blocks, ds4_kv_blocks(n_ctx));
         return ds4_fail(err, DS4_E_NOMEM, "no memory for a session");
     }
     s->engine = e;
@@ -57,7 +57,7 @@ void ds4_session_free(ds4_session *s)
     const uint32_t   n_more = ds4_kv_blocks(s->n_ctx) - s->n_blocks;
 
     drop_blocks(s);
-    ds4_block_pool_unpromise(&s->engine->blocks, n_more);
+    ds4_block_pool_disallow(&s->engine->blocks, n_more);
     m->backend->free(m->dev, s->tail);
     free(s->at);
     free(s->block);
@@ -76,23 +76,26 @@ void ds4_session_clear(ds4_session *s)
     drop_blocks(s);
     s->pos = s->base = s->furthest = 0;
     s->is_broken = false;
-    /* A snapshot may still hold them; then the promise needs others. Should that fail, the
+    /* A snapshot may still hold them; then the budget needs other places. Should that fail, the
      * session keeps less room than it was created with. */
-    if (ds4_block_pool_promise(pool, n, &ignored) != DS4_OK) {
+    if (ds4_block_pool_allow(pool, n, &ignored) != DS4_OK) {
         const uint32_t most = (ds4_kv_blocks(s->n_ctx) - n) * DS4_BLOCK_TOKENS;
         s->n_ctx = most < s->n_ctx ? most : s->n_ctx;
     }
 }
 
-void ds4_session_grow(ds4_session *s, uint32_t n_tokens)
+ds4_status ds4_session_grow(ds4_session *s, uint32_t n_tokens, ds4_err *err)
 {
     const uint32_t n = ds4_kv_blocks(s->pos + n_tokens);
 
     for (; s->n_blocks < n; s->n_blocks++) {
-        s->block[s->n_blocks] = ds4_block_take(&s->engine->blocks);
-        ds4_block_enter(&s->engine->blocks, s->block[s->n_blocks]);
-        s->at[s->n_blocks] = s->block[s->n_blocks]->at;
+        ds4_kv_block *b;
+        DS4_TRY(ds4_block_take(&s->engine->blocks, &b, err));
+        ds4_block_enter(&s->engine->blocks, b);
+        s->block[s->n_blocks] = b;
+        s->at[s->n_blocks] = b->at;
     }
+    return DS4_OK;
 }
 
 /* ---- taking tokens back ---------------------------------------------------------------------- */
@@ -128,8 +131,8 @@ static ds4_status own_block(ds4_session *s, uint32_t i, ds4_err *err)
     ds4_kv_block   *old = s->block[i];
 
     if (old->refs == 1) return DS4_OK;
-    DS4_TRY(ds4_block_pool_promise(pool, 1, err));
-    ds4_kv_block    *own = ds4_block_take(pool);
+    ds4_kv_block *own;
+    DS4_TRY(ds4_block_take_more(pool, &own, err));
     const ds4_status st = copy_block(&s->engine->model, &old->at, &own->at, err);
     if (st != DS4_OK) {
         ds4_block_drop(pool, own);

@@ -98,12 +98,13 @@ ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *e
         s->at[i] = p->block[i]->at;
     }
     s->n_blocks = p->n_blocks;
-    ds4_block_pool_unpromise(&s->engine->blocks, p->n_blocks);
+    ds4_block_pool_disallow(&s->engine->blocks, p->n_blocks);
     memcpy(s->tokens, p->tokens, p->pos * sizeof *p->tokens);
-    ds4_session_grow(s, p->pos);
-
-    const ds4_kv_place place = ds4_session_place(s, p->pos);
-    const ds4_status   st = ds4_kv_tail_load(&place, p->pos, p->tail, err);
+    ds4_status st = ds4_session_grow(s, p->pos, err);
+    if (st == DS4_OK) {
+        const ds4_kv_place place = ds4_session_place(s, p->pos);
+        st = ds4_kv_tail_load(&place, p->pos, p->tail, err);
+    }
     if (st != DS4_OK) ds4_session_clear(s);
     else s->pos = s->base = s->furthest = p->pos;
     return st;
@@ -185,7 +186,7 @@ ds4_status ds4_snapshot_block(const ds4_snapshot *p, uint32_t i, uint8_t *bytes,
     return m->backend->read(m->dev, both, 2, err);
 }
 
-/* Take a block from the pool outside of a session's promise and fill it. */
+/* Take a block beyond what sessions are allowed, and fill it. */
 static ds4_status load_block(ds4_snapshot *p, ds4_block_source *source, void *ctx, uint8_t *bytes,
                              ds4_err *err)
 {
@@ -193,8 +194,8 @@ static ds4_status load_block(ds4_snapshot *p, ds4_block_source *source, void *ct
     const ds4_network *m = &e->model;
 
     DS4_TRY(source(ctx, p->n_blocks, bytes, err));
-    DS4_TRY(ds4_block_pool_promise(&e->blocks, 1, err));
-    ds4_kv_block *b = ds4_block_take(&e->blocks);
+    ds4_kv_block *b;
+    DS4_TRY(ds4_block_take_more(&e->blocks, &b, err));
     p->block[p->n_blocks++] = b;
     const ds4_copy both[] = { { b->at.cold, m->kv.cold_bytes, bytes },
                               { b->at.warm, m->kv.warm_bytes, bytes + m->kv.cold_bytes } };

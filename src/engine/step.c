@@ -42,7 +42,7 @@ static ds4_status make_batch(ds4_engine *e, const ds4_work *work, uint32_t n_wor
         }
         ds4_session *s = w->session;
         s->in_step = e->step;
-        ds4_session_grow(s, w->n_tokens);
+        DS4_TRY(ds4_session_grow(s, w->n_tokens, err));
         e->span[i] = (ds4_span){ .first = n, .n = w->n_tokens, .pos = s->pos, .decode = w->decode,
                                  .tail = { s->tail, 0 }, .blocks = s->at };
         for (uint32_t j = 0; j < w->n_tokens; j++, n++) {

@@ -188,18 +188,24 @@ static void give_up(ds4_scheduler *s, ds4_job_seat *at, const ds4_err *err)
 }
 
 /* A step of several was refused and changed nothing: each is done alone, so that only those
- * at fault fail. One that failed halfway has damaged all of its sessions. */
+ * at fault fail. Where memory is short, positions that are kept for later make room first. One
+ * that failed halfway has damaged all of its sessions. */
 static void step_failed(ds4_scheduler *s, uint32_t n, const ds4_err *reason)
 {
-    const bool was_refused = reason->code == DS4_E_ARG || reason->code == DS4_E_LIMIT;
+    const bool no_memory = reason->code == DS4_E_NOMEM;
+    const bool was_refused = no_memory || reason->code == DS4_E_ARG || reason->code == DS4_E_LIMIT;
 
+    if (no_memory) {
+        ds4_scheduler_note(s, "memory", "%s; kept positions go", reason->text);
+        ds4_kept_clear(ds4_resume_kept(s->resume));
+    }
     for (uint32_t i = 0; i < n; i++) {
         ds4_job_seat *at = &s->seat[s->work_seat[i]];
         ds4_err       err = *reason;
         if (was_refused && ds4_engine_step(s->opt.engine, &s->work[i], 1, &err) == DS4_OK) {
             advance(s, at, &s->work[i]);
         } else {
-            give_up(s, at, &err);
+            give_up(s, at, no_memory ? reason : &err);
         }
     }
 }

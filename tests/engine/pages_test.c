@@ -94,9 +94,9 @@ static void drop_half(const ds4_kv_layout *kv, ds4_dev *dev)
     ds4_err        err = { 0 };
 
     ds4_block_pool_init(&pool, &ds4_backend_cpu, dev, kv);
-    check(ds4_block_pool_promise(&pool, N_BLOCKS, &err), &err);
+    check(ds4_block_pool_allow(&pool, N_BLOCKS, &err), &err);
     for (int i = 0; i < N_BLOCKS; i++) {
-        b[i] = ds4_block_take(&pool);
+        check(ds4_block_take(&pool, &b[i], &err), &err);
         fill(&pool, b[i], kv, (uint8_t)(i + 1));
     }
     const uint64_t full = ds4_sysmem_used();

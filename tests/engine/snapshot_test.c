@@ -308,7 +308,7 @@ static void test_snapshots_keep_what_is_taken_back(void **state)
     ds4_snapshot_free(p);
     ds4_session_free(s);
     assert_int_equal(engine->blocks.n_in_use, 0);
-    assert_int_equal(engine->blocks.n_promised, 0);
+    assert_int_equal(engine->blocks.n_budget, 0);
 }
 
 /* Rows in planes are the same rows: a device may choose its form. */
