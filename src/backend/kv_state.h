@@ -40,7 +40,7 @@ typedef struct ds4_kv_ring {
     uint32_t n_rows, width;         /* width in floats: see ds4_op_compress */
 } ds4_kv_ring;
 
-/* Where the state of one layer lies; the same in every session of an engine. */
+/* The place of one layer's state, alike in every session of an engine. */
 typedef struct ds4_kv_layer {
     uint32_t    ratio;              /* 0, 4 or 128 tokens in a compressed row */
     ds4_kv_rows raw;                /* tail: attention rows, position pos at pos % n_rows */

@@ -45,7 +45,8 @@ uint64_t ds4_block_pool_cold_bytes(const ds4_block_pool *p, uint32_t n);
  * DS4_E_NOMEM, DS4_E_IO, DS4_E_DEVICE (nothing has changed). */
 DS4_MUST_CHECK ds4_status ds4_block_take(ds4_block_pool *p, ds4_kv_block **out, ds4_err *err);
 
-/* The same beyond what is allowed to sessions. */
+/* Take a block beyond those that sessions are allowed, for a snapshot. Returns as
+ * ds4_block_take(). */
 DS4_MUST_CHECK ds4_status ds4_block_take_more(ds4_block_pool *p, ds4_kv_block **out, ds4_err *err);
 
 void          ds4_block_share(ds4_kv_block *b);                 /* one more holder */

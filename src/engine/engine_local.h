@@ -51,7 +51,7 @@ struct ds4_snapshot {
  * stays with the session, which may go on. Returns as ds4_block_take(). */
 DS4_MUST_CHECK ds4_status ds4_session_grow(ds4_session *s, uint32_t n_tokens, ds4_err *err);
 
-/* Where a session's state lies when it holds pos tokens. */
+/* The place of a session's state when it holds pos tokens. */
 ds4_kv_place ds4_session_place(const ds4_session *s, uint32_t pos);
 
 #endif

@@ -152,7 +152,7 @@ uint64_t ds4_engine_cold_bytes(const ds4_engine *e)
     return e->model.backend->resident(e->model.dev, DS4_MEM_COLD);
 }
 
-/* What the sessions of the plan take, or what was taken beyond that. */
+/* The files that the plan's sessions need, or those that there are if they are more. */
 uint64_t ds4_engine_rows_on_disk(const ds4_engine *e)
 {
     const ds4_plan *plan = &e->model.plan;
@@ -186,15 +186,14 @@ ds4_status ds4_snapshot_block(const ds4_snapshot *p, uint32_t i, uint8_t *bytes,
     return m->backend->read(m->dev, both, 2, err);
 }
 
-/* Take a block beyond what sessions are allowed, and fill it. */
-static ds4_status load_block(ds4_snapshot *p, ds4_block_source *source, void *ctx, uint8_t *bytes,
-                             ds4_err *err)
+/* Take a block beyond those that sessions are allowed, and fill it. */
+static ds4_status load_block(ds4_snapshot *p, const ds4_snapshot_parts *parts, uint8_t *bytes, ds4_err *err)
 {
-    ds4_engine      *e = p->engine;
+    ds4_engine        *e = p->engine;
     const ds4_network *m = &e->model;
+    ds4_kv_block      *b;
 
-    DS4_TRY(source(ctx, p->n_blocks, bytes, err));
-    ds4_kv_block *b;
+    DS4_TRY(parts->source(parts->ctx, p->n_blocks, bytes, err));
     DS4_TRY(ds4_block_take_more(&e->blocks, &b, err));
     p->block[p->n_blocks++] = b;
     const ds4_copy both[] = { { b->at.cold, m->kv.cold_bytes, bytes },
@@ -202,12 +201,14 @@ static ds4_status load_block(ds4_snapshot *p, ds4_block_source *source, void *ct
     return m->backend->write(m->dev, both, 2, err);
 }
 
-static uint32_t common_blocks(const ds4_snapshot *base, const int32_t *tokens, uint32_t pos)
+static uint32_t common_blocks(const ds4_snapshot_parts *parts)
 {
-    uint32_t n = 0;
+    const ds4_snapshot *base = parts->base;
+    const int32_t      *tokens = parts->tokens;
+    uint32_t            n = 0;
 
     if (!base) return 0;
-    while (n < base->n_blocks && (n + 1) * DS4_BLOCK_TOKENS <= pos
+    while (n < base->n_blocks && (n + 1) * DS4_BLOCK_TOKENS <= parts->pos
            && memcmp(base->tokens + n * DS4_BLOCK_TOKENS, tokens + n * DS4_BLOCK_TOKENS,
                      DS4_BLOCK_TOKENS * sizeof *tokens) == 0) {
         n++;
@@ -215,25 +216,29 @@ static uint32_t common_blocks(const ds4_snapshot *base, const int32_t *tokens, u
     return n;
 }
 
-ds4_status ds4_snapshot_make(ds4_engine *e, const int32_t *tokens, uint32_t pos, const ds4_snapshot *base,
-                             ds4_block_source *source, void *ctx, const uint8_t *tail, uint64_t tail_bytes,
-                             ds4_snapshot **out, ds4_err *err)
+static ds4_status load_blocks(ds4_snapshot *p, const ds4_snapshot_parts *parts, ds4_err *err)
 {
-    const uint64_t want = ds4_kv_tail_bytes(&e->model.kv, pos);
+    uint8_t   *bytes = malloc(ds4_engine_state_form(p->engine).block_bytes + 1);
+    ds4_status st = bytes ? DS4_OK : ds4_fail(err, DS4_E_NOMEM, "no memory for a block of KV rows");
+
+    while (st == DS4_OK && p->n_blocks < p->pos / DS4_BLOCK_TOKENS) st = load_block(p, parts, bytes, err);
+    free(bytes);
+    return st;
+}
+
+ds4_status ds4_snapshot_make(ds4_engine *e, const ds4_snapshot_parts *parts, ds4_snapshot **out, ds4_err *err)
+{
+    const uint64_t want = ds4_kv_tail_bytes(&e->model.kv, parts->pos);
     ds4_snapshot  *p;
 
-    if (tail_bytes != want) {
+    if (parts->tail_bytes != want) {
         return ds4_fail(err, DS4_E_FORMAT, "a tail of %llu bytes, expected %llu at %u tokens",
-                        (unsigned long long)tail_bytes, (unsigned long long)want, pos);
+                        (unsigned long long)parts->tail_bytes, (unsigned long long)want, parts->pos);
     }
-    DS4_TRY(new_snapshot(e, tokens, pos, &p, err));
-    memcpy(p->tail, tail, tail_bytes);
-    for (uint32_t i = 0, n = common_blocks(base, tokens, pos); i < n; i++) share_block(p, base->block[i]);
-
-    uint8_t   *bytes = malloc(ds4_engine_state_form(e).block_bytes + 1);
-    ds4_status st = bytes ? DS4_OK : ds4_fail(err, DS4_E_NOMEM, "no memory for a block of KV rows");
-    while (st == DS4_OK && p->n_blocks < pos / DS4_BLOCK_TOKENS) st = load_block(p, source, ctx, bytes, err);
-    free(bytes);
+    DS4_TRY(new_snapshot(e, parts->tokens, parts->pos, &p, err));
+    memcpy(p->tail, parts->tail, parts->tail_bytes);
+    for (uint32_t i = 0, n = common_blocks(parts); i < n; i++) share_block(p, parts->base->block[i]);
+    const ds4_status st = load_blocks(p, parts, err);
     if (st != DS4_OK) {
         ds4_snapshot_free(p);
         return st;

@@ -15,8 +15,8 @@ typedef struct ds4_state_form {
     uint64_t block_bytes;       /* of a full block as ds4_snapshot_block() gives it */
 } ds4_state_form;
 
-/* Which numbers an engine computes, as "cpu avx2": rows of one are not those of another to
- * the bit. Writes at most n_bytes with the final zero. */
+/* Write the name of the backend and of its kernels, as "cpu avx2". Rows that another family
+ * computed differ in their last bits. At most n_bytes are written, the final zero included. */
 void           ds4_engine_family(const ds4_engine *e, char *text, size_t n_bytes);
 
 /* The files of the model, as they were when they were mapped. */
@@ -26,15 +26,14 @@ const char    *ds4_engine_file(const ds4_engine *e, uint32_t i, ds4_file_facts *
 ds4_state_form ds4_engine_state_form(const ds4_engine *e);
 uint64_t       ds4_engine_tail_bytes(const ds4_engine *e, uint32_t pos);
 
-/* Memory: of blocks that only snapshots hold, all of them together; and what a snapshot has
- * for itself. */
-uint64_t       ds4_engine_kept_bytes(const ds4_engine *e);
-uint64_t       ds4_engine_cold_bytes(const ds4_engine *e);  /* resident of those that may leave */
-uint64_t       ds4_engine_rows_on_disk(const ds4_engine *e);    /* their files, planned or taken */
-uint64_t       ds4_snapshot_bytes(const ds4_snapshot *p);
+/* Bytes of memory. */
+uint64_t       ds4_engine_kept_bytes(const ds4_engine *e);      /* blocks that only snapshots hold */
+uint64_t       ds4_engine_cold_bytes(const ds4_engine *e);      /* cold rows that are in memory now */
+uint64_t       ds4_engine_rows_on_disk(const ds4_engine *e);    /* files of cold rows, planned or taken */
+uint64_t       ds4_snapshot_bytes(const ds4_snapshot *p);       /* its own: the tail and the tokens */
 
-/* One more holder of the same snapshot; each frees it. On the engine's thread, as freeing is;
- * another thread may read what it holds. */
+/* Add a holder to a snapshot; each holder frees it. Sharing and freeing are for the engine's
+ * thread, and another thread may read the snapshot meanwhile. */
 ds4_snapshot  *ds4_snapshot_share(const ds4_snapshot *p);
 
 uint32_t       ds4_snapshot_n_blocks(const ds4_snapshot *p);            /* full ones */
@@ -46,18 +45,22 @@ DS4_MUST_CHECK ds4_status ds4_snapshot_block(const ds4_snapshot *p, uint32_t i, 
 /* Gives full block i of a snapshot under construction: bytes [block_bytes]. */
 typedef ds4_status ds4_block_source(void *ctx, uint32_t i, uint8_t *bytes, ds4_err *err);
 
-/* Make a snapshot from its parts.
- *
- *   tokens   [pos], copied
- *   base     NULL, or a snapshot whose blocks serve as far as its tokens are the same
- *   source   asked for the other full blocks, in order
- *   tail     [tail_bytes], copied
+/* The parts of a snapshot. */
+typedef struct ds4_snapshot_parts {
+    const int32_t      *tokens;     /* [pos] */
+    uint32_t            pos;
+    const ds4_snapshot *base;       /* its blocks serve as far as its tokens are these; NULL: none */
+    ds4_block_source   *source;     /* asked for the other full blocks, in order */
+    void               *ctx;        /* for source */
+    const uint8_t      *tail;       /* [tail_bytes] */
+    uint64_t            tail_bytes;
+} ds4_snapshot_parts;
+
+/* Make a snapshot from its parts, which are copied.
  *
  * Returns DS4_OK; DS4_E_FORMAT when tail_bytes is not what pos needs; the source's
  * failure; DS4_E_NOMEM; DS4_E_DEVICE.                                                   */
-DS4_MUST_CHECK ds4_status ds4_snapshot_make(ds4_engine *e, const int32_t *tokens, uint32_t pos,
-                                            const ds4_snapshot *base, ds4_block_source *source, void *ctx,
-                                            const uint8_t *tail, uint64_t tail_bytes, ds4_snapshot **out,
-                                            ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_snapshot_make(ds4_engine *e, const ds4_snapshot_parts *parts,
+                                            ds4_snapshot **out, ds4_err *err);
 
 #endif

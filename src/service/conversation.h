@@ -81,7 +81,7 @@ DS4_MUST_CHECK ds4_status ds4_conversation_reply(ds4_conversation *c, const ds4_
 DS4_MUST_CHECK ds4_status ds4_conversation_complete(ds4_conversation *c, const ds4_segments *text,
                                                     const ds4_turn *turn, ds4_err *err);
 
-/* Of the last reply, also a failed one; lent until the next. */
+/* Results of the last reply, also of a failed one; lent until the next. */
 const ds4_reply_result *ds4_conversation_result(const ds4_conversation *c);
 const ds4_turn_stats   *ds4_conversation_stats(const ds4_conversation *c);
 

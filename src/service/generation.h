@@ -18,7 +18,7 @@ typedef struct ds4_generation_options {
     uint32_t            n_script;
 } ds4_generation_options;
 
-/* What was done about a loop at the last token. */
+/* The measure against a loop at the last token. */
 typedef enum ds4_loop_end {
     DS4_LOOP_NONE,
     DS4_LOOP_CLOSED,            /* reasoning was closed, the answer goes on */

@@ -121,7 +121,8 @@ static void make_room(ds4_kept *k)
 
 /* ---- keeping ----------------------------------------------------------------------------------- */
 
-/* The same position is kept once, for the better of both reasons; a trail follows on. */
+/* Drop the entry of this position: a position is kept once, for the better of both reasons. A new
+ * trail replaces the trail that it continues. */
 static ds4_kept_kind replace(ds4_kept *k, const ds4_snapshot *p, ds4_kept_kind kind)
 {
     const uint32_t pos = ds4_snapshot_pos(p);

@@ -33,7 +33,7 @@ void ds4_kept_set_reader(ds4_kept *k, const ds4_kv_key *reader);
  * is kept. */
 void ds4_kept_add(ds4_kept *k, ds4_session *s, ds4_kept_kind kind);
 
-/* The same for a snapshot, which is handed over. */
+/* Keep a snapshot, which is handed over. */
 void ds4_kept_give(ds4_kept *k, ds4_snapshot *p, ds4_kept_kind kind);
 
 /* The longest position of at most max_pos tokens that is a beginning of the given; lent
@@ -41,7 +41,7 @@ void ds4_kept_give(ds4_kept *k, ds4_snapshot *p, ds4_kept_kind kind);
 const ds4_snapshot *ds4_kept_find(ds4_kept *k, const int32_t *tokens, uint32_t n_tokens,
                                   uint32_t max_pos, bool use);
 
-/* The same among positions at multiples of `multiple`, which have small tails. */
+/* Find likewise among positions at multiples of `multiple`, which have small tails. */
 const ds4_snapshot *ds4_kept_find_even(ds4_kept *k, const int32_t *tokens, uint32_t n_tokens,
                                        uint32_t multiple);
 

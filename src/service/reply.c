@@ -117,7 +117,7 @@ static size_t find_stop(const ds4_reply *r, ds4_slice text, size_t from, ds4_sli
     return text.n_bytes;
 }
 
-/* Where the longest end of the text begins that could still become a stop string. */
+/* Find the longest end of the text that could still become a stop string. */
 static size_t find_stop_beginning(const ds4_reply *r, ds4_slice text, size_t from)
 {
     const size_t most = r->longest_stop ? r->longest_stop - 1 : 0;

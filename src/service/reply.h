@@ -63,7 +63,7 @@ typedef struct ds4_reply_options {
     void            *choose_ctx;
 } ds4_reply_options;
 
-/* What there is so far; slices are lent until the next call on the reply. */
+/* The reply so far; slices are lent until the next call on the reply. */
 typedef struct ds4_reply_result {
     ds4_finish           finish;
     ds4_slice            stop;          /* the one of DS4_FINISH_STOP */

@@ -375,7 +375,7 @@ void ds4_resume_turn_over(ds4_resume *r, ds4_prompt *prompt, ds4_session *s)
     const uint32_t pos = ds4_session_pos(s);
     const int32_t *tokens = ds4_session_tokens(s);
 
-    /* What was resumed may now go: this turn's position serves in its place. */
+    /* The stored position that was resumed may go now: this turn's position serves in its place. */
     if (prompt->pin.pos > 0) ds4_store_unpin(&prompt->pin);
     if (!r->writer || pos == 0) return;
     ds4_resume_read_for(r, &prompt->reader);

@@ -110,7 +110,8 @@ static void *work(void *arg)
     }
 }
 
-/* What is kept where, for the statistics. Only when something was stored: it asks the index. */
+/* Count what is kept in memory and on disk, for the statistics. It asks the index, so it is called
+ * when something was stored. */
 static void describe_kept(ds4_scheduler *s)
 {
     ds4_store     *store = ds4_resume_store(s->resume);

@@ -103,7 +103,7 @@ static void count_token(const ds4_scheduler *s, ds4_job *job)
     job->sampled_ns = now;
 }
 
-/* What one piece of work has achieved. */
+/* A step with this work of the seat has succeeded. */
 static void advance(ds4_scheduler *s, ds4_job_seat *at, const ds4_work *work)
 {
     ds4_job         *job = at->job;

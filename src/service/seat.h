@@ -34,7 +34,7 @@ typedef struct ds4_seat {
     ds4_seat_state  state;
     ds4_prompt      prompt;     /* of this turn, or of the last one */
     ds4_generation *answer;     /* lent while the seat is not idle */
-    float          *rows;       /* the same; NULL: the prompt's own logits are not wanted */
+    float          *rows;       /* lent likewise; NULL: the prompt's own logits are not wanted */
     int32_t         token;
     uint64_t        writing_ns; /* when the prompt had been read; 0: not yet */
 } ds4_seat;
@@ -92,7 +92,7 @@ DS4_MUST_CHECK ds4_status ds4_seat_done(ds4_seat *seat, const ds4_work *work, bo
 DS4_MUST_CHECK ds4_status ds4_seat_end(ds4_seat *seat, ds4_finish why, ds4_err *err);
 void                      ds4_seat_give_up(ds4_seat *seat);
 
-/* What the turn computed can be resumed, whether it came to its end or not. */
+/* Keep what the turn computed, whether it came to its end or not: later prompts resume it. */
 void ds4_seat_keep(ds4_seat *seat);
 
 #endif

@@ -162,11 +162,11 @@ static void test_snapshots_of_a_full_device(void **state)
     assert_int_equal(ds4_session_restore(t, p, &err), DS4_E_NOMEM);
     assert_int_equal(ds4_session_pos(t), 0);
     const uint8_t *tail = ds4_snapshot_tail(p, &n_bytes);
+    const ds4_snapshot_parts parts = { .tokens = text, .pos = 520, .source = give_block, .ctx = p,
+                                       .tail = tail, .tail_bytes = n_bytes };
     for (n_left = 0; n_left < 4; n_left++) {
         const uint32_t kept = n_left;
-        const ds4_status st = ds4_snapshot_make(engine, text, 520, NULL, give_block, p, tail, n_bytes, &copy,
-                                                &err);
-        assert_int_equal(st, DS4_E_NOMEM);
+        assert_int_equal(ds4_snapshot_make(engine, &parts, &copy, &err), DS4_E_NOMEM);
         n_left = kept;
     }
     assert_null(copy);

@@ -198,10 +198,11 @@ static void through_bytes(walker *w)
     if (w->n_kept == 0) return;
     kept          *k = &w->kept[pick(w, w->n_kept)];
     const uint8_t *tail = ds4_snapshot_tail(k->p, &n_bytes);
-    check(ds4_snapshot_make(engine, ds4_snapshot_tokens(k->p), ds4_snapshot_pos(k->p),
-                            pick(w, 2) ? w->kept[pick(w, w->n_kept)].p : NULL, give_block, k->p,
-                            tail, n_bytes, &copy, &err),
-          &err);
+    const ds4_snapshot_parts parts = { .tokens = ds4_snapshot_tokens(k->p), .pos = ds4_snapshot_pos(k->p),
+                                       .base = pick(w, 2) ? w->kept[pick(w, w->n_kept)].p : NULL,
+                                       .source = give_block, .ctx = k->p, .tail = tail,
+                                       .tail_bytes = n_bytes };
+    check(ds4_snapshot_make(engine, &parts, &copy, &err), &err);
     ds4_snapshot_free(k->p);
     k->p = copy;
 }
@@ -345,9 +346,9 @@ static void test_refusals(void **state)
     check(ds4_session_snapshot(big, &p, &err), &err);
     assert_int_equal(ds4_session_restore(small, p, &err), DS4_E_LIMIT);
     assert_non_null(strstr(err.text, "101 tokens does not fit a context of 100"));
-    assert_int_equal(
-        ds4_snapshot_make(engine, text[0], 40, NULL, give_block, p, &byte, 1, &none, &err),
-        DS4_E_FORMAT);
+    const ds4_snapshot_parts parts = { .tokens = text[0], .pos = 40, .source = give_block, .ctx = p,
+                                       .tail = &byte, .tail_bytes = 1 };
+    assert_int_equal(ds4_snapshot_make(engine, &parts, &none, &err), DS4_E_FORMAT);
     assert_null(none);
     ds4_snapshot_free(p);
     ds4_session_free(small);

@@ -75,9 +75,9 @@ static ds4_snapshot *make(const int32_t *tokens, uint32_t pos, uint64_t seed, co
     ds4_err        err;
 
     fill(tail, n, seed + pos);
-    if (ds4_snapshot_make(engine, tokens, pos, base, random_block, &seed, tail, n, &p, &err) !=
-        DS4_OK)
-        die(&err);
+    const ds4_snapshot_parts parts = { .tokens = tokens, .pos = pos, .base = base, .source = random_block,
+                                       .ctx = &seed, .tail = tail, .tail_bytes = n };
+    if (ds4_snapshot_make(engine, &parts, &p, &err) != DS4_OK) die(&err);
     free(tail);
     return p;
 }

@@ -479,8 +479,10 @@ ds4_status ds4_store_load(ds4_store *s, const ds4_stored *found, const int32_t *
         st = ds4_fail(why, DS4_E_FORMAT, "%s: a tail of another size", s->dir);
     }
     if (st == DS4_OK) {
-        st = ds4_snapshot_make(s->engine, tokens, found->pos, base, give_block, &l, f.content, f.n_bytes,
-                               out, why);
+        const ds4_snapshot_parts parts = { .tokens = tokens, .pos = found->pos, .base = base,
+                                           .source = give_block, .ctx = &l,
+                                           .tail = f.content, .tail_bytes = f.n_bytes };
+        st = ds4_snapshot_make(s->engine, &parts, out, why);
     }
     free(bytes);
     free(keys);
