@@ -85,6 +85,12 @@ static void write_raw_leaf(caller *c, ds4_g_schema *x, const ds4_leaf *leaf, uin
         free(values);
         return;
     }
+    const ds4_lang *only = ds4_leaf_only_lang(x->s, leaf);
+    if (only) {
+        if (!ds4_g_branch(x)) return;
+        ds4_g_call(g, by_rule(g, at, ds4_g_text_rule(x, only, false)), c->close, to);
+        return;
+    }
     ds4_leaf_string(x->s, leaf, &form);
     const bool limited = form.least > 0 || form.most != UINT32_MAX;
     if (!ds4_schema_ok(x->s)) {

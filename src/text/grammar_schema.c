@@ -60,6 +60,7 @@ void ds4_g_schema_clear(ds4_g_schema *x)
 {
     free(x->rule);
     free(x->queue);
+    free(x->text);
 }
 
 /* ---- plain values --------------------------------------------------------------------------- */
@@ -75,11 +76,37 @@ static void write_listed(ds4_g_schema *x, uint32_t value, uint32_t at, uint32_t 
     ds4_str_clear(&text);
 }
 
+uint32_t ds4_g_text_rule(ds4_g_schema *x, const ds4_lang *lang, bool quoted)
+{
+    ds4_grammar *g = x->b->g;
+
+    for (uint32_t i = 0; i < x->n_texts; i++) {
+        if (x->text[i].lang == lang && x->text[i].quoted == quoted) return x->text[i].rule;
+    }
+    void *p = ds4_g_room(g, x->text, x->n_texts, &x->cap_texts, sizeof *x->text);
+    if (!p) return 0;
+    const uint32_t rule = new_state(x), end = new_state(x);
+    x->text = p;
+    x->text[x->n_texts].lang = lang;
+    x->text[x->n_texts].quoted = quoted;
+    x->text[x->n_texts++].rule = rule;
+    const uint32_t open = quoted ? literal(x, rule, "\"") : rule, close = new_state(x);
+    ds4_lang_write(g, &x->b->wide, lang, quoted, open, close);
+    ds4_g_go(g, quoted ? literal(x, close, "\"") : close, end);
+    ds4_g_end(g, end);
+    return rule;
+}
+
 static void write_string(ds4_g_schema *x, const ds4_leaf *leaf, uint32_t at, uint32_t end)
 {
     ds4_grammar    *g = x->b->g;
     ds4_string_form form;
 
+    const ds4_lang *only = ds4_leaf_only_lang(x->s, leaf);
+    if (only) {
+        if (ds4_g_branch(x)) ds4_g_go(g, at, ds4_g_text_rule(x, only, true));
+        return;
+    }
     ds4_leaf_string(x->s, leaf, &form);
     if (!ok(x)) {
         /* the failure says it */

@@ -181,6 +181,9 @@ typedef struct ds4_string_form {
 } ds4_string_form;
 void ds4_leaf_string(ds4_schema *s, const ds4_leaf *leaf, ds4_string_form *out);
 
+/* The one pattern or format that is all a leaf says about strings, lent; NULL otherwise. */
+const ds4_lang *ds4_leaf_only_lang(ds4_schema *s, const ds4_leaf *leaf);
+
 /* Numbers: false when nothing is said. */
 bool ds4_leaf_number(ds4_schema *s, uint32_t set, ds4_number *out);
 

@@ -44,7 +44,7 @@ static const struct {
     { "date", DATE },
     { "time", TIME ZONE },
     { "duration", "P(?:" DATES "(?:" TIMES ")?|" TIMES "|[0-9]+W)" },
-    { "email", NAME "(?:\\." NAME "){0,2}@(?:" SHORT "\\.){1,3}[A-Za-z]{2,6}" },
+    { "email", NAME "(?:\\." NAME "){0,3}@(?:" SHORT "\\.){1,4}[A-Za-z]{2,13}" },
     { "hostname", "(?:" LABEL "\\.){0,2}" TOP },
     { "ipv4", IPV4 },
     { "ipv6", IPV6 },

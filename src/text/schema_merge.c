@@ -317,6 +317,19 @@ void ds4_leaf_string(ds4_schema *s, const ds4_leaf *leaf, ds4_string_form *out)
     ds4_schema_ok(s);
 }
 
+const ds4_lang *ds4_leaf_only_lang(ds4_schema *s, const ds4_leaf *leaf)
+{
+    string_parts    parts = { .n_own = 0 };
+    ds4_string_form form = { .most = UINT32_MAX };
+
+    if (s->set[leaf->nots].n > 0) return NULL;
+    gather_patterns(s, leaf->set, &parts, &form);
+    gather_formats(s, leaf->set, &parts);
+    const bool only =
+        ds4_schema_ok(s) && parts.p.n == 1 && form.least == 0 && form.most == UINT32_MAX;
+    return only ? parts.p.part[0] : NULL;
+}
+
 /* ---- arrays --------------------------------------------------------------------------------- */
 
 /* A list in `items` is the old way to say prefixItems. */
