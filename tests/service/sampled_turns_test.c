@@ -40,8 +40,9 @@ static ds4_tokens encode(const char *text)
 static void add_split(ds4_tokens *to, const char *text)
 {
     for (; *text; text++) {
-        const ds4_tokens one = encode((const char[2]){ *text, '\0' });
+        ds4_tokens one = encode((const char[2]){ *text, '\0' });
         ds4_tokens_append(to, one.ids, one.n);
+        ds4_tokens_clear(&one);
     }
 }
 
