@@ -63,6 +63,7 @@ met() {
         liburing)      [ "$system" != Linux ] || has_lib liburing ;;
         libedit)       [ "$system" = Darwin ] || has_lib libedit ;;
         cmocka)        has_lib cmocka ;;
+        c++-compiler)  [ "$system" = Darwin ] || has "${CXX:-c++}" || has g++ ;;
         curl)          [ "$system" = Darwin ] || has curl ;;
         sanitizers)    has_sanitizers ;;
         arm-compiler)  ! emulates_arm || has aarch64-linux-gnu-gcc ;;
@@ -81,7 +82,7 @@ met() {
 needs_of() {
     case $1 in
         build) echo compiler make pkg-config jansson sqlite xxhash libedit liburing ;;
-        test)  echo cmocka curl ;;
+        test)  echo cmocka curl c++-compiler ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
         page)  echo npm ;;
@@ -102,6 +103,7 @@ xxhash           libxxhash-dev          xxhash-devel           xxhash           
 libedit          libedit-dev            libedit-devel          libedit                -
 liburing         liburing-dev           liburing-devel         liburing               -
 cmocka           libcmocka-dev          libcmocka-devel        cmocka                 cmocka
+c++-compiler     g++                    gcc-c++                gcc                    -
 curl             curl                   curl                   curl                   -
 sanitizers       gcc                    libasan,libubsan       gcc-libs               -
 arm-compiler     gcc-aarch64-linux-gnu  ?                      aarch64-linux-gnu-gcc  -
@@ -116,11 +118,11 @@ haproxy          haproxy                haproxy                haproxy          
 caddy            caddy                  caddy                  caddy                  caddy
 "
 
-# Needs that a system cannot meet are left out: `make check` skips the Arm kernels, and
-# without liburing a pool of threads reads streamed experts.
+# Needs that a system cannot meet are left out: `make check` skips the Arm kernels, `make test` the
+# emulated GPU, and without liburing a pool of threads reads streamed experts.
 optional() {
     case $1 in
-        arm-*|liburing) return 0 ;;
+        arm-*|liburing|c++-compiler) return 0 ;;
         *)     return 1 ;;
     esac
 }
