@@ -34,7 +34,7 @@ static double measure(const char *path, uint64_t file_bytes, ds4_aio_options opt
 
     if (!buffer) buffer = aligned_alloc(2 << 20, (size_t)SLOTS * (8 << 20));
     if (!buffer) abort();
-    if (ds4_aio_open(&aio, path, &opt, &err) != DS4_OK) {
+    if (ds4_aio_open(&aio, &path, 1, &opt, &err) != DS4_OK) {
         fprintf(stderr, "%s\n", err.text);
         exit(1);
     }

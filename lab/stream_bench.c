@@ -58,7 +58,7 @@ static double probe_disk(const char *path, uint64_t part, double seconds)
 
     if (!buffer) buffer = aligned_alloc(DS4_AIO_ALIGN, (size_t)N_READS * part);
     if (!buffer || stat(path, &info) != 0) exit(1);
-    must(ds4_aio_open(&aio, path, NULL, &err), &err);
+    must(ds4_aio_open(&aio, &path, 1, NULL, &err), &err);
     const uint64_t n_places = ((uint64_t)info.st_size - part) / DS4_AIO_ALIGN;
     const uint64_t start = ds4_now_ns(), end = start + (uint64_t)(seconds * 1e9);
     for (int i = 0; i < N_READS; i++) reads[i] = (ds4_aio_read){ .state = DS4_AIO_IDLE };

@@ -219,7 +219,7 @@ static ds4_status open_slots(ds4_expert_cache *c, const ds4_expert_file *file, u
     if (n_bytes < least) {
         return ds4_fail(err, DS4_E_LIMIT, "a cache of %" PRIu64 " bytes for streamed experts is too"
                         " small for one token: %s needs at least %" PRIu64 " bytes (%.1f MB)",
-                        n_bytes, file->path, least, (double)least / 1e6);
+                        n_bytes, file->paths[0], least, (double)least / 1e6);
     }
     c->arena_bytes = share_slots(c->classes, c->n_classes, file, n_bytes, &c->n_slots);
     c->slots = calloc(c->n_slots, sizeof *c->slots);
@@ -240,7 +240,7 @@ ds4_status ds4_expert_cache_open(ds4_expert_cache **out, const ds4_expert_file *
     c->n_experts = file->n_experts;
     ds4_status st = open_tables(c, file, err);
     if (st == DS4_OK) st = open_slots(c, file, n_bytes, err);
-    if (st == DS4_OK) st = ds4_aio_open(&c->aio, file->path, opt, err);
+    if (st == DS4_OK) st = ds4_aio_open(&c->aio, file->paths, file->n_files, opt, err);
     if (st != DS4_OK) {
         ds4_expert_cache_close(c);
         return st;
@@ -382,7 +382,8 @@ static void start_reading(ds4_expert_cache *c, slot *s, uint32_t layer, uint32_t
     c->flying[c->n_flying++] = (uint32_t)(s - c->slots);
     for (int p = 0; p < DS4_EXPERT_PARTS; p++) {
         const uint64_t n_bytes = c->layer[layer].part[p].n_bytes;
-        s->read[p] = (ds4_aio_read){ .offset = c->layer[layer].part[p].offset + expert * n_bytes,
+        s->read[p] = (ds4_aio_read){ .file = c->layer[layer].part[p].file,
+                                     .offset = c->layer[layer].part[p].offset + expert * n_bytes,
                                      .n_bytes = n_bytes, .buffer = to };
         ds4_aio_submit(c->aio, &s->read[p], urgent);
         to += k->part_bytes[p];

@@ -14,15 +14,17 @@ typedef struct ds4_expert_cache ds4_expert_cache;
 
 enum { DS4_EXPERT_PARTS = 3 };          /* gate, up, down */
 
-/* The place of a layer's experts in the file: expert e of a part lies at offset + e * n_bytes. */
+/* The place of a layer's experts in the files: expert e of a part lies at offset + e * n_bytes. */
 typedef struct ds4_expert_layer {
     struct {
+        uint32_t file;
         uint64_t offset, n_bytes;
     } part[DS4_EXPERT_PARTS];
 } ds4_expert_layer;
 
 typedef struct ds4_expert_file {
-    const char             *path;
+    const char *const      *paths;                          /* [n_files] */
+    uint32_t                n_files;
     uint32_t                n_layers, n_experts, n_used;    /* n_used: chosen by one token */
     const ds4_expert_layer *layer;                          /* [n_layers] */
 } ds4_expert_file;

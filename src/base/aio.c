@@ -69,22 +69,34 @@ static int open_direct(const char *path)
     return -1;
 }
 
-static ds4_status open_file(ds4_aio *aio, ds4_err *err)
+static ds4_status open_file(aio_file *f, const char *path, ds4_err *err)
 {
     struct stat info;
 
-    aio->fd = open_direct(aio->path);
-    aio->is_direct = aio->fd >= 0;
-    if (aio->fd < 0) aio->fd = open(aio->path, O_RDONLY | O_CLOEXEC);
-    if (aio->fd < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", aio->path, strerror(errno));
+    f->path = strdup(path);
+    if (!f->path) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to read it", path);
+    f->fd = open_direct(path);
+    f->is_direct = f->fd >= 0;
+    if (f->fd < 0) f->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (f->fd < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
 #ifdef F_NOCACHE
-    aio->is_direct = fcntl(aio->fd, F_NOCACHE, 1) == 0;
+    f->is_direct = fcntl(f->fd, F_NOCACHE, 1) == 0;
 #endif
-    if (fstat(aio->fd, &info) != 0) {
-        return ds4_fail(err, DS4_E_IO, "%s: %s", aio->path, strerror(errno));
+    if (fstat(f->fd, &info) != 0) return ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode)) return ds4_fail(err, DS4_E_IO, "%s: not a regular file", path);
+    f->n_bytes = (uint64_t)info.st_size;
+    return DS4_OK;
+}
+
+static ds4_status open_files(ds4_aio *aio, const char *const *paths, uint32_t n, ds4_err *err)
+{
+    aio->files = calloc(n, sizeof *aio->files);
+    if (!aio->files) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to read it", paths[0]);
+    for (uint32_t i = 0; i < n; i++) {
+        aio->files[i].fd = -1;
+        aio->n_files = i + 1;
+        DS4_TRY(open_file(&aio->files[i], paths[i], err));
     }
-    if (!S_ISREG(info.st_mode)) return ds4_fail(err, DS4_E_IO, "%s: not a regular file", aio->path);
-    aio->file_bytes = (uint64_t)info.st_size;
     return DS4_OK;
 }
 
@@ -110,22 +122,21 @@ static ds4_status start_carrier(ds4_aio *aio, ds4_err *err)
     aio->carrier = &aio_threads;
     if (aio->carrier->start(aio)) return DS4_OK;
     aio->carrier = NULL;
-    return ds4_fail(err, DS4_E_NOMEM, "%s: cannot start threads to read it", aio->path);
+    return ds4_fail(err, DS4_E_NOMEM, "%s: cannot start threads to read it", aio->files->path);
 }
 
-ds4_status ds4_aio_open(ds4_aio **out, const char *path, const ds4_aio_options *opt, ds4_err *err)
+ds4_status ds4_aio_open(ds4_aio **out, const char *const *paths, uint32_t n_files,
+                        const ds4_aio_options *opt, ds4_err *err)
 {
+    assert(n_files >= 1 && n_files <= DS4_AIO_MAX_FILES);
     ds4_aio *aio = calloc(1, sizeof *aio);
-    if (!aio) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to read it", path);
+    if (!aio) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to read it", paths[0]);
 
-    aio->fd = -1;
     pthread_mutex_init(&aio->lock, NULL);
     pthread_cond_init(&aio->work, NULL);
     pthread_cond_init(&aio->ended, NULL);
     set_options(aio, opt);
-    aio->path = strdup(path);
-    ds4_status st = aio->path ? open_file(aio, err)
-                              : ds4_fail(err, DS4_E_NOMEM, "%s: no memory to read it", path);
+    ds4_status st = open_files(aio, paths, n_files, err);
     if (st == DS4_OK) st = start_carrier(aio, err);
     if (st != DS4_OK) {
         ds4_aio_close(aio);
@@ -161,11 +172,14 @@ void ds4_aio_close(ds4_aio *aio)
     pthread_cond_broadcast(&aio->work);
     pthread_mutex_unlock(&aio->lock);
     if (aio->carrier) aio->carrier->stop(aio);
-    if (aio->fd >= 0) close(aio->fd);
+    for (uint32_t i = 0; i < aio->n_files; i++) {
+        if (aio->files[i].fd >= 0) close(aio->files[i].fd);
+        free(aio->files[i].path);
+    }
+    free(aio->files);
     pthread_mutex_destroy(&aio->lock);
     pthread_cond_destroy(&aio->work);
     pthread_cond_destroy(&aio->ended);
-    free(aio->path);
     free(aio);
 }
 
@@ -229,13 +243,15 @@ ds4_status ds4_aio_check(const ds4_aio *aio, ds4_err *err)
 {
     struct stat info;
 
-    if (fstat(aio->fd, &info) != 0) {
-        return ds4_fail(err, DS4_E_IO, "%s: %s", aio->path, strerror(errno));
+    for (uint32_t i = 0; i < aio->n_files; i++) {
+        const aio_file *f = &aio->files[i];
+        if (fstat(f->fd, &info) != 0) return ds4_fail(err, DS4_E_IO, "%s: %s", f->path, strerror(errno));
+        if ((uint64_t)info.st_size >= f->n_bytes) continue;
+        return ds4_fail(err, DS4_E_IO,
+                        "%s: truncated: the file had %" PRIu64 " bytes and has %" PRIu64 " now", f->path,
+                        f->n_bytes, (uint64_t)info.st_size);
     }
-    if ((uint64_t)info.st_size >= aio->file_bytes) return DS4_OK;
-    return ds4_fail(err, DS4_E_IO,
-                    "%s: truncated: the file had %" PRIu64 " bytes and has %" PRIu64 " now",
-                    aio->path, aio->file_bytes, (uint64_t)info.st_size);
+    return DS4_OK;
 }
 
 uint64_t ds4_aio_ended(ds4_aio *aio)
@@ -260,17 +276,25 @@ ds4_status ds4_aio_reason(const ds4_aio *aio, const ds4_aio_read *r, ds4_err *er
     if (r->reason == 0) {
         return ds4_fail(err, DS4_E_IO,
                         "%s: truncated: the file ends before the %" PRIu64 " bytes at offset %" PRIu64,
-                        aio->path, r->n_bytes, r->offset);
+                        aio_file_of(aio, r)->path, r->n_bytes, r->offset);
     }
     return ds4_fail(err, DS4_E_IO, "%s: cannot read %" PRIu64 " bytes at offset %" PRIu64 ": %s",
-                    aio->path, r->n_bytes, r->offset, strerror(r->reason));
+                    aio_file_of(aio, r)->path, r->n_bytes, r->offset, strerror(r->reason));
+}
+
+static bool all_direct(const ds4_aio *aio)
+{
+    for (uint32_t i = 0; i < aio->n_files; i++) {
+        if (!aio->files[i].is_direct) return false;
+    }
+    return true;
 }
 
 void ds4_aio_get_stats(ds4_aio *aio, ds4_aio_stats *out)
 {
     pthread_mutex_lock(&aio->lock);
     *out = (ds4_aio_stats){
-        .method = aio->carrier->name, .is_direct = aio->is_direct, .n_bytes = aio->n_bytes,
+        .method = aio->carrier->name, .is_direct = all_direct(aio), .n_bytes = aio->n_bytes,
         .busy_ns = aio->busy_ns + (aio->n_under_way ? ds4_now_ns() - aio->busy_since : 0),
     };
     pthread_mutex_unlock(&aio->lock);
@@ -329,13 +353,14 @@ static uint64_t needed(const aio_piece *p)
 
 bool aio_give(ds4_aio *aio, aio_piece *p, int64_t result)
 {
-    ds4_aio_read *r = p->read;
+    ds4_aio_read   *r = p->read;
+    const aio_file *file = aio_file_of(aio, r);
 
     if (result == -EINTR || result == -EAGAIN) return true;
     if (result > 0 && (uint64_t)result < needed(p)) {
         /* A direct read goes on at a multiple of the alignment; what arrived beyond it is
          * read twice. Less than that is the file's end. */
-        const uint64_t whole = aio->is_direct ? align_down((uint64_t)result) : (uint64_t)result;
+        const uint64_t whole = file->is_direct ? align_down((uint64_t)result) : (uint64_t)result;
         if (whole > 0) {
             p->offset += whole;
             p->to += whole;
@@ -345,8 +370,8 @@ bool aio_give(ds4_aio *aio, aio_piece *p, int64_t result)
         result = 0;
     }
 #if defined(POSIX_FADV_DONTNEED)
-    if (!aio->is_direct && result > 0) {
-        posix_fadvise(aio->fd, (off_t)p->offset, result, POSIX_FADV_DONTNEED);
+    if (!file->is_direct && result > 0) {
+        posix_fadvise(file->fd, (off_t)p->offset, result, POSIX_FADV_DONTNEED);
     }
 #endif
     pthread_mutex_lock(&aio->lock);

@@ -1,4 +1,4 @@
-/* aio.h - asynchronous positioned reads from one file into aligned buffers.
+/* aio.h - asynchronous positioned reads from a few files into aligned buffers.
  *
  * Reads bypass the page cache where the file system allows it, so that a cache of our own
  * is the only copy in memory. A read is cut into pieces, and pieces of urgent reads go to
@@ -15,7 +15,7 @@
 typedef struct ds4_aio ds4_aio;
 
 /* Direct reads begin and end at multiples of this, in the file and in memory. */
-enum { DS4_AIO_ALIGN = 4096 };
+enum { DS4_AIO_ALIGN = 4096, DS4_AIO_MAX_FILES = 1024 };
 
 /* Bytes that a buffer needs for n_bytes at offset: the widened range. */
 static inline uint64_t ds4_aio_room(uint64_t offset, uint64_t n_bytes)
@@ -34,6 +34,7 @@ typedef enum ds4_aio_state {
 
 /* One read. The caller owns it and its buffer and keeps both in place until it has ended. */
 typedef struct ds4_aio_read {
+    uint32_t file;              /* index among the files that were opened */
     uint64_t offset, n_bytes;   /* wanted, n_bytes >= 1 */
     uint8_t *buffer;            /* DS4_AIO_ALIGN aligned, ds4_aio_room() bytes; the first wanted
                                    byte arrives at buffer + offset % DS4_AIO_ALIGN */
@@ -58,14 +59,15 @@ typedef struct ds4_aio_options {
     void             *fault_ctx;
 } ds4_aio_options;
 
-/* Open a regular file.
+/* Open regular files.
  *
- *   out   receives the queue; untouched on failure
- *   opt   read during the call only; NULL: all defaults
+ *   out      receives the queue; untouched on failure
+ *   paths    [n_files], 1 .. DS4_AIO_MAX_FILES
+ *   opt      read during the call only; NULL: all defaults
  *
  * Returns DS4_OK; DS4_E_IO with the path and the reason; DS4_E_NOMEM.                  */
-DS4_MUST_CHECK ds4_status ds4_aio_open(ds4_aio **out, const char *path, const ds4_aio_options *opt,
-                                       ds4_err *err);
+DS4_MUST_CHECK ds4_status ds4_aio_open(ds4_aio **out, const char *const *paths, uint32_t n_files,
+                                       const ds4_aio_options *opt, ds4_err *err);
 
 /* Give up what is queued, wait for what is under way, close. NULL is fine. */
 void ds4_aio_close(ds4_aio *aio);
@@ -82,7 +84,7 @@ void ds4_aio_cancel(ds4_aio *aio, ds4_aio_read *read);
 
 ds4_aio_state ds4_aio_state_of(ds4_aio *aio, const ds4_aio_read *read);
 
-/* Is the file as long as it was? Returns DS4_OK; DS4_E_IO with both lengths. */
+/* Are the files as long as they were? Returns DS4_OK; DS4_E_IO with both lengths. */
 DS4_MUST_CHECK ds4_status ds4_aio_check(const ds4_aio *aio, ds4_err *err);
 
 /* The number of reads that have ended so far. */
@@ -97,7 +99,7 @@ ds4_status ds4_aio_reason(const ds4_aio *aio, const ds4_aio_read *read, ds4_err 
 
 typedef struct ds4_aio_stats {
     const char *method;         /* "io_uring" or "threads" */
-    bool        is_direct;      /* the page cache is bypassed */
+    bool        is_direct;      /* the page cache is bypassed, for every file */
     uint64_t    n_bytes;        /* read from the file, widening included */
     uint64_t    busy_ns;        /* time with at least one piece under way */
 } ds4_aio_stats;

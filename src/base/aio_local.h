@@ -26,11 +26,16 @@ typedef struct aio_list {
     ds4_aio_read *first, *last;
 } aio_list;
 
+typedef struct aio_file {
+    char    *path;
+    int      fd;
+    bool     is_direct;
+    uint64_t n_bytes;                   /* when it was opened */
+} aio_file;
+
 struct ds4_aio {
-    char              *path;
-    int                fd;
-    bool               is_direct;
-    uint64_t           file_bytes;      /* when it was opened */
+    aio_file          *files;           /* [n_files] */
+    uint32_t           n_files;
     ds4_aio_options    opt;
     const aio_carrier *carrier;
     void              *carrier_state;
@@ -42,6 +47,11 @@ struct ds4_aio {
     uint64_t           n_ended, n_bytes, busy_ns, busy_since;
     bool               is_closing;
 };
+
+static inline const aio_file *aio_file_of(const ds4_aio *aio, const ds4_aio_read *r)
+{
+    return &aio->files[r->file];
+}
 
 extern const aio_carrier aio_threads;
 #ifdef DS4_HAVE_URING

@@ -21,7 +21,7 @@ static void *read_pieces(void *arg)
     while (aio_take(aio, &p, true)) {
         ssize_t n;
         do {
-            n = pread(aio->fd, p.to, p.n_bytes, (off_t)p.offset);
+            n = pread(aio_file_of(aio, p.read)->fd, p.to, p.n_bytes, (off_t)p.offset);
         } while (aio_give(aio, &p, n < 0 ? -errno : n));
     }
     return NULL;

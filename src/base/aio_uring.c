@@ -33,7 +33,7 @@ static void release(ring *own)
 static void queue_piece(const ds4_aio *aio, ring *own, aio_piece *p)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&own->ring);
-    io_uring_prep_read(sqe, aio->fd, p->to, p->n_bytes, p->offset);
+    io_uring_prep_read(sqe, aio_file_of(aio, p->read)->fd, p->to, p->n_bytes, p->offset);
     io_uring_sqe_set_data(sqe, p);
 }
 

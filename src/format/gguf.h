@@ -38,7 +38,9 @@ const char *ds4_gguf_type_name(ds4_gguf_type type);     /* "u32"; "?" out of ran
 
 /* ---- opening ------------------------------------------------------------------------ */
 
-/* Map a file and check its whole structure.
+/* Map a file and check its whole structure. A model in pieces (split.count) is opened by the name
+ * of any piece; all of them lie in one folder, NAME-00001-of-0000N.gguf and so on. The first has
+ * the metadata; the tensors are those of all.
  *
  *   out   receives the file; untouched on failure
  *
@@ -59,13 +61,19 @@ DS4_MUST_CHECK ds4_status ds4_gguf_check(const ds4_gguf *g, ds4_err *err);
 /* Pages of the mapping that this process need not hold for now: those of one tensor, or
  * with NULL all. They come back as they are read. Nothing for bytes in memory. */
 void        ds4_gguf_forget(const ds4_gguf *g, const ds4_gguf_tensor *t);
-const char *ds4_gguf_path(const ds4_gguf *g);
-uint64_t    ds4_gguf_file_bytes(const ds4_gguf *g);
+const char *ds4_gguf_path(const ds4_gguf *g);           /* of the first piece */
+uint64_t    ds4_gguf_file_bytes(const ds4_gguf *g);     /* of all pieces */
 
 /* The files that it was read from, and what they were when they were mapped. */
 uint32_t    ds4_gguf_n_files(const ds4_gguf *g);
 const char *ds4_gguf_file(const ds4_gguf *g, uint32_t i, ds4_file_facts *facts);
-uint64_t    ds4_gguf_data_offset(const ds4_gguf *g);    /* of the first tensor byte in the file */
+const char *const *ds4_gguf_paths(const ds4_gguf *g, uint32_t *n_files);    /* lent; 1 or more */
+uint64_t    ds4_gguf_data_offset(const ds4_gguf *g);    /* of the first tensor byte in the first file */
+
+/* Look for parts that were never written: a hole of the file under a tensor, or large tensors of
+ * which much is zeros, as a download leaves them that did not end. Looks at four pages of each.
+ * Returns DS4_OK; DS4_E_FORMAT with the tensor. */
+DS4_MUST_CHECK ds4_status ds4_gguf_check_filled(const ds4_gguf *g, ds4_err *err);
 uint32_t    ds4_gguf_alignment(const ds4_gguf *g);
 
 /* ---- tensors ------------------------------------------------------------------------ */
@@ -81,7 +89,8 @@ struct ds4_gguf_tensor {
 
 uint32_t               ds4_gguf_n_tensors(const ds4_gguf *g);
 const ds4_gguf_tensor *ds4_gguf_tensor_at(const ds4_gguf *g, uint32_t i);   /* 0 <= i < n_tensors */
-/* Of its first byte, from the start of the file. */
+/* The file that holds it, an index of ds4_gguf_paths(), and its first byte's place there. */
+uint32_t               ds4_gguf_tensor_file(const ds4_gguf *g, const ds4_gguf_tensor *t);
 uint64_t               ds4_gguf_tensor_offset(const ds4_gguf *g, const ds4_gguf_tensor *t);
 const ds4_gguf_tensor *ds4_gguf_tensor_find(const ds4_gguf *g, const char *name);  /* or NULL */
 

@@ -1,4 +1,4 @@
-/* gguf_file.h - the inside of an opened GGUF file, shared by its reader and its getters. */
+/* gguf_file.h - the inside of an opened GGUF file, shared by its reader, its opener and its getters. */
 #ifndef DS4_FORMAT_GGUF_FILE_H
 #define DS4_FORMAT_GGUF_FILE_H
 
@@ -18,7 +18,13 @@ struct ds4_gguf {
     /* Sorted by name: found by bisection, which no choice of names can slow down. */
     const ds4_gguf_kv     **kv_by_name;     /* [n_keys] */
     const ds4_gguf_tensor **by_name;        /* [n_tensors] */
+    ds4_gguf              **more;           /* [n_more] the other pieces of a split model, owned */
+    uint32_t                n_more;
+    const char            **paths;          /* [1 + n_more] */
 };
+
+/* Fill by_name; two tensors of one name are an error. */
+ds4_status ds4_gguf_index_tensors(ds4_gguf *g, ds4_err *err);
 
 enum { DS4_GGUF_SHOWN_BYTES = 100 };        /* most bytes of a name in a message */
 

@@ -349,7 +349,7 @@ static int compare_tensors(const void *a, const void *b)
                          (*(const ds4_gguf_tensor *const *)b)->name);
 }
 
-static ds4_status index_tensors(ds4_gguf *g, ds4_err *err)
+ds4_status ds4_gguf_index_tensors(ds4_gguf *g, ds4_err *err)
 {
     char shown[DS4_GGUF_SHOWN_BYTES + 4];
 
@@ -445,7 +445,7 @@ static ds4_status read_tensors(cursor *c, ds4_gguf *g, uint64_t n_tensors)
     }
     free(offsets);
     if (st == DS4_OK) st = check_overlap(g, c->err);
-    if (st == DS4_OK) st = index_tensors(g, c->err);
+    if (st == DS4_OK) st = ds4_gguf_index_tensors(g, c->err);
     return st;
 }
 
@@ -469,10 +469,12 @@ ds4_status ds4_gguf_open_bytes(const char *name, const void *data, uint64_t n_by
     ds4_status st = DS4_OK;
 
     if (g) g->path = strdup(name);
-    if (!g || !g->path) {
-        free(g);
+    if (g) g->paths = calloc(1, sizeof *g->paths);
+    if (!g || !g->path || !g->paths) {
+        ds4_gguf_close(g);
         return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to open it", name);
     }
+    g->paths[0] = g->path;
     g->data = data;
     g->n_bytes = n_bytes;
     st = parse(g, err);
@@ -484,64 +486,9 @@ ds4_status ds4_gguf_open_bytes(const char *name, const void *data, uint64_t n_by
     return st;
 }
 
-ds4_status ds4_gguf_open(const char *path, ds4_gguf **out, ds4_err *err)
-{
-    ds4_map   map = { 0 };
-    ds4_gguf *g = NULL;
-
-    DS4_TRY(ds4_map_open(&map, path, err));
-    const ds4_status parsed = ds4_gguf_open_bytes(path, map.data, map.n_bytes, &g, err);
-    const ds4_status whole = ds4_map_check(&map, path, err);
-    if (parsed == DS4_OK && whole == DS4_OK) {
-        g->map = map;
-        *out = g;
-        return DS4_OK;
-    }
-    ds4_gguf_close(g);
-    ds4_map_close(&map);
-    return whole != DS4_OK ? whole : parsed;
-}
-
-uint32_t ds4_gguf_n_files(const ds4_gguf *g)
-{
-    return g->map.data ? 1 : 0;
-}
-
-const char *ds4_gguf_file(const ds4_gguf *g, uint32_t i, ds4_file_facts *facts)
-{
-    assert(i < ds4_gguf_n_files(g));
-    *facts = g->map.facts;
-    return g->path;
-}
-
-ds4_status ds4_gguf_check(const ds4_gguf *g, ds4_err *err)
-{
-    return ds4_map_check(&g->map, g->path, err);
-}
-
-void ds4_gguf_close(ds4_gguf *g)
-{
-    if (!g) return;
-    free(g->kv);
-    free((void *)g->kv_by_name);
-    free(g->tensors);
-    free((void *)g->by_name);
-    ds4_map_close(&g->map);
-    free(g->path);
-    free(g);
-}
-
-void ds4_gguf_forget(const ds4_gguf *g, const ds4_gguf_tensor *t)
-{
-    if (!g->map.data) return;
-    if (t) ds4_map_forget(t->data, t->n_bytes);
-    else ds4_map_forget(g->map.data, g->map.n_bytes);
-}
-
 /* ---- looking up --------------------------------------------------------------------------------- */
 
 const char *ds4_gguf_path(const ds4_gguf *g) { return g->path; }
-uint64_t    ds4_gguf_file_bytes(const ds4_gguf *g) { return g->n_bytes; }
 uint64_t    ds4_gguf_data_offset(const ds4_gguf *g) { return g->data_offset; }
 uint32_t    ds4_gguf_alignment(const ds4_gguf *g) { return g->alignment; }
 uint32_t    ds4_gguf_n_tensors(const ds4_gguf *g) { return g->n_tensors; }
@@ -550,11 +497,6 @@ uint32_t    ds4_gguf_n_keys(const ds4_gguf *g) { return g->n_keys; }
 const ds4_gguf_tensor *ds4_gguf_tensor_at(const ds4_gguf *g, uint32_t i)
 {
     return i < g->n_tensors ? &g->tensors[i] : NULL;
-}
-
-uint64_t ds4_gguf_tensor_offset(const ds4_gguf *g, const ds4_gguf_tensor *t)
-{
-    return (uint64_t)(t->data - g->data);
 }
 
 const ds4_gguf_kv *ds4_gguf_key_at(const ds4_gguf *g, uint32_t i)

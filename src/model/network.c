@@ -142,6 +142,7 @@ ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_e
     if (!m->plan.fits) {
         return ds4_fail(err, DS4_E_NOMEM, "%s does not fit: %s", opt->model_path, m->plan.advice);
     }
+    DS4_TRY(ds4_gguf_check_filled(m->file, err));
     DS4_TRY(m->backend->open(opt->device, &limits, &m->dev, err));
     DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->plan.stream, m->backend, m->dev, err));
     if (m->plan.stream) DS4_TRY(open_cache(m, err));

@@ -93,18 +93,21 @@ static uint64_t directory_bytes(const ds4_gguf *g)
 ds4_expert_file ds4_plan_experts(const ds4_gguf *g, const ds4_shape *s, ds4_expert_layer *layer)
 {
     static const char *const part[DS4_EXPERT_PARTS] = { "gate", "up", "down" };
-    char name[96];
+    uint32_t n_files;
+    char     name[96];
 
     for (uint32_t i = 0; i < s->n_layers; i++) {
         for (int p = 0; p < DS4_EXPERT_PARTS; p++) {
             snprintf(name, sizeof name, "blk.%u.ffn_%s_exps.weight", i, part[p]);
             const ds4_gguf_tensor *t = ds4_gguf_tensor_find(g, name);
+            layer[i].part[p].file = t ? ds4_gguf_tensor_file(g, t) : 0;
             layer[i].part[p].offset = t ? ds4_gguf_tensor_offset(g, t) : 0;
             layer[i].part[p].n_bytes = t ? t->n_bytes / s->n_experts : 0;
         }
     }
-    return (ds4_expert_file){ .path = ds4_gguf_path(g), .n_layers = s->n_layers, .n_experts = s->n_experts,
-                              .n_used = s->n_used, .layer = layer };
+    const char *const *paths = ds4_gguf_paths(g, &n_files);
+    return (ds4_expert_file){ .paths = paths, .n_files = n_files, .n_layers = s->n_layers,
+                              .n_experts = s->n_experts, .n_used = s->n_used, .layer = layer };
 }
 
 /* The part of the KV budget that is left for rows that may lie on disk. It is at least a quarter,

@@ -11,8 +11,8 @@
 /* Does a context of n_ctx tokens make the indexer choose rows? */
 bool ds4_plan_uses_index(const ds4_shape *s, uint32_t n_ctx);
 
-/* The places of the routed experts in the file: layer receives [n_layers] entries
- * that the result points to; its path is lent by g. Tensors that are missing count as empty. */
+/* The places of the routed experts in the files: layer receives [n_layers] entries
+ * that the result points to; its paths are lent by g. Tensors that are missing count as empty. */
 ds4_expert_file ds4_plan_experts(const ds4_gguf *g, const ds4_shape *s, ds4_expert_layer *layer);
 
 /* The plan's inputs beside the options. */

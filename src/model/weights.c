@@ -50,8 +50,10 @@ static ds4_status bind_matrix(binder *b, const ds4_tensor_want *want, const ds4_
                               ds4_matrix *out, ds4_err *err)
 {
     const ds4_dtype_info *type = ds4_dtype_get(t->dtype);
+    uint32_t              n_files;
     const ds4_tensor      tensor = {
-        .name = want->name, .path = ds4_gguf_path(b->g), .data = t->data,
+        .name = want->name, .path = ds4_gguf_paths(b->g, &n_files)[ds4_gguf_tensor_file(b->g, t)],
+        .data = t->data,
         .file_offset = ds4_gguf_tensor_offset(b->g, t), .n_bytes = t->n_bytes, .dtype = t->dtype,
         .n_in = (uint32_t)want->n_in, .n_out = (uint32_t)want->n_out, .n_mats = want->n_mats,
         .use = ds4_tensor_use(want, t->n_bytes),

@@ -15,6 +15,7 @@ enum { N_LAYERS = 6, N_EXPERTS = 40, N_USED = 4 };
 /* Odd sizes and offsets; the last two layers are larger. */
 static ds4_expert_layer layers[N_LAYERS];
 static char             path[256];
+static const char *const paths[] = { path };
 static uint64_t         file_bytes;
 
 static uint8_t byte_at(uint64_t offset)
@@ -54,7 +55,7 @@ static int remove_file(void **state)
 
 static ds4_expert_file file_of(void)
 {
-    return (ds4_expert_file){ .path = path, .n_layers = N_LAYERS, .n_experts = N_EXPERTS,
+    return (ds4_expert_file){ .paths = paths, .n_files = 1, .n_layers = N_LAYERS, .n_experts = N_EXPERTS,
                               .n_used = N_USED, .layer = layers };
 }
 
@@ -325,7 +326,7 @@ static void compare_with_lru(double skew, double stick, uint32_t part, uint64_t 
     static route          r;
     static lru            plain;
     ds4_expert_layer      same[N_LAYERS];
-    const ds4_expert_file file = { .path = path, .n_layers = N_LAYERS, .n_experts = N_EXPERTS,
+    const ds4_expert_file file = { .paths = paths, .n_files = 1, .n_layers = N_LAYERS, .n_experts = N_EXPERTS,
                                    .n_used = N_USED, .layer = same };
     ds4_expert_cache     *c = NULL;
     ds4_expert_ready      ready[N_EXPERTS];
@@ -381,7 +382,7 @@ static void test_evicts_no_worse_than_lru(void **state)
 static void test_sweeps_keep_a_part(void **state)
 {
     ds4_expert_layer      same[N_LAYERS];
-    const ds4_expert_file file = { .path = path, .n_layers = N_LAYERS, .n_experts = N_EXPERTS,
+    const ds4_expert_file file = { .paths = paths, .n_files = 1, .n_layers = N_LAYERS, .n_experts = N_EXPERTS,
                                    .n_used = N_USED, .layer = same };
     ds4_expert_cache     *c = NULL;
     ds4_expert_ready      ready[N_EXPERTS];

@@ -36,10 +36,11 @@ static int remove_file(void **state)
 
 static ds4_aio *open_it(ds4_aio_options opt)
 {
-    ds4_aio *aio = NULL;
-    ds4_err  err = { 0 };
+    const char *file = path;
+    ds4_aio    *aio = NULL;
+    ds4_err     err = { 0 };
 
-    if (ds4_aio_open(&aio, path, &opt, &err) != DS4_OK) fail_msg("%s", err.text);
+    if (ds4_aio_open(&aio, &file, 1, &opt, &err) != DS4_OK) fail_msg("%s", err.text);
     return aio;
 }
 
@@ -218,9 +219,9 @@ static void test_refusals_name_the_file(void **state)
     ds4_err  err = { 0 };
 
     (void)state;
-    assert_int_equal(ds4_aio_open(&aio, "tests/no such file", NULL, &err), DS4_E_IO);
+    assert_int_equal(ds4_aio_open(&aio, (const char *[]){ "tests/no such file" }, 1, NULL, &err), DS4_E_IO);
     assert_non_null(strstr(err.text, "tests/no such file: "));
-    assert_int_equal(ds4_aio_open(&aio, "tests", NULL, &err), DS4_E_IO);
+    assert_int_equal(ds4_aio_open(&aio, (const char *[]){ "tests" }, 1, NULL, &err), DS4_E_IO);
     assert_null(aio);
     ds4_aio_close(NULL);
 }

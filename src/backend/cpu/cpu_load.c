@@ -178,7 +178,7 @@ static ds4_status read_file(const copy *copies, uint32_t n, ds4_err *err)
         return ds4_fail(err, DS4_E_NOMEM, "%s: no memory to read its weights", copies->path);
     }
     r.buffers = buffers;
-    st = ds4_aio_open(&r.aio, copies->path, NULL, err);
+    st = ds4_aio_open(&r.aio, &copies->path, 1, NULL, err);
     while (st == DS4_OK && n_busy > 0) {
         const uint64_t seen = ds4_aio_ended(r.aio);
         st = take_arrived(&r, &n_busy, err);
