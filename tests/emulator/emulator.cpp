@@ -131,7 +131,7 @@ void go(fiber *from, fiber *to)
 #elif defined(__SANITIZE_ADDRESS__)
     void **fake = from ? &from->sanitizer : &g.fake_stack;
     __sanitizer_start_switch_fiber(fake, to ? to->stack + PAGE : g.scheduler_stack,
-                                   to ? STACK_BYTES : g.scheduler_stack_bytes);
+                                   to ? size_t{ STACK_BYTES } : g.scheduler_stack_bytes);
 #endif
     emulator_switch(save, load);
 #if defined(__SANITIZE_ADDRESS__) && !defined(EMULATOR_TSAN)
@@ -444,8 +444,8 @@ extern "C" const char *emulator_run(const emulator_launch *launch)
     acquire(g.sync_any);
     snprintf(g.message, sizeof g.message, "kernel %s: %s (line %d, thread %u of group %u,%u,%u)", launch->name,
              g.fault, g.fault_line, g.fault_thread, g.place.group[0], g.place.group[1], g.place.group[2]);
-    /* Fibers that wait in the middle of a kernel never go on; new ones take their places. */
-    for (uint32_t i = 0; i < g.n_made; i++) munmap(g.fibers[i].stack, STACK_BYTES + PAGE);
+    /* Fibers that wait in the middle of a kernel never go on; new ones take their places. Their stacks
+     * are left as they are: the address sanitizer remembers the frames on them. */
     g.n_made = 0;
     return g.message;
 }
