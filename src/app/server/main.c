@@ -99,11 +99,14 @@ typedef struct signals {
     bool     in_terminal;
 } signals;
 
+enum { SIGNAL_OPENED = SIGUSR2 };       /* to a thread of ours, from us alone: the model is open */
+
 /* All threads inherit the mask, so signals come to those alone that wait for them. A SIGHUP that
  * is ignored, as under nohup, stays so. */
 static void block_signals(signals *sig)
 {
     struct sigaction hup;
+    sigset_t         blocked;
     const int        terminal = open("/dev/tty", O_RDONLY | O_CLOEXEC);
 
     sig->in_terminal = terminal >= 0;
@@ -113,7 +116,9 @@ static void block_signals(signals *sig)
     sigaddset(&sig->set, SIGTERM);
     if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN)
         sigaddset(&sig->set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &sig->set, NULL);
+    blocked = sig->set;
+    sigaddset(&blocked, SIGNAL_OPENED);
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -138,7 +143,15 @@ static void *second_signal(void *arg)
 /* Opening a large model takes a while and leaves nothing behind: a signal ends it at once. */
 static void *quit_while_opening(void *arg)
 {
-    wait_for_end(arg, NULL, NULL);
+    const signals *sig = arg;
+    sigset_t       set = sig->set;
+    int            number = 0;
+
+    sigaddset(&set, SIGNAL_OPENED);
+    do {
+        sigwait(&set, &number);
+    } while (number == SIGHUP && !sig->in_terminal);
+    if (number == SIGNAL_OPENED) return NULL;
     ds4_app_say(DS4_SERVER_NAME, "interrupted");
     _exit(DS4_EXIT_INTERRUPTED);
 }
@@ -150,7 +163,7 @@ static int open_model(const ds4_app_model *want, ds4_model *out, signals *sig)
     const int  code = ds4_app_open(want, out);
 
     if (!watched) return code;
-    pthread_cancel(watcher); /* sigwait() lets go */
+    pthread_kill(watcher, SIGNAL_OPENED);
     pthread_join(watcher, NULL);
     return code;
 }
