@@ -229,11 +229,23 @@ static uint64_t budget_of(uint64_t asked, uint64_t free_bytes)
     return asked ? asked : free_bytes ? free_bytes / 10 * 9 : UINT64_MAX;
 }
 
+/* All pieces of the model lie on a RAM disk. */
+static bool lies_in_memory(const ds4_gguf *g)
+{
+    uint32_t                 n_files;
+    const char *const *const paths = ds4_gguf_paths(g, &n_files);
+
+    for (uint32_t i = 0; i < n_files; i++) {
+        if (!ds4_file_in_memory(paths[i])) return false;
+    }
+    return true;
+}
+
 static ds4_plan plan_within(const ds4_plan_parts *parts, const ds4_engine_options *opt,
                             const ds4_sysmem *mem)
 {
     ds4_plan p = { .machine = mem->total_bytes, .free = mem->free_bytes,
-                   .file_in_memory = ds4_file_in_memory(ds4_gguf_path(parts->g)) };
+                   .file_in_memory = lies_in_memory(parts->g) };
 
     p.budget = p.host.budget = budget_of(opt->mem_bytes, mem->free_bytes);
     p.host.free = mem->free_bytes;

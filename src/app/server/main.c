@@ -5,6 +5,7 @@
 #include "app/server/script.h"
 #include "app/server/service_manager.h"
 #include "base/clock.h"
+#include "engine/snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -213,19 +214,28 @@ static void serve_until_signal(ds4_server *s, signals *sig)
     ds4_http_idle(s->http, LAST_BYTES_MS);
 }
 
-/* Bring the file into the page cache, where the mapping finds it. */
+static uint64_t warm_file(const char *path, char *part)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    uint64_t  n_bytes = 0;
+
+    for (ssize_t n; fd >= 0 && (n = read(fd, part, WARM_BYTES)) > 0;) n_bytes += (uint64_t)n;
+    if (fd >= 0) close(fd);
+    return n_bytes;
+}
+
+/* Bring the model's files into the page cache, where the mappings find them. */
 static void warm_weights(const ds4_model *model)
 {
-    const char *path = ds4_engine_info(model->engine)->path;
-    const int   fd = open(path, O_RDONLY | O_CLOEXEC);
-    char       *part = malloc(WARM_BYTES);
-    uint64_t    n_bytes = 0;
+    char          *part = malloc(WARM_BYTES);
+    ds4_file_facts facts;
+    uint64_t       n_bytes = 0;
 
     const uint64_t begin = ds4_now_ns();
-    for (ssize_t n; fd >= 0 && part && (n = read(fd, part, WARM_BYTES)) > 0;)
-        n_bytes += (uint64_t)n;
+    for (uint32_t i = 0; part && i < ds4_engine_n_files(model->engine); i++) {
+        n_bytes += warm_file(ds4_engine_file(model->engine, i, &facts), part);
+    }
     free(part);
-    if (fd >= 0) close(fd);
     ds4_server_say("model", "read %.1f MiB in %.1f s", (double)n_bytes / 1048576,
                    (double)(ds4_now_ns() - begin) / 1e9);
 }
