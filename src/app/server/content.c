@@ -93,9 +93,9 @@ static bool add_base64(ds4_str *out, ds4_slice text)
 /* The text of "data:TYPE;base64,DATA", if TYPE is a text's. */
 static void add_data_url(ds4_str *out, ds4_slice url)
 {
+    if (!begins_with(url, "data:")) return;
     const char *comma = memchr(url.data, ',', url.n_bytes);
-
-    if (!begins_with(url, "data:") || !comma) return;
+    if (!comma) return;
     const ds4_slice type = { url.data + 5, (size_t)(comma - url.data) - 5 };
     const ds4_slice data = { comma + 1, url.n_bytes - (size_t)(comma + 1 - url.data) };
     if (is_text_type(type) && type.n_bytes > 7 && !memcmp(comma - 7, ";base64", 7))
