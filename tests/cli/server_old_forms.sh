@@ -2,10 +2,6 @@
 # server_old_forms.sh - calls in chat in the older form, "functions", and of custom tools that take free
 # text; streamed and whole, and what a client sends back of them.
 . tests/cli/tap.inc
-if ! command -v curl >/dev/null; then
-    skip "older forms of calls" "no curl here"
-    finish
-fi
 . tests/cli/server.inc
 server_program=$out/ds4-server-scripted
 bar=$(printf '\357\275\234')
