@@ -85,12 +85,12 @@ void ds4_arena_append(ds4_arena *a, ds4_slice *text, size_t *room, ds4_slice mor
     if (both >= *room) {
         char *grown = ds4_arena_alloc(a, both + 1, 2);
         if (!grown) return;
-        memcpy(grown, text->data, text->n_bytes);
+        if (text->n_bytes) memcpy(grown, text->data, text->n_bytes);
         text->data = grown;
         *room = 2 * (both + 1);
     }
     char *end = (char *)text->data + text->n_bytes; /* no longer borrowed */
-    memcpy(end, more.data, more.n_bytes);
+    if (more.n_bytes) memcpy(end, more.data, more.n_bytes);
     end[more.n_bytes] = '\0';
     text->n_bytes = both;
 }

@@ -268,7 +268,7 @@ typedef struct lookup {
 /* The id of the response that an item belongs to: "msg_" HEX NUMBER is of "resp_" HEX. */
 static bool response_of(ds4_slice item, char out[DS4_RESPONSE_ID_BYTES])
 {
-    const char *hex = memchr(item.data, '_', item.n_bytes);
+    const char *hex = item.n_bytes ? memchr(item.data, '_', item.n_bytes) : NULL;
 
     if (!hex || item.n_bytes - (size_t)(hex + 1 - item.data) < DS4_RESPONSE_HEX) return false;
     snprintf(out, DS4_RESPONSE_ID_BYTES, "resp_%.*s", DS4_RESPONSE_HEX, hex + 1);
