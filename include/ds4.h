@@ -122,7 +122,7 @@ uint32_t                  ds4_engine_cut(const ds4_engine *e);
 
 /* ---- devices ---------------------------------------------------------------------- */
 
-/* Where steps can run. */
+/* The devices that can run steps. */
 typedef struct ds4_device {
     const char *backend;        /* for ds4_engine_options, with index as its device */
     uint32_t    index;
@@ -156,7 +156,7 @@ bool                      ds4_faults_take(const void *address);
 
 /* ---- the plan ------------------------------------------------------------------ */
 
-/* What a plan puts in one place. All in bytes. */
+/* A plan's needs of one memory: host, device or disk. All in bytes. */
 typedef struct ds4_plan_place {
     uint64_t weights;           /* that every token needs, and tables */
     uint64_t experts;           /* routed experts, or the cache of streamed ones */

@@ -47,7 +47,7 @@ void ds4_gguf_close(ds4_gguf *g)
 
 /* ---- pieces --------------------------------------------------------------------------------- */
 
-/* What a piece says of itself. */
+/* A piece's number and count, from its own keys. */
 typedef struct place {
     uint64_t no, count;                 /* 0 <= no < count */
 } place;

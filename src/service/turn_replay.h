@@ -13,7 +13,7 @@
 #include "service/store/store_texts.h"
 #include "text/chat.h"
 
-/* Whose turns. */
+/* The owner of the turns. */
 typedef struct ds4_replay_scope {
     ds4_kv_key owner;
     ds4_kv_key model[2];        /* [n_models] names that the model has had; turns are kept under the first */
@@ -34,7 +34,7 @@ uint64_t ds4_replay_key(uint64_t before, const ds4_message *m);
 void ds4_replay_keep(ds4_texts *t, const ds4_replay_scope *scope, uint64_t key, const ds4_message *m,
                      const int32_t *tokens, uint32_t n_tokens, ds4_slice response);
 
-/* What was sampled. */
+/* The sampled tokens. */
 typedef struct ds4_replayed {
     ds4_slice reasoning, content, raw_calls;    /* point into *block */
     int32_t  *tokens;                           /* [n_tokens], as well */

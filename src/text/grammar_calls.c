@@ -8,7 +8,7 @@
 
 enum { MAX_TOOLS = 1024 };
 
-/* What the calls of one grammar share. */
+/* The state that all calls of one grammar share. */
 typedef struct caller {
     ds4_g_build *b;
     uint32_t  open, close; /* rules of a parameter's tags: up to its name, and behind its value */

@@ -185,7 +185,7 @@ static bool has_no_words(ds4_slice type)
     return false;
 }
 
-/* What names a file is not what it says. */
+/* A file's name is not its content. */
 static bool is_file(ds4_slice type)
 {
     return begins_with(type, "document") || begins_with(type, "file") ||

@@ -54,7 +54,7 @@ static ds4_status start_http(ds4_server *s, ds4_err *err)
     return ds4_http_start(&http, &s->http, err);
 }
 
-/* What needs the model. */
+/* Paths that need the model. */
 static ds4_status start_parts(ds4_server *s, const ds4_app_kv *kv, ds4_err *err)
 {
     const ds4_texts_options texts = {
