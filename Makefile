@@ -67,9 +67,13 @@ CPPFLAGS  += $(PKG_FLAGS)
 
 ISA_x86_64  := src/kernels/x86
 ISA_aarch64 := src/kernels/arm
-# The CUDA backend is built where NVIDIA's compiler is. The driver is looked for when the program runs.
+# The CUDA backend is built where NVIDIA's compiler and header are. The driver is looked for when the program
+# runs. The compiler says where its toolkit lies, since the one in PATH may be a script that calls another.
 NVCC      ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
-CUDA      ?= $(if $(NVCC),$(if $(filter $(ARCH),$(subst arm64,aarch64,$(shell uname -m))),yes))
+CUDA_TOP  := $(if $(NVCC),$(shell $(NVCC) --dryrun -E -x cu /dev/null 2>&1 | sed -n 's/^.. TOP=//p'))
+CUDA_HEADERS ?= $(patsubst %/cuda.h,%,$(firstword $(wildcard $(CUDA_TOP:%=%/include/cuda.h) \
+             $(CUDA_TOP:%=%/targets/*/include/cuda.h) /usr/include/cuda.h)))
+CUDA      ?= $(if $(CUDA_HEADERS),$(if $(filter $(ARCH),$(subst arm64,aarch64,$(shell uname -m))),yes))
 # As many of these chips as the toolkit knows, and PTX of the newest for later ones.
 CUDA_ARCH ?= sm_80 sm_90a sm_100 sm_120
 CUDA_DIR  := $(if $(filter yes,$(CUDA)),src/backend/gpu/cuda)
@@ -156,7 +160,6 @@ CUDA_CHIPS  := $(foreach a,$(CUDA_ARCH),$(if $(filter $(a:a=),$(CUDA_KNOWN)),$(a
 CUDA_NEWEST := $(patsubst sm_%,compute_%,$(lastword $(filter-out %a,$(CUDA_CHIPS))))
 CUDA_CODE   := $(foreach a,$(CUDA_CHIPS),-gencode=arch=$(a:sm_%=compute_%),code=$(a)) \
                $(patsubst %,-gencode=arch=%$(comma)code=$(CUDA_NEWEST),$(CUDA_NEWEST))
-CUDA_HEADERS := $(firstword $(wildcard $(dir $(realpath $(NVCC)))../include) /usr/include)
 NVCCFLAGS   += -std=c++17 -O3 -fmad=false -Isrc
 $(CUDA_IMAGE): src/backend/gpu/cuda/kernels.cu $(wildcard src/backend/gpu/kernels/*) src/format/iq2xxs_codes_table.h
 	@mkdir -p $(@D)
