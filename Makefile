@@ -79,7 +79,7 @@ CUDA_ARCH ?= sm_80 sm_90a sm_100 sm_120
 CUDA_DIR  := $(if $(filter yes,$(CUDA)),src/backend/gpu/cuda)
 
 LIB_DIRS  := src/base src/format src/kernels src/kernels/ref $(ISA_$(ARCH)) src/text \
-             src/backend src/backend/cpu src/backend/gpu $(CUDA_DIR) src/model src/engine src/service src/service/store
+             src/backend src/backend/cpu src/backend/gpu $(CUDA_DIR) src/model src/engine src/service src/service/store src/agent
 LIB_SRC   := $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c))
 LIB_OBJ   := $(LIB_SRC:%.c=$(OUT)/%.o)
 LIB       := $(OUT)/libds4.a

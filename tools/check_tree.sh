@@ -54,6 +54,7 @@ function floor_of(path)
     if (path ~ /^engine\//)  return 4
     if (path ~ /^service\/store\//) return 4.5   # below the rest of service
     if (path ~ /^service\//) return 5
+    if (path ~ /^agent\//)   return 5.5
     if (path ~ /^app\//)     return 6
     return -1
 }
