@@ -24,7 +24,7 @@ list_files() {
 files=$(list_files | sort -u | while read -r f; do
     case $f in
         tests/fuzz/corpus/*|models/*) ;;
-        *.c|*.h|*.k|*.m|*.cu|*.sh|*.py|*.md|*.yml|*.txt|Makefile|.ci/*|.clang-format) [ -f "$f" ] && echo "$f" ;;
+        *.c|*.h|*.k|*.m|*.cu|*.sh|*.py|*.md|*.yml|*.txt|*.mk|Makefile|.ci/*|.clang-format) [ -f "$f" ] && echo "$f" ;;
     esac
 done)
 if [ -z "$files" ]; then

@@ -1,0 +1,58 @@
+# checks.mk - the rules of the tree, the tests under sanitizers, other compilers and the other architecture.
+
+#: check             the tree's rules, the tests under sanitizers, the Arm kernels emulated, both compilers
+#: check-tree        the tree's rules alone
+.PHONY: check check-tree check-san
+check: setup-check
+	$(Q)$(MAKE) check-tree
+	$(Q)$(MAKE) WERROR=1 check-san
+	$(Q)$(MAKE) WERROR=1 check-arm
+	$(Q)$(MAKE) check-compilers
+check-tree:
+	$(Q)sh tools/check_tree.sh
+check-san:
+	$(Q)$(MAKE) OUT=build/san SAN=address,undefined OPT=-O1 test-built
+
+#: check-compilers   no warning with each of COMPILERS (gcc clang) that is here
+COMPILERS ?= gcc clang
+.PHONY: check-compilers
+check-compilers:
+	$(Q)for cc in $(COMPILERS); do \
+	    command -v $$cc >/dev/null || { echo "not checked: no $$cc here"; continue; }; \
+	    $(MAKE) CC=$$cc OUT=build/$$cc WERROR=1 test-programs || exit 1; \
+	    echo "$$cc: no warning"; \
+	done
+
+#: check-arm         the Arm kernels, cross-compiled and run under an emulator
+ARM_CC    ?= aarch64-linux-gnu-gcc
+ARM_RUN   ?= qemu-aarch64
+.PHONY: check-arm arm-checks
+check-arm: setup-check
+	$(Q)if command -v $(ARM_CC) >/dev/null && command -v $(ARM_RUN) >/dev/null; then \
+	    $(MAKE) OUT=build/arm CC=$(ARM_CC) ARCH=aarch64 LDFLAGS=-static arm-checks; \
+	else \
+	    echo "Arm kernels not checked: no $(ARM_CC) or no $(ARM_RUN) here"; \
+	    echo "0 passed, 0 failed, 1 skipped"; \
+	fi
+ARM_CHECKS := $(patsubst %.c,$(OUT)/%_bare,$(wildcard tests/kernels/*_check.c))
+BARE_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(foreach d,src/base src/kernels src/kernels/ref $(ISA_$(ARCH)),$(wildcard $(d)/*.c)) \
+             src/format/dtype.c src/format/iq2xxs_table.c)
+$(OUT)/tests/%_check_bare: $(OUT)/tests/%_check.o $(CHECK_AUX) $(BARE_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm -lpthread $(URING)
+arm-checks: $(ARM_CHECKS)
+	$(Q)OUT=$(OUT) RUN=$(ARM_RUN) sh tests/run.sh $(ARM_CHECKS)
+
+#: fuzz              fuzz every parser for FUZZ_SECONDS (60) each; needs clang
+FUZZ_CC   ?= clang
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: setup-fuzz
+	$(Q)CC=$(FUZZ_CC) OUT=build/fuzz sh tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_SRC)
+
+#: fuzz-http         damaged requests at the socket of a server under sanitizers
+.PHONY: fuzz-http fuzz-http-built
+fuzz-http: setup
+	$(Q)$(MAKE) OUT=build/san SAN=address,undefined OPT=-O1 fuzz-http-built
+fuzz-http-built: $(OUT)/ds4-server $(HTTP_FUZZ)
+	$(Q)OUT=$(OUT) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/soak/fuzz_http.sh

@@ -1,0 +1,91 @@
+# test_programs.mk - what tests are and what they use, and how it is linked.
+
+# The emulated GPU needs a C++ compiler; without one its tests are left out.
+CXX       ?= c++
+ifeq ($(origin CXX),default)
+CXX       := $(if $(shell command -v g++ 2>/dev/null),g++,c++)
+endif
+TEST_SRC  := $(filter-out $(if $(shell command -v $(CXX) 2>/dev/null),,tests/emulator/%),\
+             $(wildcard tests/*/*_test.c tests/*/*_check.c))
+TEST_BIN  := $(TEST_SRC:%.c=$(OUT)/%)
+CLI_TESTS := $(wildcard tests/cli/*.sh)
+FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
+REPLAY    := $(FUZZ_SRC:%.c=$(OUT)/%_replay)
+# Clients of a server that ask much, and ones that misbehave.
+SOAK      := $(OUT)/tests/soak/soak
+HTTP_FUZZ := $(OUT)/tests/soak/http_fuzz
+RAW       := $(OUT)/tests/soak/raw
+# The GPU kernels on the CPU, for tests: the same text as C++, and fibers that run it.
+CXXFLAGS  += -std=c++17 $(if $(filter -O1,$(OPT)),-O1,-O2) -g -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno
+# Metal's attributes mean nothing to a C++ compiler; a kernel may leave some of its parameters alone.
+KERNEL_CXXFLAGS := -DKD_EMULATED -Itests/emulator -Wno-attributes -Wno-unknown-attributes -Wno-unused-function \
+             -Wno-unused-parameter $(if $(shell grep -sqw fma /proc/cpuinfo && echo fma),$(if $(filter x86_64,$(ARCH)),-mfma))
+EMULATOR  := $(patsubst %.cpp,$(OUT)/%.o,$(wildcard tests/emulator/*.cpp)) \
+             $(patsubst %.c,$(OUT)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/emulator/*.c)))
+# What scripts of tests/cli use beside the system's own programs.
+TEST_TOOLS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/tools/*.c))
+# What tests share: the kernel checks run without cmocka, also on the other architecture.
+CHECK_AUX := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/kernels/*.c)))
+TEST_AUX  := $(CHECK_AUX) $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/support/*.c))
+$(OUT)/tests/%.o: CPPFLAGS += -Itests
+
+# The server without its main(), for tests of its parts.
+SERVER_LIB := $(OUT)/libserver.a
+$(SERVER_LIB): $(patsubst %.c,$(OUT)/%.o,$(filter-out %/main.c,$(wildcard src/app/server/*.c)))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+# The server with prescribed answers: for tests of everything around a model.
+SCRIPTED     := $(OUT)/ds4-server-scripted
+SCRIPTED_SRC := $(wildcard src/app/server/*.c) src/service/chooser.c
+$(OUT)/scripted/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) -DDS4_SCRIPTED_SAMPLING $(CFLAGS) -MMD -MP -c -o $@ $<
+$(SCRIPTED): $(SCRIPTED_SRC:%.c=$(OUT)/scripted/%.o) $(WEB_OBJ) $(COMMON_OBJ) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(OUT)/tests/server/%_test: $(OUT)/tests/server/%_test.o $(TEST_AUX) $(SERVER_LIB) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+# The thread sanitizer watches kernels; the emulator's own doings order nothing for them.
+$(OUT)/tests/emulator/%.o: tests/emulator/%.cpp
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(if $(filter %emulator.cpp,$<),$(if $(filter thread,$(SAN)),-DEMULATOR_TSAN,\
+	    $(if $(SAN),-fsanitize=$(SAN))),$(KERNEL_CXXFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)) \
+	    -MMD -MP -c -o $@ $<
+$(filter $(OUT)/tests/emulator/%,$(TEST_BIN)): %: %.o $(EMULATOR) $(TEST_AUX) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+$(OUT)/tests/%_test: $(OUT)/tests/%_test.o $(TEST_AUX) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+$(OUT)/tests/%_check: $(OUT)/tests/%_check.o $(CHECK_AUX) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+REPLAY_SERVER := $(patsubst %,$(OUT)/tests/fuzz/%_fuzz_replay,request stored http_head)
+$(REPLAY_SERVER): $(SERVER_LIB)
+$(OUT)/tests/fuzz/%_fuzz_replay: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/replay.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %/libserver.a,$^) $(LIB) $(LDLIBS)
+
+$(OUT)/tests/tools/%: $(OUT)/tests/tools/%.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+KV_LONG    := $(patsubst %.c,$(OUT)/%,$(wildcard tests/long/*.c))
+$(OUT)/tests/long/%: $(OUT)/tests/long/%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+SOAK_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(filter-out %/http_fuzz.c %/raw.c,$(wildcard tests/soak/*.c)))
+$(SOAK): $(SOAK_OBJ) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(HTTP_FUZZ): $(patsubst %,$(OUT)/tests/soak/%.o,http_fuzz soak_http soak_rude) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(RAW): $(OUT)/tests/soak/raw.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
