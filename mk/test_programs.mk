@@ -75,6 +75,12 @@ $(OUT)/tests/tools/%: $(OUT)/tests/tools/%.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
+# The agent's MCP client by hand, for servers from npm.
+MCP_CALL   := $(OUT)/tests/agent/mcp_call
+$(MCP_CALL): $(OUT)/tests/agent/mcp_call.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 KV_LONG    := $(patsubst %.c,$(OUT)/%,$(wildcard tests/long/*.c))
 $(OUT)/tests/long/%: $(OUT)/tests/long/%.o $(LIB)
 	$(call say,LINK,$@)

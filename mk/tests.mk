@@ -20,7 +20,7 @@ setup-web:
 test: setup
 	$(Q)$(MAKE) test-built
 # Everything that the tests run, built and not run.
-test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ) $(RAW) $(TEST_TOOLS)
+test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ) $(RAW) $(TEST_TOOLS) $(MCP_CALL)
 test-built: test-programs
 	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
 
@@ -46,6 +46,12 @@ test-web-built: $(OUT)/ds4-server $(SCRIPTED)
 test-sdk: setup
 	$(Q)$(MAKE) all $(SCRIPTED)
 	$(Q)OUT=$(OUT) sh tests/run.sh tests/sdk/run.sh tests/sdk/schemas.sh
+
+#: test-agent-npm    the agent with MCP servers and the protocols' own clients from npm
+.PHONY: test-agent-npm
+test-agent-npm: setup
+	$(Q)$(MAKE) all $(MCP_CALL)
+	$(Q)OUT=$(OUT) LOG=$(OUT)/test_agent_npm.log sh tests/run.sh tests/agent/npm.sh
 
 #: test-clients      coding agents from npm, each with a task (minutes): CLIENTS="pi codex" chooses some
 #: record-clients    the same, and keep their requests for tests/clients/replay_test.c

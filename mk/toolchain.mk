@@ -44,6 +44,13 @@ URING_TRY := \#include <liburing.h>\nint main(void) { struct io_uring r; return 
 URING     := $(shell printf '$(URING_TRY)' | $(CC) -x c - -luring -o /dev/null 2>/dev/null && echo -luring)
 LDLIBS    += $(URING)
 CPPFLAGS  += $(if $(URING),-DDS4_HAVE_URING)
+# The same for servers of tools at an address, which the agent can use.
+CURL_FLAGS := $(call pkg,--cflags,libcurl)
+CURL_TRY  := \#include <curl/curl.h>\nint main(void) { return curl_easy_init() == 0; }\n
+CURL_LIBS := $(or $(call pkg,--libs,libcurl),-lcurl)
+CURL      := $(shell printf '$(CURL_TRY)' | $(CC) $(CURL_FLAGS) -x c - $(CURL_LIBS) -o /dev/null 2>/dev/null && echo yes)
+LDLIBS    += $(if $(CURL),$(CURL_LIBS))
+$(OUT)/src/agent/mcp_http.o: CPPFLAGS += $(if $(CURL),-DDS4_HAVE_CURL $(CURL_FLAGS))
 LDLIBS    += $(PKG_LIBS)
 CPPFLAGS  += $(PKG_FLAGS)
 

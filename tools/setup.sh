@@ -62,6 +62,7 @@ met() {
         xxhash)        has_lib libxxhash ;;
         liburing)      [ "$system" != Linux ] || has_lib liburing ;;
         libedit)       [ "$system" = Darwin ] || has_lib libedit ;;
+        libcurl)       [ "$system" = Darwin ] || has_lib libcurl ;;
         cmocka)        has_lib cmocka ;;
         c++-compiler)  [ "$system" = Darwin ] || has "${CXX:-c++}" || has g++ ;;
         curl)          [ "$system" = Darwin ] || has curl ;;
@@ -81,7 +82,7 @@ met() {
 
 needs_of() {
     case $1 in
-        build) echo compiler make pkg-config jansson sqlite xxhash libedit liburing ;;
+        build) echo compiler make pkg-config jansson sqlite xxhash libedit liburing libcurl ;;
         test)  echo cmocka curl c++-compiler ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
@@ -102,6 +103,7 @@ sqlite           libsqlite3-dev         sqlite-devel           sqlite           
 xxhash           libxxhash-dev          xxhash-devel           xxhash                 xxhash
 libedit          libedit-dev            libedit-devel          libedit                -
 liburing         liburing-dev           liburing-devel         liburing               -
+libcurl          libcurl4-openssl-dev   libcurl-devel          curl                   -
 cmocka           libcmocka-dev          libcmocka-devel        cmocka                 cmocka
 c++-compiler     g++                    gcc-c++                gcc                    -
 curl             curl                   curl                   curl                   -
@@ -119,10 +121,11 @@ caddy            caddy                  caddy                  caddy            
 "
 
 # Needs that a system cannot meet are left out: `make check` skips the Arm kernels, `make test` the
-# emulated GPU, and without liburing a pool of threads reads streamed experts.
+# emulated GPU, without liburing a pool of threads reads streamed experts, and without libcurl the agent uses
+# no servers of tools at an address.
 optional() {
     case $1 in
-        arm-*|liburing|c++-compiler) return 0 ;;
+        arm-*|liburing|libcurl|c++-compiler) return 0 ;;
         *)     return 1 ;;
     esac
 }

@@ -28,3 +28,8 @@ uint64_t ds4_knob_u64(ds4_knob knob, uint64_t otherwise)
     const unsigned long long value = strtoull(text, &end, 0);
     return *end ? otherwise : value;
 }
+
+const char *ds4_environment(const char *name)
+{
+    return getenv(name);
+}

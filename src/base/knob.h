@@ -19,4 +19,7 @@ typedef enum ds4_knob {
 const char *ds4_knob_text(ds4_knob knob);                       /* NULL when unset */
 uint64_t    ds4_knob_u64(ds4_knob knob, uint64_t otherwise);    /* otherwise when unset or not a number */
 
+/* A variable that a file of the user names, as ${NAME} in a configuration; NULL when unset. No knob. */
+const char *ds4_environment(const char *name);
+
 #endif
