@@ -1,4 +1,4 @@
-/* aio.c - the queue of reads: pieces, order, short reads, errors. See aio.h. */
+/* aio.c - reads as their owners see them: opening, asking, waiting, errors. See aio.h. */
 #include "base/aio_local.h"
 
 #include "base/clock.h"
@@ -13,39 +13,6 @@
 #include <unistd.h>
 
 enum { DEPTH = 32, CALM_DEPTH = 4, MAX_DEPTH = 256, PIECE_BYTES = 1024 * 1024 };
-
-static uint64_t align_down(uint64_t x)
-{
-    return x & ~(uint64_t)(DS4_AIO_ALIGN - 1);
-}
-
-/* ---- lists ----------------------------------------------------------------------------------- */
-
-static void list_add(aio_list *l, ds4_aio_read *r)
-{
-    r->prev = l->last;
-    r->next = NULL;
-    if (l->last) l->last->next = r;
-    else l->first = r;
-    l->last = r;
-    r->is_linked = true;
-}
-
-static void list_remove(aio_list *l, ds4_aio_read *r)
-{
-    if (!r->is_linked) return;
-    if (r->prev) r->prev->next = r->next;
-    else l->first = r->next;
-    if (r->next) r->next->prev = r->prev;
-    else l->last = r->prev;
-    r->next = r->prev = NULL;
-    r->is_linked = false;
-}
-
-static aio_list *list_of(ds4_aio *aio, const ds4_aio_read *r)
-{
-    return r->urgent ? &aio->urgent : &aio->calm;
-}
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -107,7 +74,7 @@ static void set_options(ds4_aio *aio, const ds4_aio_options *opt)
     if (aio->opt.depth > MAX_DEPTH) aio->opt.depth = MAX_DEPTH;
     if (aio->opt.calm_depth == 0) aio->opt.calm_depth = CALM_DEPTH;
     if (aio->opt.calm_depth > aio->opt.depth) aio->opt.calm_depth = aio->opt.depth;
-    aio->opt.piece_bytes = (uint32_t)align_down(aio->opt.piece_bytes);
+    aio->opt.piece_bytes = (uint32_t)aio_align_down(aio->opt.piece_bytes);
     if (aio->opt.piece_bytes == 0) aio->opt.piece_bytes = PIECE_BYTES;
 }
 
@@ -146,20 +113,11 @@ ds4_status ds4_aio_open(ds4_aio **out, const char *const *paths, uint32_t n_file
     return DS4_OK;
 }
 
-/* The lock is held. A read ends when nothing is left to issue and nothing under way. */
-static void end_if_over(ds4_aio *aio, ds4_aio_read *r)
-{
-    if (r->is_linked || r->n_under_way > 0) return;
-    r->state = r->failed ? DS4_AIO_FAILED : r->gave_up ? DS4_AIO_CANCELLED : DS4_AIO_DONE;
-    aio->n_ended++;
-    pthread_cond_signal(&aio->ended);
-}
-
 static void give_up(ds4_aio *aio, ds4_aio_read *r)
 {
     r->gave_up = true;
-    list_remove(list_of(aio, r), r);
-    end_if_over(aio, r);
+    aio_list_remove(aio_list_of(aio, r), r);
+    aio_end_if_over(aio, r);
 }
 
 void ds4_aio_close(ds4_aio *aio)
@@ -190,7 +148,7 @@ static uint32_t piece_bytes(const ds4_aio *aio, const ds4_aio_read *r)
 {
     const uint64_t room = ds4_aio_room(r->offset, r->n_bytes), about = aio->opt.piece_bytes;
     const uint64_t n = room < about ? 1 : (room + about / 2) / about;
-    return (uint32_t)align_down((room + n - 1) / n + DS4_AIO_ALIGN - 1);
+    return (uint32_t)aio_align_down((room + n - 1) / n + DS4_AIO_ALIGN - 1);
 }
 
 void ds4_aio_submit(ds4_aio *aio, ds4_aio_read *r, bool urgent)
@@ -206,7 +164,7 @@ void ds4_aio_submit(ds4_aio *aio, ds4_aio_read *r, bool urgent)
     r->n_under_way = 0;
     r->piece_bytes = piece_bytes(aio, r);
     r->is_linked = false;
-    list_add(list_of(aio, r), r);
+    aio_list_add(aio_list_of(aio, r), r);
     pthread_mutex_unlock(&aio->lock);
     aio->carrier->kick(aio);
 }
@@ -216,9 +174,9 @@ void ds4_aio_hurry(ds4_aio *aio, ds4_aio_read *r)
     pthread_mutex_lock(&aio->lock);
     const bool waits = r->state == DS4_AIO_QUEUED && !r->urgent && r->is_linked;
     if (waits) {
-        list_remove(&aio->calm, r);
+        aio_list_remove(&aio->calm, r);
         r->urgent = true;
-        list_add(&aio->urgent, r);
+        aio_list_add(&aio->urgent, r);
     }
     pthread_mutex_unlock(&aio->lock);
     if (waits) aio->carrier->kick(aio);
@@ -298,92 +256,4 @@ void ds4_aio_get_stats(ds4_aio *aio, ds4_aio_stats *out)
         .busy_ns = aio->busy_ns + (aio->n_under_way ? ds4_now_ns() - aio->busy_since : 0),
     };
     pthread_mutex_unlock(&aio->lock);
-}
-
-/* ---- the carrier's side ---------------------------------------------------------------------- */
-
-/* The lock is held. Urgent reads first; the others only while few pieces are under way,
- * so that an urgent one never waits for a full queue. */
-static bool cut_piece(ds4_aio *aio, aio_piece *out)
-{
-    const bool    is_urgent = aio->urgent.first != NULL;
-    ds4_aio_read *r = is_urgent ? aio->urgent.first : aio->calm.first;
-
-    if (!r || aio->n_under_way >= (is_urgent ? aio->opt.depth : aio->opt.calm_depth)) return false;
-    const uint64_t left = ds4_aio_room(r->offset, r->n_bytes) - r->issued;
-    *out = (aio_piece){
-        .read = r, .offset = align_down(r->offset) + r->issued, .to = r->buffer + r->issued,
-        .n_bytes = left < r->piece_bytes ? (uint32_t)left : r->piece_bytes,
-    };
-    r->issued += out->n_bytes;
-    r->n_under_way++;
-    if (out->n_bytes == left) list_remove(list_of(aio, r), r);
-    if (aio->n_under_way++ == 0) aio->busy_since = ds4_now_ns();
-    return true;
-}
-
-static bool wait_for_piece(ds4_aio *aio, aio_piece *out, bool block)
-{
-    pthread_mutex_lock(&aio->lock);
-    bool got = cut_piece(aio, out);
-    while (!got && block && !aio->is_closing) {
-        pthread_cond_wait(&aio->work, &aio->lock);
-        got = cut_piece(aio, out);
-    }
-    pthread_mutex_unlock(&aio->lock);
-    return got;
-}
-
-bool aio_take(ds4_aio *aio, aio_piece *out, bool block)
-{
-    while (wait_for_piece(aio, out, block)) {
-        ds4_aio_fault_fn *fault = aio->opt.fault;
-        const int reason = fault ? fault(aio->opt.fault_ctx, out->offset, out->n_bytes) : 0;
-        if (reason == 0 || aio_give(aio, out, -reason)) return true;
-    }
-    return false;
-}
-
-/* How much of a piece must arrive: at the end of the file the widened part may be missing. */
-static uint64_t needed(const aio_piece *p)
-{
-    const uint64_t end = p->read->offset + p->read->n_bytes, from = p->offset;
-    return end - from < p->n_bytes ? end - from : p->n_bytes;
-}
-
-bool aio_give(ds4_aio *aio, aio_piece *p, int64_t result)
-{
-    ds4_aio_read   *r = p->read;
-    const aio_file *file = aio_file_of(aio, r);
-
-    if (result == -EINTR || result == -EAGAIN) return true;
-    if (result > 0 && (uint64_t)result < needed(p)) {
-        /* A direct read goes on at a multiple of the alignment; what arrived beyond it is
-         * read twice. Less than that is the file's end. */
-        const uint64_t whole = file->is_direct ? align_down((uint64_t)result) : (uint64_t)result;
-        if (whole > 0) {
-            p->offset += whole;
-            p->to += whole;
-            p->n_bytes -= (uint32_t)whole;
-            return true;
-        }
-        result = 0;
-    }
-#if defined(POSIX_FADV_DONTNEED)
-    if (!file->is_direct && result > 0) {
-        posix_fadvise(file->fd, (off_t)p->offset, result, POSIX_FADV_DONTNEED);
-    }
-#endif
-    pthread_mutex_lock(&aio->lock);
-    if (result > 0) aio->n_bytes += (uint64_t)result;
-    if (result <= 0 && !r->failed) {
-        r->failed = true;
-        r->reason = (int)-result;
-        list_remove(list_of(aio, r), r);
-    }
-    if (--aio->n_under_way == 0) aio->busy_ns += ds4_now_ns() - aio->busy_since;
-    r->n_under_way--;
-    end_if_over(aio, r);
-    pthread_mutex_unlock(&aio->lock);
-    return false;
 }

@@ -53,10 +53,21 @@ static inline const aio_file *aio_file_of(const ds4_aio *aio, const ds4_aio_read
     return &aio->files[r->file];
 }
 
-extern const aio_carrier aio_threads;
-#ifdef DS4_HAVE_URING
-extern const aio_carrier aio_uring;
-#endif
+static inline uint64_t aio_align_down(uint64_t x)
+{
+    return x & ~(uint64_t)(DS4_AIO_ALIGN - 1);
+}
+
+/* ---- aio_queue.c; the lock is held ---- */
+
+void      aio_list_add(aio_list *l, ds4_aio_read *r);
+void      aio_list_remove(aio_list *l, ds4_aio_read *r);       /* nothing for a read that is in none */
+aio_list *aio_list_of(ds4_aio *aio, const ds4_aio_read *r);
+
+/* End a read when nothing of it is left to issue and nothing is under way. */
+void aio_end_if_over(ds4_aio *aio, ds4_aio_read *r);
+
+/* ---- aio_queue.c, for carriers; the lock is not held ---- */
 
 /* The next piece that may go to the disk. With `block` waits for one; returns false when
  * there is none (never with block, except at closing). */
@@ -65,5 +76,12 @@ bool aio_take(ds4_aio *aio, aio_piece *out, bool block);
 /* A piece came back: the number of bytes read, or -errno. Returns true when *piece is now
  * the rest, which the carrier must read as well. */
 bool aio_give(ds4_aio *aio, aio_piece *piece, int64_t result);
+
+/* ---- the carriers ---- */
+
+extern const aio_carrier aio_threads;
+#ifdef DS4_HAVE_URING
+extern const aio_carrier aio_uring;
+#endif
 
 #endif

@@ -28,7 +28,7 @@ uint64_t       ds4_engine_tail_bytes(const ds4_engine *e, uint32_t pos);
 
 /* Bytes of memory. */
 uint64_t       ds4_engine_kept_bytes(const ds4_engine *e);      /* blocks that only snapshots hold */
-uint64_t       ds4_engine_cold_bytes(const ds4_engine *e);      /* cold rows that are in memory now */
+uint64_t       ds4_engine_cold_bytes(const ds4_engine *e);      /* cold rows in memory, for tests */
 uint64_t       ds4_engine_rows_on_disk(const ds4_engine *e);    /* files of cold rows, planned or taken */
 uint64_t       ds4_snapshot_bytes(const ds4_snapshot *p);       /* its own: the tail and the tokens */
 

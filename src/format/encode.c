@@ -7,7 +7,7 @@
 #include "format/dtype.h"
 #include "format/small_float.h"
 
-void ds4_encode_q8_0(uint8_t out[34], const float *x)
+static void encode_q8_0(uint8_t out[34], const float *x)
 {
     float most = 0;
 
@@ -33,7 +33,7 @@ static double mxfp4_codes(uint8_t codes[32], const float *x, int e)
 
 /* The power of two that brings the largest weight into 4..8 or one of its neighbours:
  * below, large weights clip at 6; above, small ones lose steps. */
-void ds4_encode_mxfp4(uint8_t out[17], const float *x)
+static void encode_mxfp4(uint8_t out[17], const float *x)
 {
     uint8_t codes[32], best[32] = { 0 };
     float   most = 0;
@@ -66,15 +66,6 @@ void ds4_repack_mxfp4(uint8_t out[17], const uint8_t codes[16], uint8_t scale)
     }
 }
 
-bool ds4_can_encode(uint32_t dtype)
-{
-    switch (dtype) {
-    case DS4_F32: case DS4_F16: case DS4_BF16: case DS4_Q8_0: case DS4_Q2_K: case DS4_Q4_K:
-    case DS4_Q6_K: case DS4_IQ2_XXS: case DS4_MXFP4: return true;
-    default: return false;
-    }
-}
-
 static void encode_floats(uint32_t dtype, uint8_t *out, const float *x, uint64_t n)
 {
     if (dtype == DS4_F32) {
@@ -89,8 +80,8 @@ static void encode_floats(uint32_t dtype, uint8_t *out, const float *x, uint64_t
 static void encode_block(uint32_t dtype, bool best, uint8_t *out, const float *x, const float *w)
 {
     switch (dtype) {
-    case DS4_Q8_0:  ds4_encode_q8_0(out, x); break;
-    case DS4_MXFP4: ds4_encode_mxfp4(out, x); break;
+    case DS4_Q8_0:  encode_q8_0(out, x); break;
+    case DS4_MXFP4: encode_mxfp4(out, x); break;
     case DS4_Q4_K:  ds4_encode_q4_k(out, x, w); break;
     case DS4_Q6_K:  ds4_encode_q6_k(out, x); break;
     case DS4_Q2_K:  (best ? ds4_encode_q2_k_best : ds4_encode_q2_k)(out, x, w); break;

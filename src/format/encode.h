@@ -19,20 +19,16 @@ typedef enum ds4_encode_effort {
     DS4_ENCODE_BEST,        /* least error: slower searches for Q2_K and IQ2_XXS, otherwise the same */
 } ds4_encode_effort;
 
-/* Types that ds4_encode_row() makes: F32, F16, BF16, Q8_0, Q2_K, Q4_K, Q6_K, IQ2_XXS, MXFP4. */
-bool ds4_can_encode(uint32_t dtype);
-
 /* Encode one row.
  *
+ *   dtype       F32, F16, BF16, Q8_0, Q2_K, Q4_K, Q6_K, IQ2_XXS or MXFP4
  *   out         [ds4_row_bytes(dtype, n)], any alignment
  *   x           [n]
  *   importance  [n] or NULL                                                           */
 void ds4_encode_row(uint32_t dtype, ds4_encode_effort effort, void *out, const float *x,
                     const float *importance, uint64_t n);
 
-/* The encoders themselves, one block each; x and w (importance) have a block's weights. */
-void ds4_encode_q8_0(uint8_t out[34], const float *x);
-void ds4_encode_mxfp4(uint8_t out[17], const float *x);
+/* The encoders that search, one block each; x and w (importance) have a block's weights. */
 void ds4_encode_q2_k(uint8_t out[84], const float *x, const float *w);         /* w may be NULL */
 void ds4_encode_q2_k_best(uint8_t out[84], const float *x, const float *w);    /* w may be NULL */
 void ds4_encode_q4_k(uint8_t out[144], const float *x, const float *w);        /* w may be NULL */

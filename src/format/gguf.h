@@ -68,13 +68,13 @@ uint64_t    ds4_gguf_file_bytes(const ds4_gguf *g);     /* of all pieces */
 uint32_t    ds4_gguf_n_files(const ds4_gguf *g);
 const char *ds4_gguf_file(const ds4_gguf *g, uint32_t i, ds4_file_facts *facts);
 const char *const *ds4_gguf_paths(const ds4_gguf *g, uint32_t *n_files);    /* lent; 1 or more */
-uint64_t    ds4_gguf_data_offset(const ds4_gguf *g);    /* of the first tensor byte in the first file */
+uint64_t    ds4_gguf_data_offset(const ds4_gguf *g);    /* of the first file's tensors, for tests */
 
 /* Look for parts that were never written: a hole of the file under a tensor, or large tensors of
  * which much is zeros, as a download leaves them that did not end. Looks at four pages of each.
  * Returns DS4_OK; DS4_E_FORMAT with the tensor. */
 DS4_MUST_CHECK ds4_status ds4_gguf_check_filled(const ds4_gguf *g, ds4_err *err);
-uint32_t    ds4_gguf_alignment(const ds4_gguf *g);
+uint32_t    ds4_gguf_alignment(const ds4_gguf *g);    /* of tensors; for tests of the writer */
 
 /* ---- tensors ------------------------------------------------------------------------ */
 
@@ -125,7 +125,6 @@ bool               ds4_gguf_has(const ds4_gguf *g, const char *key);
 DS4_MUST_CHECK ds4_status ds4_gguf_get_u64(const ds4_gguf *g, const char *key, uint64_t lo, uint64_t hi,
                                            uint64_t *out, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_gguf_get_f32(const ds4_gguf *g, const char *key, float *out, ds4_err *err);
-DS4_MUST_CHECK ds4_status ds4_gguf_get_bool(const ds4_gguf *g, const char *key, bool *out, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_gguf_get_string(const ds4_gguf *g, const char *key, ds4_slice *out,
                                               ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_gguf_get_array(const ds4_gguf *g, const char *key, ds4_gguf_array *out,

@@ -122,7 +122,7 @@ ds4_status ds4_gguf_get_f32(const ds4_gguf *g, const char *key, float *out, ds4_
     return DS4_OK;
 }
 
-ds4_status ds4_gguf_get_bool(const ds4_gguf *g, const char *key, bool *out, ds4_err *err)
+static ds4_status get_bool(const ds4_gguf *g, const char *key, bool *out, ds4_err *err)
 {
     const ds4_gguf_kv *kv = NULL;
 
@@ -159,7 +159,7 @@ ds4_status ds4_gguf_opt_f32(const ds4_gguf *g, const char *key, float otherwise,
 
 ds4_status ds4_gguf_opt_bool(const ds4_gguf *g, const char *key, bool otherwise, bool *out, ds4_err *err)
 {
-    if (ds4_gguf_has(g, key)) return ds4_gguf_get_bool(g, key, out, err);
+    if (ds4_gguf_has(g, key)) return get_bool(g, key, out, err);
     *out = otherwise;
     return DS4_OK;
 }

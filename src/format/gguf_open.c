@@ -30,21 +30,6 @@ static ds4_status open_one(const char *path, ds4_gguf **out, ds4_err *err)
     return whole != DS4_OK ? whole : parsed;
 }
 
-void ds4_gguf_close(ds4_gguf *g)
-{
-    if (!g) return;
-    for (uint32_t i = 0; i < g->n_more; i++) ds4_gguf_close(g->more[i]);
-    free((void *)g->more);
-    free((void *)g->paths);
-    free(g->kv);
-    free((void *)g->kv_by_name);
-    free(g->tensors);
-    free((void *)g->by_name);
-    ds4_map_close(&g->map);
-    free(g->path);
-    free(g);
-}
-
 /* ---- pieces --------------------------------------------------------------------------------- */
 
 /* A piece's number and count, from its own keys. */

@@ -449,7 +449,22 @@ static ds4_status read_tensors(cursor *c, ds4_gguf *g, uint64_t n_tensors)
     return st;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening and closing ---------------------------------------------------------------------- */
+
+void ds4_gguf_close(ds4_gguf *g)
+{
+    if (!g) return;
+    for (uint32_t i = 0; i < g->n_more; i++) ds4_gguf_close(g->more[i]);
+    free((void *)g->more);
+    free((void *)g->paths);
+    free(g->kv);
+    free((void *)g->kv_by_name);
+    free(g->tensors);
+    free((void *)g->by_name);
+    ds4_map_close(&g->map);
+    free(g->path);
+    free(g);
+}
 
 static ds4_status parse(ds4_gguf *g, ds4_err *err)
 {

@@ -109,11 +109,6 @@ void ds4_gguf_put_u32(ds4_gguf_writer *w, const char *key, uint32_t value)
     add_u32(start_key(w, key, DS4_GGUF_U32), value);
 }
 
-void ds4_gguf_put_u64(ds4_gguf_writer *w, const char *key, uint64_t value)
-{
-    add_u64(start_key(w, key, DS4_GGUF_U64), value);
-}
-
 void ds4_gguf_put_f32(ds4_gguf_writer *w, const char *key, float value)
 {
     add_f32(start_key(w, key, DS4_GGUF_F32), value);

@@ -22,7 +22,6 @@ void                      ds4_gguf_writer_free(ds4_gguf_writer *w);     /* drops
 
 /* Keys, each at most once. Keys and values are copied. */
 void ds4_gguf_put_u32(ds4_gguf_writer *w, const char *key, uint32_t value);
-void ds4_gguf_put_u64(ds4_gguf_writer *w, const char *key, uint64_t value);
 void ds4_gguf_put_f32(ds4_gguf_writer *w, const char *key, float value);
 void ds4_gguf_put_bool(ds4_gguf_writer *w, const char *key, bool value);
 void ds4_gguf_put_string(ds4_gguf_writer *w, const char *key, ds4_slice value);
@@ -30,7 +29,7 @@ void ds4_gguf_put_u32s(ds4_gguf_writer *w, const char *key, const uint32_t *valu
 void ds4_gguf_put_i32s(ds4_gguf_writer *w, const char *key, const int32_t *values, uint64_t n);
 void ds4_gguf_put_f32s(ds4_gguf_writer *w, const char *key, const float *values, uint64_t n);
 void ds4_gguf_put_strings(ds4_gguf_writer *w, const char *key, const ds4_slice *values, uint64_t n);
-void ds4_gguf_put_kv(ds4_gguf_writer *w, const ds4_gguf_kv *kv);        /* as another file has it */
+void ds4_gguf_put_kv(ds4_gguf_writer *w, const ds4_gguf_kv *kv);    /* as another file has it, for tests */
 
 /* Declare the next tensor; the data section holds the tensors in this order.
  *

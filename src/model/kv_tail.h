@@ -27,7 +27,7 @@ typedef struct ds4_kv_piece {
  *
  *   out   [max] receives as many as fit; may be NULL with max 0
  *
- * Returns how many there are.                                                             */
+ * Returns how many there are. Public for tests, which compare the list with the layout.     */
 uint32_t ds4_kv_tail_pieces(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_piece *out, uint32_t max);
 
 uint64_t ds4_kv_tail_bytes(const ds4_kv_layout *kv, uint32_t pos);

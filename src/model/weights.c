@@ -131,7 +131,8 @@ static void add_frequencies(binder *b, bool compressed, ds4_view *out)
     ds4_shape_frequencies(b->s, compressed, next_vector(b, b->s->n_rot / 2 * sizeof(float), out));
 }
 
-uint64_t ds4_weights_vector_bytes(const ds4_shape *s)
+/* Bytes of vectors and tables in memory. */
+static uint64_t vector_bytes(const ds4_shape *s)
 {
     ds4_tensor_want wants[DS4_MAX_WANTS];
     uint64_t        n_bytes = 2 * padded(s->n_rot / 2 * sizeof(float));
@@ -229,7 +230,7 @@ ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape
                             const ds4_backend *backend, ds4_dev *dev, ds4_err *err)
 {
     binder b = { .g = g, .s = s, .backend = backend, .dev = dev, .w = out, .stream = stream,
-                 .n_bytes = ds4_weights_vector_bytes(s) };
+                 .n_bytes = vector_bytes(s) };
 
     *out = (ds4_weights){ 0 };
     if (ds4_gguf_n_tensors(g) == 0) {

@@ -62,7 +62,4 @@ void                      ds4_weights_close(ds4_weights *w, const ds4_backend *b
  * missing or no matrix counts as float32: opening will refuse it. */
 void ds4_weights_describe(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s);
 
-/* Bytes of vectors and tables in memory. */
-uint64_t ds4_weights_vector_bytes(const ds4_shape *s);
-
 #endif

@@ -62,11 +62,6 @@ void ds4_chooser_free(ds4_chooser *c)
     free(c);
 }
 
-bool ds4_chooser_thinking(const ds4_chooser *c)
-{
-    return c->thinking;
-}
-
 bool ds4_chooser_recorded(const ds4_chooser *c, ds4_event *event)
 {
     if (!c->recorded) return false;

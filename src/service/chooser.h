@@ -34,8 +34,6 @@ int32_t ds4_chooser_choose(void *chooser, const float *logits, const ds4_samplin
 /* The next tokens are those of this trusted text, whatever the model wants. */
 DS4_MUST_CHECK ds4_status ds4_chooser_force(ds4_chooser *c, const char *text, ds4_err *err);
 
-bool ds4_chooser_thinking(const ds4_chooser *c);        /* no closing tag was chosen so far */
-
 /* The last token with its likelihood; false when none is recorded. */
 bool ds4_chooser_recorded(const ds4_chooser *c, ds4_event *event);
 

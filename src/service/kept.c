@@ -168,13 +168,6 @@ void ds4_kept_add(ds4_kept *k, ds4_session *s, ds4_kept_kind kind)
     ds4_kept_give(k, p, kind);
 }
 
-void ds4_kept_park(ds4_kept *k, ds4_session *s)
-{
-    ds4_kept_add(k, s, DS4_KEPT_TURN);
-    ds4_session_clear(s);
-    make_room(k);
-}
-
 /* ---- finding ------------------------------------------------------------------------------------- */
 
 static entry *longest(ds4_kept *k, const int32_t *tokens, uint32_t n_tokens, uint32_t max_pos,

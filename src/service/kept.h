@@ -3,7 +3,7 @@
  * A position serves every prompt that begins with its tokens, whichever conversation it
  * was of. When the budget is used up, one that has a longer one behind it goes first (a
  * place midway through a prompt before the end of a turn, the end of a system prompt last), then the
- * one unused for longest. An idle session can live here alone, see ds4_kept_park(). */
+ * one unused for longest. */
 #ifndef DS4_SERVICE_KEPT_H
 #define DS4_SERVICE_KEPT_H
 
@@ -44,10 +44,6 @@ const ds4_snapshot *ds4_kept_find(ds4_kept *k, const int32_t *tokens, uint32_t n
 /* Find likewise among positions at multiples of `multiple`, which have small tails. */
 const ds4_snapshot *ds4_kept_find_even(ds4_kept *k, const int32_t *tokens, uint32_t n_tokens,
                                        uint32_t multiple);
-
-/* Keep a session's position and clear it: its blocks stay only as far as the budget lets
- * them. */
-void ds4_kept_park(ds4_kept *k, ds4_session *s);
 
 void     ds4_kept_clear(ds4_kept *k);
 uint32_t ds4_kept_n(const ds4_kept *k);

@@ -79,6 +79,7 @@ void                      ds4_dsml_free(ds4_dsml *r);           /* NULL is fine 
  *
  * Returns DS4_OK; DS4_E_NOMEM. What the model writes is never an error.              */
 DS4_MUST_CHECK ds4_status ds4_dsml_token(ds4_dsml *r, int32_t id, ds4_err *err);
+/* Bytes are for tests and the fuzzer, which have no vocabulary. */
 DS4_MUST_CHECK ds4_status ds4_dsml_bytes(ds4_dsml *r, const char *data, size_t n_bytes,
                                          ds4_err *err);
 

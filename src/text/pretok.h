@@ -25,7 +25,7 @@ typedef enum ds4_char_class {
 typedef struct ds4_char_map ds4_char_map;
 ds4_char_map  *ds4_char_map_create(void);                       /* NULL when memory is short */
 void           ds4_char_map_free(ds4_char_map *map);            /* NULL is fine */
-ds4_char_class ds4_char_map_get(const ds4_char_map *map, uint32_t code);
+ds4_char_class ds4_char_map_get(const ds4_char_map *map, uint32_t code);    /* tests compare all with PCRE2 */
 
 /* Walks over the pieces of one text. */
 typedef struct ds4_pretok {

@@ -138,6 +138,20 @@ const ds4_words *ds4_schema_words(ds4_schema *s, uint32_t node); /* valid until 
 /* The set of nodes, which are sorted in place; true and repeated ones are left out. */
 uint32_t ds4_schema_set_of(ds4_schema *s, uint32_t *nodes, uint32_t n);
 
+/* ---- schema_words.c: what one keyword says ---- */
+
+/* A count such as minItems, at most UINT32_MAX - 1; `otherwise` for what is none. */
+uint32_t ds4_schema_count(const ds4_schema *s, uint32_t node, uint32_t otherwise);
+
+/* The language of a pattern, or NULL when it is ignored; lent. */
+const ds4_lang *ds4_schema_pattern(ds4_schema *s, uint32_t node);
+
+/* What one schema's bounds and steps demand, added to what is demanded already. */
+void ds4_schema_bounds(ds4_schema *s, const ds4_words *w, ds4_number *out);
+
+/* Give a language to the schema, under the node of its pattern or format; lends it back. */
+const ds4_lang *ds4_schema_keep_lang(ds4_schema *s, uint32_t node, ds4_lang *l);
+
 /* ---- schema_spread.c ---- */
 
 typedef struct ds4_leaves {
@@ -155,14 +169,11 @@ bool    ds4_schema_fits_leaf(ds4_schema *s, uint32_t value, uint32_t list, const
 uint8_t ds4_schema_kind(const ds4_schema *s, uint32_t value);
 bool    ds4_json_equal(const ds4_schema *s, uint32_t a, uint32_t b);
 
-/* ---- schema_apart.c ---- */
+/* ---- schema_object.c: what must not fit ---- */
 
 /* Leave out the kinds of values for which what must not fit would fit, and ignore what cannot be
  * kept apart. Strings and listed values are left to those who read them. */
 void ds4_leaf_settle(ds4_schema *s, ds4_leaf *leaf);
-
-/* May a value fit two sets at once? */
-bool ds4_schema_sets_meet(ds4_schema *s, uint32_t a, uint32_t b);
 
 /* Does a leaf say anything about values of these kinds, but that they may be? */
 bool ds4_leaf_limits(ds4_schema *s, const ds4_leaf *leaf, uint8_t kinds);
@@ -220,18 +231,6 @@ typedef struct ds4_object_form {
 } ds4_object_form;
 void ds4_leaf_object(ds4_schema *s, const ds4_leaf *leaf, ds4_object_form *out);
 void ds4_object_form_clear(ds4_object_form *o);
-
-/* A count such as minItems, at most UINT32_MAX - 1; `otherwise` for what is none. */
-uint32_t ds4_schema_count(const ds4_schema *s, uint32_t node, uint32_t otherwise);
-
-/* The language of a pattern, or NULL when it is ignored; lent. */
-const ds4_lang *ds4_schema_pattern(ds4_schema *s, uint32_t node);
-
-/* What one schema's bounds and steps demand, added to what is demanded already. */
-void ds4_schema_bounds(ds4_schema *s, const ds4_words *w, ds4_number *out);
-
-/* Give a language to the schema, under the node of its pattern or format; lends it back. */
-const ds4_lang *ds4_schema_keep_lang(ds4_schema *s, uint32_t node, ds4_lang *l);
 
 /* ---- schema_format.c ---- */
 

@@ -1,144 +1,28 @@
-/* schema_object.c - what all schemas of a leaf say about an object's members, as one. */
-#include "text/schema.h"
+/* schema_object.c - what all schemas of a leaf say about an object, and what must not fit (`not`, and the
+ * other alternatives of oneOf). One asks the other: whether a name may stand is a question of what must not
+ * fit it, and whether two schemas are apart may be told by an object's members. */
+#include "text/schema_members.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_BUCKETS = 1024 };
-
-/* A member that is named, and by which of the schemas it is spoken of. */
-typedef struct named {
-    ds4_slice name;
-    uint32_t  next;    /* in the bucket */
-    uint32_t  covered; /* schema (number in the leaf, + 1) that has named it last */
-    uint32_t  list;    /* `properties` that has named it last */
-    bool      required, banned;
-} named;
-
-/* A member's value must fit a schema. */
-typedef struct demand {
-    uint32_t member, node, next; /* next: of that member, + 1 */
-} demand;
-
-typedef struct merger {
-    ds4_schema      *s;
-    uint32_t         set;
-    ds4_object_form *out;
-    named           *list;
-    demand          *demands;
-    uint32_t        *first; /* [n] of each member, + 1 */
-    uint32_t         n, cap, n_demands, cap_demands, cap_first;
-    uint32_t         bucket[NAME_BUCKETS];
-    bool             open, closed; /* others are spoken of, or forbidden */
-    bool             listed;       /* there is a list of members, even an empty one */
-    bool             additional;   /* additionalProperties allows what no pattern matches */
-} merger;
-
-static const ds4_json_node *node_of(const merger *m, uint32_t node)
-{
-    return &m->s->tree.node[node];
-}
-
-static ds4_words words_of(merger *m, uint32_t i)
-{
-    return *ds4_schema_words(m->s, m->s->member[m->s->set[m->set].first + i]);
-}
-
-/* The number of a member, new or not. */
-static uint32_t number_of(merger *m, ds4_slice name)
-{
-    uint32_t h = 2166136261u;
-
-    for (size_t i = 0; i < name.n_bytes; i++) h = (h ^ (unsigned char)name.data[i]) * 16777619u;
-    uint32_t *bucket = &m->bucket[h % NAME_BUCKETS];
-    for (uint32_t i = *bucket; i && ds4_g_pay(m->s->g, 1); i = m->list[i - 1].next) {
-        if (ds4_slice_eq(m->list[i - 1].name, name)) return i - 1;
-    }
-    if (!ds4_g_pay(m->s->g, 2)) return 0;
-    void *p = ds4_g_room(m->s->g, m->list, m->n, &m->cap, sizeof *m->list);
-    if (!p) return 0;
-    m->list = p;
-    p = ds4_g_room(m->s->g, m->first, m->n, &m->cap_first, sizeof *m->first);
-    if (!p) return 0;
-    m->first = p;
-    m->list[m->n] = (named){ .name = name, .next = *bucket };
-    m->first[m->n] = 0;
-    *bucket = ++m->n;
-    return m->n - 1;
-}
-
-static void add_demand(merger *m, uint32_t member, uint32_t node)
-{
-    if (!ds4_g_pay(m->s->g, 1)) return;
-    void *p = ds4_g_room(m->s->g, m->demands, m->n_demands, &m->cap_demands, sizeof *m->demands);
-    if (!p) return;
-    m->demands = p;
-    m->demands[m->n_demands] = (demand){ member, node, m->first[member] };
-    m->first[member] = ++m->n_demands;
-}
-
-/* ---- names ---------------------------------------------------------------------------------- */
-
-static void add_named(merger *m, const ds4_words *w)
-{
-    const uint32_t list = w->at[DS4_W_PROPERTIES], required = w->at[DS4_W_REQUIRED];
-
-    for (uint32_t i = list ? node_of(m, list)->first : 0; i && ds4_schema_ok(m->s);
-         i = node_of(m, i)->next) {
-        const uint32_t at = number_of(m, node_of(m, i)->name);
-        if (!ds4_schema_ok(m->s)) return;
-        if (m->list[at].list == list)
-            m->demands[m->first[at] - 1].node = i; /* the last one counts */
-        else
-            add_demand(m, at, i);
-        m->list[at].list = list;
-    }
-    for (uint32_t i = required ? node_of(m, required)->first : 0; i && ds4_schema_ok(m->s);
-         i = node_of(m, i)->next) {
-        if (node_of(m, i)->kind != DS4_JSON_STRING) continue;
-        const uint32_t at = number_of(m, node_of(m, i)->string);
-        if (m->n) m->list[at].required = true;
-    }
-}
-
-/* What a schema says about members that its own list does not name. */
-static void demand_of_unnamed(merger *m, uint32_t number, const ds4_words *w)
-{
-    const uint32_t list = w->at[DS4_W_PROPERTIES], others = w->at[DS4_W_ADDITIONAL_PROPERTIES],
-                   patterns = w->at[DS4_W_PATTERN_PROPERTIES];
-
-    if (!others && !patterns) return;
-    for (uint32_t i = list ? node_of(m, list)->first : 0; i && ds4_schema_ok(m->s);
-         i = node_of(m, i)->next) {
-        m->list[number_of(m, node_of(m, i)->name)].covered = number + 1;
-    }
-    for (uint32_t k = 0; k < m->n && ds4_g_pay(m->s->g, 1); k++) {
-        bool covered = m->list[k].covered == number + 1;
-        for (uint32_t i = patterns ? node_of(m, patterns)->first : 0; i; i = node_of(m, i)->next) {
-            const ds4_lang *l = ds4_schema_pattern(m->s, i);
-            if (!l || !ds4_g_pay(m->s->g, 4) || !ds4_lang_has(l, m->list[k].name)) continue;
-            covered = true;
-            add_demand(m, k, i);
-        }
-        if (!covered && others) add_demand(m, k, others);
-    }
-}
+enum { MAX_DEPTH = 4 };
 
 /* ---- propertyNames -------------------------------------------------------------------------- */
 
 /* Listed names: each may stand; no others. */
-static void allow_listed(merger *m, const uint32_t *values, uint32_t n)
+static void allow_listed(ds4_members *m, const uint32_t *values, uint32_t n)
 {
     bool *allowed = NULL;
 
     for (uint32_t i = 0; i < n && ds4_schema_ok(m->s); i++) {
-        if (node_of(m, values[i])->kind == DS4_JSON_STRING)
-            number_of(m, node_of(m, values[i])->string);
+        if (ds4_members_node(m, values[i])->kind == DS4_JSON_STRING)
+            ds4_members_number(m, ds4_members_node(m, values[i])->string);
     }
     allowed = calloc(m->n + 1, sizeof *allowed);
     for (uint32_t i = 0; allowed && i < n && ds4_schema_ok(m->s); i++) {
-        if (node_of(m, values[i])->kind != DS4_JSON_STRING) continue;
-        allowed[number_of(m, node_of(m, values[i])->string)] = true;
+        if (ds4_members_node(m, values[i])->kind != DS4_JSON_STRING) continue;
+        allowed[ds4_members_number(m, ds4_members_node(m, values[i])->string)] = true;
     }
     for (uint32_t k = 0; allowed && k < m->n; k++) m->list[k].banned |= !allowed[k];
     free(allowed);
@@ -146,14 +30,14 @@ static void allow_listed(merger *m, const uint32_t *values, uint32_t n)
 }
 
 /* What the schemas say about names: the list of them, or a language, which is given. */
-static ds4_lang *name_language(merger *m)
+static ds4_lang *name_language(ds4_members *m)
 {
     uint32_t       *nodes = malloc((m->s->set[m->set].n + 1) * sizeof *nodes), n = 0;
     ds4_leaves      leaves = { 0 };
     ds4_string_form form = { 0 };
 
     for (uint32_t i = 0; nodes && i < m->s->set[m->set].n && ds4_schema_ok(m->s); i++) {
-        const ds4_words w = words_of(m, i);
+        const ds4_words w = ds4_members_words(m, i);
         if (w.at[DS4_W_PROPERTY_NAMES]) nodes[n++] = w.at[DS4_W_PROPERTY_NAMES];
     }
     if (n > 0) {
@@ -187,142 +71,38 @@ static ds4_lang *name_language(merger *m)
     return form.lang;
 }
 
-/* ---- members without a name ----------------------------------------------------------------- */
-
-/* All patterns of patternProperties in the leaf. */
-typedef struct patterns {
-    uint32_t node[4], n;
-} patterns;
-
-static void gather_patterns(merger *m, patterns *p)
-{
-    for (uint32_t i = 0; i < m->s->set[m->set].n && ds4_schema_ok(m->s); i++) {
-        const ds4_words w = words_of(m, i);
-        const uint32_t  list = w.at[DS4_W_PATTERN_PROPERTIES];
-        for (uint32_t k = list ? node_of(m, list)->first : 0; k; k = node_of(m, k)->next) {
-            if (!ds4_schema_pattern(m->s, k)) continue;
-            if (p->n == 4) {
-                ds4_schema_ignore(m->s, DS4_SLICE("more than 4 patterns in patternProperties"));
-                return;
-            }
-            p->node[p->n++] = k;
-        }
-    }
-}
-
-/* Does one of the schema's own patterns stand among those of `which`? */
-static bool has_pattern(merger *m, uint32_t list, const patterns *p, uint32_t which,
-                        uint32_t *nodes, uint32_t *n)
-{
-    bool found = false;
-
-    for (uint32_t k = list ? node_of(m, list)->first : 0; k; k = node_of(m, k)->next) {
-        for (uint32_t i = 0; i < p->n; i++) {
-            if (p->node[i] != k || !(which >> i & 1)) continue;
-            nodes[(*n)++] = k;
-            found = true;
-        }
-    }
-    return found;
-}
-
-/* The set for members whose names match exactly the patterns of `which`; false when one of
- * the schemas forbids them. */
-static bool other_set(merger *m, const patterns *p, uint32_t which, uint32_t *out)
-{
-    uint32_t *nodes = malloc((m->s->set[m->set].n + 5) * sizeof *nodes), n = 0;
-    bool      allowed = nodes != NULL;
-
-    for (uint32_t i = 0; nodes && i < m->s->set[m->set].n && ds4_schema_ok(m->s); i++) {
-        const ds4_words w = words_of(m, i);
-        const uint32_t  others = w.at[DS4_W_ADDITIONAL_PROPERTIES];
-        if (has_pattern(m, w.at[DS4_W_PATTERN_PROPERTIES], p, which, nodes, &n) || !others)
-            continue;
-        nodes[n++] = others;
-    }
-    for (uint32_t i = 0; i < n; i++) allowed &= node_of(m, nodes[i])->kind != DS4_JSON_FALSE;
-    if (allowed) *out = ds4_schema_set_of(m->s, nodes, n);
-    free(nodes);
-    return allowed && ds4_schema_ok(m->s);
-}
-
-/* Names that match the patterns of `which` and no others, and are none of those that are named. */
-static void add_other(merger *m, const patterns *p, uint32_t which, const ds4_lang *names,
-                      const ds4_lang *taken)
-{
-    ds4_lang_parts parts = { .most = UINT32_MAX };
-    ds4_other_form one = { 0 };
-
-    if (which == 0 && p->n > 0 && !m->additional) return; /* only what the patterns speak of */
-    if (!other_set(m, p, which, &one.set)) return;
-    if (names) parts.part[parts.n++] = names;
-    if (taken) {
-        parts.without[parts.n] = true;
-        parts.part[parts.n++] = taken;
-    }
-    for (uint32_t i = 0; i < p->n; i++) {
-        parts.without[parts.n] = !(which >> i & 1);
-        parts.part[parts.n++] = ds4_schema_pattern(m->s, p->node[i]);
-    }
-    if (parts.n > 0 && ds4_lang_meet(m->s->g, &parts, &one.names, NULL) != DS4_OK) return;
-    if (one.names && one.names->n_states == 0) {
-        ds4_lang_free(one.names);
-        return;
-    }
-    m->out->other[m->out->n_others++] = one;
-}
-
-static void add_others(merger *m, const ds4_lang *names)
-{
-    patterns   p = { .n = 0 };
-    ds4_lang  *taken = NULL;
-    ds4_slice *list;
-
-    gather_patterns(m, &p);
-    if (!ds4_schema_ok(m->s) || m->closed || (!m->open && (m->listed || m->n > 0))) return;
-    list = calloc(m->n + 1, sizeof *list);
-    for (uint32_t i = 0; list && i < m->n; i++) list[i] = m->list[i].name;
-    if (list && m->n > 0 && ds4_lang_of_texts(m->s->g, list, m->n, &taken, NULL) != DS4_OK)
-        taken = NULL;
-    free(list);
-    for (uint32_t which = 0; which < 1u << p.n && ds4_schema_ok(m->s); which++) {
-        add_other(m, &p, which, names, taken);
-    }
-    ds4_lang_free(taken);
-}
-
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-static void read_leaf(merger *m)
+static void read_leaf(ds4_members *m)
 {
     const uint32_t n = m->s->set[m->set].n;
 
     for (uint32_t i = 0; i < n && ds4_schema_ok(m->s); i++) {
-        const ds4_words w = words_of(m, i);
+        const ds4_words w = ds4_members_words(m, i);
         const uint32_t  others = w.at[DS4_W_ADDITIONAL_PROPERTIES],
                        rest = w.at[DS4_W_UNEVALUATED_PROPERTIES];
         const uint32_t least = ds4_schema_count(m->s, w.at[DS4_W_MIN_PROPERTIES], 0);
         const uint32_t most = ds4_schema_count(m->s, w.at[DS4_W_MAX_PROPERTIES], UINT32_MAX);
-        add_named(m, &w);
+        ds4_members_add_named(m, &w);
         m->listed |= w.at[DS4_W_PROPERTIES] != 0;
         if (least > m->out->least) m->out->least = least;
         if (most < m->out->most) m->out->most = most;
-        if (others && node_of(m, others)->kind != DS4_JSON_FALSE) m->open = m->additional = true;
+        if (others && ds4_members_node(m, others)->kind != DS4_JSON_FALSE) m->open = m->additional = true;
         if (w.at[DS4_W_PATTERN_PROPERTIES]) m->open = true;
-        if (rest && node_of(m, rest)->kind == DS4_JSON_FALSE && !w.at[DS4_W_PATTERN_PROPERTIES]) {
+        if (rest && ds4_members_node(m, rest)->kind == DS4_JSON_FALSE && !w.at[DS4_W_PATTERN_PROPERTIES]) {
             m->closed = true;
         }
     }
     ds4_lang *names = name_language(m);
     for (uint32_t i = 0; i < n && ds4_schema_ok(m->s); i++) {
-        const ds4_words w = words_of(m, i);
-        demand_of_unnamed(m, i, &w);
+        const ds4_words w = ds4_members_words(m, i);
+        ds4_members_demand_unnamed(m, i, &w);
     }
-    if (ds4_schema_ok(m->s)) add_others(m, names);
+    if (ds4_schema_ok(m->s)) ds4_members_add_others(m, names);
     ds4_lang_free(names);
 }
 
-static void write_members(merger *m)
+static void write_members(ds4_members *m)
 {
     ds4_object_form *out = m->out;
     uint32_t        *nodes = malloc((m->n_demands + 1) * sizeof *nodes);
@@ -334,7 +114,7 @@ static void write_members(merger *m)
         bool     banned = m->list[k].banned;
         for (uint32_t i = m->first[k]; i; i = m->demands[i - 1].next) {
             nodes[n++] = m->demands[i - 1].node;
-            banned |= node_of(m, nodes[n - 1])->kind == DS4_JSON_FALSE;
+            banned |= ds4_members_node(m, nodes[n - 1])->kind == DS4_JSON_FALSE;
         }
         out->impossible |= banned && m->list[k].required;
         if (banned) continue;
@@ -347,7 +127,7 @@ static void write_members(merger *m)
 
 void ds4_leaf_object(ds4_schema *s, const ds4_leaf *leaf, ds4_object_form *out)
 {
-    merger *m = calloc(1, sizeof *m);
+    ds4_members *m = calloc(1, sizeof *m);
 
     *out = (ds4_object_form){ .most = UINT32_MAX };
     if (m) {
@@ -356,7 +136,7 @@ void ds4_leaf_object(ds4_schema *s, const ds4_leaf *leaf, ds4_object_form *out)
         m->out = out;
         read_leaf(m);
         for (uint32_t i = 0; i < leaf->n_forced && ds4_schema_ok(s); i++) {
-            const uint32_t at = number_of(m, leaf->forced[i]);
+            const uint32_t at = ds4_members_number(m, leaf->forced[i]);
             if (m->n) m->list[at].required = true;
         }
         write_members(m);
@@ -375,4 +155,233 @@ void ds4_object_form_clear(ds4_object_form *o)
     for (uint32_t i = 0; i < o->n_others; i++) ds4_lang_free(o->other[i].names);
     free(o->list);
     *o = (ds4_object_form){ 0 };
+}
+
+static bool may_be(ds4_schema *s, uint32_t set, unsigned depth);
+
+/* ---- is there any value at all? ------------------------------------------------------------- */
+
+/* Each of these may say yes where there is none, but not the other way round. */
+
+static bool number_may_be(ds4_schema *s, uint32_t set)
+{
+    ds4_number n;
+
+    if (!ds4_leaf_number(s, set, &n) || !n.has_low || !n.has_high) return true;
+    const int c = ds4_decimal_compare(&n.low, &n.high);
+    return c < 0 || (c == 0 && !n.low_open && !n.high_open);
+}
+
+static bool string_may_be(ds4_schema *s, const ds4_leaf *leaf)
+{
+    ds4_string_form form;
+
+    ds4_leaf_string(s, leaf, &form);
+    const bool may = form.least <= form.most && (!form.lang || form.lang->n_states > 0);
+    ds4_lang_free(form.lang);
+    return may;
+}
+
+static bool array_may_be(ds4_schema *s, uint32_t set, unsigned depth)
+{
+    ds4_array_form a;
+
+    ds4_leaf_array(s, set, &a);
+    bool may = a.least <= a.most;
+    for (uint32_t i = 0; may && i < a.n_tuple && i < a.least; i++)
+        may = may_be(s, a.tuple[i], depth);
+    if (may && a.least > a.n_tuple) may = may_be(s, a.rest, depth);
+    free(a.tuple);
+    return may;
+}
+
+static bool object_may_be(ds4_schema *s, const ds4_leaf *leaf, unsigned depth)
+{
+    ds4_object_form o;
+
+    ds4_leaf_object(s, leaf, &o);
+    bool may = !o.impossible;
+    for (uint32_t i = 0; may && i < o.n; i++) {
+        may = !o.list[i].required || may_be(s, o.list[i].set, depth);
+    }
+    ds4_object_form_clear(&o);
+    return may;
+}
+
+/* The kinds of a leaf of which there may be a value. */
+static uint8_t kinds_of_leaf(ds4_schema *s, const ds4_leaf *leaf, unsigned depth)
+{
+    const uint8_t numbers = DS4_IS_WHOLE | DS4_IS_FRACTION;
+    uint32_t     *values = NULL, n = 0;
+    uint8_t       kinds = leaf->kinds;
+
+    if (depth > MAX_DEPTH || !ds4_schema_ok(s)) return kinds;
+    if (ds4_leaf_values(s, leaf, &values, &n)) {
+        kinds = 0;
+        for (uint32_t i = 0; i < n; i++) kinds |= ds4_schema_kind(s, values[i]);
+        free(values);
+        return kinds;
+    }
+    if (kinds & numbers && !number_may_be(s, leaf->set)) kinds &= (uint8_t)~numbers;
+    if (kinds & DS4_IS_STRING && !string_may_be(s, leaf)) kinds &= (uint8_t)~DS4_IS_STRING;
+    if (kinds & DS4_IS_ARRAY && !array_may_be(s, leaf->set, depth + 1))
+        kinds &= (uint8_t)~DS4_IS_ARRAY;
+    if (kinds & DS4_IS_OBJECT && !object_may_be(s, leaf, depth + 1))
+        kinds &= (uint8_t)~DS4_IS_OBJECT;
+    return kinds;
+}
+
+/* The kinds of values that may fit a set, whatever must not fit. */
+static uint8_t kinds_of_set(ds4_schema *s, uint32_t set, unsigned depth)
+{
+    ds4_leaves leaves;
+    uint8_t    kinds = 0;
+
+    ds4_schema_spread(s, set, &leaves);
+    for (uint32_t i = 0; i < leaves.n && ds4_schema_ok(s); i++) {
+        ds4_leaf leaf = leaves.list[i];
+        leaf.nots = 1;
+        kinds |= kinds_of_leaf(s, &leaf, depth);
+    }
+    free(leaves.list);
+    return ds4_schema_ok(s) ? kinds : DS4_IS_ANY;
+}
+
+static bool may_be(ds4_schema *s, uint32_t set, unsigned depth)
+{
+    return kinds_of_set(s, set, depth) != 0;
+}
+
+/* The kinds of values that may fit the leaf and what must not fit. */
+static uint8_t kinds_of_both(ds4_schema *s, uint32_t set, uint32_t node)
+{
+    const uint32_t n = s->set[set].n;
+    uint32_t      *nodes = malloc((n + 1) * sizeof *nodes);
+
+    if (!nodes) return DS4_IS_ANY;
+    for (uint32_t i = 0; i < n; i++) nodes[i] = s->member[s->set[set].first + i];
+    nodes[n] = node;
+    const uint32_t both = ds4_schema_set_of(s, nodes, n + 1);
+    free(nodes);
+    return ds4_schema_ok(s) ? kinds_of_set(s, both, 0) : DS4_IS_ANY;
+}
+
+/* ---- keeping apart -------------------------------------------------------------------------- */
+
+/* Keywords that limit values of some kinds. */
+static bool limits(ds4_word word, uint8_t kinds)
+{
+    if (word == DS4_W_ENUM || word == DS4_W_CONST || word == DS4_W_NOT) return true;
+    if (word == DS4_W_FORMAT)
+        return (kinds & (DS4_IS_STRING | DS4_IS_WHOLE | DS4_IS_FRACTION)) != 0;
+    if (word >= DS4_W_PROPERTIES && word <= DS4_W_UNEVALUATED_PROPERTIES)
+        return kinds & DS4_IS_OBJECT;
+    if (word >= DS4_W_ITEMS && word <= DS4_W_UNIQUE_ITEMS) return kinds & DS4_IS_ARRAY;
+    if (word >= DS4_W_MIN_LENGTH && word <= DS4_W_PATTERN) return kinds & DS4_IS_STRING;
+    if (word >= DS4_W_MINIMUM && word <= DS4_W_MULTIPLE_OF) {
+        return (kinds & (DS4_IS_WHOLE | DS4_IS_FRACTION)) != 0;
+    }
+    return false;
+}
+
+bool ds4_leaf_limits(ds4_schema *s, const ds4_leaf *leaf, uint8_t kinds)
+{
+    if (leaf->nots != 1) return true;
+    for (uint32_t i = 0; i < s->set[leaf->set].n && ds4_schema_ok(s); i++) {
+        const ds4_words *w = ds4_schema_words(s, s->member[s->set[leaf->set].first + i]);
+        for (ds4_word k = 0; k < DS4_N_WORDS; k++) {
+            if (w->at[k] && limits(k, kinds)) return true;
+        }
+    }
+    return false;
+}
+
+/* The kinds of which every value fits a schema. */
+static uint8_t kinds_of_all(ds4_schema *s, uint32_t node)
+{
+    ds4_leaves leaves;
+    uint8_t    all = 0;
+
+    ds4_schema_spread(s, ds4_schema_set_of(s, &node, 1), &leaves);
+    for (uint32_t i = 0; i < leaves.n && ds4_schema_ok(s); i++) {
+        for (unsigned kind = 1; kind < DS4_IS_ANY; kind <<= 1) {
+            const bool in = leaves.list[i].kinds & kind;
+            if (in && !ds4_leaf_limits(s, &leaves.list[i], (uint8_t)kind)) all |= (uint8_t)kind;
+        }
+    }
+    free(leaves.list);
+    return all;
+}
+
+/* May a value fit two sets at once? */
+static bool sets_meet(ds4_schema *s, uint32_t a, uint32_t b)
+{
+    const uint32_t n = s->set[a].n + s->set[b].n;
+    uint32_t      *nodes = malloc((n + 1) * sizeof *nodes);
+
+    if (!nodes) return true;
+    memcpy(nodes, s->member + s->set[a].first, s->set[a].n * sizeof *nodes);
+    memcpy(nodes + s->set[a].n, s->member + s->set[b].first, s->set[b].n * sizeof *nodes);
+    const uint32_t both = ds4_schema_set_of(s, nodes, n);
+    free(nodes);
+    return !ds4_schema_ok(s) || may_be(s, both, 1);
+}
+
+/* A member that both lists name with values of which none fits both: when it is there, the two
+ * are apart. It is made one that is required. */
+static bool tell_by_member(ds4_schema *s, ds4_leaf *leaf, uint32_t node)
+{
+    ds4_leaves      leaves;
+    ds4_object_form own, other;
+    bool            told = false;
+
+    ds4_schema_spread(s, ds4_schema_set_of(s, &node, 1), &leaves);
+    if (leaves.n == 1 && leaf->n_forced < DS4_MAX_FORCED && ds4_schema_ok(s)) {
+        ds4_leaf_object(s, leaf, &own);
+        ds4_leaf_object(s, &leaves.list[0], &other);
+        for (uint32_t i = 0; i < own.n && !told; i++) {
+            for (uint32_t k = 0; k < other.n && !told && ds4_g_pay(s->g, 1); k++) {
+                if (!ds4_slice_eq(own.list[i].name, other.list[k].name)) continue;
+                told = !sets_meet(s, own.list[i].set, other.list[k].set);
+            }
+            if (told) leaf->forced[leaf->n_forced++] = own.list[i].name;
+        }
+        ds4_object_form_clear(&own);
+        ds4_object_form_clear(&other);
+    }
+    free(leaves.list);
+    return told;
+}
+
+static void settle(ds4_schema *s, ds4_leaf *leaf)
+{
+    const ds4_schema_set nots = s->set[leaf->nots];
+    uint32_t            *values = NULL, n = 0;
+
+    if (ds4_leaf_values(s, leaf, &values, &n)) { /* each is looked at by itself */
+        free(values);
+        return;
+    }
+    for (uint32_t i = 0; i < nots.n && leaf->kinds && ds4_schema_ok(s); i++) {
+        const uint32_t node = s->member[nots.first + i];
+        uint8_t        both = leaf->kinds & kinds_of_both(s, leaf->set, node);
+        if (!both) continue;
+        const uint8_t all = kinds_of_all(s, node);
+        leaf->kinds &= (uint8_t)~all;
+        both &= (uint8_t) ~(all | DS4_IS_STRING); /* strings: ds4_leaf_string() */
+        if (both & DS4_IS_OBJECT && tell_by_member(s, leaf, node)) both &= (uint8_t)~DS4_IS_OBJECT;
+        if (both) ds4_schema_ignore(s, DS4_SLICE("oneOf or not with values that fit both sides"));
+    }
+}
+
+void ds4_leaf_settle(ds4_schema *s, ds4_leaf *leaf)
+{
+    if (s->set[leaf->nots].n == 0 || !ds4_schema_ok(s)) return;
+    if (s->n_nots_in_each_other == DS4_MAX_NOTS) {
+        ds4_schema_ignore(s, DS4_SLICE("not in each other"));
+        return;
+    }
+    s->n_nots_in_each_other++;
+    settle(s, leaf);
+    s->n_nots_in_each_other--;
 }

@@ -246,8 +246,8 @@ static ds4_status add_specials(ds4_vocab *v, const ds4_vocab_source *src, ds4_er
     return DS4_OK;
 }
 
-int32_t ds4_vocab_match_special(const ds4_vocab *v, const char *data, size_t n_bytes,
-                                size_t *n_found)
+/* The longest special token whose text begins data, and its bytes; -1 when none does. */
+static int32_t match_special(const ds4_vocab *v, const char *data, size_t n_bytes, size_t *n_found)
 {
     int32_t found = -1;
     if (n_bytes == 0) return -1;
@@ -269,7 +269,7 @@ int32_t ds4_vocab_next_special(const ds4_vocab *v, const char *data, size_t n_by
 {
     for (size_t pos = 0; pos < n_bytes; pos++) {
         if (!v->trie_roots[(uint8_t)data[pos]]) continue;
-        const int32_t id = ds4_vocab_match_special(v, data + pos, n_bytes - pos, n_found);
+        const int32_t id = match_special(v, data + pos, n_bytes - pos, n_found);
         if (id < 0) continue;
         *begin = pos;
         return id;
@@ -430,16 +430,13 @@ bool ds4_vocab_is_end(const ds4_vocab *v, int32_t id)
     return id >= 0 && (id == v->specials.eos || id == v->specials.eot);
 }
 
-int32_t ds4_vocab_find_bytes(const ds4_vocab *v, ds4_slice bytes)
+int32_t ds4_vocab_find(const ds4_vocab *v, const char *text)
 {
+    const ds4_slice bytes = { text, strlen(text) };
+
     if (bytes.n_bytes == 0) return -1;
     const int32_t special = v->slots[find_slot(v, bytes, true)];
     return special >= 0 ? special : find_normal(v, bytes);
-}
-
-int32_t ds4_vocab_find(const ds4_vocab *v, const char *text)
-{
-    return ds4_vocab_find_bytes(v, (ds4_slice){ text, strlen(text) });
 }
 
 ds4_status ds4_vocab_check_chat(const ds4_vocab *v, ds4_err *err)

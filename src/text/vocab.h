@@ -80,7 +80,6 @@ bool ds4_vocab_is_end(const ds4_vocab *v, int32_t id);
 /* The token that stands for exactly these bytes (raw, not in the byte alphabet); a special
  * token is preferred to a normal one, then the lowest id. -1 when there is none.     */
 int32_t ds4_vocab_find(const ds4_vocab *v, const char *text);           /* zero-terminated */
-int32_t ds4_vocab_find_bytes(const ds4_vocab *v, ds4_slice bytes);
 
 /* Refuse a vocabulary that lacks one of the seven tokens of the chat protocol.
  * Returns DS4_OK; DS4_E_UNSUPPORTED naming the first one that is missing.            */

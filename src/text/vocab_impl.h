@@ -53,11 +53,6 @@ static inline const ds4_merge *ds4_merge_find(const ds4_vocab *v, int32_t left, 
     }
 }
 
-/* The longest special token whose text begins data; -1 when none does.
- *   n_found  receives its bytes */
-int32_t ds4_vocab_match_special(const ds4_vocab *v, const char *data, size_t n_bytes,
-                                size_t *n_found);
-
 /* The first special token in data, leftmost then longest: its id and place, or -1. */
 int32_t ds4_vocab_next_special(const ds4_vocab *v, const char *data, size_t n_bytes, size_t *begin,
                                size_t *n_found);

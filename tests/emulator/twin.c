@@ -17,7 +17,8 @@ static void must(ds4_status st, const ds4_err *err)
     if (st != DS4_OK) fail_msg("%s", err->text);
 }
 
-const ds4_backend *twin_tested(void)
+/* The backend under test: the emulated GPU, or the one that DS4_TEST_BACKEND names. */
+static const ds4_backend *tested_backend(void)
 {
     const char *name = getenv("DS4_TEST_BACKEND");
 
@@ -33,7 +34,7 @@ void twin_open(twin *t, const ds4_limits *limits)
 {
     ds4_err err;
 
-    *t = (twin){ .backend = { &ds4_backend_cpu, twin_tested() },
+    *t = (twin){ .backend = { &ds4_backend_cpu, tested_backend() },
                  .rng = { { 20 } },
                  .hash = 14695981039346656037ull };
     for (int s = 0; s < TWIN_SIDES; s++) must(t->backend[s]->open(0, limits, &t->dev[s], &err), &err);
@@ -49,7 +50,7 @@ uint32_t twin_below(twin *t, uint32_t n)
     return (uint32_t)(ds4_rng_uniform(&t->rng) * n);
 }
 
-float twin_float(twin *t)
+static float roughly_normal(twin *t)
 {
     double sum = -3.0;
     for (int i = 0; i < 6; i++) sum += ds4_rng_uniform(&t->rng);
@@ -81,7 +82,7 @@ twin_buf twin_floats(twin *t, uint64_t n)
 {
     float *x = malloc(n * sizeof *x);
 
-    for (uint64_t i = 0; i < n; i++) x[i] = twin_float(t);
+    for (uint64_t i = 0; i < n; i++) x[i] = roughly_normal(t);
     const twin_buf b = twin_bytes(t, x, n * sizeof *x);
     free(x);
     return b;
@@ -115,7 +116,7 @@ twin_matrix twin_matrix_make(twin *t, uint32_t dtype, uint32_t n_in, uint32_t n_
 
     for (uint32_t i = 0; i < n_in; i++) ones[i] = 1.0f;
     for (uint64_t r = 0; r < n_rows; r++) {
-        for (uint32_t i = 0; i < n_in; i++) x[i] = twin_float(t);
+        for (uint32_t i = 0; i < n_in; i++) x[i] = roughly_normal(t);
         ds4_encode_row(dtype, DS4_ENCODE_STANDARD, bytes + r * row_bytes, x, ones, n_in);
     }
     twin_matrix m = { .bytes = map_file(bytes, row_bytes * n_rows), .n_bytes = row_bytes * n_rows };

@@ -23,16 +23,13 @@ typedef struct twin_buf {
     uint64_t n_bytes;
 } twin_buf;
 
-/* The backend under test: the emulated GPU, or the one that DS4_TEST_BACKEND names. */
-const ds4_backend *twin_tested(void);
-
+/* The backend under test is the emulated GPU, or the one that DS4_TEST_BACKEND names. */
 void twin_open(twin *t, const ds4_limits *limits);
 void twin_close(twin *t);
 
 uint32_t twin_below(twin *t, uint32_t n);           /* 0 .. n-1 */
-float    twin_float(twin *t);                       /* roughly normal */
 
-/* Zeroed; with n floats of twin_float(); with bytes. */
+/* Zeroed; with n floats, roughly normal; with bytes. */
 twin_buf twin_zeros(twin *t, uint64_t n_bytes);
 twin_buf twin_floats(twin *t, uint64_t n);
 twin_buf twin_bytes(twin *t, const void *bytes, uint64_t n_bytes);

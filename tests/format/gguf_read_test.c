@@ -486,7 +486,7 @@ static void test_other_getters(void **state)
     assert_int_equal(ds4_gguf_get_f32(g, "huge", &f, &err), DS4_E_FORMAT);
     assert_int_equal(ds4_gguf_opt_f32(g, "gone", 2.0f, &f, &err), DS4_OK);
     assert_true(f == 2.0f);
-    assert_int_equal(ds4_gguf_get_bool(g, "i8", &b, &err), DS4_E_FORMAT);
+    assert_int_equal(ds4_gguf_opt_bool(g, "i8", false, &b, &err), DS4_E_FORMAT);
     assert_int_equal(ds4_gguf_opt_bool(g, "gone", true, &b, &err), DS4_OK);
     assert_true(b);
     assert_int_equal(ds4_gguf_opt_string(g, "gone", DS4_SLICE("x"), &t, &err), DS4_OK);

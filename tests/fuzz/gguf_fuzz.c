@@ -38,7 +38,7 @@ static void read_keys(const ds4_gguf *g)
         if (ds4_gguf_copy_strings(g, keys[i], &texts, &n, &err) == DS4_OK) free(texts);
         if (ds4_gguf_get_u64(g, keys[i], 0, 1000, &n, &err) != DS4_OK) n = 0;
         if (ds4_gguf_get_f32(g, keys[i], &f, &err) != DS4_OK) f = 0;
-        if (ds4_gguf_get_bool(g, keys[i], &b, &err) != DS4_OK) b = false;
+        if (ds4_gguf_opt_bool(g, keys[i], false, &b, &err) != DS4_OK) b = false;
         if (ds4_gguf_get_string(g, keys[i], &s, &err) != DS4_OK) s.n_bytes = 0;
     }
 }

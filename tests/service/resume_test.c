@@ -300,7 +300,7 @@ static void test_a_parked_session(void **state)
     assert_int_equal(0, ds4_kept_bytes(k));
     ds4_kept_add(k, s, DS4_KEPT_TURN);
     const uint64_t tail = ds4_kept_bytes(k);
-    ds4_kept_park(k, s);
+    ds4_session_clear(s);
     assert_int_equal(0, ds4_session_pos(s));
     assert_true(ds4_kept_bytes(k) > tail);              /* the blocks are now kept alone */
     const ds4_snapshot *p = ds4_kept_find(k, tokens, 700, 700, true);

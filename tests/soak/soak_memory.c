@@ -32,7 +32,8 @@ static unsigned count_entries(int pid, const char *what)
     return n;
 }
 
-bool soak_memory_of(int pid, soak_memory *out)
+/* Of a process now; false when it has gone. */
+static bool memory_of(int pid, soak_memory *out)
 {
     char path[64], line[256];
 
@@ -58,7 +59,7 @@ static void *watch(void *arg)
 
     while (!atomic_load(&w->stop)) {
         soak_memory m;
-        if (soak_now() >= next && soak_memory_of(w->pid, &m)) {
+        if (soak_now() >= next && memory_of(w->pid, &m)) {
             soak_memory *grown = realloc(w->seen, (w->n + 1) * sizeof *grown);
             if (!grown) break;
             w->seen = grown;

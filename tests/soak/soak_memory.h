@@ -10,9 +10,6 @@ typedef struct soak_memory {
     unsigned n_threads, n_files;
 } soak_memory;
 
-/* Of a process now; false when it has gone. */
-bool soak_memory_of(int pid, soak_memory *out);
-
 typedef struct soak_watch soak_watch;
 
 /* Look every `every` seconds, until it is stopped. */

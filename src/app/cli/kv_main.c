@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -44,22 +43,4 @@ int ds4_cli_kv(int argc, char **argv)
     ds4_app_say(DS4_KV_NAME, *word ? "unknown command %s" : "no command is given", word);
     fprintf(stderr, "Try 'ds4 kv --help' for the commands.\n");
     return DS4_EXIT_WRONG;
-}
-
-int ds4_kv_open(const char *dir, ds4_store **out)
-{
-    const ds4_store_options opt = { .dir = dir };
-    ds4_err                 err = { .code = DS4_OK };
-
-    if (!dir) {
-        ds4_app_say(DS4_KV_NAME, "name the folder with --kv-disk-dir");
-        return DS4_EXIT_WRONG;
-    }
-    /* Looking at a folder does not make it. */
-    if (access(dir, F_OK) != 0) {
-        ds4_app_say(DS4_KV_NAME, "%s: there is no such folder", dir);
-        return DS4_EXIT_FAILURE;
-    }
-    if (ds4_store_open(out, &opt, &err) == DS4_OK) return DS4_EXIT_OK;
-    return ds4_app_failed(DS4_KV_NAME, &err);
 }

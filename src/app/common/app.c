@@ -130,7 +130,8 @@ void ds4_app_show_devices(void)
     }
 }
 
-void ds4_app_say_plan(const char *program, const ds4_plan *p)
+/* The plan in one line, for the start of a program. */
+static void say_plan(const char *program, const ds4_plan *p)
 {
     const double mib = 1.0 / (1 << 20);
 
@@ -190,7 +191,7 @@ int ds4_app_open(const ds4_app_model *want, ds4_model *out)
             const bool bad_file = st == DS4_E_IO || st == DS4_E_FORMAT || st == DS4_E_UNSUPPORTED;
             code = bad_file || st == DS4_E_ARG ? DS4_EXIT_WRONG : DS4_EXIT_FAILURE;
         } else {
-            ds4_app_say_plan(want->program, ds4_engine_plan(out->engine));
+            say_plan(want->program, ds4_engine_plan(out->engine));
         }
     }
     ds4_str_clear(&path);

@@ -82,9 +82,6 @@ extern const char *const ds4_experts_names[];   /* "auto", "resident", "stream",
 /* The engine options that say the same; path stays the caller's. */
 ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char *path);
 
-/* The plan in one line, for the start of a program. */
-void ds4_app_say_plan(const char *program, const ds4_plan *plan);
-
 /* The most memory that this process had in use, the program itself included (ds4_sysmem_peak()),
  * beside the plan. most_bytes 0: not known, nothing is said. */
 void ds4_app_say_memory(const char *program, const ds4_engine *engine, uint64_t most_bytes);
@@ -101,8 +98,7 @@ int ds4_app_find(const ds4_app_model *want, ds4_str *path);
 /* ---- terminal ------------------------------------------------------------------------ */
 
 bool ds4_term_is(FILE *file);           /* a terminal */
-bool ds4_term_knows_codes(FILE *file);  /* a terminal that understands escape sequences (TERM) */
-bool ds4_term_colour(FILE *file);       /* and is to get colours (NO_COLOR) */
+bool ds4_term_colour(FILE *file);       /* one that is to get colours (TERM, NO_COLOR) */
 
 /* A line on a terminal that is written over again and again; nothing when standard error
  * is no terminal or knows no escape sequences. */

@@ -42,7 +42,8 @@ static bool parse_f32(const char *text, double min, double max, float *out)
     return true;
 }
 
-bool ds4_parse_size(const char *text, uint64_t *out)
+/* Bytes as "4096", "512M" or "1.5G" (powers of 1024), more than 0. */
+static bool parse_size(const char *text, uint64_t *out)
 {
     static const char units[] = "KMGT";
     char             *end;
@@ -108,7 +109,7 @@ static bool store(const ds4_option *o, const char *text)
         return to->given;
     }
     case DS4_OPTION_SIZE:
-        return ds4_parse_size(text, o->to);
+        return parse_size(text, o->to);
     case DS4_OPTION_NAME:
         return store_name(o, text);
     case DS4_OPTION_SHOW:
@@ -140,7 +141,7 @@ static void help_line(char letter, const char *name, const char *arg, const char
     }
 }
 
-void ds4_command_help(const ds4_command *cmd)
+static void print_help(const ds4_command *cmd)
 {
     printf("Usage: %s\n\n%s\n\nOptions:\n", cmd->usage, cmd->about);
     for (const ds4_option *o = cmd->options; o->kind != DS4_OPTION_END; o++) {
@@ -239,7 +240,7 @@ static ds4_parsed take(const ds4_command *cmd, const tables *t, int found, const
                      : is_long ? cmd->options[found - FIRST_VALUE].name : NULL;
     if (is_long && !written_in_full(word, name)) return wrong(cmd, "unknown option", word, NULL);
     if (found == 'h' || found == HELP_VALUE) {
-        ds4_command_help(cmd);
+        print_help(cmd);
         return DS4_PARSED_DONE;
     }
     if (found == VERSION_VALUE) {

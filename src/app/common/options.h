@@ -105,12 +105,7 @@ typedef enum ds4_parsed {
 ds4_parsed ds4_command_parse(const ds4_command *cmd, int argc, char **argv, const char **words,
                              uint32_t *n_words);
 
-void ds4_command_help(const ds4_command *cmd);          /* to standard output */
-
 /* A whole decimal number, digits only. Returns false for anything else. */
 bool ds4_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out);
-
-/* Bytes as "4096", "512M" or "1.5G" (powers of 1024), more than 0. */
-bool ds4_parse_size(const char *text, uint64_t *out);
 
 #endif

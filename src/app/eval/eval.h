@@ -15,6 +15,9 @@ int ds4_eval_mini(const char *argv0, int argc, char **argv);
 int ds4_eval_diff(const char *argv0, int argc, char **argv);
 
 /* The exit code that goes with what the parser said; DS4_EXIT_OK is also that of "run". */
-int ds4_eval_parsed(ds4_parsed parsed);
+static inline int ds4_eval_parsed(ds4_parsed parsed)
+{
+    return parsed == DS4_PARSED_WRONG ? DS4_EXIT_WRONG : DS4_EXIT_OK;
+}
 
 #endif

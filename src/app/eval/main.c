@@ -32,11 +32,6 @@ static void print_help(void)
         "Exit codes: 0 done, 1 failed, 2 wrong command line or bad model file, 130 interrupted.\n");
 }
 
-int ds4_eval_parsed(ds4_parsed parsed)
-{
-    return parsed == DS4_PARSED_WRONG ? DS4_EXIT_WRONG : DS4_EXIT_OK;
-}
-
 static int wrong(const char *what, const char *word)
 {
     ds4_app_say(DS4_EVAL_NAME, "%s%s%s", what, *word ? " " : "", word);

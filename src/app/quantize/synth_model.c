@@ -25,7 +25,7 @@ static const known_model known[] = {
     { "pro-q2", 61, 7168, 128, 1536, 16, 1024, 384, 3072, 128, 2.5f, DS4_IQ2_XXS, DS4_Q2_K },
 };
 
-const char *synth_model_names(void)
+static const char *known_names(void)
 {
     return "flash-q2, flash-q4, pro-q2";
 }
@@ -201,7 +201,7 @@ ds4_status synth_model_create(synth_model *out, const char *like, uint32_t n_lay
     }
     if (!k) {
         return ds4_fail(err, DS4_E_ARG, "no model \"%s\"; expected one of %s", like,
-                        synth_model_names());
+                        known_names());
     }
     if (n_layers > k->n_layers || n_experts > k->n_experts) {
         return ds4_fail(err, DS4_E_ARG, "%s has %u layers of %u experts, fewer than asked for",

@@ -25,12 +25,9 @@ typedef struct synth_model {
     uint64_t      data_bytes;   /* of all tensors, each padded to 32 */
 } synth_model;
 
-/* Names of the models that synth_model_create() knows, parted by commas. */
-const char *synth_model_names(void);
-
 /* List the tensors of a model.
  *
- *   like        a name of synth_model_names()
+ *   like        the published model: flash-q2, flash-q4 or pro-q2; another name is refused with this list
  *   n_layers    the first so many layers; 0: all
  *   n_experts   in each layer; 0: as published. Fewer than a token uses lowers that number too
  *

@@ -48,7 +48,8 @@ static bool is_port(const char *text)
     return port <= 65535;
 }
 
-bool ds4_http_is_authority(const char *text)
+/* Is it HOST or HOST:PORT: a name, an IPv4 address, or an IPv6 address in brackets? */
+static bool is_authority(const char *text)
 {
     size_t n;
 
@@ -143,7 +144,7 @@ static bool read_target(char *target, ds4_http_head *head, const char **authorit
         path = target + scheme + n;
         memmove(host, target + scheme, n);
         host[n] = '\0';
-        if (!ds4_http_is_authority(host)) return refuse(fault, 400, "the target names no host");
+        if (!is_authority(host)) return refuse(fault, 400, "the target names no host");
         *authority = host;
     } else if (*path != '/' && (strcmp(path, "*") != 0 || strcmp(head->method, "OPTIONS") != 0)) {
         return refuse(fault, 400, "the target is no path");
@@ -241,7 +242,7 @@ static bool check_host(ds4_http_head *head, const char *authority, ds4_http_faul
     for (uint32_t i = 0; i < head->n_fields; i++) {
         ds4_http_field *f = &head->field[i];
         if (strcasecmp(f->name, "Host")) continue;
-        if (*f->value && !ds4_http_is_authority(f->value)) {
+        if (*f->value && !is_authority(f->value)) {
             return refuse(fault, 400, "the Host header is no host");
         }
         if (authority) f->value = authority;

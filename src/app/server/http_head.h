@@ -54,7 +54,4 @@ bool ds4_http_head_read(char *bytes, size_t n, ds4_http_head *head, ds4_http_fau
 /* The value of a field, in any case of its name; NULL when there is none. */
 const char *ds4_http_head_get(const ds4_http_head *head, const char *name);
 
-/* Is it HOST or HOST:PORT: a name, an IPv4 address, or an IPv6 address in brackets? */
-bool ds4_http_is_authority(const char *text);
-
 #endif

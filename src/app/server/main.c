@@ -177,6 +177,7 @@ static void put_in_order(void *ctx)
     ds4_server *s = ctx;
 
     ds4_trace_reopen(s->trace);
+    ds4_resume_flush(s->resume);
     ds4_scheduler_settle(s->scheduler);
     ds4_server_say("hangup", "what waited is written");
 }

@@ -1,7 +1,6 @@
 /* route.c - who may ask what: paths, methods, keys, hosts and origins. */
 #include "app/server/server.h"
 #include "app/server/web_assets.h"
-#include "base/sha256.h"
 
 #include <string.h>
 #include <strings.h>
@@ -81,32 +80,9 @@ static route find_route(const char *path)
 
 /* ---- keys, hosts, origins ------------------------------------------------------------------- */
 
-/* The key that a request shows, or NULL. */
-static const char *key_of(const ds4_server *s, const ds4_http_request *rq)
-{
-    const char *bearer = ds4_http_header(rq, "Authorization");
-    const char *key = ds4_http_header(rq, "x-api-key");
-
-    if (key && ds4_keys_have(s->opt.keys, key)) return key;
-    if (!bearer || strncasecmp(bearer, "Bearer ", 7) != 0) return NULL;
-    return ds4_keys_have(s->opt.keys, bearer + 7) ? bearer + 7 : NULL;
-}
-
 static bool has_key(const ds4_server *s, const ds4_http_request *rq)
 {
-    return s->opt.keys->n == 0 || key_of(s, rq);
-}
-
-ds4_kv_key ds4_owner_of(const ds4_server *s, const ds4_http_request *rq)
-{
-    const char *key = s->opt.keys->n > 0 ? key_of(s, rq) : NULL;
-    uint8_t     sum[DS4_SHA256_BYTES];
-    ds4_kv_key  owner = { { 0 } };
-
-    if (!key) return owner;
-    ds4_sha256(key, strlen(key), sum);
-    memcpy(owner.b, sum, sizeof owner.b);
-    return owner;
+    return s->opt.keys->n == 0 || ds4_key_of(s, rq);
 }
 
 /* The name of a Host header, without the port and brackets; http_head.c has looked at its form. */

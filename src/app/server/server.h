@@ -74,10 +74,15 @@ typedef struct ds4_server {
     atomic_ullong      n_replayed;      /* turns given back as they were sampled */
 } ds4_server;
 
-/* ---- route.c ---------------------------------------------------------------------------------- */
+/* ---- owner.c ---------------------------------------------------------------------------------- */
+
+/* The key that a request shows, lent; NULL for none or a wrong one. */
+const char *ds4_key_of(const ds4_server *s, const ds4_http_request *rq);
 
 /* Whose a request is: a name that comes from its key and does not tell it; zero without keys. */
 ds4_kv_key ds4_owner_of(const ds4_server *s, const ds4_http_request *rq);
+
+/* ---- route.c ---------------------------------------------------------------------------------- */
 
 bool ds4_route_check(void *server, const ds4_http_request *rq, ds4_http_answer *a);
 void ds4_route_handle(void *server, const ds4_http_request *rq, ds4_http_answer *a);

@@ -54,7 +54,7 @@ void                      ds4_store_close(ds4_store *s);        /* NULL is fine 
  * no room for them (the number before holds); DS4_E_IO; ...                              */
 DS4_MUST_CHECK ds4_status ds4_store_set_rows(ds4_store *s, uint64_t n_bytes, ds4_err *err);
 
-bool        ds4_store_writes(const ds4_store *s);       /* false from a failure until it works again */
+bool        ds4_store_writes(const ds4_store *s);   /* false from a failure on until it works; for tests */
 uint64_t    ds4_store_retry_ns(const ds4_store *s);     /* until writing is tried again; 0: now */
 void        ds4_store_retry_now(ds4_store *s);          /* the next to write may try */
 uint64_t    ds4_store_n_stops(const ds4_store *s);      /* times that writing failed */

@@ -444,3 +444,42 @@ ds4_status store_thin_out(ds4_store *s, int64_t tail, const int32_t *tokens, ds4
     free_tree(&t);
     return st;
 }
+
+/* ---- for the program --------------------------------------------------------------------------- */
+
+ds4_status ds4_store_set_rows(ds4_store *s, uint64_t n_bytes, ds4_err *err)
+{
+    const uint64_t more = n_bytes > s->rows_bytes ? n_bytes - s->rows_bytes : 0;
+
+    if (n_bytes == s->rows_bytes) return DS4_OK;
+    if (s->stopped || !s->index) {              /* they are counted when it is opened again */
+        s->rows_bytes = n_bytes;
+        return DS4_OK;
+    }
+    DS4_TRY(ds4_index_begin(s->index, err));
+    ds4_status st = store_make_room(s, more, s->max_bytes, 0, err);
+    if (st == DS4_E_LIMIT) {
+        st = ds4_fail(err, DS4_E_LIMIT,
+                      "%s: rows of the context take %llu MB there, and the budget of %llu MB has no room for"
+                      " them (--kv-disk-space-mb)", s->dir, (unsigned long long)(n_bytes >> 20),
+                      (unsigned long long)(s->max_bytes >> 20));
+    }
+    if (st == DS4_OK) st = store_be_writer(s, err);
+    if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, n_bytes, err);
+    if (st == DS4_OK) st = ds4_index_commit(s->index, err);
+    if (st != DS4_OK) ds4_index_rollback(s->index);
+    else s->rows_bytes = n_bytes;
+    return st;
+}
+
+ds4_status ds4_store_prune(ds4_store *s, uint64_t n_bytes, ds4_err *err)
+{
+    if (!s->index) return ds4_fail(err, DS4_E_IO, "%s: its index cannot be opened", s->dir);
+    DS4_TRY(ds4_index_begin(s->index, err));
+    ds4_status st = store_make_room(s, 0, n_bytes, 0, err);
+    if (st == DS4_OK) return ds4_index_commit(s->index, err);
+    /* What went is gone, also when it was not enough. */
+    ds4_err ignored;
+    if (st != DS4_E_LIMIT || ds4_index_commit(s->index, &ignored) != DS4_OK) ds4_index_rollback(s->index);
+    return st;
+}

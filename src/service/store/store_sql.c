@@ -31,15 +31,10 @@ static ds4_status failed(const ds4_sql *db, int code, ds4_err *err)
         return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for the index", db->path);
     case SQLITE_CORRUPT: case SQLITE_NOTADB: case SQLITE_FORMAT: case SQLITE_ERROR:
     case SQLITE_MISMATCH: case SQLITE_CONSTRAINT: case SQLITE_SCHEMA:
-        return ds4_sql_damaged(db, why, err);
+        return ds4_fail(err, DS4_E_FORMAT, "%s: the index is damaged: %s", db->path, why);
     default:
         return ds4_fail(err, DS4_E_IO, "%s: %s", db->path, why);
     }
-}
-
-ds4_status ds4_sql_damaged(const ds4_sql *db, const char *what, ds4_err *err)
-{
-    return ds4_fail(err, DS4_E_FORMAT, "%s: the index is damaged: %s", db->path, what);
 }
 
 /* ---- opening ---------------------------------------------------------------------------------- */

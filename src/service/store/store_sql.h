@@ -30,9 +30,6 @@ DS4_MUST_CHECK ds4_status ds4_sql_open(ds4_sql **out, const char *path, ds4_sql_
 void                      ds4_sql_close(ds4_sql *db);           /* NULL is fine; rolls back */
 const char               *ds4_sql_path(const ds4_sql *db);
 
-/* A failure that a look at the content found. Returns DS4_E_FORMAT. */
-ds4_status ds4_sql_damaged(const ds4_sql *db, const char *what, ds4_err *err);
-
 /* All below return DS4_OK; DS4_E_FORMAT for a damaged database; DS4_E_IO, also when somebody else
  * has held it for 20 seconds; DS4_E_NOMEM. */
 

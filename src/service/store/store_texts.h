@@ -46,6 +46,6 @@ void ds4_texts_keep_turn(ds4_texts *t, const ds4_kv_key *keys, uint32_t n_keys, 
 bool ds4_texts_get_turn(ds4_texts *t, const ds4_kv_key *key, ds4_text_turn_fn *fn, void *ctx);
 
 uint64_t ds4_texts_bytes(ds4_texts *t);         /* of what lies in memory */
-void     ds4_texts_settle(ds4_texts *t);        /* wait until what waits is written or has failed */
+void     ds4_texts_settle(ds4_texts *t);   /* for tests: wait until what waits is written or has failed */
 
 #endif
