@@ -21,6 +21,11 @@ struct ds4_chooser {
     uint32_t            i_script;
     ds4_grammar_walk   *walk;   /* NULL: none, or it has been satisfied */
     float              *masked; /* [n_vocab] logits without what does not fit */
+    /* A second walk tries guesses: the first one remembers what it finds, and under a bound on its
+     * work that may decide what fits. */
+    ds4_grammar_walk   *scout;  /* NULL: nothing was tried yet */
+    ds4_tokens          taken;  /* by the grammar */
+    uint32_t            i_scout;        /* tokens of these that the scout has taken */
 };
 
 static ds4_status encode_trusted(const ds4_vocab *v, const char *text, size_t n_bytes,
@@ -57,7 +62,9 @@ void ds4_chooser_free(ds4_chooser *c)
     ds4_tokens_clear(&c->opening);
     ds4_tokens_clear(&c->forced);
     ds4_tokens_clear(&c->script);
+    ds4_tokens_clear(&c->taken);
     ds4_grammar_walk_free(c->walk);
+    ds4_grammar_walk_free(c->scout);
     free(c->masked);
     free(c);
 }
@@ -146,6 +153,7 @@ static int32_t next_forced(ds4_chooser *c)
 enum {
     MAX_REFUSALS = 24,
     MAX_SCAN_WORK = 100000, /* some 50 ms, which only hostile grammars need */
+    MAX_SCOUT_WORK = 2000,  /* for the guesses of a step */
 };
 
 static const float NEVER = -1e30f;
@@ -211,6 +219,14 @@ static int32_t choose_fitting(ds4_chooser *c, const float *logits, const ds4_sam
     return id;
 }
 
+static bool take(const ds4_chooser *c, ds4_grammar_walk *walk, int32_t id)
+{
+    const bool marker = is_marker(c, id);
+
+    return ds4_grammar_take(walk, marker ? (ds4_slice){ "", 0 } : ds4_vocab_token_bytes(c->opt.vocab, id),
+                            marker);
+}
+
 /* A satisfied grammar ends the answer or has no more to say. */
 static int32_t choose_by_grammar(ds4_chooser *c, const float *logits, const ds4_sampling *how,
                                  ds4_rng *rng, ds4_candidate *scratch)
@@ -223,10 +239,8 @@ static int32_t choose_by_grammar(ds4_chooser *c, const float *logits, const ds4_
     }
     const int32_t id = choose_fitting(c, logits, how, rng, scratch);
     if (id < 0 || ds4_vocab_is_end(c->opt.vocab, id)) return id;
-    const bool      marker = is_marker(c, id);
-    const ds4_slice bytes = ds4_vocab_token_bytes(c->opt.vocab, id);
-    if (!ds4_grammar_take(c->walk, marker ? (ds4_slice){ "", 0 } : bytes, marker)) return -1;
-    return id;
+    ds4_tokens_add(&c->taken, id);
+    return take(c, c->walk, id) ? id : -1;
 }
 
 /* Reasoning that is too long, or that ends the turn where an answer is due, is closed. */
@@ -259,4 +273,78 @@ int32_t ds4_chooser_choose(void *chooser, const float *logits, const ds4_samplin
     if (c->thinking) c->n_thinking++;
     if (id == ds4_vocab_specials(c->opt.vocab)->think_close) c->thinking = false;
     return id;
+}
+
+/* ---- what may come ------------------------------------------------------------------------------ */
+
+uint32_t ds4_chooser_foretell(const ds4_chooser *c, int32_t *tokens, uint32_t most)
+{
+    const bool        opens = c->i_forced >= c->forced.n && !c->thinking && !c->answered;
+    const ds4_tokens *from = opens ? &c->opening : &c->forced;
+    const uint32_t    first = opens ? 0 : c->i_forced;
+    uint32_t          n = 0;
+
+    while (n < most && first + n < from->n) {
+        tokens[n] = from->ids[first + n];
+        n++;
+    }
+    return n;
+}
+
+/* Tokens that an answer may have inside reasoning: as many as its limit leaves, and what closes it. */
+static uint32_t screen_thinking(const ds4_chooser *c, const int32_t *tokens, uint32_t n)
+{
+    const int32_t  close = ds4_vocab_specials(c->opt.vocab)->think_close;
+    const uint32_t budget = c->opt.thinking_budget;
+    uint32_t       i = 0;
+
+    for (; i < n; i++) {
+        const bool is_over = budget && c->n_thinking + i >= budget;
+        if (tokens[i] == close) return i + 1;
+        if (is_over || ds4_vocab_is_end(c->opt.vocab, tokens[i])) break;
+    }
+    return i;
+}
+
+/* Bring the scout to where the grammar is. */
+static bool scout_follows(ds4_chooser *c)
+{
+    if (!c->scout && ds4_grammar_walk_create(c->opt.grammar, &c->scout, NULL) != DS4_OK) return false;
+    if (c->taken.failed) return false;
+    ds4_grammar_allow(c->scout, UINT32_MAX);
+    while (c->i_scout < c->taken.n) {
+        if (!take(c, c->scout, c->taken.ids[c->i_scout])) return false;
+        c->i_scout++;
+    }
+    ds4_grammar_allow(c->scout, MAX_SCOUT_WORK);
+    return true;
+}
+
+/* A grammar cannot try a token behind another without taking that, but it can try the text of both. */
+static uint32_t screen_by_grammar(ds4_chooser *c, const int32_t *tokens, uint32_t n)
+{
+    ds4_str  text = { 0 };
+    uint32_t i = 0;
+
+    if (!scout_follows(c)) return 0;
+    if (is_marker(c, tokens[0])) return ds4_grammar_fits(c->scout, (ds4_slice){ "", 0 }, true) ? 1 : 0;
+    for (; i < n && !ds4_vocab_is_special(c->opt.vocab, tokens[i]); i++) {
+        const ds4_slice bytes = ds4_vocab_token_bytes(c->opt.vocab, tokens[i]);
+        ds4_str_add(&text, bytes.data, bytes.n_bytes);
+        const ds4_slice all = { ds4_str_text(&text), text.n_bytes };
+        if (text.failed || bytes.n_bytes == 0 || !ds4_grammar_fits(c->scout, all, false)) break;
+    }
+    ds4_str_clear(&text);
+    return i;
+}
+
+uint32_t ds4_chooser_screen(ds4_chooser *c, const int32_t *tokens, uint32_t n)
+{
+    uint32_t i = 0;
+
+    if (n == 0) return 0;
+    if (c->thinking) return screen_thinking(c, tokens, n);
+    if (c->walk && c->i_forced >= c->forced.n) return screen_by_grammar(c, tokens, n);
+    while (i < n && !ds4_vocab_is_end(c->opt.vocab, tokens[i])) i++;
+    return i;
 }

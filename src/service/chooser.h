@@ -34,6 +34,10 @@ int32_t ds4_chooser_choose(void *chooser, const float *logits, const ds4_samplin
 /* The next tokens are those of this trusted text, whatever the model wants. */
 DS4_MUST_CHECK ds4_status ds4_chooser_force(ds4_chooser *c, const char *text, ds4_err *err);
 
+/* As ds4_generation_foretell(), ds4_generation_screen(). */
+uint32_t ds4_chooser_foretell(const ds4_chooser *c, int32_t *tokens, uint32_t most);
+uint32_t ds4_chooser_screen(ds4_chooser *c, const int32_t *tokens, uint32_t n);
+
 /* The last token with its likelihood; false when none is recorded. */
 bool ds4_chooser_recorded(const ds4_chooser *c, ds4_event *event);
 

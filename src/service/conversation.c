@@ -10,6 +10,7 @@ struct ds4_conversation {
     ds4_seat        seat;
     ds4_protocol    protocol;
     ds4_history     history;
+    ds4_speculation *speculation;   /* NULL after a failure: nothing is guessed */
     ds4_resume     *own_resume;     /* NULL: positions are kept elsewhere */
     ds4_generation *answer;         /* the last one; NULL before */
     ds4_turn_stats  stats;
@@ -28,6 +29,7 @@ ds4_status ds4_conversation_create(ds4_engine *e, uint32_t n_ctx, ds4_protocol p
     c->protocol = protocol;
     ds4_status st = ds4_resume_create(&in_memory, &c->own_resume, err);
     if (st == DS4_OK) st = ds4_seat_open(&c->seat, e, c->own_resume, n_ctx, err);
+    if (st == DS4_OK) st = ds4_conversation_speculate(c, &(ds4_speculation_options){ 0 }, err);
     if (st != DS4_OK) {
         ds4_conversation_free(c);
         return st;
@@ -42,8 +44,30 @@ void ds4_conversation_free(ds4_conversation *c)
     ds4_generation_free(c->answer);
     ds4_history_clear(&c->history);
     ds4_seat_close(&c->seat);
+    ds4_speculation_free(c->speculation);
     ds4_resume_free(c->own_resume);
     free(c);
+}
+
+ds4_status ds4_conversation_speculate(ds4_conversation *c, const ds4_speculation_options *opt, ds4_err *err)
+{
+    ds4_speculation_options own = *opt;
+
+    own.engine = c->engine;
+    own.n_seats = 1;
+    ds4_seat_set_drafter(&c->seat, NULL);
+    ds4_speculation_free(c->speculation);
+    c->speculation = NULL;
+    DS4_TRY(ds4_speculation_create(&own, &c->speculation, err));
+    ds4_drafter *drafter = NULL;
+    DS4_TRY(ds4_speculation_drafter(c->speculation, 0, &drafter, err));
+    ds4_seat_set_drafter(&c->seat, drafter);
+    return DS4_OK;
+}
+
+ds4_speculation_stats ds4_conversation_speculation(const ds4_conversation *c)
+{
+    return ds4_speculation_get(c->speculation);
 }
 
 void ds4_conversation_use(ds4_conversation *c, ds4_resume *resume)
@@ -128,14 +152,21 @@ static ds4_status begin_answer(ds4_conversation *c, const ds4_segments *text, bo
 static ds4_status step(ds4_conversation *c, const ds4_turn *turn, ds4_err *err)
 {
     ds4_seat      *seat = &c->seat;
+    const uint32_t most = ds4_engine_max_batch(c->engine);
     const bool     reads = seat->state == DS4_SEAT_READING;
-    const ds4_work work = ds4_seat_work(seat, ds4_engine_max_batch(c->engine));
 
+    if (!reads && c->speculation) ds4_speculation_plan(c->speculation, &seat, 1, most - 1);
+    const ds4_work work = ds4_seat_work(seat, most);
+    const uint64_t begin = ds4_now_ns();
     DS4_TRY(ds4_engine_step(c->engine, &work, 1, err));
+    const uint64_t took_ns = ds4_now_ns() - begin;
     if (reads && turn->progress) {
         turn->progress(turn->ctx, ds4_session_pos(seat->session), seat->prompt.tokens.n);
     }
-    return ds4_seat_done(seat, &work, is_cancelled(turn), err);
+    DS4_TRY(ds4_seat_done(seat, &work, is_cancelled(turn), err));
+    while (ds4_seat_agrees(seat)) DS4_TRY(ds4_seat_next(seat, is_cancelled(turn), err));
+    if (!reads && c->speculation) ds4_speculation_learn(c->speculation, seat->n_kept, true, took_ns);
+    return DS4_OK;
 }
 
 /* The first token was chosen if the prompt has been read. */
@@ -160,6 +191,8 @@ static ds4_status take_turn(ds4_conversation *c, const ds4_turn *turn, uint64_t 
     c->stats.prefill_ns = c->stats.n_cached < c->stats.n_prompt ? writing - begin : 0;
     c->stats.generate_ns = end - writing;
     c->stats.n_generated = ds4_generation_result(c->answer)->n_tokens;
+    c->stats.n_guessed = seat->n_guessed;
+    c->stats.n_agreed = seat->n_right;
     if (st != DS4_OK) {
         ds4_seat_give_up(seat);
         return st;

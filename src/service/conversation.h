@@ -13,6 +13,7 @@
 
 #include "service/history.h"
 #include "service/seat.h"
+#include "service/speculation.h"
 
 typedef struct ds4_conversation ds4_conversation;
 
@@ -37,6 +38,7 @@ typedef struct ds4_turn_stats {
     uint32_t n_prompt;              /* tokens of the rendered prompt */
     uint32_t n_cached;              /* of these: already in the session */
     uint32_t n_generated;           /* sampled, without the token that ends the turn */
+    uint32_t n_guessed, n_agreed;   /* tokens of drafts that were evaluated; that the answer has */
     uint64_t resume_ns;             /* to find and to load what was cached */
     uint64_t prefill_ns, generate_ns;
     uint64_t first_token_ns; /* from the call to the first sampled token; 0 when there was none */
@@ -54,6 +56,15 @@ void                      ds4_conversation_free(ds4_conversation *c);   /* NULL 
 /* Positions are kept there from now on instead of in this conversation's own memory; lent
  * for its life, and it may be shared by conversations on one engine. */
 void ds4_conversation_use(ds4_conversation *c, ds4_resume *resume);
+
+/* Guess tokens otherwise from now on; a new conversation does what helps.
+ *
+ *   opt   engine and n_seats are filled in
+ *
+ * Returns DS4_OK; DS4_E_NOMEM, then it guesses nothing.                                    */
+DS4_MUST_CHECK ds4_status ds4_conversation_speculate(ds4_conversation *c, const ds4_speculation_options *opt,
+                                                     ds4_err *err);
+ds4_speculation_stats     ds4_conversation_speculation(const ds4_conversation *c);      /* of all turns */
 
 /* Exchange the session for one of another size. The history stays, and so does what was
  * evaluated, if it fits. On failure nothing has changed.                             */

@@ -94,6 +94,23 @@ ds4_status ds4_generation_next(ds4_generation *g, const float *logits, int32_t *
     return *token < 0 ? DS4_OK : watch_loop(g, token, err);
 }
 
+uint32_t ds4_generation_left(const ds4_generation *g)
+{
+    const uint32_t n = ds4_reply_get(g->reply)->n_tokens;
+
+    return n < g->opt.reply.max_tokens ? g->opt.reply.max_tokens - n : 0;
+}
+
+uint32_t ds4_generation_foretell(const ds4_generation *g, int32_t *tokens, uint32_t most)
+{
+    return ds4_chooser_foretell(g->chooser, tokens, most);
+}
+
+uint32_t ds4_generation_screen(ds4_generation *g, const int32_t *tokens, uint32_t n)
+{
+    return ds4_chooser_screen(g->chooser, tokens, n);
+}
+
 ds4_status ds4_generation_end(ds4_generation *g, ds4_finish why, ds4_err *err)
 {
     return ds4_reply_end(g->reply, why, err);

@@ -41,6 +41,19 @@ void                      ds4_generation_free(ds4_generation *g);       /* NULL 
 DS4_MUST_CHECK ds4_status ds4_generation_next(ds4_generation *g, const float *logits, int32_t *token,
                                               ds4_err *err);
 
+/* ---- what may come, for those who guess it; nothing is chosen by these ---- */
+
+/* Tokens that may still be chosen, at most. */
+uint32_t ds4_generation_left(const ds4_generation *g);
+
+/* The next tokens where they are certain, whatever the logits say, and at most `most` of them: an
+ * opening, the end of a block. Returns their number. */
+uint32_t ds4_generation_foretell(const ds4_generation *g, int32_t *tokens, uint32_t most);
+
+/* How many of these guesses [n] may come next at all: by the grammar, by the limit of reasoning, and
+ * without tokens that end an answer. */
+uint32_t ds4_generation_screen(ds4_generation *g, const int32_t *tokens, uint32_t n);
+
 /* As ds4_reply_end(). */
 DS4_MUST_CHECK ds4_status ds4_generation_end(ds4_generation *g, ds4_finish why, ds4_err *err);
 

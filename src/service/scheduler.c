@@ -250,11 +250,16 @@ static ds4_status make_seats(ds4_scheduler *s, ds4_err *err)
     s->work = calloc(n, sizeof *s->work);
     s->work_seat = calloc(n, sizeof *s->work_seat);
     s->session = calloc(n, sizeof *s->session);
-    if (!s->seat || !s->work || !s->work_seat || !s->session) {
+    s->writing = calloc(n, sizeof *s->writing);
+    if (!s->seat || !s->work || !s->work_seat || !s->session || !s->writing) {
         return ds4_fail(err, DS4_E_NOMEM, "no memory for %u sessions", n);
     }
     for (uint32_t i = 0; i < n; i++) {
-        DS4_TRY(ds4_seat_open(&s->seat[i].seat, s->opt.engine, s->resume, s->opt.n_ctx, err));
+        ds4_seat *seat = &s->seat[i].seat;
+        DS4_TRY(ds4_seat_open(seat, s->opt.engine, s->resume, s->opt.n_ctx, err));
+        ds4_drafter *drafter = NULL;
+        DS4_TRY(ds4_speculation_drafter(s->speculation, i, &drafter, err));
+        ds4_seat_set_drafter(seat, drafter);
     }
     return DS4_OK;
 }
@@ -270,6 +275,9 @@ static ds4_status start(ds4_scheduler *s, ds4_err *err)
         DS4_TRY(ds4_resume_create(&in_memory, &s->resume, err));
         s->owns_resume = true;
     }
+    s->opt.speculation.engine = s->opt.engine;
+    s->opt.speculation.n_seats = s->opt.n_slots;
+    DS4_TRY(ds4_speculation_create(&s->opt.speculation, &s->speculation, err));
     DS4_TRY(make_seats(s, err));
     if (pthread_create(&s->worker, NULL, work, s) != 0) {
         return ds4_fail(err, DS4_E_NOMEM, "cannot start the worker thread");
@@ -320,6 +328,8 @@ void ds4_scheduler_free(ds4_scheduler *s)
     free(s->work);
     free(s->work_seat);
     free(s->session);
+    free(s->writing);
+    ds4_speculation_free(s->speculation);
     if (s->owns_resume) ds4_resume_free(s->resume);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->wake);

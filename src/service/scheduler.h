@@ -14,6 +14,7 @@
 #include "base/histogram.h"
 #include "service/chooser.h"
 #include "service/resume.h"
+#include "service/speculation.h"
 
 typedef struct ds4_scheduler ds4_scheduler;
 typedef struct ds4_job       ds4_job;
@@ -31,6 +32,7 @@ typedef struct ds4_scheduler_options {
     uint32_t     step_ms;       /* aim for a mixed step while others decode; 0: 150 */
     uint32_t     loop_tokens;   /* see loop_watch.h; 0: never */
     ds4_histogram *between_tokens;      /* seconds from a token of an answer to the next; NULL: not counted */
+    ds4_speculation_options speculation;        /* zeroed: whatever helps; engine and n_seats are filled in */
     ds4_note_fn *note;          /* NULL: silent */
     void        *note_ctx;
 } ds4_scheduler_options;
@@ -63,6 +65,7 @@ typedef struct ds4_job_spec {
 
 typedef struct ds4_job_stats {
     uint32_t n_prompt, n_cached, n_generated;
+    uint32_t n_guessed, n_agreed;       /* tokens of drafts that were evaluated; that the answer has */
     uint64_t wait_ns, prefill_ns, generate_ns;
 } ds4_job_stats;
 
@@ -118,6 +121,7 @@ typedef struct ds4_scheduler_stats {
     uint64_t between_ns;        /* from the end of a step to the begin of the next: sampling, reading
                                    what was sampled, telling of it, keeping positions */
     uint64_t n_steps;
+    ds4_speculation_stats speculation;
     uint64_t kept_bytes;        /* positions in memory */
     uint64_t disk_bytes, disk_max_bytes, n_disk;        /* on disk; 0: no store */
     uint64_t n_hits, n_misses;  /* jobs that went on from something, and that began anew */

@@ -62,6 +62,8 @@ void ds4_job_over(ds4_scheduler *s, ds4_job_seat *at, ds4_job *job)
     const bool good = job->err.code == DS4_OK;
 
     job->stats.n_generated = ds4_generation_result(job->answer)->n_tokens;
+    job->stats.n_guessed = at ? at->seat.n_guessed : 0;
+    job->stats.n_agreed = at ? at->seat.n_right : 0;
     if (at && at->seat.writing_ns) job->stats.generate_ns = ds4_now_ns() - at->seat.writing_ns;
     if (at) at->job = NULL;
     const ds4_event end = { .kind = DS4_EVENT_END, .tag = job->spec.tag };

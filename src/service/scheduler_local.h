@@ -45,6 +45,9 @@ struct ds4_scheduler {
     ds4_resume           *resume;
     bool                  owns_resume;
     ds4_job_seat         *seat;         /* [opt.n_slots] */
+    ds4_seat            **writing;      /* [opt.n_slots] those that write, of the step under construction */
+    uint32_t              n_writing;
+    ds4_speculation      *speculation;
     ds4_session         **session;      /* [opt.n_slots] those of the seats */
     ds4_work             *work;         /* [opt.n_slots] of the step under construction */
     uint32_t             *work_seat;    /* [opt.n_slots] whose it is */

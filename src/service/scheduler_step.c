@@ -41,21 +41,26 @@ static void tell_loop(ds4_scheduler *s, const ds4_job *job)
 
 /* ---- turns ---------------------------------------------------------------------------------- */
 
+/* Tell of the token that the seat has chosen. */
+static void tell_token(ds4_scheduler *s, const ds4_job_seat *at)
+{
+    const ds4_job *job = at->job;
+    ds4_event      recorded;
+
+    if (!at->seat.writing_ns || job->cancelled) return;
+    tell_loop(s, job);
+    if (ds4_generation_recorded(job->answer, &recorded)) put(job, recorded);
+}
+
 /* The seat has gone on, or `st` says why not: tell of it, and let the job go when it is over. */
 static void went_on(ds4_scheduler *s, ds4_job_seat *at, ds4_status st, const ds4_err *err)
 {
-    ds4_job  *job = at->job;
-    ds4_event recorded;
-
     if (st != DS4_OK) {
-        fail_job(s, at, job, err);
+        fail_job(s, at, at->job, err);
         return;
     }
-    if (at->seat.writing_ns && !job->cancelled) {
-        tell_loop(s, job);
-        if (ds4_generation_recorded(job->answer, &recorded)) put(job, recorded);
-    }
-    if (at->seat.state == DS4_SEAT_IDLE) ds4_job_over(s, at, job);
+    tell_token(s, at);
+    if (at->seat.state == DS4_SEAT_IDLE) ds4_job_over(s, at, at->job);
 }
 
 void ds4_job_begin(ds4_scheduler *s, ds4_job *job)
@@ -103,6 +108,26 @@ static void count_token(const ds4_scheduler *s, ds4_job *job)
     job->sampled_ns = now;
 }
 
+static void count_speed(ds4_speed *speed, uint64_t now_ns, uint32_t n)
+{
+    const uint64_t second = now_ns / 1000000000u;
+    const uint32_t i = (uint32_t)(second % DS4_SPEED_SECONDS);
+
+    if (speed->second[i] != second) speed->n[i] = 0;
+    speed->second[i] = second;
+    speed->n[i] += n;
+}
+
+/* The seat has gone on from a step of its answer. */
+static void count_step(ds4_scheduler *s, const ds4_seat *seat, const ds4_work *work)
+{
+    pthread_mutex_lock(&s->lock);
+    count_speed(&s->decode_speed, ds4_now_ns(), seat->n_kept);
+    s->stats.speculation.n_guessed += work->n_tokens - 1;
+    s->stats.speculation.n_agreed += seat->n_kept > 0 ? seat->n_kept - 1 : 0;
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* A step with this work of the seat has succeeded. */
 static void advance(ds4_scheduler *s, ds4_job_seat *at, const ds4_work *work)
 {
@@ -110,8 +135,8 @@ static void advance(ds4_scheduler *s, ds4_job_seat *at, const ds4_work *work)
     const bool       read = at->seat.state == DS4_SEAT_READING;
     ds4_err          err = { .code = DS4_OK };
 
-    if (work->all_logits) tell_scores(s, at, work);
-    const ds4_status st = ds4_seat_done(&at->seat, work, job->cancelled, &err);
+    if (read && work->all_logits) tell_scores(s, at, work);
+    ds4_status st = ds4_seat_done(&at->seat, work, job->cancelled, &err);
 
     if (at->seat.writing_ns) count_token(s, job);
     if (read && at->seat.writing_ns) job->stats.prefill_ns = at->seat.writing_ns - job->begun_ns;
@@ -120,6 +145,12 @@ static void advance(ds4_scheduler *s, ds4_job_seat *at, const ds4_work *work)
                               .n_prompt = job->stats.n_prompt,
                               .n_done = ds4_session_pos(at->seat.session) });
     }
+    while (st == DS4_OK && ds4_seat_agrees(&at->seat)) {
+        tell_token(s, at);
+        st = ds4_seat_next(&at->seat, job->cancelled, &err);
+        count_token(s, job);
+    }
+    if (!read) count_step(s, &at->seat, work);
     went_on(s, at, st, &err);
 }
 
@@ -133,8 +164,8 @@ static uint32_t least_chunk(const ds4_scheduler *s)
     return cut + s->opt.n_slots <= ds4_engine_max_batch(s->opt.engine) ? cut : 1;
 }
 
-/* Prompt tokens that one step may read. Beside answers that are being given it is as many
- * as take about step_ms. */
+/* Prompt tokens that one step may read. Beside n_decoding tokens of answers that are being given it is
+ * as many as take about step_ms. */
 static uint32_t reading_room(const ds4_scheduler *s, uint32_t n_decoding)
 {
     const uint32_t batch = ds4_engine_max_batch(s->opt.engine);
@@ -155,6 +186,26 @@ static void add_work(ds4_scheduler *s, uint32_t *n, ds4_job_seat *at, uint32_t m
     s->work[(*n)++] = ds4_seat_work(&at->seat, most);
 }
 
+/* The work of everybody who writes, with guesses where they promise something. Returns the tokens. */
+static uint32_t collect_writing(ds4_scheduler *s, uint32_t n_reading, uint32_t *n)
+{
+    const uint32_t batch = ds4_engine_max_batch(s->opt.engine);
+    uint32_t       n_tokens = 0;
+
+    s->n_writing = 0;
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) {
+        if (s->seat[i].seat.state == DS4_SEAT_WRITING) s->writing[s->n_writing++] = &s->seat[i].seat;
+    }
+    const uint32_t taken = s->n_writing + (n_reading > 0 ? least_chunk(s) : 0);
+    ds4_speculation_plan(s->speculation, s->writing, s->n_writing, taken < batch ? batch - taken : 0);
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) {
+        if (s->seat[i].seat.state != DS4_SEAT_WRITING) continue;
+        add_work(s, n, &s->seat[i], 1);
+        n_tokens += s->work[*n - 1].n_tokens;
+    }
+    return n_tokens;
+}
+
 /* Everybody who reads gets an equal part, but no less than the device lets prompts be cut into; what
  * short ones leave goes to the others, who are visited in turn. */
 static uint32_t collect(ds4_scheduler *s)
@@ -162,12 +213,8 @@ static uint32_t collect(ds4_scheduler *s)
     const uint32_t cut = least_chunk(s);
     uint32_t       n = 0, n_reading = 0;
 
-    for (uint32_t i = 0; i < s->opt.n_slots; i++) {
-        ds4_job_seat *at = &s->seat[i];
-        n_reading += at->seat.state == DS4_SEAT_READING;
-        if (at->seat.state == DS4_SEAT_WRITING) add_work(s, &n, at, 1);
-    }
-    uint32_t room = reading_room(s, n);
+    for (uint32_t i = 0; i < s->opt.n_slots; i++) n_reading += s->seat[i].seat.state == DS4_SEAT_READING;
+    uint32_t room = reading_room(s, collect_writing(s, n_reading, &n));
     s->turn = (s->turn + 1) % s->opt.n_slots;
     for (uint32_t i = 0; i < s->opt.n_slots && n_reading > 0 && room >= cut; i++) {
         ds4_job_seat *at = &s->seat[(s->turn + i) % s->opt.n_slots];
@@ -210,26 +257,12 @@ static void step_failed(ds4_scheduler *s, uint32_t n, const ds4_err *reason)
     }
 }
 
-static void count_speed(ds4_speed *speed, uint64_t now_ns, uint32_t n)
-{
-    const uint64_t second = now_ns / 1000000000u;
-    const uint32_t i = (uint32_t)(second % DS4_SPEED_SECONDS);
-
-    if (speed->second[i] != second) speed->n[i] = 0;
-    speed->second[i] = second;
-    speed->n[i] += n;
-}
-
 static void account(ds4_scheduler *s, uint32_t n, uint64_t begin_ns, uint64_t end_ns)
 {
     const uint64_t took_ns = end_ns - begin_ns;
     uint32_t       n_reading = 0, n_decoding = 0;
 
-    for (uint32_t i = 0; i < n; i++) {
-        const bool decodes = s->seat[s->work_seat[i]].seat.state == DS4_SEAT_WRITING;
-        n_decoding += decodes ? 1 : 0;
-        n_reading += decodes ? 0 : s->work[i].n_tokens;
-    }
+    for (uint32_t i = 0; i < n; i++) *(s->work[i].decode ? &n_decoding : &n_reading) += s->work[i].n_tokens;
     const double each = (double)took_ns / (n_reading + n_decoding);
     if (n_reading > 0) s->token_ns = s->token_ns > 0 ? 0.75 * s->token_ns + 0.25 * each : each;
     pthread_mutex_lock(&s->lock);
@@ -239,9 +272,22 @@ static void account(ds4_scheduler *s, uint32_t n, uint64_t begin_ns, uint64_t en
     s->stats.decode_ns += (uint64_t)(each * n_decoding);
     if (s->stepped_ns) s->stats.between_ns += begin_ns - s->stepped_ns;
     count_speed(&s->prefill_speed, end_ns, n_reading);
-    count_speed(&s->decode_speed, end_ns, n_decoding);
     pthread_mutex_unlock(&s->lock);
     s->stepped_ns = end_ns;
+}
+
+/* What the guesses of a step were worth. */
+static void learn(ds4_scheduler *s, uint32_t n_work, uint64_t took_ns)
+{
+    uint32_t n_tokens = 0;
+
+    for (uint32_t i = 0; i < s->n_writing; i++) n_tokens += s->writing[i]->n_kept;
+    ds4_speculation_learn(s->speculation, n_tokens, n_work == s->n_writing, took_ns);
+    const ds4_speculation_stats stats = ds4_speculation_get(s->speculation);
+    pthread_mutex_lock(&s->lock);
+    s->stats.speculation.n_steps = stats.n_steps;
+    s->stats.speculation.n_paused = stats.n_paused;
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* Cancelled jobs end before the step that they would have been part of. */
@@ -270,7 +316,9 @@ bool ds4_scheduler_step(ds4_scheduler *s)
         step_failed(s, n, &err);
         return true;
     }
-    account(s, n, begin, ds4_now_ns());
+    const uint64_t end = ds4_now_ns();
+    account(s, n, begin, end);
     for (uint32_t i = 0; i < n; i++) advance(s, &s->seat[s->work_seat[i]], &s->work[i]);
+    learn(s, n, end - begin);
     return true;
 }

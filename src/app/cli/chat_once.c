@@ -111,6 +111,10 @@ int ds4_cli_once(const ds4_cli *cli, ds4_model *model)
                                                        model->protocol, &c, &err) != DS4_OK) {
         code = ds4_app_failed(DS4_CLI_NAME, &err);
     }
+    const ds4_speculation_options speculation = ds4_cli_speculation(cli);
+    if (code == DS4_EXIT_OK && ds4_conversation_speculate(c, &speculation, &err) != DS4_OK) {
+        code = ds4_app_failed(DS4_CLI_NAME, &err);
+    }
     if (code == DS4_EXIT_OK) {
         ds4_conversation_use(c, resume);
         code = answer(cli, model, c, (ds4_slice){ ds4_str_text(&prompt), prompt.n_bytes });

@@ -29,6 +29,7 @@ typedef struct ds4_cli {
     ds4_option_u64   seed;
     ds4_option_texts stops;
     int              think;         /* a ds4_think_mode */
+    int              speculate;     /* a ds4_speculate */
     bool             raw, stats, json, inspect, plan, dump_tokens;
     const char      *dump_logprobs; /* file to write, or NULL */
 } ds4_cli;
@@ -71,6 +72,9 @@ uint32_t ds4_cli_ctx(const ds4_cli *cli, const ds4_model *model);
 /* The text after BOS as the user wrote it. When it begins with BOS itself it was rendered
  * by somebody who means its special tokens, and they are recognised. */
 void ds4_cli_render_raw(const ds4_model *model, ds4_slice text, ds4_segments *out);
+
+/* What they say about guessing tokens. */
+ds4_speculation_options ds4_cli_speculation(const ds4_cli *cli);
 
 /* What the options say about an answer; the caller adds cancel, progress and piece.
  *

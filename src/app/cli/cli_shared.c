@@ -56,6 +56,11 @@ void ds4_cli_render_raw(const ds4_model *model, ds4_slice text, ds4_segments *ou
     }
 }
 
+ds4_speculation_options ds4_cli_speculation(const ds4_cli *cli)
+{
+    return (ds4_speculation_options){ .how = (ds4_speculate)cli->speculate };
+}
+
 void ds4_cli_set_think(ds4_turn *turn, ds4_think_mode mode)
 {
     turn->chat.thinking = mode != DS4_THINK_OFF;
@@ -108,6 +113,10 @@ void ds4_cli_print_stats(const ds4_conversation *c, const ds4_model *model)
         per_second(s->n_generated, s->generate_ns), s->n_prompt, s->n_cached, s->n_generated,
         r->n_reasoning_tokens, (double)s->first_token_ns / 1e9, ds4_conversation_pos(c),
         ds4_conversation_capacity(c));
+    if (s->n_guessed > 0) {
+        ds4_app_say(DS4_CLI_NAME, "guesses: %u tokens of %u came true (%.0f %%)", s->n_agreed, s->n_guessed,
+                    100.0 * s->n_agreed / s->n_guessed);
+    }
     ds4_app_say_experts(DS4_CLI_NAME, model->engine);
     ds4_app_say_memory(DS4_CLI_NAME, model->engine, ds4_sysmem_peak());
 }

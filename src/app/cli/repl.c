@@ -201,10 +201,12 @@ static void loop(repl *r, ds4_line_edit *edit)
 
 static ds4_status begin(repl *r, ds4_err *err)
 {
-    const char *system = r->cli->system;
+    const char                   *system = r->cli->system;
+    const ds4_speculation_options speculation = ds4_cli_speculation(r->cli);
 
     DS4_TRY(ds4_conversation_create(r->model->engine, ds4_cli_ctx(r->cli, r->model),
                                     r->model->protocol, &r->talk, err));
+    DS4_TRY(ds4_conversation_speculate(r->talk, &speculation, err));
     ds4_conversation_use(r->talk, r->resume);
     if (!*system) return DS4_OK;
     return ds4_history_add_text(ds4_conversation_history(r->talk), DS4_ROLE_SYSTEM,

@@ -89,6 +89,13 @@ void ds4_app_say_memory(const char *program, const ds4_engine *engine, uint64_t 
 /* What streamed experts did so far, in one line; nothing when they are resident. */
 void ds4_app_say_experts(const char *program, ds4_engine *engine);
 
+/* The entry of an option table for guessing tokens; to is an int * that receives a ds4_speculate of
+ * speculation.h. */
+#define DS4_APP_SPECULATE_OPTION(to)                                                           \
+    DS4_OPT_NAME("speculate", "auto|off|suffix", to, ds4_speculate_names,                      \
+                 "guess tokens and evaluate several in a step: faster\n"                       \
+                 "where guesses come true, never another answer [auto]")
+
 /* Find and open a model. Returns DS4_EXIT_OK, or the exit code after saying what is wrong. */
 int ds4_app_open(const ds4_app_model *want, ds4_model *out);
 

@@ -23,6 +23,7 @@ typedef struct exam {
     ds4_option_texts kinds;             /* only these; none: all */
     uint32_t         limit;             /* cases of each kind; 0: all */
     bool             verbose;
+    int              speculate;         /* a ds4_speculate */
     ds4_model        model;
     ds4_str          cases, filler;
     tally            tallies[MAX_KINDS];
@@ -83,9 +84,9 @@ static void add_result(exam *x, const ds4_case *c, const ds4_conversation *talk,
     ds4_str_addf(out, ", \"oddities\": %u", r->oddities);
     ds4_str_addf(out,
                  ", \"finish_reason\": \"%s\", \"prompt_tokens\": %u, \"completion_tokens\": %u, "
-                 "\"prefill_s\": %.3f, \"generation_s\": %.3f}",
+                 "\"prefill_s\": %.4f, \"generation_s\": %.4f, \"drafted\": %u, \"accepted\": %u}",
                  ds4_finish_name(r->finish), s->n_prompt, s->n_generated,
-                 (double)s->prefill_ns / 1e9, (double)s->generate_ns / 1e9);
+                 (double)s->prefill_ns / 1e9, (double)s->generate_ns / 1e9, s->n_guessed, s->n_agreed);
 }
 
 static ds4_status copy_history(const ds4_history *from, ds4_history *to, ds4_err *err)
@@ -138,6 +139,8 @@ static ds4_status run_case(exam *x, ds4_case *c, tally *t, ds4_err *err)
     if (st == DS4_OK) {
         st = ds4_conversation_create(x->model.engine, ROOM, x->model.protocol, &talk, err);
     }
+    const ds4_speculation_options speculation = { .how = (ds4_speculate)x->speculate };
+    if (st == DS4_OK) st = ds4_conversation_speculate(talk, &speculation, err);
     if (st == DS4_OK) st = answer(x, c, talk, err);
     if (st == DS4_OK && ds4_conversation_result(talk)->finish == DS4_FINISH_CANCELLED) {
         st = ds4_fail(err, DS4_E_CANCELLED, "interrupted");
@@ -297,6 +300,7 @@ int ds4_eval_mini(const char *argv0, int argc, char **argv)
         DS4_OPT_TEXTS(0, "kind", "K", &x.kinds, "only cases of this kind; may be repeated"),
         DS4_OPT_U32(0, "limit", "N", &x.limit, 1, 1 << 30, "at most N cases of each kind"),
         DS4_OPT_TEXT(0, "json", "FILE", &x.json_path, "write every answer and the counts there"),
+        DS4_APP_SPECULATE_OPTION(&x.speculate),
         DS4_OPT_FLAG('v', "verbose", &x.verbose, "print a line for each case"),
         DS4_APP_DEVICE_OPTIONS(&x.want),
         { .kind = DS4_OPTION_END },

@@ -130,14 +130,15 @@ static void note_answer(ds4_answer *a)
     const bool           failed = ds4_job_error(c->job)->code != DS4_OK;
     ds4_http_note(a->call,
                   "tools=%u prompt=%u cached=%u generated=%u reasoning=%u calls=%u finish=%s%s "
-                  "wait_ms=%.0f prefill_ms=%.0f generate_ms=%.0f tokens_per_second=%.1f oddities=%#x",
+                  "wait_ms=%.0f prefill_ms=%.0f generate_ms=%.0f tokens_per_second=%.1f "
+                  "drafted=%u accepted=%u oddities=%#x",
                   a->request.n_tools, u.n_prompt, u.n_cached, u.n_generated, u.n_reasoning, r->n_calls,
                   failed                         ? "failed"
                   : r->finish == DS4_FINISH_LOOP ? "loop"
                                                  : ds4_finish_name(r->finish),
                   a->request.stream ? " stream=true" : "", (double)st->wait_ns / 1e6,
                   (double)st->prefill_ns / 1e6, (double)st->generate_ns / 1e6,
-                  seconds > 0 ? st->n_generated / seconds : 0, r->oddities);
+                  seconds > 0 ? st->n_generated / seconds : 0, st->n_guessed, st->n_agreed, r->oddities);
     if (failed && a->request.stream) ds4_http_note_text(a->call, "reason", ds4_job_error(c->job)->text);
     n.finish = failed ? DS4_FINISH_NONE : r->finish;
     n.n_generated = u.n_generated;

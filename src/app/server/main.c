@@ -71,6 +71,7 @@ static ds4_status start_parts(ds4_server *s, const ds4_app_kv *kv, ds4_err *err)
         .max_waiting = s->opt.max_queue,
         .max_chunk = s->opt.max_chunk,
         .loop_tokens = s->opt.loop_tokens,
+        .speculation = { .how = (ds4_speculate)s->opt.speculate },
         .between_tokens = &s->metrics.between_tokens,
         .note = ds4_server_note,
         .note_ctx = s,

@@ -132,6 +132,14 @@ static void add_work(const ds4_scheduler_stats *n, ds4_str *out)
         { "ds4_between_steps_seconds_total", "counter",
           "Time of the worker from one step to the next", (double)n->between_ns / 1e9 },
         { "ds4_steps_total", "counter", "Steps of the engine", (double)n->n_steps },
+        { "ds4_draft_steps_total", "counter", "Steps with guessed tokens",
+          (double)n->speculation.n_steps },
+        { "ds4_draft_paused_steps_total", "counter", "Steps without them because they did not pay",
+          (double)n->speculation.n_paused },
+        { "ds4_drafted_tokens_total", "counter", "Tokens that were guessed and evaluated",
+          (double)n->speculation.n_guessed },
+        { "ds4_draft_accepted_tokens_total", "counter", "Of these: the answer's",
+          (double)n->speculation.n_agreed },
     };
 
     add_numbers(list, sizeof list / sizeof *list, out);

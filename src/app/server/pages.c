@@ -160,6 +160,9 @@ void ds4_page_stats(ds4_server *s, ds4_http_answer *a)
         (count)n.n_jobs, (count)n.n_failed, (count)n.n_cancelled, (count)n.n_refused);
     ds4_str_addf(out, ",\"speed\":{\"prefill_tps\":%.3f,\"decode_tps\":%.3f}", n.prefill_speed,
                  n.decode_speed);
+    ds4_str_addf(out, ",\"drafts\":{\"steps\":%llu,\"tokens\":%llu,\"accepted\":%llu}",
+                 (count)n.speculation.n_steps, (count)n.speculation.n_guessed,
+                 (count)n.speculation.n_agreed);
     add_memory(s, &n, out);
     add_disk(&n, out);
     add_slots(&n, out);

@@ -37,6 +37,7 @@ typedef struct ds4_script ds4_script;           /* see script.h */
 typedef struct ds4_server_options {
     const char *host;
     uint32_t    port, n_ctx, n_parallel, max_queue, max_tokens, max_connections, loop_tokens;
+    int         speculate;      /* a ds4_speculate */
     uint32_t    max_body_mb;
     uint32_t    max_chunk;      /* prompt tokens of a step; 0: as the engine likes it */
     uint32_t    max_turns;      /* remembered */

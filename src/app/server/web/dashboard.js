@@ -31,9 +31,14 @@ function peak(of) {
     };
 }
 
+function guessed(drafts) {
+    return drafts?.tokens ? `${percent(drafts.accepted / drafts.tokens)} of guesses came true` : "";
+}
+
 const CARDS = [
     { title: "Decoding", unit: "tokens/s", now: member("speed", "decode_tps"), show: short,
-      more: peak(member("speed", "decode_tps")),
+      more: (sample) => [peak(member("speed", "decode_tps"))(sample), guessed(sample.stats.drafts)]
+          .filter(Boolean).join(", "),
       plot: { series: [{ colour: "--plot-1", of: member("speed", "decode_tps"), fill: true }], format: short, least: 4 } },
     { title: "Reading prompts", unit: "tokens/s", now: member("speed", "prefill_tps"), show: short,
       more: peak(member("speed", "prefill_tps")),

@@ -1,0 +1,52 @@
+/* drafter.h - who guesses the next tokens of an answer: one interface for all of them.
+ *
+ * A guess costs time when it is wrong, and never changes what is said: the tokens that an
+ * answer has are chosen from the model's own logits (seat.h). So a drafter may be as wrong as
+ * it likes, and how often it is right is measured. A drafter belongs to one seat. */
+#ifndef DS4_SERVICE_DRAFTER_H
+#define DS4_SERVICE_DRAFTER_H
+
+#include "base/err.h"
+
+enum { DS4_DRAFT_TOKENS = 15 };         /* most of one step: with the chosen token 16 rows */
+
+typedef struct ds4_draft {
+    uint32_t n;
+    int32_t  token[DS4_DRAFT_TOKENS];
+    float    chance[DS4_DRAFT_TOKENS];  /* that the answer has this token too, once it has those before */
+} ds4_draft;
+
+typedef struct ds4_drafter ds4_drafter;
+
+typedef struct ds4_drafter_kind {
+    const char *name;
+    void (*free)(ds4_drafter *d);
+
+    /* Forget every text: the seat serves somebody else now. */
+    void (*forget)(ds4_drafter *d);
+
+    /* The conversation is tokens[n_tokens], and then `next`, which is chosen and not evaluated.
+     * Called before each step of an answer; mostly a few tokens are new. */
+    void (*follow)(ds4_drafter *d, const int32_t *tokens, uint32_t n_tokens, int32_t next);
+
+    /* Guess at most `most` tokens, 1 .. DS4_DRAFT_TOKENS, behind what was followed. */
+    void (*propose)(ds4_drafter *d, uint32_t most, ds4_draft *out);
+} ds4_drafter_kind;
+
+/* What every drafter begins with. */
+struct ds4_drafter {
+    const ds4_drafter_kind *kind;
+};
+
+/* A drafter that finds the longest end of the conversation that was there before, in it or in
+ * an earlier one of the seat, and guesses what followed then.
+ *
+ *   max_tokens   of text that is remembered, >= 64; the older half goes when it is full
+ *
+ * Returns DS4_OK; DS4_E_NOMEM.                                                            */
+DS4_MUST_CHECK ds4_status ds4_drafter_suffix_create(uint32_t max_tokens, ds4_drafter **out, ds4_err *err);
+
+/* Bytes that such a drafter takes for each token of max_tokens, at most. */
+enum { DS4_SUFFIX_TOKEN_BYTES = 224 };
+
+#endif
