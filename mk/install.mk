@@ -3,7 +3,7 @@
 #: completions       for bash, zsh and fish, from what the programs say to --help; install brings them too
 SHELL_DIR := $(OUT)/completions
 COMMANDS_OF_ds4-eval := logits diff tokens ppl mini
-COMMANDS_OF_ds4-quantize := convert vocab synth
+COMMANDS_OF_ds4-quantize := convert requantize splice split merge inspect verify vocab synth
 COMPLETIONS := $(foreach p,$(notdir $(PROGRAMS)),$(SHELL_DIR)/$(p).bash $(SHELL_DIR)/_$(p) $(SHELL_DIR)/$(p).fish)
 .PHONY: completions
 completions: $(COMPLETIONS)
@@ -34,7 +34,8 @@ VERSION   := $(shell sed -n 's/^.define DS4_VERSION "\(.*\)"/\1/p' include/ds4.h
 
 MAN_PAGES := $(wildcard man/*.1)
 SCRIPTS   := $(wildcard contrib/claude-ds4)
-MODEL_FILES := models/ds4-mini.gguf
+MODEL_FILES := models/ds4-mini.gguf models/published.txt
+RECIPES   := $(wildcard recipes/*.txt)
 EVAL_FILES := $(wildcard models/eval/cases.jsonl models/eval/filler.txt)
 PROXIES   := $(wildcard contrib/proxy/*)
 DOCS      := README.md LICENSE $(wildcard docs/*.md)
@@ -53,7 +54,7 @@ fill       = sed -e 's|@PREFIX@|$(PREFIX)|; s|@BINDIR@|$(BINDIR)|; s|@LIBDIR@|$(
 .PHONY: install uninstall
 install: $(PROGRAMS) $(LIB) $(COMPLETIONS)
 	$(Q)$(INSTALL) -d $(addprefix "$(DESTDIR)",$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR) $(MANDIR)/man1 \
-	    $(DATADIR)/eval $(DATADIR)/proxy $(DOCDIR) $(SERVICE_DIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR))
+	    $(DATADIR)/eval $(DATADIR)/proxy $(DATADIR)/recipes $(DOCDIR) $(SERVICE_DIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR))
 	$(Q)$(INSTALL) -m 755 $(PROGRAMS) $(SCRIPTS) "$(DESTDIR)$(BINDIR)"
 	$(Q)$(INSTALL) -m 644 $(LIB) "$(DESTDIR)$(LIBDIR)"
 	$(Q)$(INSTALL) -m 644 include/ds4.h "$(DESTDIR)$(INCLUDEDIR)"
@@ -61,6 +62,7 @@ install: $(PROGRAMS) $(LIB) $(COMPLETIONS)
 	$(Q)$(INSTALL) -m 644 $(MODEL_FILES) "$(DESTDIR)$(DATADIR)"
 	$(Q)$(INSTALL) -m 644 $(EVAL_FILES) "$(DESTDIR)$(DATADIR)/eval"
 	$(Q)$(INSTALL) -m 644 $(PROXIES) "$(DESTDIR)$(DATADIR)/proxy"
+	$(Q)$(INSTALL) -m 644 $(RECIPES) "$(DESTDIR)$(DATADIR)/recipes"
 	$(Q)$(INSTALL) -m 644 $(DOCS) "$(DESTDIR)$(DOCDIR)"
 	$(Q)for p in $(notdir $(PROGRAMS)); do \
 	    $(INSTALL) -m 644 $(SHELL_DIR)/$$p.bash "$(DESTDIR)$(BASHDIR)/$$p" && \
@@ -78,6 +80,7 @@ uninstall:
 	    $(addprefix "$(DESTDIR)$(DATADIR)"/,$(notdir $(MODEL_FILES))) \
 	    $(addprefix "$(DESTDIR)$(DATADIR)/eval"/,$(notdir $(EVAL_FILES))) \
 	    $(addprefix "$(DESTDIR)$(DATADIR)/proxy"/,$(notdir $(PROXIES))) \
+	    $(addprefix "$(DESTDIR)$(DATADIR)/recipes"/,$(notdir $(RECIPES))) \
 	    $(addprefix "$(DESTDIR)$(DOCDIR)"/,$(notdir $(DOCS))) "$(DESTDIR)$(SERVICE_DIR)/$(notdir $(SERVICE))" \
 	    $(foreach p,$(notdir $(PROGRAMS)),"$(DESTDIR)$(BASHDIR)/$(p)" "$(DESTDIR)$(ZSHDIR)/_$(p)" "$(DESTDIR)$(FISHDIR)/$(p).fish")
-	$(Q)rmdir "$(DESTDIR)$(DATADIR)/eval" "$(DESTDIR)$(DATADIR)/proxy" "$(DESTDIR)$(DATADIR)" "$(DESTDIR)$(DOCDIR)" 2>/dev/null || true
+	$(Q)rmdir "$(DESTDIR)$(DATADIR)/eval" "$(DESTDIR)$(DATADIR)/proxy" "$(DESTDIR)$(DATADIR)/recipes" "$(DESTDIR)$(DATADIR)" "$(DESTDIR)$(DOCDIR)" 2>/dev/null || true

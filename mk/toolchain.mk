@@ -7,6 +7,11 @@ endif
 UNAME     := $(shell uname -s)
 ARCH      ?= $(shell $(CC) -dumpmachine 2>/dev/null | sed 's/-.*//; s/arm64/aarch64/')
 PKG       ?= pkg-config
+ifeq ($(UNAME),Darwin)
+# Homebrew may keep OpenSSL beside its other libraries, because macOS has another one.
+BREW_SSL  := $(firstword $(wildcard /opt/homebrew/opt/openssl@3/lib/pkgconfig /usr/local/opt/openssl@3/lib/pkgconfig))
+PKG       := $(if $(BREW_SSL),env PKG_CONFIG_PATH="$(BREW_SSL):$$PKG_CONFIG_PATH" )$(PKG)
+endif
 
 # Warnings stop the developers' builds (make check), never a user's with a newer compiler.
 WARN      := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
@@ -31,7 +36,7 @@ endif
 
 # Flags of packages, asked for once. Only the files that see a library need its flags.
 pkg        = $(shell $(PKG) $(1) $(2) 2>/dev/null)
-LIB_PKGS  := jansson
+LIB_PKGS  := jansson libcrypto
 # The KV store's index and checksums; a system may have SQLite without a package file.
 KV_LIBS   := $(or $(call pkg,--libs,sqlite3),-lsqlite3) $(or $(call pkg,--libs,libxxhash),-lxxhash)
 PKG_LIBS  := $(call pkg,--libs,$(LIB_PKGS)) $(KV_LIBS)

@@ -60,6 +60,7 @@ met() {
         jansson)       has_lib jansson ;;
         sqlite)        [ "$system" = Darwin ] || has_lib sqlite3 ;;
         xxhash)        has_lib libxxhash ;;
+        openssl)       has_lib libcrypto ;;
         liburing)      [ "$system" != Linux ] || has_lib liburing ;;
         libedit)       [ "$system" = Darwin ] || has_lib libedit ;;
         libcurl)       [ "$system" = Darwin ] || has_lib libcurl ;;
@@ -82,7 +83,7 @@ met() {
 
 needs_of() {
     case $1 in
-        build) echo compiler make pkg-config jansson sqlite xxhash libedit liburing libcurl ;;
+        build) echo compiler make pkg-config jansson sqlite xxhash openssl libedit liburing libcurl ;;
         test)  echo cmocka curl c++-compiler ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
@@ -101,6 +102,7 @@ pkg-config       pkg-config             pkgconf-pkg-config     pkgconf          
 jansson          libjansson-dev         jansson-devel          jansson                jansson
 sqlite           libsqlite3-dev         sqlite-devel           sqlite                 -
 xxhash           libxxhash-dev          xxhash-devel           xxhash                 xxhash
+openssl          libssl-dev             openssl-devel          openssl                openssl@3
 libedit          libedit-dev            libedit-devel          libedit                -
 liburing         liburing-dev           liburing-devel         liburing               -
 libcurl          libcurl4-openssl-dev   libcurl-devel          curl                   -

@@ -1,68 +1,52 @@
-/* sha256.c - see sha256.h. */
+/* sha256.c - see sha256.h. The only file that sees OpenSSL: its code uses the processor's own
+ * instructions and is four to eight times as fast as plain C, which counts for files of 87 GB. */
 #include "base/sha256.h"
 
-#include <string.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
 
-enum { BLOCK = 64 };
-
-/* The first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
-static const uint32_t k[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+struct ds4_sha256_run {
+    EVP_MD_CTX *ctx;
+    bool        failed;
 };
 
-static uint32_t turned(uint32_t x, int n)
-{
-    return x >> n | x << (32 - n);
-}
-
-static void add_block(uint32_t h[8], const uint8_t *p)
-{
-    uint32_t w[64], v[8];
-
-    for (int i = 0; i < 16; i++) {
-        w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 |
-               (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
-    }
-    for (int i = 16; i < 64; i++) {
-        const uint32_t a = w[i - 15], b = w[i - 2];
-        w[i] = w[i - 16] + w[i - 7] + (turned(a, 7) ^ turned(a, 18) ^ a >> 3)
-             + (turned(b, 17) ^ turned(b, 19) ^ b >> 10);
-    }
-    memcpy(v, h, sizeof v);
-    for (int i = 0; i < 64; i++) {
-        const uint32_t e = v[4], a = v[0];
-        const uint32_t one = v[7] + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) +
-                             ((e & v[5]) ^ (~e & v[6])) + k[i] + w[i];
-        const uint32_t two = (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22))
-                           + ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
-        memmove(&v[1], &v[0], 7 * sizeof *v);
-        v[4] += one;
-        v[0] = one + two;
-    }
-    for (int i = 0; i < 8; i++) h[i] += v[i];
-}
-
+/* Every provider has SHA-256, and a digest of something else would be a key that is another's: without
+ * memory for it there is no going on. */
 void ds4_sha256(const void *data, size_t n_bytes, uint8_t out[DS4_SHA256_BYTES])
 {
-    uint32_t       h[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                            0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
-    const uint8_t *p = data;
-    size_t         left = n_bytes;
-    uint8_t        end[2 * BLOCK] = { 0 };
+    if (EVP_Digest(data ? data : "", n_bytes, out, NULL, EVP_sha256(), NULL) != 1) __builtin_trap();
+}
 
-    for (; left >= BLOCK; left -= BLOCK, p += BLOCK) add_block(h, p);
-    /* A one bit, zeros, and the number of bits in the last eight bytes. */
-    const size_t n_end = left + 9 <= BLOCK ? BLOCK : 2 * BLOCK;
-    if (left) memcpy(end, p, left);
-    end[left] = 0x80;
-    for (int i = 0; i < 8; i++) end[n_end - 1 - (size_t)i] = (uint8_t)((uint64_t)n_bytes * 8 >> (8 * i));
-    for (size_t i = 0; i < n_end; i += BLOCK) add_block(h, end + i);
-    for (int i = 0; i < 32; i++) out[i] = (uint8_t)(h[i / 4] >> (24 - 8 * (i % 4)));
+ds4_status ds4_sha256_begin(ds4_sha256_run **out, ds4_err *err)
+{
+    ds4_sha256_run *run = calloc(1, sizeof *run);
+
+    if (run) run->ctx = EVP_MD_CTX_new();
+    if (!run || !run->ctx || EVP_DigestInit_ex(run->ctx, EVP_sha256(), NULL) != 1) {
+        if (run) EVP_MD_CTX_free(run->ctx);
+        free(run);
+        return ds4_fail(err, DS4_E_NOMEM, "no memory for SHA-256");
+    }
+    *out = run;
+    return DS4_OK;
+}
+
+void ds4_sha256_add(ds4_sha256_run *run, const void *data, size_t n_bytes)
+{
+    if (n_bytes > 0 && EVP_DigestUpdate(run->ctx, data, n_bytes) != 1) run->failed = true;
+}
+
+bool ds4_sha256_end(ds4_sha256_run *run, uint8_t out[DS4_SHA256_BYTES])
+{
+    if (!run) return false;
+    const bool done = !run->failed && out && EVP_DigestFinal_ex(run->ctx, out, NULL) == 1;
+    EVP_MD_CTX_free(run->ctx);
+    free(run);
+    return done;
+}
+
+void ds4_sha256_text(const uint8_t digest[DS4_SHA256_BYTES], char out[2 * DS4_SHA256_BYTES + 1])
+{
+    for (int i = 0; i < DS4_SHA256_BYTES; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }

@@ -66,6 +66,15 @@ void ds4_repack_mxfp4(uint8_t out[17], const uint8_t codes[16], uint8_t scale)
     }
 }
 
+bool ds4_can_encode(uint32_t dtype)
+{
+    switch (dtype) {
+    case DS4_F32: case DS4_F16: case DS4_BF16: case DS4_Q8_0: case DS4_Q2_K: case DS4_Q4_K:
+    case DS4_Q6_K: case DS4_IQ2_XXS: case DS4_MXFP4: return true;
+    default: return false;
+    }
+}
+
 static void encode_floats(uint32_t dtype, uint8_t *out, const float *x, uint64_t n)
 {
     if (dtype == DS4_F32) {

@@ -19,9 +19,12 @@ typedef enum ds4_encode_effort {
     DS4_ENCODE_BEST,        /* least error: slower searches for Q2_K and IQ2_XXS, otherwise the same */
 } ds4_encode_effort;
 
+/* Types that ds4_encode_row() makes: F32, F16, BF16, Q8_0, Q2_K, Q4_K, Q6_K, IQ2_XXS, MXFP4. */
+bool ds4_can_encode(uint32_t dtype);
+
 /* Encode one row.
  *
- *   dtype       F32, F16, BF16, Q8_0, Q2_K, Q4_K, Q6_K, IQ2_XXS or MXFP4
+ *   dtype       one that ds4_can_encode()
  *   out         [ds4_row_bytes(dtype, n)], any alignment
  *   x           [n]
  *   importance  [n] or NULL                                                           */

@@ -36,7 +36,30 @@ static void test_every_length(void **state)
           "1be2d7d291484baf4c78d463a65b40a26c255b1946e5205eac8edad606a76fdd");
 }
 
+/* Bytes in parts of any size have the digest of the whole. */
+static void test_parts(void **state)
+{
+    char            text[1000];
+    uint8_t         whole[DS4_SHA256_BYTES], parts[DS4_SHA256_BYTES];
+    ds4_sha256_run *run = NULL;
+    ds4_err         err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof text; i++) text[i] = (char)(i * 7);
+    ds4_sha256(text, sizeof text, whole);
+    for (size_t step = 1; step <= sizeof text; step = step * 3 + 1) {
+        assert_int_equal(ds4_sha256_begin(&run, &err), DS4_OK);
+        for (size_t at = 0; at < sizeof text; at += step) {
+            ds4_sha256_add(run, text + at, at + step < sizeof text ? step : sizeof text - at);
+        }
+        assert_true(ds4_sha256_end(run, parts));
+        assert_memory_equal(parts, whole, sizeof whole);
+    }
+    assert_false(ds4_sha256_end(NULL, NULL));
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_parts),
     cmocka_unit_test(test_known_hashes),
     cmocka_unit_test(test_every_length),
 };

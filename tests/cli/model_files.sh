@@ -1,85 +1,133 @@
 #!/bin/sh
-# model_files.sh - files that are missing, cut, altered or lie are refused with exit code 2
-# and one sentence that names them; none makes a program crash.
-. tests/cli/tap.inc
+# model_files.sh - recipes, and the commands of ds4-quantize that take a model file: what they make
+# opens, answers, and is byte for byte what it must be.
+set -u
+out=${OUT:-build}
+quantize=$out/ds4-quantize
+mini=models/ds4-mini.gguf
+box=$out/cli_model_files
+n=0 failed=0
 
-bad=$box/bad.gguf
-
-# refused NAME [FILE]: exit code 2, nothing on standard output, one line with the file's name.
-refused() {
-    file=${2:-$bad}
-    for program in "$ds4 -m $file -p hi" "$ds4_eval tokens -m $file"; do
-        run $program
-        lines=$(wc -l <"$box/stderr" | tr -d ' ')
-        if [ "$rc" -eq 2 ] && [ "$lines" = 1 ] && [ ! -s "$box/stdout" ] && grep -qF "$file" "$box/stderr"; then
-            report 0 "$1: ${program%% *}"
-        else
-            report 1 "$1: ${program%% *}"
-            echo "# exit code $rc"
-            head -n 3 "$box/stderr" | sed 's/^/# /'
-        fi
-    done
+report() {                              # report NAME, with $? of the check before
+    if [ "$1" -eq 0 ]; then n=$((n + 1)); echo "ok $n - $2"; return; fi
+    n=$((n + 1)) failed=1
+    echo "not ok $n - $2"
+    printf '%s\n' "$text" | sed 's/^/# /'
+}
+run() { text=$(timeout 120 "$quantize" "$@" 2>&1 </dev/null); rc=$?; }
+says() { [ "$rc" -eq "$2" ] && printf '%s\n' "$text" | grep -qF -- "$3"; report $? "$1"; }
+same() { text=$(cmp "$2" "$3" 2>&1); report $? "$1"; }
+types() { "$quantize" inspect "$1" | grep -E "^  $2 +$3 "; }
+has() { text=$(types "$2" "$3" "$4"); [ -n "$text" ]; report $? "$1"; }
+answers() {                             # a model that was made in good order still knows its name
+    text=$(timeout 60 "$out/ds4" -m "$2" --nothink -p "What is ds4?" --temp 0 -n 30 2>/dev/null || true)
+    printf '%s\n' "$text" | grep -q "ds4"
+    report $? "$1"
 }
 
-refused "missing file" "$box/none.gguf"
-refused "folder" "$box"
-: >"$bad"
-refused "empty file"
-echo "This is a text, not a model." >"$bad"
-refused "text file"
-for n in 3 4 7 8 23 24 31 100 1000 3000 9000 100000 6000000; do
-    head -c $n "$model" >"$bad"
-    refused "first $n bytes"
+rm -rf "$box" && mkdir -p "$box"
+# Recipes from a checkpoint.
+for recipe in q2 q2-fast q4 native; do
+    run convert --from models/ds4-mini --recipe $recipe --name mini --out "$box/$recipe.gguf"
+    says "convert by recipe $recipe" 0 "288 tensors"
 done
+has "q2 has experts in IQ2_XXS" "$box/q2.gguf" blk.0.ffn_gate_exps.weight IQ2_XXS
+has "and Q2_K" "$box/q2.gguf" blk.7.ffn_down_exps.weight Q2_K
+has "vectors stay F32" "$box/q2.gguf" blk.3.attn_norm.weight F32
+has "q2-fast has shared experts in Q6_K" "$box/q2-fast.gguf" blk.3.ffn_up_shexp.weight Q6_K
+has "and attention in Q4_K" "$box/q2-fast.gguf" blk.3.attn_output_a.weight Q4_K
+answers "a file by recipe answers" "$box/q2-fast.gguf"
+run convert --from models/ds4-mini --experts q4 --name mini --out "$box/short.gguf"
+same "the short options say the recipe q4" "$box/short.gguf" "$box/q4.gguf"
 
-# patch OFFSET BYTES: a copy of the model with other bytes (octal escapes) at an offset.
-patch() {
-    cp "$model" "$bad"
-    chmod u+w "$bad"
-    printf "$2" | dd of="$bad" bs=1 seek="$1" conv=notrunc 2>/dev/null
+# A recipe of one's own: layers, patterns, the last line wins.
+cat >"$box/own.txt" <<'END'
+# layers of their own
+file-type 1
+*             q8_0
+ffn_*_exps    q4_k        # all layers
+ffn_*_exps    q8_0  2-3
+ffn_*_exps    bf16  mtp
+END
+run convert --from models/ds4-mini --recipe "$box/own.txt" --out "$box/own.gguf"
+says "a recipe of one's own" 0 "288 tensors"
+has "layer 1" "$box/own.gguf" blk.1.ffn_up_exps.weight Q4_K
+has "layer 2" "$box/own.gguf" blk.2.ffn_up_exps.weight Q8_0
+has "layer 4" "$box/own.gguf" blk.4.ffn_up_exps.weight Q4_K
+has "the block of the next tokens" "$box/own.gguf" mtp.0.ffn_up_exps.weight BF16
+
+refuse() {                              # refuse NAME WORDS, the recipe on standard input
+    cat >"$box/bad.txt"
+    run convert --from models/ds4-mini --recipe "$box/bad.txt" --out "$box/no.gguf"
+    says "$1" 2 "$2"
 }
-huge='\377\377\377\377\377\377\377\177'
-patch 0 'GGUG';         refused "other magic"
-patch 4 '\001\000';     refused "version 1"
-patch 4 '\000\000\000\003'; refused "big endian version"
-patch 8 "$huge";        refused "2^63 tensors"
-patch 8 '\000\000\000\000\001'; refused "2^32 tensors"
-patch 16 "$huge";       refused "2^63 keys"
-patch 16 '\000\000\001'; refused "65,536 keys"
-patch 24 "$huge";       refused "a key of 2^63 bytes"
-patch 24 '\000';        refused "an empty key"
-patch 52 '\143';        refused "a value of unknown type"
+echo "* q9_0" | refuse "an unknown type" 'line 1: no tensor can be written as "q9_0"'
+printf '* q8_0\nffn_gat_exps q4_k\n' | refuse "a slip in a name" 'line 2: no tensor of the model is called "ffn_gat_exps"'
+printf '* q8_0\nffn_*_exps q4_k 5-2\n' | refuse "layers backwards" 'line 2: "5-2" is not a layer'
+printf '* q8_0\nffn_gate_exps q4_k\n' | refuse "gate and up apart" 'they need one type'
+echo "attn_* q8_0" | refuse "a tensor without a type" 'no line gives a type to "token_embd.weight"'
+echo "*" | refuse "one word" "line 1 has one word"
+printf '# nothing\n' | refuse "an empty recipe" "no line names a type"
+head -c 300 /dev/zero | refuse "bytes that are no text" "line 1 is no text"
+run convert --from models/ds4-mini --recipe nowhere --out "$box/no.gguf"
+says "a recipe that does not exist" 2 'no recipe "nowhere"'
+run convert --from models/ds4-mini --recipe q2 --experts q4 --out "$box/no.gguf"
+says "two ways to say the types" 2 "cannot be given with --recipe"
 
-# One bit at a time all over the beginning of the file, which holds the metadata: the file
-# may still be good, or not; a crash is neither.
-crashed=0 wordy=0
-offset=5
-while [ $offset -lt 12000 ]; do
-    patch $offset "\\$(printf '%o' $(($(od -An -tu1 -j $offset -N 1 "$model") ^ (1 << offset % 8))))"
-    run "$ds4" -m "$bad" --inspect
-    case $rc in
-    0|1) ;;
-    2)  [ "$(wc -l <"$box/stderr" | tr -d ' ')" = 1 ] && grep -qF "$bad" "$box/stderr" || wordy=$((wordy + 1)) ;;
-    *)  crashed=$((crashed + 1)); echo "# offset $offset: exit code $rc" ;;
-    esac
-    offset=$((offset + 97))
-done
-is "no flipped bit crashes" 0 $crashed
-is "every refusal is one line with the name" 0 $wordy
-# A file on a RAM disk is in memory already: mapping it takes nothing more.
-ram=/dev/shm
-if [ -d $ram ] && [ -w $ram ] && [ "$(stat -f -c %T $ram 2>/dev/null)" = tmpfs ]; then
-    cp "$model" "$ram/ds4_cli_$$.gguf"
-    run "$ds4" --plan -m "$ram/ds4_cli_$$.gguf" -c 256 --mem 12M
-    is "a model on a RAM disk fits where its scratch does" 0 $rc
-    has "and the plan says why" "$box/stdout" "the file lies in memory"
-    run "$ds4" -m "$ram/ds4_cli_$$.gguf" -c 256 --mem 12M --raw -n 1 -p hi
-    is "it is opened too" 0 $rc
-    has "with a line" "$box/stderr" "the file lies in memory already"
-    rm -f "$ram/ds4_cli_$$.gguf"
-    run "$ds4" --plan -m "$model" -c 256 --mem 12M
-    is "on a disk it does not" 1 $rc
-else
-    skip "a model on a RAM disk" "no tmpfs at $ram"
-fi
-finish
+# Pieces.
+run split --from $mini --max-size 5M --out "$box/mini"
+says "split" 0 "in 4 files"
+run merge --from "$box/mini-00003-of-00004.gguf" --out "$box/whole.gguf"
+says "merge, by the name of any piece" 0 "in 1 file"
+same "split and merged again: every byte" "$box/whole.gguf" $mini
+answers "the pieces answer" "$box/mini-00001-of-00004.gguf"
+run split --from $mini --max-size 1K --out "$box/tiny"
+says "a piece smaller than a tensor" 2 "more than a piece of 1024 holds"
+rm "$box/mini-00002-of-00004.gguf"
+run merge --from "$box/mini-00001-of-00004.gguf" --out "$box/no.gguf"
+says "a missing piece" 1 "piece 2 of 4"
+
+# Other types from a model file.
+run requantize --from "$box/native.gguf" --recipe native --out "$box/again.gguf"
+says "requantize to its own recipe" 0 "0 of them changed"
+run requantize --from "$box/native.gguf" --recipe q4 --threads 1 --out "$box/q4-1.gguf"
+says "requantize" 0 "27 of them changed"
+run requantize --from "$box/native.gguf" --recipe q4 --threads 3 --out "$box/q4-3.gguf"
+same "the number of threads changes nothing" "$box/q4-1.gguf" "$box/q4-3.gguf"
+# MXFP4 holds the checkpoint's experts without loss, so that the way through it leads to the same file.
+run splice --from "$box/q4.gguf" --with "$box/q4-1.gguf" --take 'ffn_*_exps' --out "$box/way.gguf"
+says "splice" 0 "27 of them changed"
+same "a lossless file on the way loses nothing" "$box/way.gguf" "$box/q4.gguf"
+run splice --from "$box/q2.gguf" --with "$box/q4.gguf" --take 'ffn_*_exps@6-7' --out "$box/mixed.gguf"
+says "splice of two layers" 0 "6 of them changed"
+has "a layer before" "$box/mixed.gguf" blk.5.ffn_up_exps.weight IQ2_XXS
+has "a layer that was taken" "$box/mixed.gguf" blk.6.ffn_up_exps.weight Q4_K
+answers "the spliced file answers" "$box/mixed.gguf"
+run splice --from "$box/q2.gguf" --with "$box/q4.gguf" --take 'ffn_x' --out "$box/no.gguf"
+says "a pattern that fits nothing" 2 'no tensor of the model is called "ffn_x"'
+run splice --from "$box/q2.gguf" --take 'ffn_*' --out "$box/no.gguf";   says "splice with nothing" 2 "missing option --with"
+run requantize --from $mini --out "$box/no.gguf";                       says "no recipe" 2 "missing option --recipe"
+
+# Verify.
+run verify $mini
+says "verify" 0 "whole, and every weight is a finite number"
+sum=$(sha256sum $mini 2>/dev/null || shasum -a 256 $mini)
+sum=${sum%% *}
+printf '%s\n' "$text" | grep -q "^$sum  "; report $? "the digest is that of the system's own program"
+run verify $mini --sha256 "$sum";         says "the wanted digest" 0 "whole"
+run verify $mini --sha256 "0${sum#?}";          says "another digest than wanted" 2 "its SHA-256 is not"
+run verify $mini --sha256 12;                   says "no digest" 2 "invalid value for --sha256: 12"
+run verify "$box/none.gguf";                    says "no file" 1 "none.gguf"
+run verify;                                     says "no name" 2 "missing model file"
+cp "$box/native.gguf" "$box/nan.gguf"           # the last bytes are scales and codes of MXFP4: 255 is NaN
+size=$(wc -c <"$box/nan.gguf")
+head -c 40000 /dev/zero | tr '\000' '\377' | dd of="$box/nan.gguf" bs=1 seek=$((size - 900000)) conv=notrunc 2>/dev/null
+run verify "$box/nan.gguf";                     says "a number that is none" 2 "has NaN or infinity"
+
+run inspect "$box/q2.gguf";                     says "inspect" 0 "tensors, 288"
+run inspect models/README.md;                   says "inspect something else" 2 "README.md"
+text=$(find "$box" -name 'no*.gguf'); [ -z "$text" ]; report $? "what was refused left no file"
+
+rm -rf "$box"
+echo "1..$n"
+exit $failed

@@ -36,7 +36,7 @@ run --frob;                                     check "unknown option" 2 "--frob
 run convert --help;                             check "help of convert" 0 "--experts TYPE"
 run convert --frob;                             check "unknown option of convert" 2 "unknown option --frob"
 run convert;                                    check "no folder" 2 "missing option --from"
-run convert --from x --out y;                   check "no experts" 2 "missing option --experts"
+run convert --from x --out y;                   check "no experts" 2 "missing option --recipe or --experts"
 run convert --from x --out y --experts q3;      check "unknown expert type" 2 "invalid value for --experts: q3"
 run convert --from x --out y --experts q2 --dense q3
 check "unknown dense type" 2 "invalid value for --dense: q3"

@@ -1,121 +1,25 @@
 /* convert.c - see convert.h. */
 #include "app/quantize/convert.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/quantize/vocab_put.h"
+#include "app/quantize/slab.h"
 #include "base/file.h"
-#include "base/team.h"
-#include "format/encode.h"
-#include "format/small_float.h"
-
-/* Encoded bytes held in memory at a time. */
-static const uint64_t slab_bytes = (uint64_t)32 << 20;
 
 typedef struct converter {
     const convert_options *opt;
     const ds4_checkpoint  *checkpoint;
     const hf_config       *config;
     ds4_gguf_writer       *writer;
-    ds4_team              *team;
-    uint8_t               *slab;        /* [slab_capacity] */
-    uint64_t               slab_capacity;
-    float                 *rows;        /* [threads][row_capacity] */
-    uint64_t               row_capacity;
+    slab                  *slab;
 } converter;
-
-/* One slab being encoded by the team: rows from..from+n_rows-1 of one matrix. */
-typedef struct slab_work {
-    const converter *c;
-    const source    *from;
-    uint32_t         dtype;
-    uint64_t         first, n_rows, row_bytes;
-    bool             repack;            /* FP4 to MXFP4 */
-    ds4_err         *errors;            /* [members], code DS4_OK if none */
-} slab_work;
 
 static void note(const converter *c, const char *text)
 {
     if (c->opt->note) c->opt->note(c->opt->ctx, text);
-}
-
-/* ---- encoding -------------------------------------------------------------------------- */
-
-/* Types whose numbers or scales are F16 and end at 65504. */
-static bool is_bounded(uint32_t dtype)
-{
-    return dtype != DS4_F32 && dtype != DS4_BF16 && dtype != DS4_MXFP4;
-}
-
-static ds4_status check_range(const slab_work *w, const float *x, uint64_t row, ds4_err *err)
-{
-    for (uint64_t i = 0; i < w->from->n_columns; i++) {
-        if (!(fabsf(x[i]) <= DS4_F16_MAX)) {
-            return ds4_fail(err, DS4_E_UNSUPPORTED,
-                            "tensor \"%.100s\": row %llu has %g, more than %s can hold;"
-                            " choose bf16 or f32",
-                            w->from->weight->name, (unsigned long long)row, (double)x[i],
-                            ds4_dtype_get(w->dtype)->name);
-        }
-    }
-    return DS4_OK;
-}
-
-static bool is_stopped(const converter *c)
-{
-    return c->opt->cancel && c->opt->cancel->stop;
-}
-
-static ds4_status encode_one(const slab_work *w, uint64_t row, float *x, uint8_t *out, ds4_err *err)
-{
-    if (w->repack) return source_row_mxfp4(w->from, row, out, err);
-    DS4_TRY(source_row(w->from, row, x, err));
-    if (is_bounded(w->dtype)) DS4_TRY(check_range(w, x, row, err));
-    ds4_encode_row(w->dtype, DS4_ENCODE_BEST, out, x, NULL, w->from->n_columns);
-    return DS4_OK;
-}
-
-static void encode_share(void *ctx, uint32_t member, uint32_t n_members)
-{
-    const slab_work *w = ctx;
-    uint64_t         from, to;
-    float           *x = w->c->rows + member * w->c->row_capacity;
-
-    ds4_team_share(w->n_rows, 1, member, n_members, &from, &to);
-    for (uint64_t i = from; i < to && w->errors[member].code == DS4_OK && !is_stopped(w->c); i++) {
-        const ds4_status st =
-            encode_one(w, w->first + i, x, w->c->slab + i * w->row_bytes, &w->errors[member]);
-        if (st != DS4_OK) w->errors[member].code = st;
-    }
-}
-
-/* Encode and write one matrix, a slab of rows at a time. */
-static ds4_status write_matrix(converter *c, const tensor_plan *t, const source *from, ds4_err *err)
-{
-    const uint32_t n_members = ds4_team_size(c->team);
-    ds4_err        errors[256];
-    slab_work      w = { .c = c, .from = from, .dtype = t->dtype, .errors = errors };
-
-    w.row_bytes = ds4_row_bytes(t->dtype, t->dim[0]);
-    w.repack = from->kind == SOURCE_FP4 && t->dtype == DS4_MXFP4;
-    const uint64_t most = c->slab_capacity / w.row_bytes;
-    for (w.first = 0; w.first < from->n_rows; w.first += w.n_rows) {
-        w.n_rows = from->n_rows - w.first < most ? from->n_rows - w.first : most;
-        for (uint32_t i = 0; i < n_members; i++) errors[i].code = DS4_OK;
-        ds4_team_run(c->team, encode_share, &w);
-        if (is_stopped(c)) return ds4_fail(err, DS4_E_CANCELLED, "%s: stopped", c->opt->out);
-        DS4_TRY(ds4_checkpoint_check(c->checkpoint, err));
-        for (uint32_t i = 0; i < n_members; i++) {      /* shares are in row order: the first row's error */
-            if (errors[i].code == DS4_OK) continue;
-            if (err) *err = errors[i];
-            return errors[i].code;
-        }
-        DS4_TRY(ds4_gguf_writer_append(c->writer, c->slab, w.n_rows * w.row_bytes, err));
-    }
-    return DS4_OK;
 }
 
 /* ---- tensors ----------------------------------------------------------------------------- */
@@ -185,7 +89,8 @@ static ds4_status write_tensor(converter *c, const tensor_plan *t, ds4_err *err)
     for (uint32_t e = 0; e < n_parts(t); e++) {
         source from;
         DS4_TRY(find_matrix(c, t, e, &from, err));
-        DS4_TRY(write_matrix(c, t, &from, err));
+        DS4_TRY(slab_write(c->slab, &from, t->dtype, c->writer, err));
+        DS4_TRY(ds4_checkpoint_check(c->checkpoint, err));
     }
     return DS4_OK;
 }
@@ -282,7 +187,7 @@ static ds4_status put_keys(const converter *c, const plan *p, ds4_err *err)
     ds4_gguf_put_string(w, "general.type", DS4_SLICE("model"));
     ds4_gguf_put_string(w, "general.name", opt->name ? (ds4_slice){ opt->name, strlen(opt->name) }
                                                      : last_part(opt->from));
-    ds4_gguf_put_u32(w, "general.file_type", opt->file_type);
+    ds4_gguf_put_u32(w, "general.file_type", opt->types->file_type);
     ds4_gguf_put_u32(w, "general.quantization_version", 2);
     DS4_TRY(hf_sampling_put(opt->from, w, err));
     hf_config_put(c->config, w);
@@ -294,23 +199,18 @@ static ds4_status put_keys(const converter *c, const plan *p, ds4_err *err)
     return st;
 }
 
-/* Room for the longest row of each thread and for a slab of at least one row. */
+/* Room for the longest row of any tensor. */
 static ds4_status take_memory(converter *c, const plan *p, ds4_err *err)
 {
-    const uint32_t n_members = ds4_team_size(c->team);
+    slab_options room = { .n_threads = c->opt->n_threads, .cancel = c->opt->cancel, .out = c->opt->out };
 
-    c->slab_capacity = slab_bytes;
     for (uint32_t i = 0; i < p->n; i++) {
         const tensor_plan *t = &p->tensors[i];
         const uint64_t     row_bytes = ds4_row_bytes(t->dtype, t->dim[0]);
-        if (t->dim[0] > c->row_capacity) c->row_capacity = t->dim[0];
-        if (row_bytes > c->slab_capacity) c->slab_capacity = row_bytes;
+        if (t->dim[0] > room.n_columns) room.n_columns = t->dim[0];
+        if (row_bytes > room.row_bytes) room.row_bytes = row_bytes;
     }
-    c->slab = malloc(c->slab_capacity);
-    c->rows = calloc(n_members, c->row_capacity * sizeof *c->rows);
-    if (c->slab && c->rows) return DS4_OK;
-    return ds4_fail(err, DS4_E_NOMEM, "no memory to convert rows of %llu weights",
-                    (unsigned long long)c->row_capacity);
+    return slab_create(&c->slab, &room, err);
 }
 
 static ds4_status write_file(converter *c, const plan *p, convert_result *out, ds4_err *err)
@@ -339,10 +239,9 @@ static ds4_status write_file(converter *c, const plan *p, convert_result *out, d
 
 static ds4_status convert(converter *c, plan *p, convert_result *out, ds4_err *err)
 {
-    DS4_TRY(plan_make(p, c->config, &c->opt->types, c->checkpoint, err));
+    DS4_TRY(plan_make(p, c->config, c->opt->types, c->checkpoint, err));
     DS4_TRY(check_sources(c, p, err));
     note_other_types(c, p);
-    DS4_TRY(ds4_team_create(&c->team, c->opt->n_threads, err));
     DS4_TRY(take_memory(c, p, err));
     DS4_TRY(ds4_gguf_writer_create(&c->writer, 0, err));
     DS4_TRY(put_keys(c, p, err));
@@ -361,9 +260,7 @@ ds4_status convert_checkpoint(const convert_options *opt, convert_result *out, d
     const ds4_status st = convert(&c, &p, out, err);
     plan_clear(&p);
     ds4_gguf_writer_free(c.writer);
-    ds4_team_free(c.team);
-    free(c.slab);
-    free(c.rows);
+    slab_free(c.slab);
     ds4_checkpoint_close(checkpoint);
     return st;
 }

@@ -2,7 +2,7 @@
 #ifndef DS4_APP_CONVERT_H
 #define DS4_APP_CONVERT_H
 
-#include "app/quantize/recipe.h"
+#include "app/quantize/file_plan.h"
 
 typedef struct convert_progress {
     uint32_t    i_tensor, n_tensors;        /* i_tensor is being written */
@@ -13,8 +13,7 @@ typedef struct convert_options {
     const char *from;           /* folder */
     const char *out;            /* file */
     const char *name;           /* general.name; NULL: the folder's last part */
-    recipe      types;
-    uint32_t    file_type;      /* general.file_type: informative */
+    ds4_recipe     *types;          /* its rules are marked as they are used */
     uint32_t    n_threads;      /* >= 1 */
     const ds4_cancel *cancel;   /* NULL: never */
     void      (*progress)(void *ctx, const convert_progress *p);   /* NULL: silent */

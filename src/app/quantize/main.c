@@ -5,6 +5,8 @@
 #include "app/common/app.h"
 #include "app/common/options.h"
 #include "app/quantize/convert.h"
+#include "app/quantize/file_commands.h"
+#include "app/quantize/recipe_find.h"
 #include "app/quantize/synth.h"
 #include "app/quantize/vocab_put.h"
 #include "base/team.h"
@@ -42,28 +44,65 @@ static const dense_choice dense_choices[] = {
     { "f32",    DS4_F32,  DS4_F32,  DS4_F32 },
 };
 
-static bool choose_experts(const char *name, convert_options *o)
+/* Embedding, compressors and indexer; then the small tensors of those, router and hyper-connections. */
+static const char *const wide[] = { "token_embd", "*_compressor_kv", "*_compressor_gate",
+                                    "indexer.attn_q_b" };
+static const char *const fine[] = { "*hc_*_fn", "*_hc_fn", "*_compressor_ape", "indexer.proj",
+                                    "ffn_gate_inp" };
+
+static bool choose_experts(const char *name, ds4_recipe *types)
 {
     for (size_t i = 0; i < sizeof expert_choices / sizeof expert_choices[0]; i++) {
-        if (strcmp(name, expert_choices[i].name) != 0) continue;
-        o->types.gate_up = expert_choices[i].gate_up;
-        o->types.down = expert_choices[i].down;
-        o->file_type = expert_choices[i].file_type;
-        return true;
+        const expert_choice *c = &expert_choices[i];
+        if (strcmp(name, c->name) != 0) continue;
+        types->file_type = c->file_type;
+        return ds4_recipe_add(types, "ffn_gate_exps", c->gate_up) &&
+               ds4_recipe_add(types, "ffn_up_exps", c->gate_up) &&
+               ds4_recipe_add(types, "ffn_down_exps", c->down);
     }
     return false;
 }
 
-static bool choose_dense(const char *name, convert_options *o)
+static bool choose_dense(const char *name, ds4_recipe *types)
 {
     for (size_t i = 0; i < sizeof dense_choices / sizeof dense_choices[0]; i++) {
-        if (strcmp(name, dense_choices[i].name) != 0) continue;
-        o->types.dense = dense_choices[i].dense;
-        o->types.wide = dense_choices[i].wide;
-        o->types.fine = dense_choices[i].fine;
-        return true;
+        const dense_choice *c = &dense_choices[i];
+        if (strcmp(name, c->name) != 0) continue;
+        bool added = ds4_recipe_add(types, "*", c->dense);
+        for (size_t k = 0; k < sizeof wide / sizeof wide[0]; k++)
+            added &= ds4_recipe_add(types, wide[k], c->wide);
+        for (size_t k = 0; k < sizeof fine / sizeof fine[0]; k++)
+            added &= ds4_recipe_add(types, fine[k], c->fine);
+        return added;
     }
     return false;
+}
+
+/* The recipe of the file, or the one that the two short options stand for. */
+static int choose_types(const char *file, const char *experts, const char *dense, const char *argv0,
+                        ds4_recipe *types)
+{
+    ds4_err err = { .code = DS4_OK };
+
+    if (file && (experts || dense)) {
+        ds4_app_say(program, "%s cannot be given with --recipe, which names all types",
+                    experts ? "--experts" : "--dense");
+        return DS4_EXIT_WRONG;
+    }
+    if (file) {
+        if (recipe_find(types, file, argv0, &err) == DS4_OK) return DS4_EXIT_OK;
+        ds4_app_failed(program, &err);
+        return DS4_EXIT_WRONG;
+    }
+    *types = (ds4_recipe){ .name = "the options" };
+    if (!dense) dense = "q8";
+    if (!choose_dense(dense, types)) {
+        ds4_app_say(program, "invalid value for --dense: %s", dense);
+        return DS4_EXIT_WRONG;
+    }
+    if (choose_experts(experts, types)) return DS4_EXIT_OK;
+    ds4_app_say(program, "invalid value for --experts: %s", experts);
+    return DS4_EXIT_WRONG;
 }
 
 /* ---- convert ------------------------------------------------------------------------------ */
@@ -90,7 +129,8 @@ static int failed(const ds4_err *err)
 
 static int run_convert(int argc, char **argv)
 {
-    const char       *experts = NULL, *dense = "q8";
+    const char       *experts = NULL, *dense = NULL, *file = NULL;
+    ds4_recipe            types;
     convert_options   o = { .progress = show_progress, .note = show_note, .n_threads = ds4_cpu_count() };
     convert_result    done;
     ds4_err           err = { .code = DS4_OK };
@@ -98,8 +138,11 @@ static int run_convert(int argc, char **argv)
         DS4_OPT_TEXT(0, "from", "DIR", &o.from,
                      "folder with config.json, tokenizer.json and\nsafetensors files"),
         DS4_OPT_TEXT('o', "out", "FILE", &o.out, "model file to write"),
+        DS4_OPT_TEXT('r', "recipe", "NAME", &file,
+                     "type of each tensor: q2, q2-q4, q2-fast, q4, native, or\n"
+                     "a file of your own, NAME.txt"),
         DS4_OPT_TEXT(0, "experts", "TYPE", &experts,
-                     "routed experts: mxfp4 (lossless from FP4), q2, q4,\nq8, bf16"),
+                     "in short, routed experts: mxfp4 (lossless from FP4), q2, q4,\nq8, bf16"),
         DS4_OPT_TEXT(0, "dense", "TYPE", &dense,
                      "all other matrices: q8 (attention, shared experts and\n"
                      "head; embedding, compressors, indexer F16; default),\n"
@@ -111,7 +154,7 @@ static int run_convert(int argc, char **argv)
     };
     const ds4_command command = {
         .name = "ds4-quantize convert",
-        .usage = "ds4-quantize convert --from DIR --out FILE --experts TYPE [options]",
+        .usage = "ds4-quantize convert --from DIR --out FILE --recipe NAME|--experts TYPE [options]",
         .about = "Makes a model file from a checkpoint in the official formats.",
         .options = options,
     };
@@ -120,18 +163,16 @@ static int run_convert(int argc, char **argv)
     case DS4_PARSED_WRONG: return DS4_EXIT_WRONG;
     case DS4_PARSED_RUN:   break;
     }
-    if (!o.from || !o.out || !experts) {
-        ds4_app_say(program, "missing option %s", !o.from ? "--from" : !o.out ? "--out" : "--experts");
+    if (!o.from || !o.out || (!experts && !file)) {
+        ds4_app_say(program, "missing option %s",
+                    !o.from  ? "--from"
+                    : !o.out ? "--out"
+                             : "--recipe or --experts");
         return DS4_EXIT_WRONG;
     }
-    if (!choose_experts(experts, &o)) {
-        ds4_app_say(program, "invalid value for --experts: %s", experts);
-        return DS4_EXIT_WRONG;
-    }
-    if (!choose_dense(dense, &o)) {
-        ds4_app_say(program, "invalid value for --dense: %s", dense);
-        return DS4_EXIT_WRONG;
-    }
+    const int chosen = choose_types(file, experts, dense, argv[0], &types);
+    if (chosen != DS4_EXIT_OK) return chosen;
+    o.types = &types;
     if (o.n_threads > MAX_THREADS) o.n_threads = MAX_THREADS;
     o.cancel = ds4_interrupt_catch_all();
     const ds4_status st = convert_checkpoint(&o, &done, &err);
@@ -187,16 +228,31 @@ static int run_vocab(int argc, char **argv)
 
 /* ---- the program ------------------------------------------------------------------------------ */
 
+static const struct {
+    const char *name;
+    int       (*run)(int argc, char **argv);
+} subcommands[] = {
+    { "convert", run_convert },         { "vocab", run_vocab },     { "synth", synth_main },
+    { "requantize", requantize_main },  { "splice", splice_main },  { "split", split_main },
+    { "merge", merge_main },            { "inspect", inspect_main }, { "verify", verify_main },
+};
+
 int main(int argc, char **argv)
 {
     static const ds4_option none[] = { { .kind = DS4_OPTION_END } };
     const ds4_command       command = {
         .name = program,
-        .usage = "ds4-quantize convert|vocab|synth [options]",
-        .about = "Makes model files.\n\n"
-                 "  convert   from a checkpoint folder\n"
-                 "  vocab     a vocabulary without weights, from a tokenizer.json\n"
-                 "  synth     random weights in the shape of a published model",
+        .usage = "ds4-quantize COMMAND [options]",
+        .about = "Makes model files and looks after them.\n\n"
+                 "  convert     from a checkpoint folder\n"
+                 "  requantize  from a model file, with other element types\n"
+                 "  splice      with some tensors of a second model file\n"
+                 "  split       into pieces\n"
+                 "  merge       of pieces\n"
+                 "  inspect     print keys and tensors\n"
+                 "  verify      look at every byte, and compare with the published files\n"
+                 "  vocab       a vocabulary without weights, from a tokenizer.json\n"
+                 "  synth       random weights in the shape of a published model",
         .options = none,
         .after = "ds4-quantize COMMAND --help lists the options of a command.",
         .max_words = 1,
@@ -205,18 +261,15 @@ int main(int argc, char **argv)
     uint32_t    n_words = 0;
 
     ds4_app_begin(program);
-    if (argc > 1 && strcmp(argv[1], "convert") == 0) return run_convert(argc - 1, argv + 1);
-    if (argc > 1 && strcmp(argv[1], "vocab") == 0) return run_vocab(argc - 1, argv + 1);
-    if (argc > 1 && strcmp(argv[1], "synth") == 0) return synth_main(argc - 1, argv + 1);
+    for (size_t i = 0; argc > 1 && i < sizeof subcommands / sizeof subcommands[0]; i++) {
+        if (strcmp(argv[1], subcommands[i].name) == 0) return subcommands[i].run(argc - 1, argv + 1);
+    }
     switch (ds4_command_parse(&command, argc, argv, words, &n_words)) {
     case DS4_PARSED_DONE:  return DS4_EXIT_OK;
     case DS4_PARSED_WRONG: return DS4_EXIT_WRONG;
     case DS4_PARSED_RUN:   break;
     }
-    if (n_words == 0) {
-        ds4_app_say(program, "missing command; expected convert, vocab or synth");
-    } else {
-        ds4_app_say(program, "unknown command %s; expected convert, vocab or synth", words[0]);
-    }
+    if (n_words == 0) ds4_app_say(program, "missing command; ds4-quantize --help lists them");
+    else ds4_app_say(program, "unknown command %s; ds4-quantize --help lists them", words[0]);
     return DS4_EXIT_WRONG;
 }

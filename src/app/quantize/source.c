@@ -8,9 +8,9 @@
 #include "format/encode.h"
 #include "format/small_float.h"
 
-static ds4_status fail_nan(const ds4_st_tensor *t, uint64_t row, ds4_err *err)
+static ds4_status fail_nan(const char *name, uint64_t row, ds4_err *err)
 {
-    return ds4_fail(err, DS4_E_FORMAT, "tensor \"%.100s\": row %llu has NaN or infinity", t->name,
+    return ds4_fail(err, DS4_E_FORMAT, "tensor \"%.100s\": row %llu has NaN or infinity", name,
                     (unsigned long long)row);
 }
 
@@ -69,6 +69,7 @@ ds4_status source_find(const ds4_checkpoint *c, const char *name, uint32_t tile_
         return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%.200s\" is missing", ds4_checkpoint_dir(c),
                         name);
     }
+    snprintf(s.name, sizeof s.name, "%s", name);
     DS4_TRY(find_shape(&s, err));
     switch (s.weight->dtype) {
     case DS4_ST_F32: case DS4_ST_F16: case DS4_ST_BF16:
@@ -93,6 +94,24 @@ ds4_status source_find(const ds4_checkpoint *c, const char *name, uint32_t tile_
         return ds4_fail(err, DS4_E_UNSUPPORTED, "tensor \"%.100s\" is %s, expected weights", name,
                         ds4_st_dtype_name(s.weight->dtype));
     }
+    *out = s;
+    return DS4_OK;
+}
+
+ds4_status source_of_tensor(const ds4_gguf_tensor *t, uint64_t part, const ds4_kernels *k, source *out,
+                            ds4_err *err)
+{
+    const ds4_dtype_info *type = ds4_dtype_get(t->dtype);
+    source                s = { .kind = SOURCE_BLOCKS, .dtype = t->dtype, .n_columns = t->dim[0],
+                                .n_rows = t->dim[1] };
+
+    snprintf(s.name, sizeof s.name, "%.*s", (int)t->name.n_bytes, t->name.data);
+    if (!type->is_matrix) {
+        return ds4_fail(err, DS4_E_UNSUPPORTED, "tensor \"%s\" is %s, which cannot be decoded", s.name,
+                        type->name);
+    }
+    s.decode = k->decode[t->dtype];
+    s.blocks = t->data + part * s.n_rows * ds4_row_bytes(s.dtype, s.n_columns);
     *out = s;
     return DS4_OK;
 }
@@ -140,9 +159,12 @@ ds4_status source_row(const source *s, uint64_t row, float *out, ds4_err *err)
     case SOURCE_FLOAT: float_row(s, row, out); break;
     case SOURCE_FP8:   fp8_row(s, row, out); break;
     case SOURCE_FP4:   fp4_row(s, row, out); break;
+    case SOURCE_BLOCKS:
+        s->decode(out, s->blocks + row * ds4_row_bytes(s->dtype, s->n_columns), s->n_columns);
+        break;
     }
     for (uint64_t i = 0; i < s->n_columns; i++) {
-        if (!isfinite(out[i])) return fail_nan(s->weight, row, err);
+        if (!isfinite(out[i])) return fail_nan(s->name, row, err);
     }
     return DS4_OK;
 }
@@ -153,7 +175,7 @@ ds4_status source_row_mxfp4(const source *s, uint64_t row, uint8_t *out, ds4_err
     const uint8_t *scales = s->scale->data + row * (s->n_columns / 32);
 
     for (uint64_t i = 0; i < s->n_columns / 32; i++) {
-        if (scales[i] == 255) return fail_nan(s->scale, row, err);
+        if (scales[i] == 255) return fail_nan(s->scale->name, row, err);
         ds4_repack_mxfp4(out + 17 * i, codes + 16 * i, scales[i]);
     }
     return DS4_OK;

@@ -1,5 +1,5 @@
-/* recipe.c - see recipe.h. */
-#include "app/quantize/recipe.h"
+/* file_plan.c - see file_plan.h. */
+#include "app/quantize/file_plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "format/dtype.h"
 
 /* How a tensor is stored. */
-typedef enum class { VECTOR, FINE, WIDE, DENSE, TABLE, GATE_UP, DOWN } class;
+typedef enum class { VECTOR, FINE, MATRIX, TABLE, EXPERT } class;
 
 /* Where a tensor occurs. */
 typedef enum where { ALL, COMP, INDEXED, HASHED, BIAS, MTP } where;
@@ -28,9 +28,9 @@ typedef struct entry {
 } entry;
 
 static const entry globals[] = {
-    { "token_embd",      "embed.weight",  WIDE,   N_EMBD, N_VOCAB, ALL },
+    { "token_embd",      "embed.weight",  MATRIX, N_EMBD, N_VOCAB, ALL },
     { "output_norm",     "norm.weight",   VECTOR, N_EMBD, ONE,     ALL },
-    { "output",          "head.weight",   DENSE,  N_EMBD, N_VOCAB, ALL },
+    { "output",          "head.weight",   MATRIX, N_EMBD, N_VOCAB, ALL },
     { "output_hc_fn",    "hc_head_fn",    FINE,   HC_IN,  N_HC,    ALL },
     { "output_hc_scale", "hc_head_scale", VECTOR, ONE,    ONE,     ALL },
     { "output_hc_base",  "hc_head_base",  VECTOR, N_HC,   ONE,     ALL },
@@ -41,22 +41,22 @@ static const entry layer[] = {
     { "hc_attn_scale",           "hc_attn_scale",                        VECTOR,  THREE,   ONE,     ALL     },
     { "hc_attn_base",            "hc_attn_base",                         VECTOR,  HC_OUT,  ONE,     ALL     },
     { "attn_norm",               "attn_norm.weight",                     VECTOR,  N_EMBD,  ONE,     ALL     },
-    { "attn_q_a",                "attn.wq_a.weight",                     DENSE,   N_EMBD,  Q_RANK,  ALL     },
+    { "attn_q_a",                "attn.wq_a.weight",                     MATRIX,  N_EMBD,  Q_RANK,  ALL     },
     { "attn_q_a_norm",           "attn.q_norm.weight",                   VECTOR,  Q_RANK,  ONE,     ALL     },
-    { "attn_q_b",                "attn.wq_b.weight",                     DENSE,   Q_RANK,  Q_OUT,   ALL     },
-    { "attn_kv",                 "attn.wkv.weight",                      DENSE,   N_EMBD,  HEAD,    ALL     },
+    { "attn_q_b",                "attn.wq_b.weight",                     MATRIX,  Q_RANK,  Q_OUT,   ALL     },
+    { "attn_kv",                 "attn.wkv.weight",                      MATRIX,  N_EMBD,  HEAD,    ALL     },
     { "attn_kv_a_norm",          "attn.kv_norm.weight",                  VECTOR,  HEAD,    ONE,     ALL     },
     { "attn_sinks",              "attn.attn_sink",                       VECTOR,  HEADS,   ONE,     ALL     },
-    { "attn_output_a",           "attn.wo_a.weight",                     DENSE,   O_IN,    O_MID,   ALL     },
-    { "attn_output_b",           "attn.wo_b.weight",                     DENSE,   O_MID,   N_EMBD,  ALL     },
-    { "attn_compressor_kv",      "attn.compressor.wkv.weight",           WIDE,    N_EMBD,  C_OUT,   COMP    },
-    { "attn_compressor_gate",    "attn.compressor.wgate.weight",         WIDE,    N_EMBD,  C_OUT,   COMP    },
+    { "attn_output_a",           "attn.wo_a.weight",                     MATRIX,  O_IN,    O_MID,   ALL     },
+    { "attn_output_b",           "attn.wo_b.weight",                     MATRIX,  O_MID,   N_EMBD,  ALL     },
+    { "attn_compressor_kv",      "attn.compressor.wkv.weight",           MATRIX,  N_EMBD,  C_OUT,   COMP    },
+    { "attn_compressor_gate",    "attn.compressor.wgate.weight",         MATRIX,  N_EMBD,  C_OUT,   COMP    },
     { "attn_compressor_ape",     "attn.compressor.ape",                  FINE,    C_OUT,   RATIO,   COMP    },
     { "attn_compressor_norm",    "attn.compressor.norm.weight",          VECTOR,  HEAD,    ONE,     COMP    },
-    { "indexer.attn_q_b",        "attn.indexer.wq_b.weight",             WIDE,    Q_RANK,  INDEX_Q, INDEXED },
+    { "indexer.attn_q_b",        "attn.indexer.wq_b.weight",             MATRIX,  Q_RANK,  INDEX_Q, INDEXED },
     { "indexer.proj",            "attn.indexer.weights_proj.weight",     FINE,    N_EMBD,  INDEX_N, INDEXED },
-    { "indexer_compressor_kv",   "attn.indexer.compressor.wkv.weight",   WIDE,    N_EMBD,  I_OUT,   INDEXED },
-    { "indexer_compressor_gate", "attn.indexer.compressor.wgate.weight", WIDE,    N_EMBD,  I_OUT,   INDEXED },
+    { "indexer_compressor_kv",   "attn.indexer.compressor.wkv.weight",   MATRIX,  N_EMBD,  I_OUT,   INDEXED },
+    { "indexer_compressor_gate", "attn.indexer.compressor.wgate.weight", MATRIX,  N_EMBD,  I_OUT,   INDEXED },
     { "indexer_compressor_ape",  "attn.indexer.compressor.ape",          FINE,    I_OUT,   RATIO,   INDEXED },
     { "indexer_compressor_norm", "attn.indexer.compressor.norm.weight",  VECTOR,  INDEX,   ONE,     INDEXED },
     { "hc_ffn_fn",               "hc_ffn_fn",                            FINE,    HC_IN,   HC_OUT,  ALL     },
@@ -66,14 +66,14 @@ static const entry layer[] = {
     { "ffn_gate_inp",            "ffn.gate.weight",                      FINE,    N_EMBD,  EXPERTS, ALL     },
     { "exp_probs_b",             "ffn.gate.bias",                        VECTOR,  EXPERTS, ONE,     BIAS    },
     { "ffn_gate_tid2eid",        "ffn.gate.tid2eid",                     TABLE,   USED,    N_VOCAB, HASHED  },
-    { "ffn_gate_exps",           "ffn.experts.%u.w1.weight",             GATE_UP, N_EMBD,  FFN,     ALL     },
-    { "ffn_up_exps",             "ffn.experts.%u.w3.weight",             GATE_UP, N_EMBD,  FFN,     ALL     },
-    { "ffn_down_exps",           "ffn.experts.%u.w2.weight",             DOWN,    FFN,     N_EMBD,  ALL     },
-    { "ffn_gate_shexp",          "ffn.shared_experts.w1.weight",         DENSE,   N_EMBD,  FFN,     ALL     },
-    { "ffn_up_shexp",            "ffn.shared_experts.w3.weight",         DENSE,   N_EMBD,  FFN,     ALL     },
-    { "ffn_down_shexp",          "ffn.shared_experts.w2.weight",         DENSE,   FFN,     N_EMBD,  ALL     },
-    { "e_proj",                  "e_proj.weight",                        DENSE,   N_EMBD,  N_EMBD,  MTP     },
-    { "h_proj",                  "h_proj.weight",                        DENSE,   N_EMBD,  N_EMBD,  MTP     },
+    { "ffn_gate_exps",           "ffn.experts.%u.w1.weight",             EXPERT,  N_EMBD,  FFN,     ALL     },
+    { "ffn_up_exps",             "ffn.experts.%u.w3.weight",             EXPERT,  N_EMBD,  FFN,     ALL     },
+    { "ffn_down_exps",           "ffn.experts.%u.w2.weight",             EXPERT,  FFN,     N_EMBD,  ALL     },
+    { "ffn_gate_shexp",          "ffn.shared_experts.w1.weight",         MATRIX,  N_EMBD,  FFN,     ALL     },
+    { "ffn_up_shexp",            "ffn.shared_experts.w3.weight",         MATRIX,  N_EMBD,  FFN,     ALL     },
+    { "ffn_down_shexp",          "ffn.shared_experts.w2.weight",         MATRIX,  FFN,     N_EMBD,  ALL     },
+    { "e_proj",                  "e_proj.weight",                        MATRIX,  N_EMBD,  N_EMBD,  MTP     },
+    { "h_proj",                  "h_proj.weight",                        MATRIX,  N_EMBD,  N_EMBD,  MTP     },
     { "enorm",                   "enorm.weight",                         VECTOR,  N_EMBD,  ONE,     MTP     },
     { "hnorm",                   "hnorm.weight",                         VECTOR,  N_EMBD,  ONE,     MTP     },
     { "norm",                    "norm.weight",                          VECTOR,  N_EMBD,  ONE,     MTP     },
@@ -88,7 +88,7 @@ enum { N_GLOBALS = sizeof globals / sizeof globals[0], N_LAYER = sizeof layer / 
 typedef struct planner {
     plan                 *out;
     const hf_config      *c;
-    const recipe         *types;
+    ds4_recipe               *types;
     const ds4_checkpoint *checkpoint;
     const char           *to_prefix, *from_prefix;
     uint32_t              i_layer, ratio;
@@ -127,18 +127,17 @@ static uint64_t size_of(const planner *p, size s)
     return 0;
 }
 
-static uint32_t wanted_type(const planner *p, class kind)
+/* Vectors and tables have one form each, and the small matrices of the MTP block are exact: they are read
+ * by programs that know no other type there. The recipe has its say about all others. */
+static bool wanted_type(planner *p, const entry *e, uint32_t *dtype)
 {
-    switch (kind) {
-    case VECTOR:     return DS4_F32;
-    case FINE:       return p->is_mtp ? DS4_F32 : p->types->fine;
-    case WIDE:       return p->types->wide;
-    case DENSE:      return p->types->dense;
-    case TABLE:      return DS4_I32;
-    case GATE_UP:    return p->types->gate_up;
-    case DOWN:       return p->types->down;
-    }
-    return DS4_F32;
+    const uint32_t at = p->is_mtp ? DS4_RECIPE_MTP : p->to_prefix[0] ? p->i_layer : DS4_RECIPE_NO_LAYER;
+    const bool     known = ds4_recipe_type(p->types, e->to, at, dtype);
+
+    if (e->kind == VECTOR || (p->is_mtp && e->kind == FINE)) *dtype = DS4_F32;
+    else if (e->kind == TABLE) *dtype = DS4_I32;
+    else return known;
+    return true;
 }
 
 /* The wanted type, or the nearest one whose blocks fit into the rows. */
@@ -163,28 +162,52 @@ static bool occurs(const planner *p, const entry *e, const char *from)
     return false;
 }
 
-static void add(planner *p, const entry *e)
+static ds4_status add(planner *p, const entry *e, ds4_err *err)
 {
-    tensor_plan t = { .wanted = wanted_type(p, e->kind) };
+    tensor_plan t = { .n_dims = 2 };
 
     snprintf(t.name, sizeof t.name, "%s%s%s", p->to_prefix, e->to, e->where == BIAS ? ".bias" : ".weight");
     snprintf(t.from, sizeof t.from, "%s%s", p->from_prefix, e->from);
-    if (!occurs(p, e, t.from)) return;
+    /* Asked also for one that this layer lacks, so that a rule for it counts as used. */
+    const bool has_type = wanted_type(p, e, &t.wanted);
+    if (!occurs(p, e, t.from)) return DS4_OK;
+    if (!has_type) {
+        return ds4_fail(err, DS4_E_FORMAT, "%s: no line gives a type to \"%s\"", p->types->name, t.name);
+    }
     t.dim[0] = size_of(p, e->in);
     t.dim[1] = size_of(p, e->out);
     t.dim[2] = p->c->n_experts;
-    t.n_dims = e->kind == VECTOR ? 1 : e->kind == GATE_UP || e->kind == DOWN ? 3 : 2;
+    t.n_dims = e->kind == VECTOR ? 1 : e->kind == EXPERT ? 3 : 2;
     t.dtype = fitting_type(t.wanted, t.dim[0]);
     p->out->tensors[p->out->n++] = t;
+    return DS4_OK;
 }
 
-/* Gate and up are multiplied together and must have one type; their rows are alike. */
-static void add_layer(planner *p)
+/* Gate and up are multiplied together and must have one type. */
+static ds4_status check_pair(const planner *p, uint32_t from, ds4_err *err)
 {
-    for (size_t i = 0; i < N_LAYER; i++) add(p, &layer[i]);
+    const tensor_plan *gate = NULL;
+
+    for (uint32_t i = from; i < p->out->n; i++) {
+        const tensor_plan *t = &p->out->tensors[i];
+        if (strstr(t->name, "ffn_gate_exps")) gate = t;
+        if (!gate || !strstr(t->name, "ffn_up_exps") || t->dtype == gate->dtype) continue;
+        return ds4_fail(err, DS4_E_FORMAT, "%s: \"%s\" is %s and \"%s\" is %s; they need one type",
+                        p->types->name, gate->name, ds4_dtype_get(gate->dtype)->name, t->name,
+                        ds4_dtype_get(t->dtype)->name);
+    }
+    return DS4_OK;
 }
 
-ds4_status plan_make(plan *out, const hf_config *config, const recipe *types, const ds4_checkpoint *c,
+static ds4_status add_layer(planner *p, ds4_err *err)
+{
+    const uint32_t from = p->out->n;
+
+    for (size_t i = 0; i < N_LAYER; i++) DS4_TRY(add(p, &layer[i], err));
+    return check_pair(p, from, err);
+}
+
+ds4_status plan_make(plan *out, const hf_config *config, ds4_recipe *types, const ds4_checkpoint *c,
                      ds4_err *err)
 {
     char    to[32], from[32];
@@ -192,22 +215,22 @@ ds4_status plan_make(plan *out, const hf_config *config, const recipe *types, co
 
     out->tensors = calloc(N_GLOBALS + (config->n_layers + 1) * (size_t)N_LAYER, sizeof *out->tensors);
     if (!out->tensors) return ds4_fail(err, DS4_E_NOMEM, "no memory for the list of tensors");
-    for (size_t i = 0; i < N_GLOBALS; i++) add(&p, &globals[i]);
+    for (size_t i = 0; i < N_GLOBALS; i++) DS4_TRY(add(&p, &globals[i], err));
     p.to_prefix = to;
     p.from_prefix = from;
     for (p.i_layer = 0; p.i_layer < config->n_layers; p.i_layer++) {
         snprintf(to, sizeof to, "blk.%u.", p.i_layer);
         snprintf(from, sizeof from, "layers.%u.", p.i_layer);
         p.ratio = config->ratio[p.i_layer];
-        add_layer(&p);
+        DS4_TRY(add_layer(&p, err));
     }
-    if (!ds4_checkpoint_find(c, "mtp.0.e_proj.weight")) return DS4_OK;
+    if (!ds4_checkpoint_find(c, "mtp.0.e_proj.weight")) return ds4_recipe_check_used(types, err);
     strcpy(to, "mtp.0.");
     strcpy(from, "mtp.0.");
     p.ratio = 0;
     p.is_mtp = true;
-    add_layer(&p);
-    return DS4_OK;
+    DS4_TRY(add_layer(&p, err));
+    return ds4_recipe_check_used(types, err);
 }
 
 void plan_clear(plan *p)

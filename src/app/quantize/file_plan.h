@@ -1,20 +1,13 @@
-/* recipe.h - which tensors a model file has, where each comes from, and its element type.
+/* file_plan.h - which tensors a model file has, where each comes from, and its element type.
  *
  * The list is docs/MODEL.md section 2 as a table; the sizes come from the configuration,
  * so that a checkpoint whose tensors do not fit together is refused before any work. */
-#ifndef DS4_APP_RECIPE_H
-#define DS4_APP_RECIPE_H
+#ifndef DS4_APP_FILE_PLAN_H
+#define DS4_APP_FILE_PLAN_H
 
 #include "app/quantize/hf_config.h"
+#include "format/recipe.h"
 #include "app/quantize/source.h"
-
-/* Element types of the classes of tensors. */
-typedef struct recipe {
-    uint32_t gate_up, down;     /* routed experts */
-    uint32_t dense;             /* attention, shared experts, output */
-    uint32_t wide;              /* embedding, and the projections of compressors and indexer */
-    uint32_t fine;              /* router, hyper-connections, small tensors of the same parts */
-} recipe;
 
 /* One tensor to write. */
 typedef struct tensor_plan {
@@ -34,10 +27,12 @@ typedef struct plan {
 /* Name every tensor. Optional ones are in the plan when the checkpoint has them; the MTP
  * block is when it has mtp.0.*.
  *
- *   out   zeroed; plan_clear() frees it, also after a failure
+ *   out     zeroed; plan_clear() frees it, also after a failure
+ *   types   its rules are marked as they are used
  *
- * Returns DS4_OK; DS4_E_NOMEM.                                                          */
-DS4_MUST_CHECK ds4_status plan_make(plan *out, const hf_config *config, const recipe *types,
+ * Returns DS4_OK; DS4_E_FORMAT when the recipe leaves a tensor without a type, names none, or gives
+ * two types to a layer's gate and up; DS4_E_NOMEM.                                       */
+DS4_MUST_CHECK ds4_status plan_make(plan *out, const hf_config *config, ds4_recipe *types,
                                     const ds4_checkpoint *c, ds4_err *err);
 void                      plan_clear(plan *p);
 
