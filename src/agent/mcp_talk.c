@@ -13,18 +13,6 @@ static const char *const versions[] = { "2025-11-25", "2025-06-18", "2025-03-26"
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-bool mcp_wait_on(const mcp_wait *wait, ds4_status *st, ds4_err *err)
-{
-    *st = DS4_OK;
-    if (wait->over) return false;
-    if (wait->cancelled && *wait->cancelled) {
-        *st = ds4_fail(err, DS4_E_CANCELLED, "cancelled");
-    } else if (ds4_now_ns() >= wait->until_ns) {
-        *st = ds4_fail(err, DS4_E_LIMIT, "no answer in time");
-    }
-    return *st == DS4_OK;
-}
-
 static void begin_wait(mcp_wait *wait, const volatile int *cancelled, uint32_t ms, uint32_t most_ms)
 {
     const uint64_t now = ds4_now_ns();

@@ -8,28 +8,13 @@
 #include <sys/wait.h>
 
 #include "base/file.h"
-#include "base/output.h"
-#include "base/rng.h"
 #include "ds4.h"
 #include "format/gguf.h"
 #include "format/small_float.h"
 #include "kernels/kernels.h"
+#include "support/tiny_checkpoint.h"
 
-enum { MAX_TENSORS = 512, N_LAYERS = 3, N_EXPERTS = 2, N_EMBD = 256, N_FFN = 256, N_VOCAB = 40, TILE = 128 };
-
-/* A tensor of the checkpoint, as it is in the file. */
-typedef struct raw {
-    char        name[80];
-    const char *dtype;
-    uint32_t    rows, columns;          /* as stored: FP4 has two weights in a column; rows 0: a vector */
-    uint8_t    *data;
-    size_t      n_bytes;
-} raw;
-
-static raw      raws[MAX_TENSORS];
-static uint32_t n_raws;
-static ds4_rng  rng;
-static char     folder[512];
+static char folder[512];
 
 /* The folder of everything that was built. */
 static const char *built(void)
@@ -37,221 +22,6 @@ static const char *built(void)
     const char *out = getenv("OUT");
 
     return out ? out : "build";
-}
-
-/* ---- the checkpoint ------------------------------------------------------------------------ */
-
-static size_t dtype_bytes(const char *dtype)
-{
-    return strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "BF16") == 0 ? 2 : strcmp(dtype, "I64") == 0 ? 8 : 1;
-}
-
-static float random_weight(void)
-{
-    return (float)(ds4_rng_uniform(&rng) + ds4_rng_uniform(&rng) + ds4_rng_uniform(&rng) - 1.5) * 0.1f;
-}
-
-/* Random bytes that are legal for the type. */
-static void fill(raw *r)
-{
-    const size_t n = r->n_bytes / dtype_bytes(r->dtype);
-
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t bits = ds4_rng_next(&rng);
-        const float    f = random_weight();
-        if (strcmp(r->dtype, "F32") == 0) memcpy(r->data + 4 * i, &f, 4);
-        else if (strcmp(r->dtype, "BF16") == 0) ds4_store_u16(r->data + 2 * i, ds4_f32_to_bf16(f));
-        else if (strcmp(r->dtype, "I64") == 0) r->data[8 * i] = (uint8_t)(bits % N_EXPERTS);
-        else if (strcmp(r->dtype, "F8_E8M0") == 0) r->data[i] = (uint8_t)(118 + bits % 4);
-        else if (strcmp(r->dtype, "F8_E4M3") == 0) r->data[i] = (uint8_t)((bits & 0x80) | bits % 0x7f);
-        else r->data[i] = (uint8_t)bits;
-    }
-}
-
-static void add(const char *prefix, const char *name, const char *dtype, uint32_t rows, uint32_t columns)
-{
-    raw *r = &raws[n_raws++];
-
-    assert_true(n_raws <= MAX_TENSORS);
-    snprintf(r->name, sizeof r->name, "%s%s", prefix, name);
-    r->dtype = dtype;
-    r->rows = rows;
-    r->columns = columns;
-    r->n_bytes = (rows ? rows : 1) * (size_t)columns * dtype_bytes(dtype);
-    r->data = calloc(1, r->n_bytes);
-    assert_non_null(r->data);
-    fill(r);
-}
-
-static void add_fp8(const char *prefix, const char *name, uint32_t rows, uint32_t columns)
-{
-    char text[64];
-
-    snprintf(text, sizeof text, "%s.weight", name);
-    add(prefix, text, "F8_E4M3", rows, columns);
-    snprintf(text, sizeof text, "%s.scale", name);
-    add(prefix, text, "F8_E8M0", (rows + TILE - 1) / TILE, (columns + TILE - 1) / TILE);
-}
-
-static void add_experts(const char *prefix, int which, uint32_t rows, uint32_t columns)
-{
-    char text[64];
-
-    for (int e = 0; e < N_EXPERTS; e++) {
-        snprintf(text, sizeof text, "ffn.experts.%d.w%d.weight", e, which);
-        add(prefix, text, "I8", rows, columns / 2);
-        snprintf(text, sizeof text, "ffn.experts.%d.w%d.scale", e, which);
-        add(prefix, text, "F8_E8M0", rows, columns / 32);
-    }
-}
-
-static void add_compressor(const char *prefix, const char *name, uint32_t width, uint32_t ratio, uint32_t n)
-{
-    char text[64];
-
-    snprintf(text, sizeof text, "%s.ape", name);
-    add(prefix, text, "F32", ratio, width);
-    snprintf(text, sizeof text, "%s.wkv.weight", name);
-    add(prefix, text, "BF16", width, N_EMBD);
-    snprintf(text, sizeof text, "%s.wgate.weight", name);
-    add(prefix, text, "BF16", width, N_EMBD);
-    snprintf(text, sizeof text, "%s.norm.weight", name);
-    add(prefix, text, "BF16", 0, n);
-}
-
-static void add_hc(const char *p)
-{
-    static const char *const sides[] = { "hc_attn", "hc_ffn" };
-    char                     text[64];
-
-    for (int i = 0; i < 2; i++) {
-        snprintf(text, sizeof text, "%s_fn", sides[i]);
-        add(p, text, "F32", 24, 4 * N_EMBD);
-        snprintf(text, sizeof text, "%s_scale", sides[i]);
-        add(p, text, "F32", 0, 3);
-        snprintf(text, sizeof text, "%s_base", sides[i]);
-        add(p, text, "F32", 0, 24);
-    }
-}
-
-static void add_layer(const char *p, uint32_t ratio, bool hashed)
-{
-    add_hc(p);
-    add(p, "attn_norm.weight", "BF16", 0, N_EMBD);
-    add(p, "ffn_norm.weight", "BF16", 0, N_EMBD);
-    add(p, "attn.q_norm.weight", "BF16", 0, 64);
-    add(p, "attn.kv_norm.weight", "BF16", 0, 64);
-    add(p, "attn.attn_sink", "F32", 0, 4);
-    add_fp8(p, "attn.wq_a", 64, N_EMBD);
-    add_fp8(p, "attn.wq_b", 256, 64);
-    add_fp8(p, "attn.wkv", 64, N_EMBD);
-    add_fp8(p, "attn.wo_a", 128, 128);
-    add_fp8(p, "attn.wo_b", N_EMBD, 128);
-    if (ratio) add_compressor(p, "attn.compressor", ratio == 4 ? 128 : 64, ratio, 64);
-    if (ratio == 4) {
-        add_fp8(p, "attn.indexer.wq_b", 2 * 32, 64);
-        add(p, "attn.indexer.weights_proj.weight", "BF16", 2, N_EMBD);
-        add_compressor(p, "attn.indexer.compressor", 64, 4, 32);
-    }
-    add(p, "ffn.gate.weight", "BF16", N_EXPERTS, N_EMBD);
-    if (hashed) add(p, "ffn.gate.tid2eid", "I64", N_VOCAB, 2);
-    else add(p, "ffn.gate.bias", "F32", 0, N_EXPERTS);
-    add_experts(p, 1, N_FFN, N_EMBD);
-    add_experts(p, 3, N_FFN, N_EMBD);
-    add_experts(p, 2, N_EMBD, N_FFN);
-    add_fp8(p, "ffn.shared_experts.w1", N_FFN, N_EMBD);
-    add_fp8(p, "ffn.shared_experts.w3", N_FFN, N_EMBD);
-    add_fp8(p, "ffn.shared_experts.w2", N_EMBD, N_FFN);
-}
-
-static void add_all(void)
-{
-    add("", "embed.weight", "BF16", N_VOCAB, N_EMBD);
-    add("", "head.weight", "BF16", N_VOCAB, N_EMBD);
-    add("", "norm.weight", "BF16", 0, N_EMBD);
-    add("", "hc_head_fn", "F32", 4, 4 * N_EMBD);
-    add("", "hc_head_scale", "F32", 0, 1);
-    add("", "hc_head_base", "F32", 0, 4);
-    add_layer("layers.0.", 0, true);
-    add_layer("layers.1.", 4, false);
-    add_layer("layers.2.", 128, false);
-    add_layer("mtp.0.", 0, false);
-    add_fp8("mtp.0.", "e_proj", N_EMBD, N_EMBD);
-    add_fp8("mtp.0.", "h_proj", N_EMBD, N_EMBD);
-    add("mtp.0.", "enorm.weight", "BF16", 0, N_EMBD);
-    add("mtp.0.", "hnorm.weight", "BF16", 0, N_EMBD);
-    add("mtp.0.", "norm.weight", "BF16", 0, N_EMBD);
-    add("mtp.0.", "hc_head_fn", "F32", 4, 4 * N_EMBD);
-    add("mtp.0.", "hc_head_scale", "F32", 0, 1);
-    add("mtp.0.", "hc_head_base", "F32", 0, 4);
-}
-
-static const char config[] =
-    "{\"model_type\":\"deepseek_v4\",\"num_hidden_layers\":3,\"hidden_size\":256,\"vocab_size\":40,"
-    "\"max_position_embeddings\":4096,\"num_attention_heads\":4,\"num_key_value_heads\":1,\"head_dim\":64,"
-    "\"qk_rope_head_dim\":32,\"q_lora_rank\":64,\"o_groups\":2,\"o_lora_rank\":64,\"sliding_window\":16,"
-    "\"compress_ratios\":[0,4,128,0],\"index_n_heads\":2,\"index_head_dim\":32,\"index_topk\":8,"
-    "\"n_routed_experts\":2,\"num_experts_per_tok\":2,\"n_shared_experts\":1,\"moe_intermediate_size\":256,"
-    "\"num_hash_layers\":1,\"scoring_func\":\"sqrtsoftplus\",\"norm_topk_prob\":true,"
-    "\"routed_scaling_factor\":1.5,\"swiglu_limit\":10.0,\"rms_norm_eps\":1e-06,\"hc_mult\":4,"
-    "\"hc_sinkhorn_iters\":20,\"hc_eps\":1e-06,\"rope_theta\":10000,\"compress_rope_theta\":160000,"
-    "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":16,\"original_max_position_embeddings\":256,"
-    "\"beta_fast\":32,\"beta_slow\":1},\"num_nextn_predict_layers\":1,\"expert_dtype\":\"fp4\","
-    "\"quantization_config\":{\"weight_block_size\":[128,128]}}";
-
-static const char tokenizer[] =
-    "{\"added_tokens\":[{\"id\":0,\"content\":\"<｜begin▁of▁sentence｜>\",\"special\":true},"
-    "{\"id\":1,\"content\":\"<｜end▁of▁sentence｜>\",\"special\":true}],"
-    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"<｜begin▁of▁sentence｜>\":0,\"<｜end▁of▁sentence｜>\":1,"
-    "\"a\":2,\"b\":3,\"ab\":4},\"merges\":[\"a b\"]}}";
-
-static void put(const char *name, const void *data, size_t n_bytes)
-{
-    char    path[600];
-    ds4_err err;
-
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (ds4_output_put(path, data, n_bytes, &err) != DS4_OK) fail_msg("%s", err.text);
-}
-
-/* Tensors from..to-1 as one safetensors file. */
-static void put_shard(const char *name, uint32_t from, uint32_t to)
-{
-    ds4_str json = { 0 }, file = { 0 };
-    size_t  at = 0;
-
-    for (uint32_t i = from; i < to; i++) {
-        const raw *r = &raws[i];
-        ds4_str_addf(&json, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", i == from ? "{" : ",", r->name,
-                     r->dtype);
-        if (r->rows) ds4_str_addf(&json, "%u,", r->rows);
-        ds4_str_addf(&json, "%u],\"data_offsets\":[%zu,%zu]}", r->columns, at, at + r->n_bytes);
-        at += r->n_bytes;
-    }
-    ds4_str_add_char(&json, '}');
-    for (int i = 0; i < 8; i++) ds4_str_add_char(&file, (char)(uint8_t)((uint64_t)json.n_bytes >> (8 * i)));
-    ds4_str_add(&file, json.data, json.n_bytes);
-    for (uint32_t i = from; i < to; i++) ds4_str_add(&file, raws[i].data, raws[i].n_bytes);
-    assert_false(file.failed);
-    put(name, file.data, file.n_bytes);
-    ds4_str_clear(&json);
-    ds4_str_clear(&file);
-}
-
-static void put_weights(void)
-{
-    ds4_str        index = { 0 };
-    const uint32_t half = n_raws / 2;
-
-    put_shard("one.safetensors", 0, half);
-    put_shard("two.safetensors", half, n_raws);
-    for (uint32_t i = 0; i < n_raws; i++) {
-        ds4_str_addf(&index, "%s\"%s\":\"%s.safetensors\"", i ? "," : "{\"weight_map\":{", raws[i].name,
-                     i < half ? "one" : "two");
-    }
-    ds4_str_add_text(&index, "}}");
-    put("model.safetensors.index.json", index.data, index.n_bytes);
-    ds4_str_clear(&index);
 }
 
 static ds4_kernels kernels;
@@ -263,11 +33,7 @@ static int set_up(void **state)
     snprintf(folder, sizeof folder, "%s/quantize_test.XXXXXX", built());
     assert_non_null(mkdtemp(folder));
     ds4_kernels_init(&kernels, 0);
-    ds4_rng_seed(&rng, 99);
-    add_all();
-    put_weights();
-    put("config.json", config, strlen(config));
-    put("tokenizer.json", tokenizer, strlen(tokenizer));
+    checkpoint_make(folder);
     return 0;
 }
 
@@ -276,44 +42,9 @@ static int tear_down(void **state)
     char command[600];
 
     (void)state;
-    for (uint32_t i = 0; i < n_raws; i++) free(raws[i].data);
+    checkpoint_free();
     snprintf(command, sizeof command, "rm -r %s", folder);
     return system(command);
-}
-
-/* ---- what the weights are --------------------------------------------------------------------- */
-
-static raw *find_raw(const char *name)
-{
-    for (uint32_t i = 0; i < n_raws; i++) {
-        if (strcmp(raws[i].name, name) == 0) return &raws[i];
-    }
-    fail_msg("no tensor %s", name);
-    return NULL;
-}
-
-static const raw *scale_of(const raw *r)
-{
-    char name[80];
-
-    snprintf(name, sizeof name, "%.*s.scale", (int)(strlen(r->name) - strlen(".weight")), r->name);
-    return find_raw(name);
-}
-
-/* Weight i of row `row`, from the definition of the formats. */
-static float weight_of(const raw *r, uint32_t row, uint32_t i)
-{
-    const uint8_t *p = r->data + ((size_t)row * r->columns + i) * dtype_bytes(r->dtype);
-
-    if (strcmp(r->dtype, "F32") == 0) return ds4_load_f32(p);
-    if (strcmp(r->dtype, "BF16") == 0) return ds4_bf16_to_f32(ds4_load_u16(p));
-    const raw *s = scale_of(r);
-    if (strcmp(r->dtype, "F8_E4M3") == 0) {
-        return ds4_e4m3_to_f32(*p) * ldexpf(1, s->data[row / TILE * s->columns + i / TILE] - 127);
-    }
-    const uint8_t byte = r->data[(size_t)row * r->columns + i / 2];
-    return ds4_e2m1_to_f32(i % 2 ? byte >> 4 : byte & 15) *
-           ldexpf(1, s->data[(size_t)row * s->columns + i / 32] - 127);
 }
 
 /* ---- running the program ------------------------------------------------------------------------ */
@@ -351,7 +82,7 @@ static ds4_gguf *convert(const char *options)
 static double error_of(const ds4_gguf *g, const char *to, uint32_t part, const char *from, uint32_t dtype)
 {
     const ds4_gguf_tensor *t = ds4_gguf_tensor_find(g, to);
-    const raw             *r = find_raw(from);
+    const checkpoint_tensor             *r = checkpoint_find(from);
     double                 off = 0, all = 0;
 
     if (!t) fail_msg("no tensor %s", to);
@@ -364,7 +95,7 @@ static double error_of(const ds4_gguf *g, const char *to, uint32_t part, const c
     for (uint32_t i = 0; i < rows; i++) {
         kernels.decode[dtype](y, t->data + (part * (uint64_t)rows + i) * row_bytes, n);
         for (uint32_t j = 0; j < n; j++) {
-            const double x = weight_of(r, i, j);
+            const double x = checkpoint_weight(r, i, j);
             off += (y[j] - x) * (y[j] - x);
             all += x * x;
         }
@@ -383,7 +114,7 @@ static void check_experts(const ds4_gguf *g, uint32_t gate_up, uint32_t down, do
 {
     char name[80];
 
-    for (uint32_t e = 0; e < N_EXPERTS; e++) {
+    for (uint32_t e = 0; e < CHECKPOINT_EXPERTS; e++) {
         snprintf(name, sizeof name, "layers.1.ffn.experts.%u.w1.weight", e);
         check(error_of(g, "blk.1.ffn_gate_exps.weight", e, name, gate_up), most_gate_up);
         snprintf(name, sizeof name, "layers.2.ffn.experts.%u.w3.weight", e);
@@ -470,16 +201,16 @@ static void test_tables_and_keys(void **state)
 
     (void)state;
     const ds4_gguf_tensor *t = ds4_gguf_tensor_find(g, "blk.0.ffn_gate_tid2eid.weight");
-    const raw             *r = find_raw("layers.0.ffn.gate.tid2eid");
+    const checkpoint_tensor             *r = checkpoint_find("layers.0.ffn.gate.tid2eid");
     assert_non_null(t);
     assert_int_equal(t->dtype, DS4_I32);
-    assert_int_equal(t->n_bytes, N_VOCAB * 2 * 4);
-    for (size_t i = 0; i < N_VOCAB * 2; i++) assert_int_equal(t->data[4 * i], r->data[8 * i]);
+    assert_int_equal(t->n_bytes, CHECKPOINT_VOCAB * 2 * 4);
+    for (size_t i = 0; i < CHECKPOINT_VOCAB * 2; i++) assert_int_equal(t->data[4 * i], r->data[8 * i]);
     assert_null(ds4_gguf_tensor_find(g, "blk.0.exp_probs_b.bias"));
     assert_null(ds4_gguf_tensor_find(g, "blk.0.attn_compressor_kv.weight"));
     assert_null(ds4_gguf_tensor_find(g, "blk.2.indexer.proj.weight"));
     assert_int_equal(ds4_gguf_copy_strings(g, "tokenizer.ggml.tokens", &tokens, &n, &err), DS4_OK);
-    assert_int_equal(n, N_VOCAB);
+    assert_int_equal(n, CHECKPOINT_VOCAB);
     assert_true(ds4_slice_eq(tokens[4], DS4_SLICE("ab")));
     assert_true(ds4_slice_eq(tokens[39], DS4_SLICE("[PAD39]")));
     free(tokens);
@@ -492,7 +223,7 @@ static void test_tables_and_keys(void **state)
 
 static void run_tokens(const char *options)
 {
-    static float      logits[N_VOCAB];
+    static float      logits[CHECKPOINT_VOCAB];
     const int32_t     tokens[3] = { 0, 2, 4 };
     char              path[600];
     ds4_engine       *e = NULL;
@@ -503,12 +234,12 @@ static void run_tokens(const char *options)
     ds4_gguf_close(convert(options));
     snprintf(path, sizeof path, "%s/m.gguf", folder);
     if (ds4_engine_open(&e, &opt, &err) != DS4_OK) fail_msg("%s", err.text);
-    assert_int_equal(ds4_engine_info(e)->n_layers, N_LAYERS);
+    assert_int_equal(ds4_engine_info(e)->n_layers, CHECKPOINT_LAYERS);
     assert_true(ds4_engine_info(e)->has_mtp);
     assert_int_equal(ds4_session_create(e, 64, &s, &err), DS4_OK);
     const ds4_prefill p = { .tokens = tokens, .n_tokens = 3, .logits = logits };
     if (ds4_session_prefill(s, &p, &err) != DS4_OK) fail_msg("%s", err.text);
-    for (int i = 0; i < N_VOCAB; i++) assert_true(isfinite(logits[i]));
+    for (int i = 0; i < CHECKPOINT_VOCAB; i++) assert_true(isfinite(logits[i]));
     ds4_session_free(s);
     ds4_engine_close(e);
 }
@@ -526,7 +257,7 @@ static void refuse(const char *options, const char *words)
 {
     char path[600];
 
-    put_weights();
+    checkpoint_put_weights(folder);
     snprintf(path, sizeof path, "%s/m.gguf", folder);
     unlink(path);
     assert_int_equal(run(options), 2);
@@ -536,22 +267,23 @@ static void refuse(const char *options, const char *words)
 
 static void test_bad_checkpoints_are_refused(void **state)
 {
-    raw          *r = find_raw("layers.1.attn.wq_a.scale"), *head = find_raw("head.weight");
-    const uint8_t scale = r->data[0];
+    checkpoint_tensor *r = checkpoint_find("layers.1.attn.wq_a.scale");
+    checkpoint_tensor *head = checkpoint_find("head.weight");
+    const uint8_t      scale = r->data[0];
 
     (void)state;
     r->data[0] = 255;
     refuse("--experts mxfp4", "\"layers.1.attn.wq_a.weight\": row 0 has NaN or infinity");
     r->data[0] = scale;
-    r = find_raw("layers.1.ffn.experts.1.w2.scale");
+    r = checkpoint_find("layers.1.ffn.experts.1.w2.scale");
     r->data[5] = 255;
     refuse("--experts mxfp4", "\"layers.1.ffn.experts.1.w2.scale\"");
     r->data[5] = 120;
     strcpy(r->name, "layers.1.ffn.experts.1.w2.other");
     refuse("--experts mxfp4", "\"layers.1.ffn.experts.1.w2.scale\" is missing");
     strcpy(r->name, "layers.1.ffn.experts.1.w2.scale");
-    r = find_raw("layers.0.ffn.gate.tid2eid");
-    r->data[8] = N_EXPERTS;
+    r = checkpoint_find("layers.0.ffn.gate.tid2eid");
+    r->data[8] = CHECKPOINT_EXPERTS;
     refuse("--experts mxfp4", "entry 1 is not an expert in 0..1");
     r->data[8] = 0;
     head->rows /= 2;
@@ -559,12 +291,12 @@ static void test_bad_checkpoints_are_refused(void **state)
     refuse("--experts mxfp4", "\"head.weight\" is 20 x 256, but config.json makes it 40 x 256");
     head->rows *= 2;
     head->n_bytes *= 2;
-    put_weights();
+    checkpoint_put_weights(folder);
 }
 
 static void test_numbers_beyond_f16(void **state)
 {
-    raw          *r = find_raw("embed.weight");
+    checkpoint_tensor          *r = checkpoint_find("embed.weight");
     const uint8_t old[2] = { r->data[0], r->data[1] };
 
     (void)state;
@@ -573,21 +305,21 @@ static void test_numbers_beyond_f16(void **state)
            "\"embed.weight\": row 0 has 999424, more than F16 can hold; choose bf16 or f32");
     ds4_gguf_close(convert("--experts mxfp4 --dense bf16"));
     memcpy(r->data, old, 2);
-    put_weights();
+    checkpoint_put_weights(folder);
 }
 
 static void test_unused_tensors_are_told(void **state)
 {
-    raw *r = find_raw("layers.1.ffn.gate.bias");
+    checkpoint_tensor *r = checkpoint_find("layers.1.ffn.gate.bias");
 
     (void)state;
     strcpy(r->name, "layers.9.something");
-    put_weights();
+    checkpoint_put_weights(folder);
     ds4_gguf_close(convert("--experts mxfp4"));
     assert_non_null(strstr(ds4_str_text(&said), "1 tensors of the checkpoint are not used"));
     assert_non_null(strstr(ds4_str_text(&said), "layers.9.something"));
     strcpy(r->name, "layers.1.ffn.gate.bias");
-    put_weights();
+    checkpoint_put_weights(folder);
     ds4_str_clear(&said);
 }
 

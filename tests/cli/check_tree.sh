@@ -93,7 +93,7 @@ planted "one backend sees another" src/backend/cpu/cpu.h "src/backend/cpu/cpu.h:
 #include "backend/gpu/gpu.h"
 END
 planted "a backend's interface sees a backend" src/backend/be.h "src/backend/be.h:2: include:" <<'END'
-#include "backend/cpu/cpu.h"
+#include "backend/gpu/gpu.h"
 END
 planted "one program sees another" src/app/cli/x.c "src/app/cli/x.c:2: include:" <<'END'
 /* x.c - eight. */
@@ -130,10 +130,19 @@ planted "a library header twice" src/format/j.c "src/format/j.c:2: library:" <<'
 /* j.c - eight. */
 #include <histedit.h>
 END
-{ echo '/* long.c - eight. */'; lines 900 'extern int x;'; } >"$input"
-planted "a long file" src/base/long.c "src/base/long.c:901: length:" <"$input"
-{ printf '/* f.c - eight. */\nint f(void)\n{\n'; lines 79 '    x();'; echo '}'; } >"$input"
-planted "a long function" src/base/f.c "src/base/f.c:3: function: f() has 81 lines" <"$input"
+{ echo '/* long.c - eight. */'; lines 600 'extern int x;'; } >"$input"
+planted "a long file" src/base/long.c "src/base/long.c:601: length:" <"$input"
+{ printf '/* f.c - eight. */\nint f(void)\n{\n'; lines 59 '    x();'; echo '}'; } >"$input"
+planted "a long function" src/base/f.c "src/base/f.c:3: function: f() has 61 lines" <"$input"
+{ printf '/* f.c - eight. */\n/* Longer than 60 lines: it is a list. */\nint f(void)\n{\n'; lines 59 '    x();'
+  printf '}\nint g(void)\n{\n'; lines 60 '    x();'; echo '}'; } >"$input"
+planted "a long function behind one with a reason" src/base/f.c "src/base/f.c:66: function: g() has 62 lines" <"$input"
+{ printf '# a text\n\n| '; lines 20 'abcdefghij' | tr '\n' '|'; printf '\n\n```\n'; lines 20 'abcdefghij' | tr -d '\n'
+  printf '\n```\n'; lines 15 'abcdefghij' | tr -d '\n'; echo; } >"$input"
+planted "a long line of a text" README.md "README.md:8: columns: 150" <"$input"
+planted "kernels of a GPU are C" src/backend/gpu/k.k "src/backend/gpu/k.k:1: header:" <<'END'
+int b;
+END
 planted "a function's brace" src/base/f.c "src/base/f.c:2: brace:" <<'END'
 /* f.c - eight. */
 int f(int x) {
@@ -153,12 +162,95 @@ planted "a path" tests/base/x.sh "tests/base/x.sh:1: path:" <"$input"
 printf 'See /%s/joe/x.\n' "hom""e" >"$input"
 planted "a home directory" README.md "README.md:1: path:" <"$input"
 
+# ---- who calls whom -----------------------------------------------------------------------------------------
+
+# together NAME "file:line: rule:": what was planted by hand in a small tree
+together() {
+    text=$(check)
+    rc=$?
+    expect=$2
+    case "$rc:$text" in
+        1:"$expect"*"1 violations") report 0 "$1" ;;
+        *) report 1 "$1"; echo "# expected '$expect', got exit $rc:"; echo "$text" | sed 's/^/# /' ;;
+    esac
+}
+
+# Two files below base, each with a function that the other may call.
+two_files() {
+    small_tree
+    printf '/* b.h - eight. */\nint ds4_b(int x);    /* for tests */\nint ds4_top(int x);\n' >"$box/src/base/b.h"
+    printf '/* c.h - nine. */\nint ds4_c(int x);\n' >"$box/src/base/c.h"
+    printf '/* b.c - ten. */\n#include "base/b.h"\nint ds4_b(int x)\n{\n    return ds4_c(x);\n}\n' >"$box/src/base/b.c"
+    printf '/* c.c - eleven. */\n#include "base/c.h"\nint ds4_c(int x)\n{\n    return x;\n}\n' >"$box/src/base/c.c"
+    printf '/* t.c - twelve. */\n#include "base/b.h"\nint ds4_top(int x)\n{\n    return ds4_b(x);\n}\n' \
+        >"$box/src/engine/t.c"
+    printf 'static int x = ds4_top(1);\n' >>"$box/src/app/cli/main.c"
+}
+
+two_files
+text=$(check); rc=$?
+[ $rc -eq 0 ]; report $? "calls that go down are clean"
+[ $rc -eq 0 ] || echo "$text" | sed 's/^/# /'
+
+two_files
+sed -i.was 's/return x;/return ds4_b(x);/' "$box/src/base/c.c" && rm "$box/src/base/c.c.was"
+together "a circle of two files" "src/base/b.c:1: circle: src/base/b.c -> src/base/c.c (ds4_c) -> src/base/b.c (ds4_b)"
+
+two_files
+sed -i.was 's/return x;/return ds4_top(x);/' "$box/src/base/c.c" && rm "$box/src/base/c.c.was"
+text=$(check)
+case $text in
+    *"circle: src/base -> src/engine (src/base/c.c) -> src/base (src/engine/t.c)"*) report 0 "a circle of two folders" ;;
+    *) report 1 "a circle of two folders"; echo "$text" | sed 's/^/# /' ;;
+esac
+case $text in
+    *"circle: src/base/b.c -> src/base/c.c (ds4_c) -> src/engine/t.c (ds4_top) -> src/base/b.c (ds4_b)"*)
+        report 0 "a circle of three files" ;;
+    *) report 1 "a circle of three files"; echo "$text" | sed 's/^/# /' ;;
+esac
+
+two_files
+printf '#include "base/c.h"\n' >>"$box/src/base/b.h"
+printf '#include "base/b.h"\n' >>"$box/src/base/c.h"
+together "headers that include each other" "src/base/b.h:1: circle: src/base/b.h -> src/base/c.h (included)"
+
+two_files
+printf 'int ds4_d(int x);\n' >>"$box/src/base/c.h"
+printf 'int ds4_d(int x)\n{\n    return x;\n}\nint e = ds4_d(1);\n' >>"$box/src/base/c.c"
+together "a public function for its own file" "src/base/c.h:3: unused: ds4_d() has no user"
+printf '/* d_test.c - 13. */\nint x = ds4_d(1);\n' >"$box/tests/base/d_test.c"
+together "a public function for tests, without a reason" "src/base/c.h:3: unused: tests alone use ds4_d()"
+printf '/* c.h - nine. */\nint ds4_c(int x);\n/* Tests compare with it. */\nint ds4_d(int x);\n' >"$box/src/base/c.h"
+text=$(check); report $? "a public function for tests, with a reason"
+
+two_files
+printf 'int ds4_d(int x,\n          struct y { int z; } *y);\nint ds4_e(int x,\n          int y);\n' >>"$box/src/base/c.h"
+together "a function that is defined nowhere" "src/base/c.h:5: unused: ds4_e() is declared and defined nowhere"
+
+two_files
+printf '/* ds4.h - the public part. */\nint ds4_d(int x);\n' >"$box/include/ds4.h"
+printf '#include "ds4.h"\nint ds4_d(int x)\n{\n    return x;\n}\n' >>"$box/src/base/c.c"
+together "the library has nobody at all" "include/ds4.h:2: unused: ds4_d() has no user"
+printf '/* d_test.c - 13. */\nint x = ds4_d(1);\n' >"$box/tests/base/d_test.c"
+text=$(check); report $? "the library may be for others and tests"
+
+two_files
+printf '/* ds4_b() is a name here: return ds4_b(x); "ds4_b(" */\nstatic const char *t = "ds4_b(x)"; int k = y.ds4_b + y->ds4_b(1);\n' \
+    >>"$box/src/base/c.c"
+text=$(check); report $? "comments, texts and members call nobody"
+
 small_tree
-{ printf '/* f.c - eight. */\nint f(void)\n{\n'; lines 60 '    x();'; echo '}'
+mkdir -p "$box/no_awk"
+printf '#!/bin/sh\necho no memory >&2\nexit 2\n' >"$box/no_awk/awk"
+chmod +x "$box/no_awk/awk"
+PATH=$box/no_awk:$PATH check >/dev/null 2>&1
+[ $? -eq 1 ]; report $? "a checker that does not run is no success"
+
+small_tree
+{ printf '/* f.c - eight. */\nint f(void)\n{\n'; lines 58 '    x();'; echo '}'
   echo '/* 80 columns are not 110: ｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜｜ */'; } >"$box/src/base/f.c"
 text=$(check); rc=$?
-[ $rc -eq 0 ] && [ "$text" = "tree: 1 functions have more than the 60 lines that are wanted
-tree: 12 files, 0 violations" ]; report $? "a longish function is a warning, wide characters are one column"
+[ $rc -eq 0 ] && [ "$text" = "tree: 12 files, 0 violations" ]; report $? "60 lines are enough, wide characters are one column"
 
 echo "1..$n"
 exit $failed

@@ -4,57 +4,7 @@
 #include "base/rng.h"
 #include "format/gguf.h"
 #include "format/gguf_write.h"
-
-/* ---- building files by hand ------------------------------------------------------------- */
-
-static void u32(ds4_str *s, uint32_t v)
-{
-    for (int i = 0; i < 4; i++) ds4_str_add_char(s, (char)(uint8_t)(v >> (8 * i)));
-}
-
-static void u64(ds4_str *s, uint64_t v)
-{
-    u32(s, (uint32_t)v);
-    u32(s, (uint32_t)(v >> 32));
-}
-
-static void text(ds4_str *s, const char *t)
-{
-    u64(s, strlen(t));
-    ds4_str_add_text(s, t);
-}
-
-static void head(ds4_str *s, uint64_t n_tensors, uint64_t n_keys)
-{
-    ds4_str_add(s, "GGUF", 4);
-    u32(s, 3);
-    u64(s, n_tensors);
-    u64(s, n_keys);
-}
-
-static void key(ds4_str *s, const char *name, uint32_t type)
-{
-    text(s, name);
-    u32(s, type);
-}
-
-/* A tensor entry of up to two dimensions (d1 0: one). */
-static void entry(ds4_str *s, const char *name, uint64_t d0, uint64_t d1, uint32_t type, uint64_t offset)
-{
-    text(s, name);
-    u32(s, d1 ? 2 : 1);
-    u64(s, d0);
-    if (d1) u64(s, d1);
-    u32(s, type);
-    u64(s, offset);
-}
-
-/* Pad to the alignment and add n bytes of data. */
-static void data(ds4_str *s, size_t alignment, size_t n)
-{
-    while (s->n_bytes % alignment != 0) ds4_str_add_char(s, 0);
-    for (; n > 0; n--) ds4_str_add_char(s, 1);
-}
+#include "support/gguf_bytes.h"
 
 /* Open a copy that ends at an exact allocation, so that the sanitizer sees any over-read. */
 static ds4_status open_copy(const void *bytes, size_t n, ds4_gguf **g, uint8_t **copy, ds4_err *err)
@@ -105,13 +55,13 @@ static void test_header_rules(void **state)
     refuse(&s, "0 bytes long");
     ds4_str_add(&s, "GGUF\3\0\0\0", 8);
     refuse(&s, "8 bytes long");
-    head(&s, 0, 0);
+    gguf_head(&s, 0, 0);
     s.data[0] = 'g';
     refuse(&s, "not a GGUF file: magic 0x46554767, expected 0x46554747");
-    head(&s, 0, 0);
+    gguf_head(&s, 0, 0);
     s.data[4] = 2;
     refuse_as(&s, DS4_E_UNSUPPORTED, "GGUF version 2, expected 3");
-    head(&s, 0, 0);
+    gguf_head(&s, 0, 0);
     s.data[4] = 0;
     s.data[7] = 3;
     refuse_as(&s, DS4_E_UNSUPPORTED, "big-endian");
@@ -122,13 +72,13 @@ static void test_count_rules(void **state)
     ds4_str s = { 0 };
 
     (void)state;
-    head(&s, 65537, 0);
+    gguf_head(&s, 65537, 0);
     refuse(&s, "65537 tensors, expected at most 65536");
-    head(&s, 0, UINT64_MAX);
+    gguf_head(&s, 0, UINT64_MAX);
     refuse(&s, "18446744073709551615 keys, expected at most 65536");
-    head(&s, 0, 2);
+    gguf_head(&s, 0, 2);
     refuse(&s, "2 keys do not fit into 24 bytes");
-    head(&s, 1, 0);
+    gguf_head(&s, 1, 0);
     refuse(&s, "1 tensors do not fit into 24 bytes");
 }
 
@@ -139,43 +89,36 @@ static void test_key_rules(void **state)
     ds4_str s = { 0 };
 
     (void)state;
-    head(&s, 0, 1);
-    u64(&s, 65536);
-    data(&s, 1, 70000);
+    gguf_head(&s, 0, 1);
+    gguf_u64(&s, 65536);
+    gguf_data(&s, 1, 70000);
     refuse(&s, "a key of 65536 bytes");
-    head(&s, 0, 1);
-    u64(&s, 100);
-    data(&s, 1, 50);
+    gguf_head(&s, 0, 1);
+    gguf_u64(&s, 100);
+    gguf_data(&s, 1, 50);
     refuse(&s, "the file ends inside a key: 100 bytes needed at 32, 50 left");
-    head(&s, 0, 1);
-    u64(&s, 0);
-    u32(&s, 4);
-    u32(&s, 1);
+    gguf_head(&s, 0, 1);
+    gguf_u64(&s, 0);
+    gguf_u32(&s, 4);
+    gguf_u32(&s, 1);
     refuse(&s, "empty key");
-    head(&s, 0, 1);
-    key(&s, "k", 13);
-    u32(&s, 0);
+    gguf_head(&s, 0, 1);
+    gguf_key(&s, "k", 13);
+    gguf_u32(&s, 0);
     refuse(&s, "key \"k\": value type 13, expected 0..12");
-    head(&s, 0, 2);
-    key(&s, "twin", 4);
-    u32(&s, 1);
-    key(&s, "twin", 6);
-    u32(&s, 1);
+    gguf_head(&s, 0, 2);
+    gguf_key(&s, "twin", 4);
+    gguf_u32(&s, 1);
+    gguf_key(&s, "twin", 6);
+    gguf_u32(&s, 1);
     refuse(&s, "key \"twin\" appears twice");
-    head(&s, 0, 1);
-    key(&s, "b", 7);
+    gguf_head(&s, 0, 1);
+    gguf_key(&s, "b", 7);
     ds4_str_add_char(&s, 2);
     refuse(&s, "key \"b\": bool byte 2, expected 0 or 1");
-    head(&s, 0, 1);
-    key(&s, "k", 4);
+    gguf_head(&s, 0, 1);
+    gguf_key(&s, "k", 4);
     refuse(&s, "key \"k\": 1 elements of type u32, but only 0 bytes are left");
-}
-
-static void array(ds4_str *s, uint32_t elem_type, uint64_t count)
-{
-    key(s, "a", 9);
-    u32(s, elem_type);
-    u64(s, count);
 }
 
 static void test_array_rules(void **state)
@@ -183,30 +126,30 @@ static void test_array_rules(void **state)
     ds4_str s = { 0 };
 
     (void)state;
-    head(&s, 0, 1);
-    array(&s, 9, 1);
-    u64(&s, 0);
+    gguf_head(&s, 0, 1);
+    gguf_array(&s, 9, 1);
+    gguf_u64(&s, 0);
     refuse_as(&s, DS4_E_UNSUPPORTED, "an array of arrays");
-    head(&s, 0, 1);
-    array(&s, 99, 1);
-    u64(&s, 0);
+    gguf_head(&s, 0, 1);
+    gguf_array(&s, 99, 1);
+    gguf_u64(&s, 0);
     refuse(&s, "value type 99");
-    head(&s, 0, 1);
-    array(&s, 10, (UINT64_MAX >> 3) + 2);           /* wraps to 8 bytes if multiplied */
-    u64(&s, 0);
+    gguf_head(&s, 0, 1);
+    gguf_array(&s, 10, (UINT64_MAX >> 3) + 2);           /* wraps to 8 bytes if multiplied */
+    gguf_u64(&s, 0);
     refuse(&s, "elements of type u64, but only 8 bytes are left");
-    head(&s, 0, 1);
-    array(&s, 8, 3);
-    text(&s, "");
-    text(&s, "");
+    gguf_head(&s, 0, 1);
+    gguf_array(&s, 8, 3);
+    gguf_text(&s, "");
+    gguf_text(&s, "");
     refuse(&s, "3 elements of type string");
-    head(&s, 0, 1);
-    array(&s, 8, 2);
-    text(&s, "abcdefghij");
-    u64(&s, UINT64_MAX);
+    gguf_head(&s, 0, 1);
+    gguf_array(&s, 8, 2);
+    gguf_text(&s, "abcdefghij");
+    gguf_u64(&s, UINT64_MAX);
     refuse(&s, "a string value of 18446744073709551615 bytes");
-    head(&s, 0, 1);
-    array(&s, 7, 2);
+    gguf_head(&s, 0, 1);
+    gguf_array(&s, 7, 2);
     ds4_str_add(&s, "\1\2", 2);
     refuse(&s, "bool byte 2");
 }
@@ -216,17 +159,17 @@ static void test_string_value_is_capped(void **state)
     ds4_str s = { 0 };
 
     (void)state;
-    head(&s, 0, 1);
-    key(&s, "k", 8);
-    u64(&s, ((uint64_t)64 << 20) + 1);
+    gguf_head(&s, 0, 1);
+    gguf_key(&s, "k", 8);
+    gguf_u64(&s, ((uint64_t)64 << 20) + 1);
     refuse(&s, "expected at most 67108864");
 }
 
 static void alignment(ds4_str *s, uint32_t type, uint32_t value)
 {
-    head(s, 0, 1);
-    key(s, "general.alignment", type);
-    u32(s, value);
+    gguf_head(s, 0, 1);
+    gguf_key(s, "general.alignment", type);
+    gguf_u32(s, value);
 }
 
 static void test_alignment_rules(void **state)
@@ -247,9 +190,9 @@ static void test_alignment_rules(void **state)
 
 static void one(ds4_str *s, uint64_t d0, uint64_t d1, uint32_t type, uint64_t offset, size_t n_data)
 {
-    head(s, 1, 0);
-    entry(s, "t", d0, d1, type, offset);
-    data(s, 32, n_data);
+    gguf_head(s, 1, 0);
+    gguf_entry(s, "t", d0, d1, type, offset);
+    gguf_data(s, 32, n_data);
 }
 
 static void test_tensor_name_rules(void **state)
@@ -260,23 +203,23 @@ static void test_tensor_name_rules(void **state)
     (void)state;
     memset(name, 'n', 128);
     name[128] = 0;
-    head(&s, 1, 0);
-    entry(&s, name, 8, 0, DS4_F32, 0);
-    data(&s, 32, 32);
+    gguf_head(&s, 1, 0);
+    gguf_entry(&s, name, 8, 0, DS4_F32, 0);
+    gguf_data(&s, 32, 32);
     refuse(&s, "a tensor name of 128 bytes");
-    head(&s, 1, 0);
-    entry(&s, "", 8, 0, DS4_F32, 0);
-    data(&s, 32, 32);
+    gguf_head(&s, 1, 0);
+    gguf_entry(&s, "", 8, 0, DS4_F32, 0);
+    gguf_data(&s, 32, 32);
     refuse(&s, "empty or has a zero byte");
-    head(&s, 1, 0);
-    entry(&s, "a_b", 8, 0, DS4_F32, 0);
+    gguf_head(&s, 1, 0);
+    gguf_entry(&s, "a_b", 8, 0, DS4_F32, 0);
     s.data[24 + 8 + 1] = 0;
-    data(&s, 32, 32);
+    gguf_data(&s, 32, 32);
     refuse(&s, "empty or has a zero byte");
-    head(&s, 2, 0);
-    entry(&s, "twin", 8, 0, DS4_F32, 0);
-    entry(&s, "twin", 8, 0, DS4_F32, 32);
-    data(&s, 32, 64);
+    gguf_head(&s, 2, 0);
+    gguf_entry(&s, "twin", 8, 0, DS4_F32, 0);
+    gguf_entry(&s, "twin", 8, 0, DS4_F32, 32);
+    gguf_data(&s, 32, 64);
     refuse(&s, "tensor \"twin\" appears twice");
 }
 
@@ -321,8 +264,8 @@ static void test_tensor_place_rules(void **state)
     refuse(&s, "offset 0 + 36 bytes, but the data section has 35 bytes");
     one(&s, (uint64_t)1 << 40, 256, DS4_F32, 0, 64);    /* 2^50 bytes */
     refuse(&s, "1125899906842624 bytes");
-    head(&s, 1, 0);
-    entry(&s, "t", 8, 0, DS4_F32, 0);                   /* ends before the padding does */
+    gguf_head(&s, 1, 0);
+    gguf_entry(&s, "t", 8, 0, DS4_F32, 0);                   /* ends before the padding does */
     refuse(&s, "the padding before the data");
 }
 
@@ -331,15 +274,15 @@ static void test_overlap_is_refused(void **state)
     ds4_str s = { 0 };
 
     (void)state;
-    head(&s, 2, 0);
-    entry(&s, "late", 8, 0, DS4_F32, 32);
-    entry(&s, "long", 9, 0, DS4_F32, 0);
-    data(&s, 32, 64);
+    gguf_head(&s, 2, 0);
+    gguf_entry(&s, "late", 8, 0, DS4_F32, 32);
+    gguf_entry(&s, "long", 9, 0, DS4_F32, 0);
+    gguf_data(&s, 32, 64);
     refuse(&s, "tensors \"long\" and \"late\" overlap");
-    head(&s, 2, 0);
-    entry(&s, "a", 8, 0, DS4_F32, 0);
-    entry(&s, "b", 8, 0, DS4_F32, 0);
-    data(&s, 32, 64);
+    gguf_head(&s, 2, 0);
+    gguf_entry(&s, "a", 8, 0, DS4_F32, 0);
+    gguf_entry(&s, "b", 8, 0, DS4_F32, 0);
+    gguf_data(&s, 32, 64);
     refuse(&s, "overlap");
 }
 
@@ -348,9 +291,9 @@ static void test_names_in_messages_are_printable(void **state)
     ds4_str s = { 0 };
 
     (void)state;
-    head(&s, 1, 0);
-    entry(&s, "bad\x1b[2J\nname", 8, 0, DS4_F32, 8);
-    data(&s, 32, 64);
+    gguf_head(&s, 1, 0);
+    gguf_entry(&s, "bad\x1b[2J\nname", 8, 0, DS4_F32, 8);
+    gguf_data(&s, 32, 64);
     refuse(&s, "tensor \"bad?[2J?name\"");
 }
 
@@ -362,21 +305,21 @@ static void test_odd_but_legal_files_open(void **state)
     ds4_gguf *g = NULL;
 
     (void)state;
-    head(&s, 0, 0);
+    gguf_head(&s, 0, 0);
     g = accept(&s);                                     /* nothing at all */
     assert_null(ds4_gguf_tensor_find(g, "x"));
     assert_null(ds4_gguf_key_find(g, "x"));
     ds4_gguf_close(g);
     ds4_str_clear(&s);
 
-    head(&s, 2, 1);                                     /* data not in the order of entries */
-    entry(&s, "dummy", 1, 0, 0, 0);
+    gguf_head(&s, 2, 1);                                     /* data not in the order of entries */
+    gguf_entry(&s, "dummy", 1, 0, 0, 0);
     ds4_str_truncate(&s, 24);
-    key(&s, "general.alignment", 4);
-    u32(&s, 8);
-    entry(&s, "second", 2, 2, DS4_F32, 8);
-    entry(&s, "first", 1, 0, DS4_F32, 0);
-    data(&s, 8, 24);
+    gguf_key(&s, "general.alignment", 4);
+    gguf_u32(&s, 8);
+    gguf_entry(&s, "second", 2, 2, DS4_F32, 8);
+    gguf_entry(&s, "first", 1, 0, DS4_F32, 0);
+    gguf_data(&s, 8, 24);
     g = accept(&s);
     assert_int_equal(ds4_gguf_alignment(g), 8);
     assert_int_equal(ds4_gguf_tensor_find(g, "second")->data - ds4_gguf_tensor_find(g, "first")->data, 8);
@@ -409,31 +352,22 @@ static void test_sizes_of_all_types(void **state)
 
 /* ---- getters ------------------------------------------------------------------------------------ */
 
-static void key_f64(ds4_str *s, const char *name, double v)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &v, sizeof bits);
-    key(s, name, 12);
-    u64(s, bits);
-}
-
 static ds4_gguf *getter_file(ds4_str *s)
 {
-    head(s, 0, 8);
-    key(s, "i8", 1);
+    gguf_head(s, 0, 8);
+    gguf_key(s, "i8", 1);
     ds4_str_add_char(s, (char)0xff);
-    key(s, "i64", 11);
-    u64(s, 1000);
-    key(s, "u16", 2);
+    gguf_key(s, "i64", 11);
+    gguf_u64(s, 1000);
+    gguf_key(s, "u16", 2);
     ds4_str_add(s, "\1\2", 2);
-    key(s, "nan", 6);
-    u32(s, 0x7fc00000);
-    key_f64(s, "huge", 1e300);
-    key_f64(s, "half", 0.5);
-    key(s, "text", 8);
-    text(s, "abc");
-    array(s, 1, 2);
+    gguf_key(s, "nan", 6);
+    gguf_u32(s, 0x7fc00000);
+    gguf_key_f64(s, "huge", 1e300);
+    gguf_key_f64(s, "half", 0.5);
+    gguf_key(s, "text", 8);
+    gguf_text(s, "abc");
+    gguf_array(s, 1, 2);
     ds4_str_add(s, "\1\xfe", 2);
     return accept(s);
 }
@@ -521,7 +455,7 @@ static void small_file(ds4_str *s)
     ds4_gguf_declare(w, "norm", DS4_F32, 1, dim);
     ds4_gguf_declare(w, "blocks", DS4_Q8_0, 2, dim);
     assert_int_equal(ds4_gguf_writer_header(w, s, &err), DS4_OK);
-    data(s, 16, 128 + 68);
+    gguf_data(s, 16, 128 + 68);
     ds4_gguf_writer_free(w);
 }
 

@@ -72,6 +72,7 @@ static inline void add_number(ds4_rng *r, ds4_str *out)
     ds4_str_add_text(out, numbers[below(r, sizeof numbers / sizeof *numbers)]);
 }
 
+/* Longer than 60 lines: one case after the other, a few lines for each keyword. */
 static inline void add_keyword(ds4_rng *r, ds4_str *out, int depth)
 {
     static const char *const        names[] = { "a", "b", "c", "dd", "e\\\"f" },

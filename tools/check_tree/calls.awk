@@ -6,6 +6,7 @@
 #         other and for folders of src. A circle has no floor to begin reading at.
 # unused: a function that a header declares is called in its own file only (then it is static), or by tests only
 #         and the comment above its declaration does not say that tests use it and why, or is defined nowhere.
+# Folders that match under_construction may declare ahead of their users.
 # What only include/ds4.h declares may be used by examples and tests alone: it is there for other programs.
 
 function report(file, line, rule, what)
@@ -56,7 +57,7 @@ function end_statement(    name)
         if (name != "") {
             declared[name] = declared[name] " " FILENAME
             n_declared[name, FILENAME]++
-            if (!(name in place)) { place[name] = FILENAME; line_of[name] = FNR }
+            if (!(name in place)) { place[name] = FILENAME; line_of[name] = begun }
             if (told ~ /[Tt]est/) for_tests[name] = 1
             if (FILENAME == "include/ds4.h") is_library[name] = 1
         }
@@ -67,6 +68,7 @@ function end_statement(    name)
 function read_header(code)
 {
     if (code ~ /^extern ""/) return
+    if (statement ~ /^ *$/) begun = FNR
     if (depth == 0 || statement != "") statement = statement " " code
 }
 
@@ -138,6 +140,7 @@ FNR == 1 { begin_file() }
 
 function judge_users(name,    n, i, list, by_src, by_test)
 {
+    if (place[name] ~ under_construction) return
     if (!(name in home)) {
         report(place[name], line_of[name], "unused", name "() is declared and defined nowhere")
         return
@@ -185,8 +188,8 @@ function trim(kind, alive,    n, i, k, m, again, list, next_ones, lives)
     } while (again)
 }
 
-# Walks down until a node comes again, and tells the way between.
-function tell_circle(kind, alive, start,    way, seen, n, at, k, m, next_ones, text, i)
+# Walks down until a node comes again, and tells the way between, from its first name on.
+function tell_circle(kind, alive, start,    way, seen, n, at, k, m, next_ones, text, i, first, from, to)
 {
     for (at = start; !(at in seen); at = next_ones[k]) {
         way[++n] = at
@@ -194,13 +197,17 @@ function tell_circle(kind, alive, start,    way, seen, n, at, k, m, next_ones, t
         m = split(below[kind, at], next_ones, " ")
         for (k = 1; k < m && !(next_ones[k] in alive); k++) { }
     }
-    way[n + 1] = at
-    text = way[seen[at]]
-    for (i = seen[at]; i <= n; i++) {
-        text = text " -> " way[i + 1] " (" linked[kind, way[i], way[i + 1]] ")"
-        delete alive[way[i]]
+    m = n - seen[at] + 1
+    first = seen[at]
+    for (i = seen[at]; i <= n; i++) if (way[i] < way[first]) first = i
+    text = way[first]
+    for (i = 0; i < m; i++) {
+        from = way[seen[at] + (first - seen[at] + i) % m]
+        to = way[seen[at] + (first - seen[at] + i + 1) % m]
+        text = text " -> " to " (" linked[kind, from, to] ")"
+        delete alive[from]
     }
-    report(way[seen[at]], 1, "circle", text)
+    report(way[first], 1, "circle", text)
 }
 
 function judge_circles(kind,    n, i, list, alive)

@@ -150,6 +150,7 @@ static const char after[] =
     "Exit codes: 0 done, 1 failed or slower than --compare allows, 2 wrong command line or bad\n"
     "model file, 130 interrupted.";
 
+/* Longer than 60 lines: a table of options, one after the other, which is filled with addresses. */
 int main(int argc, char **argv)
 {
     bench_options    o = { .model = { .program = DS4_BENCH_NAME, .argv0 = argv[0] },

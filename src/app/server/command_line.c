@@ -23,6 +23,7 @@
                  "write earlier turns as clients send them back, not as\n"                  \
                  "they were sampled")
 
+/* Longer than 60 lines: a table of options, one after the other, which is filled with addresses. */
 static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
 {
     ds4_server_options *s = &c->server;

@@ -1,10 +1,10 @@
-/* store_index.c - see store_index.h. */
-#include "service/store/store_index.h"
+/* store_index.c - see store_index.h: the database, its models, and what takes space. */
+#include "service/store/store_index_local.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ENDINGS = 8, MAX_WANTED = 4096, APPLICATION = 0x4b345344, SCHEMA = 3, OLD_SCHEMA = 2 };
+enum { APPLICATION = 0x4b345344, SCHEMA = 3, OLD_SCHEMA = 2 };
 
 static const char tree_schema[] =
     "CREATE TABLE model(id INTEGER PRIMARY KEY, root BLOB NOT NULL UNIQUE, name TEXT, path TEXT);"
@@ -44,16 +44,9 @@ static const char newer_schema[] =
 
 enum {
     MODELS, MODEL_ADD, MODEL_NAME, MODEL_ID, MODEL_CONTENT, MODELS_OF_CONTENT,
-    BLOCKS, CHILDREN, BLOCK_BY_KEY, BLOCK_ADD, BLOCK_LOSE, BLOCK_DROP,
-    TAILS, TAILS_AT, TAIL_BY_KEY, TAIL_ADD, TAIL_DROP, TAIL_TOUCH,
-    ENDINGS, ENDING_ADD, ENDING_PRUNE, ENDINGS_DROP,
-    WANT, WANT_PRUNE, SUMS, WRITER_SET, WRITER_FORGET, WRITERS, ASIDE_SET, ASIDE_FORGET, ASIDES,
+    SUMS, WRITER_SET, WRITER_FORGET, WRITERS, ASIDE_SET, ASIDE_FORGET, ASIDES,
     N_STATEMENTS
 };
-
-#define BLOCK_COLUMNS "SELECT id, model, parent, key, pos, size, tokens, text FROM block"
-#define TAIL_COLUMNS \
-    "SELECT id, model, block, key, kind, pos, size, hits, made, used, tokens, text FROM tail"
 
 /* Sums stay sums, whatever a row claims: see ds4_index_mend(). */
 #define SUM_OF(column, table) \
@@ -68,44 +61,9 @@ static const char *const sql[N_STATEMENTS] = {
     [MODEL_CONTENT] = "UPDATE model SET content = ?2 WHERE root = ?1 AND content IS NOT ?2",
     [MODELS_OF_CONTENT] =
         "SELECT id, root, name, path, identity FROM model WHERE content = ? ORDER BY id DESC",
-    [BLOCKS] = BLOCK_COLUMNS " ORDER BY id",
-    [CHILDREN] = BLOCK_COLUMNS " WHERE model = ? AND parent = ? AND size > 0",
-    [BLOCK_BY_KEY] = BLOCK_COLUMNS " WHERE key = ?",
-    [BLOCK_ADD] =
-        "INSERT INTO block(model, parent, key, pos, size, tokens, text)"
-        " VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET model = excluded.model,"
-        " parent = excluded.parent, pos = excluded.pos, size = excluded.size,"
-        " tokens = excluded.tokens, text = excluded.text"
-        " RETURNING id",
-    [BLOCK_LOSE] = "UPDATE block SET size = 0 WHERE id = ?",
-    [BLOCK_DROP] = "DELETE FROM block WHERE id = ?",
-    [TAILS] = TAIL_COLUMNS " ORDER BY id",
-    [TAILS_AT] = TAIL_COLUMNS " WHERE model = ? AND block = ?",
-    [TAIL_BY_KEY] = TAIL_COLUMNS " WHERE key = ?",
-    [TAIL_ADD] =
-        "INSERT INTO tail(model, block, key, kind, pos, size, hits, made, used, tokens, text)"
-        " VALUES(?, ?, ?, ?, ?, ?, 0, " DS4_SQL_NOW ", " DS4_SQL_NOW ", ?, ?)"
-        " ON CONFLICT(key) DO UPDATE SET model = excluded.model, block = excluded.block,"
-        " pos = excluded.pos, size = excluded.size, tokens = excluded.tokens,"
-        " text = excluded.text RETURNING id",
-    [TAIL_DROP] = "DELETE FROM tail WHERE id = ?",
-    [TAIL_TOUCH] = "UPDATE tail SET used = " DS4_SQL_NOW ", hits = hits + ?2 WHERE id = ?1",
-    [ENDINGS] = "SELECT id, tail, tokens, text FROM ending WHERE tail = ? ORDER BY id DESC",
-    [ENDING_ADD] = "INSERT OR REPLACE INTO ending(tail, tokens, text) VALUES(?, ?, ?)",
-    [ENDING_PRUNE] = "DELETE FROM ending WHERE tail = ?1 AND id NOT IN"
-                     " (SELECT id FROM ending WHERE tail = ?1 ORDER BY id DESC LIMIT ?2)",
-    [ENDINGS_DROP] = "DELETE FROM ending WHERE tail = ?",
-    [WANT] = "INSERT OR IGNORE INTO wanted(key) VALUES(?)",
-    [WANT_PRUNE] = "DELETE FROM wanted WHERE id <= (SELECT MAX(id) FROM wanted) - ?",
-    [SUMS] = "SELECT (SELECT COUNT(*) FROM block), (SELECT COUNT(*) FROM tail)," SUM_OF(
-        "size",
-        "block") "," SUM_OF("size",
-                            "tail") "," SUM_OF("reserved",
-                                               "writer") "," SUM_OF("size",
-                                                                    "aside") ",(SELECT COUNT(*) "
-                                                                             "FROM response), "
-                                                                             "(SELECT COUNT(*) "
-                                                                             "FROM turn)",
+    [SUMS] = "SELECT (SELECT COUNT(*) FROM block), (SELECT COUNT(*) FROM tail),"
+             SUM_OF("size", "block") "," SUM_OF("size", "tail") "," SUM_OF("reserved", "writer") ","
+             SUM_OF("size", "aside") ",(SELECT COUNT(*) FROM response), (SELECT COUNT(*) FROM turn)",
     [WRITER_SET] = "INSERT OR REPLACE INTO writer(name, reserved) VALUES(?, ?)",
     [WRITER_FORGET] = "DELETE FROM writer WHERE name = ?",
     [WRITERS] = "SELECT name, reserved FROM writer",
@@ -117,27 +75,6 @@ static const char *const sql[N_STATEMENTS] = {
 struct ds4_index {
     ds4_sql *db;
 };
-
-/* ---- values ------------------------------------------------------------------------------ */
-
-static ds4_slice bytes_of(const ds4_kv_key *key)
-{
-    return (ds4_slice){ (const char *)key->b, sizeof key->b };
-}
-
-static ds4_slice text_of(const char *text)
-{
-    return (ds4_slice){ text, strlen(text) };
-}
-
-static ds4_kv_key key_at(ds4_sql_row *row, int at)
-{
-    const ds4_slice bytes = ds4_sql_get_bytes(row, at);
-    ds4_kv_key      key = { { 0 } };
-
-    if (bytes.n_bytes == sizeof key.b) memcpy(key.b, bytes.data, sizeof key.b);
-    return key;
-}
 
 static ds4_status ready(ds4_index *ix, int which, ds4_sql_row **row, ds4_err *err)
 {
@@ -267,9 +204,9 @@ static ds4_status each_model(ds4_index *ix, ds4_sql_row *row, ds4_index_model_fn
     ds4_status st;
 
     while (ds4_sql_next(ix->db, row, &st, err)) {
-        const ds4_index_model m = { .id = ds4_sql_get_number(row, 0), .root = key_at(row, 1),
+        const ds4_index_model m = { .id = ds4_sql_get_number(row, 0), .root = store_key_at(row, 1),
                                     .name = ds4_sql_get_bytes(row, 2), .path = ds4_sql_get_bytes(row, 3),
-                                    .identity = key_at(row, 4) };
+                                    .identity = store_key_at(row, 4) };
         if (fn(ctx, &m)) continue;
         ds4_sql_stop(row);
         break;
@@ -291,7 +228,7 @@ ds4_status ds4_index_find_model(ds4_index *ix, const ds4_kv_key *root, int64_t *
 
     *id = 0;
     DS4_TRY(ready(ix, MODEL_ID, &row, err));
-    ds4_sql_bytes(row, 1, bytes_of(root));
+    ds4_sql_bytes(row, 1, store_bytes_of(root));
     return ds4_sql_run_number(ix->db, row, id, err);
 }
 
@@ -301,14 +238,14 @@ ds4_status ds4_index_model_id(ds4_index *ix, const ds4_kv_key *root, const ds4_k
     ds4_sql_row *row;
 
     DS4_TRY(ready(ix, MODEL_ADD, &row, err));
-    ds4_sql_bytes(row, 1, bytes_of(root));
-    ds4_sql_bytes(row, 2, bytes_of(identity));
+    ds4_sql_bytes(row, 1, store_bytes_of(root));
+    ds4_sql_bytes(row, 2, store_bytes_of(identity));
     DS4_TRY(ds4_sql_run(ix->db, row, err));
     if (name && path) {
         DS4_TRY(ready(ix, MODEL_NAME, &row, err));
-        ds4_sql_bytes(row, 1, bytes_of(root));
-        ds4_sql_text(row, 2, text_of(name));
-        ds4_sql_text(row, 3, text_of(path));
+        ds4_sql_bytes(row, 1, store_bytes_of(root));
+        ds4_sql_text(row, 2, store_text_of(name));
+        ds4_sql_text(row, 3, store_text_of(path));
         DS4_TRY(ds4_sql_run(ix->db, row, err));
     }
     return ds4_index_find_model(ix, root, id, err);
@@ -320,8 +257,8 @@ ds4_status ds4_index_set_content(ds4_index *ix, const ds4_kv_key *root, const ds
     ds4_sql_row *row;
 
     DS4_TRY(ready(ix, MODEL_CONTENT, &row, err));
-    ds4_sql_bytes(row, 1, bytes_of(root));
-    ds4_sql_bytes(row, 2, bytes_of(content));
+    ds4_sql_bytes(row, 1, store_bytes_of(root));
+    ds4_sql_bytes(row, 2, store_bytes_of(content));
     return ds4_sql_run(ix->db, row, err);
 }
 
@@ -331,222 +268,8 @@ ds4_status ds4_index_models_of(ds4_index *ix, const ds4_kv_key *content, ds4_ind
     ds4_sql_row *row;
 
     DS4_TRY(ready(ix, MODELS_OF_CONTENT, &row, err));
-    ds4_sql_bytes(row, 1, bytes_of(content));
+    ds4_sql_bytes(row, 1, store_bytes_of(content));
     return each_model(ix, row, fn, ctx, err);
-}
-
-/* ---- blocks ------------------------------------------------------------------------------------ */
-
-static ds4_status each_block(ds4_index *ix, ds4_sql_row *row, ds4_index_block_fn *fn, void *ctx,
-                             ds4_err *err)
-{
-    ds4_status st;
-
-    while (ds4_sql_next(ix->db, row, &st, err)) {
-        const ds4_index_block b = {
-            .id = ds4_sql_get_number(row, 0), .model = ds4_sql_get_number(row, 1),
-            .parent = ds4_sql_get_number(row, 2), .key = key_at(row, 3),
-            .pos = (uint32_t)ds4_sql_get_number(row, 4), .size = (uint64_t)ds4_sql_get_number(row, 5),
-            .tokens = ds4_sql_get_bytes(row, 6), .text = ds4_sql_get_bytes(row, 7),
-        };
-        if (fn(ctx, &b)) continue;
-        ds4_sql_stop(row);
-        break;
-    }
-    return st;
-}
-
-ds4_status ds4_index_all_blocks(ds4_index *ix, ds4_index_block_fn *fn, void *ctx, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, BLOCKS, &row, err));
-    return each_block(ix, row, fn, ctx, err);
-}
-
-ds4_status ds4_index_children(ds4_index *ix, int64_t model, int64_t parent, ds4_index_block_fn *fn,
-                              void *ctx, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, CHILDREN, &row, err));
-    ds4_sql_number(row, 1, model);
-    ds4_sql_number(row, 2, parent);
-    return each_block(ix, row, fn, ctx, err);
-}
-
-ds4_status ds4_index_block_by_key(ds4_index *ix, const ds4_kv_key *key, ds4_index_block_fn *fn,
-                                  void *ctx, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, BLOCK_BY_KEY, &row, err));
-    ds4_sql_bytes(row, 1, bytes_of(key));
-    return each_block(ix, row, fn, ctx, err);
-}
-
-ds4_status ds4_index_add_block(ds4_index *ix, const ds4_index_block *b, int64_t *id, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, BLOCK_ADD, &row, err));
-    ds4_sql_number(row, 1, b->model);
-    ds4_sql_number(row, 2, b->parent);
-    ds4_sql_bytes(row, 3, bytes_of(&b->key));
-    ds4_sql_number(row, 4, b->pos);
-    ds4_sql_number(row, 5, (int64_t)b->size);
-    ds4_sql_bytes(row, 6, b->tokens);
-    ds4_sql_bytes(row, 7, b->text);
-    return ds4_sql_run_number(ix->db, row, id, err);
-}
-
-/* Run a statement over one id. */
-static ds4_status over_id(ds4_index *ix, int which, int64_t id, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, which, &row, err));
-    ds4_sql_number(row, 1, id);
-    return ds4_sql_run(ix->db, row, err);
-}
-
-ds4_status ds4_index_lose_block(ds4_index *ix, int64_t id, ds4_err *err)
-{
-    return over_id(ix, BLOCK_LOSE, id, err);
-}
-
-ds4_status ds4_index_drop_block(ds4_index *ix, int64_t id, ds4_err *err)
-{
-    return over_id(ix, BLOCK_DROP, id, err);
-}
-
-/* ---- tails ------------------------------------------------------------------------------------- */
-
-static ds4_status each_tail(ds4_index *ix, ds4_sql_row *row, ds4_index_tail_fn *fn, void *ctx, ds4_err *err)
-{
-    ds4_status st;
-
-    while (ds4_sql_next(ix->db, row, &st, err)) {
-        const ds4_index_tail t = {
-            .id = ds4_sql_get_number(row, 0), .model = ds4_sql_get_number(row, 1),
-            .block = ds4_sql_get_number(row, 2), .key = key_at(row, 3),
-            .kind = (ds4_tail_kind)ds4_sql_get_number(row, 4),
-            .pos = (uint32_t)ds4_sql_get_number(row, 5), .size = (uint64_t)ds4_sql_get_number(row, 6),
-            .hits = (uint64_t)ds4_sql_get_number(row, 7), .made = ds4_sql_get_number(row, 8),
-            .used = ds4_sql_get_number(row, 9), .tokens = ds4_sql_get_bytes(row, 10),
-            .text = ds4_sql_get_bytes(row, 11),
-        };
-        if (fn(ctx, &t)) continue;
-        ds4_sql_stop(row);
-        break;
-    }
-    return st;
-}
-
-ds4_status ds4_index_all_tails(ds4_index *ix, ds4_index_tail_fn *fn, void *ctx, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, TAILS, &row, err));
-    return each_tail(ix, row, fn, ctx, err);
-}
-
-ds4_status ds4_index_tails_at(ds4_index *ix, int64_t model, int64_t block, ds4_index_tail_fn *fn,
-                              void *ctx, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, TAILS_AT, &row, err));
-    ds4_sql_number(row, 1, model);
-    ds4_sql_number(row, 2, block);
-    return each_tail(ix, row, fn, ctx, err);
-}
-
-ds4_status ds4_index_tail_by_key(ds4_index *ix, const ds4_kv_key *key, ds4_index_tail_fn *fn, void *ctx,
-                                 ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, TAIL_BY_KEY, &row, err));
-    ds4_sql_bytes(row, 1, bytes_of(key));
-    return each_tail(ix, row, fn, ctx, err);
-}
-
-ds4_status ds4_index_add_tail(ds4_index *ix, const ds4_index_tail *t, int64_t *id, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, TAIL_ADD, &row, err));
-    ds4_sql_number(row, 1, t->model);
-    ds4_sql_number(row, 2, t->block);
-    ds4_sql_bytes(row, 3, bytes_of(&t->key));
-    ds4_sql_number(row, 4, (int)t->kind);
-    ds4_sql_number(row, 5, t->pos);
-    ds4_sql_number(row, 6, (int64_t)t->size);
-    ds4_sql_bytes(row, 7, t->tokens);
-    ds4_sql_bytes(row, 8, t->text);
-    return ds4_sql_run_number(ix->db, row, id, err);
-}
-
-ds4_status ds4_index_drop_tail(ds4_index *ix, int64_t id, ds4_err *err)
-{
-    DS4_TRY(over_id(ix, ENDINGS_DROP, id, err));
-    return over_id(ix, TAIL_DROP, id, err);
-}
-
-ds4_status ds4_index_touch_tail(ds4_index *ix, int64_t id, bool hit, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, TAIL_TOUCH, &row, err));
-    ds4_sql_number(row, 1, id);
-    ds4_sql_number(row, 2, hit);
-    return ds4_sql_run(ix->db, row, err);
-}
-
-ds4_status ds4_index_want(ds4_index *ix, const ds4_kv_key *key, bool *before, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, WANT, &row, err));
-    ds4_sql_bytes(row, 1, bytes_of(key));
-    DS4_TRY(ds4_sql_run(ix->db, row, err));
-    *before = ds4_sql_n_changes(ix->db) == 0;
-    return *before ? DS4_OK : over_id(ix, WANT_PRUNE, MAX_WANTED, err);
-}
-
-ds4_status ds4_index_endings(ds4_index *ix, int64_t tail, ds4_index_ending_fn *fn, void *ctx,
-                             ds4_err *err)
-{
-    ds4_sql_row *row;
-    ds4_status   st;
-
-    DS4_TRY(ready(ix, ENDINGS, &row, err));
-    ds4_sql_number(row, 1, tail);
-    while (ds4_sql_next(ix->db, row, &st, err)) {
-        const ds4_index_ending e = { .id = ds4_sql_get_number(row, 0),
-                                     .tail = ds4_sql_get_number(row, 1),
-                                     .tokens = ds4_sql_get_bytes(row, 2), .text = ds4_sql_get_bytes(row, 3) };
-        if (fn(ctx, &e)) continue;
-        ds4_sql_stop(row);
-        break;
-    }
-    return st;
-}
-
-ds4_status ds4_index_add_ending(ds4_index *ix, const ds4_index_ending *e, ds4_err *err)
-{
-    ds4_sql_row *row;
-
-    DS4_TRY(ready(ix, ENDING_ADD, &row, err));
-    ds4_sql_number(row, 1, e->tail);
-    ds4_sql_bytes(row, 2, e->tokens);
-    ds4_sql_bytes(row, 3, e->text);
-    DS4_TRY(ds4_sql_run(ix->db, row, err));
-    DS4_TRY(ready(ix, ENDING_PRUNE, &row, err));
-    ds4_sql_number(row, 1, e->tail);
-    ds4_sql_number(row, 2, MAX_ENDINGS);
-    return ds4_sql_run(ix->db, row, err);
 }
 
 /* ---- accounts ---------------------------------------------------------------------------------- */
@@ -573,7 +296,7 @@ static ds4_status set_named(ds4_index *ix, int which, const char *name, const ui
     ds4_sql_row *row;
 
     DS4_TRY(ready(ix, which, &row, err));
-    ds4_sql_text(row, 1, text_of(name));
+    ds4_sql_text(row, 1, store_text_of(name));
     if (n_bytes) ds4_sql_number(row, 2, (int64_t)*n_bytes);
     return ds4_sql_run(ix->db, row, err);
 }
