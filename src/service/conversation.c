@@ -65,11 +65,6 @@ ds4_status ds4_conversation_speculate(ds4_conversation *c, const ds4_speculation
     return DS4_OK;
 }
 
-ds4_speculation_stats ds4_conversation_speculation(const ds4_conversation *c)
-{
-    return ds4_speculation_get(c->speculation);
-}
-
 void ds4_conversation_use(ds4_conversation *c, ds4_resume *resume)
 {
     ds4_prompt_clear(&c->seat.prompt);

@@ -64,7 +64,6 @@ void ds4_conversation_use(ds4_conversation *c, ds4_resume *resume);
  * Returns DS4_OK; DS4_E_NOMEM, then it guesses nothing.                                    */
 DS4_MUST_CHECK ds4_status ds4_conversation_speculate(ds4_conversation *c, const ds4_speculation_options *opt,
                                                      ds4_err *err);
-ds4_speculation_stats     ds4_conversation_speculation(const ds4_conversation *c);      /* of all turns */
 
 /* Exchange the session for one of another size. The history stays, and so does what was
  * evaluated, if it fits. On failure nothing has changed.                             */

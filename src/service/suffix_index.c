@@ -28,7 +28,8 @@ enum {
     MAX_TOUCHED = 24,           /* shorter ends whose last place is brought up to date with a token */
 };
 
-void suffix_index_forget(suffix_index *x)
+/* The text is empty from now on. */
+static void forget(suffix_index *x)
 {
     x->n_text = x->n_states = x->n_edges = 0;
     x->last = x->match = x->match_end = 0;
@@ -179,7 +180,7 @@ static void forget_half(suffix_index *x)
 
     /* The text is written over behind the place that is read. */
     memmove(text, text + (x->n_text - n), n * sizeof *text);
-    suffix_index_forget(x);
+    forget(x);
     for (uint32_t i = 0; i < n && !x->failed; i++) {
         if (make_room(x)) extend(x, x->text[i]);
         else x->failed = true;

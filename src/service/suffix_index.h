@@ -27,7 +27,6 @@ typedef struct suffix_index {
 } suffix_index;
 
 void suffix_index_clear(suffix_index *x);       /* gives its memory back, and is as zeroed */
-void suffix_index_forget(suffix_index *x);      /* the text is empty */
 
 /* The text has one token more, any number; -1 stands for a gap that nothing is guessed over. */
 void suffix_index_add(suffix_index *x, int32_t token);
