@@ -59,6 +59,13 @@ $(OUT)/tests/emulator/%.o: tests/emulator/%.cpp
 $(filter $(OUT)/tests/emulator/%,$(TEST_BIN)): %: %.o $(EMULATOR) $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+# Operations on any backend, the emulated GPU included where it is built.
+OPS_OBJ   := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/ops/*.c))
+OPS_GPU   := $(if $(filter tests/emulator/%,$(TEST_SRC)),$(EMULATOR))
+$(OUT)/tests/ops/%.o: CPPFLAGS += $(if $(OPS_GPU),-DDS4_HAVE_EMULATOR)
+$(OUT)/tests/ops/ops_test: $(OPS_OBJ) $(OPS_GPU) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(if $(OPS_GPU),$(CXX) $(CXXFLAGS),$(CC) $(CFLAGS)) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 $(OUT)/tests/%_test: $(OUT)/tests/%_test.o $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)

@@ -62,6 +62,14 @@ test-clients: setup
 record-clients:
 	$(Q)RECORD=tests/clients/recorded $(MAKE) test-clients
 
+#: ops               every operation of a backend against the reference: BACKEND=cpu|cuda|emulated OP=NAME
+BACKEND   ?= cpu
+OP        ?=
+.PHONY: ops
+ops: setup
+	$(Q)$(MAKE) $(OUT)/tests/ops/ops_test
+	$(Q)$(OUT)/tests/ops/ops_test --all --backend $(BACKEND) --op "$(OP)"
+
 #: test-bits         hashes of logits on each instruction set, against those of an older build (BITS_FILE)
 BITS_MOVES ?= 10000
 BITS_FILE  ?= tests/golden/bits.txt

@@ -3,7 +3,12 @@
  * src/model writes a step as an array of these once; a backend compiles it and runs it in order
  * over each batch. What changes from step to step is in ds4_batch. Every
  * operation says what it reads and writes; formulas are in docs/MODEL.md at the section
- * named. Activations are float32 rows, one row for each token of the batch. */
+ * named. Activations are float32 rows, one row for each token of the batch.
+ *
+ * "Agreement" says how near a backend must come to the formula in exact arithmetic, for any input whose
+ * result is finite; tests/ops checks it. "rms" is the root mean square of the row that is written. Bounds
+ * leave room for another order of sums in float32, and for no rounding to less than that but where it is
+ * said. What an operation writes is independent of the tokens beside it (ARCHITECTURE.md, Determinism). */
 #ifndef DS4_BACKEND_OP_H
 #define DS4_BACKEND_OP_H
 
@@ -86,14 +91,16 @@ typedef enum ds4_op_kind {
 } ds4_op_kind;
 
 /* out = cosines [n_rot/2] then sines [n_rot/2] of each token's position times freq.
- * Section 3.5: the product is float32, its cosine exact for that float. */
+ * Section 3.5: the product is float32, its cosine exact for that float.
+ * Agreement: 3e-7, as angles reach 2^20 and are not reduced in float32. */
 typedef struct ds4_op_angles {
     ds4_view freq;                  /* [n_rot / 2] float32 */
     uint32_t n_rot;
     ds4_rows out;                   /* [n_rot] */
 } ds4_op_angles;
 
-/* h = n_hc copies of the token's embedding. Section 3.1. */
+/* h = n_hc copies of the token's embedding. Section 3.1.
+ * Agreement: the bits of the decoder (docs/MODEL.md section 9). */
 typedef struct ds4_op_embed {
     ds4_matrix table;               /* [n_vocab][n_embd] */
     uint32_t   n_hc;
@@ -104,7 +111,9 @@ typedef struct ds4_op_embed {
  * stay float32 whatever the weight type; without, integer types multiply with int8
  * activations as their format intends. Section 3.
  * Matrix m of several reads n_in values from m * x_step on in each row of x, and writes n_out
- * values from m * y_step on in each row of y. */
+ * values from m * y_step on in each row of y.
+ * Agreement: 8e-6 * sum |w x|. Where int8 activations are allowed, also eight standard deviations of
+ * rounding to them: steps of the largest value of 32 (Q8_0, MXFP4) or 256 activations / 127. */
 enum { DS4_MAX_PROJECT = 8 };
 typedef struct ds4_product {
     ds4_matrix w;
@@ -119,7 +128,9 @@ typedef struct ds4_op_project {
 } ds4_op_project;
 
 /* Enter a hyper-connection and norm: from the streams h and m = fn * h (unscaled)
- * a = rms(sum_s pre[s] h[s], norm), gate = post[n_hc] then comb[n_hc][n_hc]. Sections 3.2, 3.4. */
+ * a = rms(sum_s pre[s] h[s], norm), gate = post[n_hc] then comb[n_hc][n_hc]. Sections 3.2, 3.4.
+ * Agreement: gate 3e-5 rms, times the largest exponent that comb has where that is above 1; a 3e-5 of
+ * sum |pre h| after the norm: twenty rounds of divisions carry on what exponents lost. */
 typedef struct ds4_op_hc_enter {
     uint32_t n_hc, n_embd, n_iters;
     float    norm_eps, hc_eps;
@@ -127,13 +138,15 @@ typedef struct ds4_op_hc_enter {
     ds4_rows h, m, a, gate;
 } ds4_op_hc_enter;
 
-/* h_new[j] = post[j] y + sum_i comb[i][j] h[i]. Section 3.3. */
+/* h_new[j] = post[j] y + sum_i comb[i][j] h[i]. Section 3.3.
+ * Agreement: 4e-6 of the sum of magnitudes. */
 typedef struct ds4_op_hc_leave {
     uint32_t n_hc, n_embd;
     ds4_rows h, y, gate, h_new;
 } ds4_op_hc_leave;
 
-/* y = rms(x, w). */
+/* y = rms(x, w). y may be x: in place.
+ * Agreement: 1e-5 rms. */
 typedef struct ds4_op_norm {
     uint32_t n;
     float    eps;
@@ -141,14 +154,16 @@ typedef struct ds4_op_norm {
     ds4_rows x, y;
 } ds4_op_norm;
 
-/* In place, each head: rms without weight, then rotate the last n_rot values. Section 3.6. */
+/* In place, each head: rms without weight, then rotate the last n_rot values. Section 3.6.
+ * Agreement: 1e-5 rms of the head. */
 typedef struct ds4_op_heads {
     uint32_t n_heads, n_head, n_rot;
     float    eps;
     ds4_rows angles, q;
 } ds4_op_heads;
 
-/* row = pack(rotate(rms(x, w))), one for each token, not yet in the window. Section 3.6. */
+/* In place x = rotate(rms(x, w)); row = pack(x), one for each token, not yet in the window. Section 3.6.
+ * Agreement: x 2e-5 rms; the row has the bits of packing what is left in x. */
 typedef struct ds4_op_kv_row {
     float    eps;
     ds4_view w;
@@ -159,7 +174,9 @@ typedef struct ds4_op_kv_row {
 /* Feed the projections k and s of every token to a compressor; write the rows that become
  * complete into their blocks. The ring in the tail (ds4_kv_ring) holds k and s (bias added)
  * of the last two windows of ratio 4, or of one of ratio 128; width = 2 n for ratio 4,
- * n for ratio 128. Section 3.7. */
+ * n for ratio 128. Section 3.7.
+ * Agreement: rings hold the bits of k and of the float32 sum of s and its bias; a row has the codes
+ * nearest to its values, or where these lie between two within 5e-5 of their block's largest, either. */
 typedef struct ds4_op_compress {
     uint32_t layer;                 /* in ds4_kv_layout */
     bool     index;                 /* the indexer's compressor: Hadamard and FP4 instead of FP8 */
@@ -169,7 +186,8 @@ typedef struct ds4_op_compress {
     ds4_rows k, s;                  /* [width]; s is changed: the bias is added */
 } ds4_op_compress;
 
-/* Indexer queries: rotate, Hadamard, FP4; packed rows for each token and head. Section 3.9. */
+/* Indexer queries: rotate, Hadamard, FP4; packed rows for each token and head. Section 3.9.
+ * Agreement: q 2e-5 rms of the head; packed has the bits of packing what is left in q. */
 typedef struct ds4_op_index_query {
     uint32_t n_heads, n, n_rot;
     ds4_rows angles, q;             /* q is changed */
@@ -177,16 +195,19 @@ typedef struct ds4_op_index_query {
 } ds4_op_index_query;
 
 /* The top_k rows of each token in ascending order; a token that sees no more than top_k
- * rows is left alone (it attends to all). Ties: the lower row. Section 3.9. */
+ * rows is left alone (it attends to all). Ties: the lower row. Section 3.9.
+ * Agreement: no chosen row scores less than the top_k-th by more than 8e-6 * sum |weight| * sum |q r|. */
 typedef struct ds4_op_select {
     uint32_t layer, n_heads, n, top_k;
     float    scale;                 /* of the head weights */
-    ds4_rows weight;                /* [n_heads] */
+    ds4_rows weight;                /* [n_heads]; may be scaled in place */
     ds4_view query;                 /* as ds4_op_index_query packed them */
     ds4_view chosen;                /* int32 [n_tokens][top_k] */
 } ds4_op_select;
 
-/* Attention of all heads over the window, then the compressed rows; rotates back. Section 3.6. */
+/* Attention of all heads over the window, then the compressed rows; rotates back. Section 3.6.
+ * Agreement: 2e-5 of the largest |row value|, and 4e-6 of it for each unit of sum |scale q row|: an
+ * exponent of that size loses as many digits. */
 typedef struct ds4_op_attend {
     uint32_t layer, n_heads, n_head, n_rot, top_k;
     float    scale;
@@ -196,14 +217,16 @@ typedef struct ds4_op_attend {
     ds4_rows angles, q, out;        /* [n_heads * n_head] */
 } ds4_op_attend;
 
-/* The batch's rows enter the layer's raw window. */
+/* The batch's rows enter the layer's raw window. Agreement: bits. */
 typedef struct ds4_op_window {
     uint32_t layer;
     ds4_view rows;
 } ds4_op_window;
 
 /* Choose experts and weights from the router's logits; by bias and top-k, or from the
- * token table where there is one. Section 3.10. */
+ * token table where there is one. Section 3.10. logits are changed: they may hold the scores.
+ * Agreement: equal scores go to the lower expert, also those that are zero in float32 (logits below
+ * -103); the same experts where scores differ by 1e-5; weights 1e-5 relative. */
 typedef struct ds4_op_route {
     uint32_t n_experts, n_used;
     float    scale;
@@ -211,14 +234,16 @@ typedef struct ds4_op_route {
     bool     by_token;
     ds4_view bias;                  /* float32 [n_experts], without by_token; buf NULL: none */
     ds4_view table;                 /* int32 [n_vocab][n_used], with by_token */
-    ds4_rows logits;
+    ds4_rows logits;                /* [n_experts] */
     ds4_view expert;                /* int32 [n_tokens][n_used] */
     ds4_rows weight;                /* [n_used] */
 } ds4_op_route;
 
 /* y = sum over the chosen experts (in slot order) + the shared expert. Section 3.10.
  * Streamed experts come from the cache: then the matrices gate, up and down have no place
- * of their own (layout NULL). Fails with DS4_E_IO when the disk does. */
+ * of their own (layout NULL). Fails with DS4_E_IO when the disk does.
+ * Agreement: that of three products; what lies between them may be rounded to int8 once more. Streamed
+ * experts give the bits of resident ones. */
 typedef struct ds4_op_experts {
     struct ds4_expert_cache *cache; /* NULL: resident */
     uint32_t   layer;               /* in the cache */
@@ -233,7 +258,7 @@ typedef struct ds4_op_experts {
 } ds4_op_experts;
 
 /* Start reading the experts that a layer will need: those of the token table, or a guess.
- * Changes nothing but time. */
+ * Changes nothing but time. Agreement: the likelier experts are asked for first. */
 typedef struct ds4_op_prefetch {
     struct ds4_expert_cache *cache;
     uint32_t layer, n_used;
@@ -243,7 +268,8 @@ typedef struct ds4_op_prefetch {
 } ds4_op_prefetch;
 
 /* The head's input for the rows of batch->logit_row: x[i] = rms(sum_s t[s] h[row[i]][s], norm),
- * with t from m = fn * h. Section 3.11. */
+ * with t from m = fn * h. Section 3.11.
+ * Agreement: as `a` of ds4_op_hc_enter. */
 typedef struct ds4_op_hc_merge {
     uint32_t n_hc, n_embd;
     float    norm_eps, hc_eps;
@@ -253,7 +279,8 @@ typedef struct ds4_op_hc_merge {
 
 /* Choose a token from each row of logits for which the batch has a pick: pick.h says how. A row
  * with a value that is not finite gets token -2. A device without this operation refuses it in
- * compile() with DS4_E_UNSUPPORTED; then the host chooses. */
+ * compile() with DS4_E_UNSUPPORTED; then the host chooses.
+ * Agreement: pick.h. */
 enum { DS4_PICKED_NOT_FINITE = -2 };
 typedef struct ds4_op_sample {
     uint32_t n_vocab;

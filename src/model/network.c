@@ -1,6 +1,7 @@
 /* network.c - see network.h. */
 #include "model/network.h"
 
+#include "backend/op_check.h"
 #include "backend/pick.h"
 #include "model/plan.h"
 
@@ -32,20 +33,28 @@ static void free_list(ds4_step_list *list)
     *list = (ds4_step_list){ 0 };
 }
 
+/* No list reaches a device that names places outside of its memory. */
+static ds4_status compile(const ds4_network *m, const ds4_op *ops, uint32_t n, ds4_program **out,
+                          ds4_err *err)
+{
+    DS4_TRY(ds4_ops_check(m->backend, &m->limits, ops, n, err));
+    return m->backend->compile(m->dev, ops, n, out, err);
+}
+
 static ds4_status write_programs(ds4_network *m, ds4_err *err)
 {
     for (int i = 0; i < 2; i++) {
         ds4_step_list *list = &m->step[i];
         DS4_TRY(write_list(m, i == 1, list, err));
-        DS4_TRY(m->backend->compile(m->dev, list->op, list->n, &list->program, err));
+        DS4_TRY(compile(m, list->op, list->n, &list->program, err));
     }
     const ds4_op *head = m->step[0].op + m->step[0].n - DS4_HEAD_OPS;
-    DS4_TRY(m->backend->compile(m->dev, head, DS4_HEAD_OPS, &m->head, err));
+    DS4_TRY(compile(m, head, DS4_HEAD_OPS, &m->head, err));
 
     ds4_emitter e = { .s = &m->shape, .b = &m->buffers, .op = &m->sample_op, .capacity = 1 };
     ds4_err     refusal;
     ds4_emit_sample(&e);
-    const ds4_status st = m->backend->compile(m->dev, &m->sample_op, 1, &m->sample, &refusal);
+    const ds4_status st = compile(m, &m->sample_op, 1, &m->sample, &refusal);
     if (st == DS4_OK || st == DS4_E_UNSUPPORTED) return DS4_OK;
     if (err) *err = refusal;
     return st;
@@ -96,9 +105,10 @@ static ds4_status find_device(ds4_network *m, const ds4_engine_options *opt, ds4
 }
 
 /* Read shape, layout of the state, limits and plan from the file's directory. */
-static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, ds4_limits *limits,
-                                 ds4_err *err)
+static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, ds4_err *err)
 {
+    ds4_limits *limits = &m->limits;
+
     m->max_batch = ds4_plan_batch(opt);
     if (m->max_batch > 4096)
         return ds4_fail(err, DS4_E_ARG, "a batch of %u tokens, expected 1..4096", m->max_batch);
@@ -135,15 +145,13 @@ static ds4_status open_cache(ds4_network *m, ds4_err *err)
 
 ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_err *err)
 {
-    ds4_limits limits;
-
     *m = (ds4_network){ 0 };
-    DS4_TRY(read_directory(m, opt, &limits, err));
+    DS4_TRY(read_directory(m, opt, err));
     if (!m->plan.fits) {
         return ds4_fail(err, DS4_E_NOMEM, "%s does not fit: %s", opt->model_path, m->plan.advice);
     }
     DS4_TRY(ds4_gguf_check_filled(m->file, err));
-    DS4_TRY(m->backend->open(opt->device, &limits, &m->dev, err));
+    DS4_TRY(m->backend->open(opt->device, &m->limits, &m->dev, err));
     DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->plan.stream, m->backend, m->dev, err));
     if (m->plan.stream) DS4_TRY(open_cache(m, err));
     DS4_TRY(ds4_step_buffers_open(&m->buffers, &m->shape, &m->kv, m->max_batch, m->backend, m->dev, err));
@@ -153,9 +161,8 @@ ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_e
 ds4_status ds4_plan_make(const ds4_engine_options *opt, ds4_plan *out, ds4_err *err)
 {
     ds4_network m = { 0 };
-    ds4_limits limits;
 
-    const ds4_status st = read_directory(&m, opt, &limits, err);
+    const ds4_status st = read_directory(&m, opt, err);
     if (st == DS4_OK) *out = m.plan;
     ds4_network_unload(&m);
     return st;
@@ -216,7 +223,7 @@ static ds4_status run_watched(ds4_network *m, const ds4_batch *batch, const ds4_
 {
     for (uint32_t i = 0; i < list->n; i++) {
         ds4_program *one;
-        DS4_TRY(m->backend->compile(m->dev, &list->op[i], 1, &one, err));
+        DS4_TRY(compile(m, &list->op[i], 1, &one, err));
         ds4_status st = m->backend->run(m->dev, one, batch, ticket, err);
         if (st == DS4_OK) st = m->backend->wait(m->dev, *ticket, err);
         m->backend->drop_program(m->dev, one);

@@ -21,6 +21,7 @@ typedef struct ds4_network {
     ds4_kv_layout      kv;
     const ds4_backend *backend;
     ds4_dev_info       info;
+    ds4_limits         limits;      /* that the device was opened with */
     uint32_t           n_threads;
     ds4_dev           *dev;
     ds4_weights        weights;

@@ -410,8 +410,9 @@ static ds4_status run_arrivals(moe_job *job, ds4_err *err)
 void cpu_prefetch(ds4_dev *dev, const ds4_op_prefetch *op)
 {
     const ds4_batch *batch = dev->batch;
-    uint32_t        *count = dev->moe->count;
 
+    if (!dev->moe) return;              /* no program of this device visits experts */
+    uint32_t *count = dev->moe->count;
     memset(count, 0, dev->sizes.max_experts * sizeof *count);
     for (uint32_t t = 0; t < batch->n_tokens; t++) {
         const size_t   i_row = op->by_token ? (size_t)batch->token[t] : t;

@@ -19,6 +19,12 @@ static void raise(uint32_t *most, uint64_t n)
 
 /* ---- sizes of operations ---------------------------------------------------------------------- */
 
+static bool has_same_input(const ds4_product *a, const ds4_product *b)
+{
+    return a->x.at.buf == b->x.at.buf && a->x.at.off == b->x.at.off && a->w.n_in == b->w.n_in
+        && a->w.n_mats == b->w.n_mats && a->x_step == b->x_step;
+}
+
 /* Encoded inputs of one activation row; matrices with one input in one form share it. */
 static uint64_t encoded_bytes(const ds4_op_project *op)
 {
@@ -30,7 +36,7 @@ static uint64_t encoded_bytes(const ds4_op_project *op)
         bool               is_new = act != DS4_ACT_F32;
         for (uint32_t j = 0; j < i; j++) {
             const ds4_product *q = &op->part[j];
-            is_new &= q->precise || ds4_act_of(q->w.dtype) != act || q->x.at.off != p->x.at.off;
+            is_new &= q->precise || ds4_act_of(q->w.dtype) != act || !has_same_input(p, q);
         }
         if (is_new) n_bytes += p->w.n_mats * ds4_act_bytes(act, p->w.n_in);
     }

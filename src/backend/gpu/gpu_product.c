@@ -286,10 +286,6 @@ ds4_status gpu_experts(ds4_dev *dev, const ds4_op *op, ds4_err *err)
         .n_tokens = dev->step.n_tokens, .n = o->down.n_out, .n_used = o->n_used, .y_stride = o->y.stride
     };
 
-    if (o->cache) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s: experts are streamed to the CPU only",
-                        op->name);
-    }
     DS4_TRY(routed_experts(dev, op, &r, err));
     DS4_TRY(shared_expert(dev, op, &r, err));
     return GPU_LAUNCH(dev, GPU_KERNEL_experts_sum, a, gpu_div_up(a.n, KD_GROUP), a.n_tokens, 1, KD_GROUP,
