@@ -37,14 +37,16 @@ $(SERVER_LIB): $(patsubst %.c,$(OUT)/%.o,$(filter-out %/main.c,$(wildcard src/ap
 
 # The server with prescribed answers: for tests of everything around a model.
 SCRIPTED     := $(OUT)/ds4-server-scripted
-SCRIPTED_SRC := $(wildcard src/app/server/*.c) src/service/chooser.c
+SCRIPTED_OBJ := $(patsubst %.c,$(OUT)/scripted/%.o,src/service/chooser.c src/app/common/script.c) \
+             $(filter-out %/script.o,$(COMMON_OBJ)) $(LIB)
 $(OUT)/scripted/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) -DDS4_SCRIPTED_SAMPLING $(CFLAGS) -MMD -MP -c -o $@ $<
-$(SCRIPTED): $(SCRIPTED_SRC:%.c=$(OUT)/scripted/%.o) $(WEB_OBJ) $(COMMON_OBJ) $(LIB)
+$(OUT)/ds4-server-scripted: $(patsubst %.c,$(OUT)/scripted/%.o,$(wildcard src/app/server/*.c)) $(WEB_OBJ)
+$(SCRIPTED): $(SCRIPTED_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
 
 $(OUT)/tests/server/%_test: $(OUT)/tests/server/%_test.o $(TEST_AUX) $(SERVER_LIB) $(LIB)
 	$(call say,LINK,$@)

@@ -270,9 +270,14 @@ int32_t ds4_chooser_choose(void *chooser, const float *logits, const ds4_samplin
     if (id < 0) return id;
     id = close_thinking(c, id);
     if (c->opt.logprobs) record(c, logits, id);
+    ds4_chooser_note(c, id);
+    return id;
+}
+
+void ds4_chooser_note(ds4_chooser *c, int32_t id)
+{
     if (c->thinking) c->n_thinking++;
     if (id == ds4_vocab_specials(c->opt.vocab)->think_close) c->thinking = false;
-    return id;
 }
 
 /* ---- what may come ------------------------------------------------------------------------------ */

@@ -31,6 +31,10 @@ void                      ds4_chooser_free(ds4_chooser *c);     /* NULL is fine 
 int32_t ds4_chooser_choose(void *chooser, const float *logits, const ds4_sampling *how,
                            ds4_rng *rng, ds4_candidate *scratch);
 
+/* A token was chosen by another chooser before: reasoning is counted and closed by it. Openings and
+ * grammars do not follow it. */
+void ds4_chooser_note(ds4_chooser *c, int32_t id);
+
 /* The next tokens are those of this trusted text, whatever the model wants. */
 DS4_MUST_CHECK ds4_status ds4_chooser_force(ds4_chooser *c, const char *text, ds4_err *err);
 

@@ -111,6 +111,16 @@ uint32_t ds4_generation_screen(ds4_generation *g, const int32_t *tokens, uint32_
     return ds4_chooser_screen(g->chooser, tokens, n);
 }
 
+ds4_status ds4_generation_take(ds4_generation *g, const int32_t *tokens, uint32_t n_tokens, ds4_err *err)
+{
+    for (uint32_t i = 0; i < n_tokens; i++) {
+        ds4_chooser_note(g->chooser, tokens[i]);
+        DS4_TRY(ds4_reply_take(g->reply, tokens[i], err));
+        (void)ds4_loop_watch_token(&g->watch, tokens[i], g->opt.loop_tokens);
+    }
+    return DS4_OK;
+}
+
 ds4_status ds4_generation_end(ds4_generation *g, ds4_finish why, ds4_err *err)
 {
     return ds4_reply_end(g->reply, why, err);

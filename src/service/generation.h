@@ -53,6 +53,14 @@ uint32_t ds4_generation_foretell(const ds4_generation *g, int32_t *tokens, uint3
 /* How many of these guesses [n] may come next at all: by the grammar, by the limit of reasoning, and
  * without tokens that end an answer. */
 uint32_t ds4_generation_screen(ds4_generation *g, const int32_t *tokens, uint32_t n);
+/* Go on with an answer that was begun before and cut, by the end of a process: its tokens are the end of the
+ * prompt now. To be called first; what they say is handed out. Not for answers with an opening or a grammar.
+ *
+ *   tokens   [n_tokens] that were sampled; the answer may be over with the last
+ *
+ * Returns as ds4_reply_take().                                                            */
+DS4_MUST_CHECK ds4_status ds4_generation_take(ds4_generation *g, const int32_t *tokens, uint32_t n_tokens,
+                                              ds4_err *err);
 
 /* As ds4_reply_end(). */
 DS4_MUST_CHECK ds4_status ds4_generation_end(ds4_generation *g, ds4_finish why, ds4_err *err);

@@ -281,15 +281,10 @@ static int32_t draw(ds4_reply *r, const float *logits)
     return id;
 }
 
-ds4_status ds4_reply_sample(ds4_reply *r, const float *logits, int32_t *token, ds4_err *err)
+/* One token of the answer, -1 in *token when it was the last. */
+static ds4_status take(ds4_reply *r, int32_t id, int32_t *token, ds4_err *err)
 {
-    if (r->result.finish != DS4_FINISH_NONE) {
-        return ds4_fail(err, DS4_E_ARG, "the reply is already over");
-    }
-
-    const int32_t id = draw(r, logits);
     *token = -1;
-    if (id < 0) return ds4_fail(err, DS4_E_DEVICE, "the model gave a logit that is not finite");
     if (ds4_vocab_is_end(r->opt.vocab, id)) return finish(r, DS4_FINISH_END, err);
 
     if (r->reader && ds4_dsml_get(r->reader)->state == DS4_DSML_THINK) {
@@ -308,6 +303,26 @@ ds4_status ds4_reply_sample(ds4_reply *r, const float *logits, int32_t *token, d
     if (r->result.n_tokens >= r->opt.max_tokens) return finish(r, DS4_FINISH_LENGTH, err);
     *token = id;
     return DS4_OK;
+}
+
+ds4_status ds4_reply_sample(ds4_reply *r, const float *logits, int32_t *token, ds4_err *err)
+{
+    if (r->result.finish != DS4_FINISH_NONE) {
+        return ds4_fail(err, DS4_E_ARG, "the reply is already over");
+    }
+
+    const int32_t id = draw(r, logits);
+    *token = -1;
+    if (id < 0) return ds4_fail(err, DS4_E_DEVICE, "the model gave a logit that is not finite");
+    return take(r, id, token, err);
+}
+
+ds4_status ds4_reply_take(ds4_reply *r, int32_t id, ds4_err *err)
+{
+    int32_t token;
+
+    if (r->result.finish != DS4_FINISH_NONE) return DS4_OK;
+    return take(r, id, &token, err);
 }
 
 ds4_status ds4_reply_end(ds4_reply *r, ds4_finish why, ds4_err *err)

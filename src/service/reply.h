@@ -95,6 +95,10 @@ void                      ds4_reply_free(ds4_reply *r);         /* NULL is fine 
 DS4_MUST_CHECK ds4_status ds4_reply_sample(ds4_reply *r, const float *logits, int32_t *token,
                                            ds4_err *err);
 
+/* Read a token that was sampled before, by another reply to the same prompt: nothing is chosen. Nothing
+ * happens when the reply is over. Returns DS4_OK; DS4_E_NOMEM. */
+DS4_MUST_CHECK ds4_status ds4_reply_take(ds4_reply *r, int32_t id, ds4_err *err);
+
 /* End it from outside: DS4_FINISH_CONTEXT, DS4_FINISH_CANCELLED or DS4_FINISH_LOOP. Nothing happens when it
  * is over already. */
 DS4_MUST_CHECK ds4_status ds4_reply_end(ds4_reply *r, ds4_finish why, ds4_err *err);

@@ -3,7 +3,7 @@
 #include "app/server/answer.h"
 
 #include "app/server/recall.h"
-#include "app/server/script.h"
+#include "app/common/script.h"
 #include "base/clock.h"
 #include "text/markers.h"
 

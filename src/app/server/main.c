@@ -2,7 +2,7 @@
 #include "app/common/app.h"
 #include "app/server/command_line.h"
 #include "app/server/print_config.h"
-#include "app/server/script.h"
+#include "app/common/script.h"
 #include "app/server/service_manager.h"
 #include "base/clock.h"
 #include "engine/snapshot.h"

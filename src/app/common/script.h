@@ -1,12 +1,12 @@
-/* script.h - prescribed answers, for tests of the whole server with a small model.
+/* script.h - prescribed answers, for tests of whole programs with a small model.
  *
  * A build with DS4_SCRIPTED_SAMPLING reads them from a file: JSON lines of
  * {"if": TEXT, "say": TEXT} or a bare TEXT. The first line whose `if` occurs in the prompt
  * behind the beginning of the last turn, or that has none,
  * gives the tokens that are sampled; special tokens are recognised in `say`, and the turn
  * ends after it. Other builds have no scripts. */
-#ifndef DS4_APP_SERVER_SCRIPT_H
-#define DS4_APP_SERVER_SCRIPT_H
+#ifndef DS4_APP_SCRIPT_H
+#define DS4_APP_SCRIPT_H
 
 #include "text/segments.h"
 

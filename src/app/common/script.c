@@ -1,5 +1,5 @@
 /* script.c - see script.h. */
-#include "app/server/script.h"
+#include "app/common/script.h"
 
 #ifdef DS4_SCRIPTED_SAMPLING
 
