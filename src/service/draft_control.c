@@ -51,12 +51,12 @@ static uint32_t gather(const ds4_draft *const *draft, uint32_t n_drafts, guess *
 /* The number of guesses that promises the most tokens for the time. */
 static uint32_t best_number(const ds4_draft_control *c, uint32_t n_seats, const guess *guesses, uint32_t n)
 {
-    double   tokens = n_seats, best = tokens / ds4_step_cost(&c->costs, n_seats) * LEAST_GAIN;
+    double   tokens = n_seats, best = tokens / ds4_step_cost(c->costs, n_seats) * LEAST_GAIN;
     uint32_t best_n = 0;
 
     for (uint32_t i = 0; i < n; i++) {
         tokens += guesses[i].survives;
-        const double rate = tokens / ds4_step_cost(&c->costs, n_seats + i + 1);
+        const double rate = tokens / ds4_step_cost(c->costs, n_seats + i + 1);
         if (rate > best) {
             best = rate;
             best_n = i + 1;
@@ -101,10 +101,10 @@ void ds4_draft_control_learn(ds4_draft_control *c, uint32_t n_tokens, bool alone
     c->since_plain = guessed ? c->since_plain + 1 : 0;
     c->lost -= PER_STEP;
     if (alone) {
-        ds4_step_costs_note(&c->costs, c->n_rows, (double)took_ns);
+        ds4_step_costs_note(c->costs, c->n_rows, (double)took_ns);
         /* This step, less those without guesses that its tokens would have taken. */
-        const double plain = ds4_step_cost(&c->costs, n);
-        if (guessed) c->lost += ds4_step_cost(&c->costs, c->n_rows) / plain - (double)n_tokens / n;
+        const double plain = ds4_step_cost(c->costs, n);
+        if (guessed) c->lost += ds4_step_cost(c->costs, c->n_rows) / plain - (double)n_tokens / n;
     }
     if (c->lost < ALLOWANCE - MAX_ALLOWANCE) c->lost = ALLOWANCE - MAX_ALLOWANCE;
     if (c->lost >= ALLOWANCE) c->is_paused = true;

@@ -3,7 +3,7 @@
  * Of all drafts of a step those guesses are used that together promise the most tokens for the
  * time, by how likely they are and what wider steps cost so far. An account of time lost and
  * won against steps without guesses bounds the harm where chances or costs are misjudged: when
- * the losses exceed an allowance, guessing pauses. Zeroed is ready. */
+ * the losses exceed an allowance, guessing pauses. Zeroed with costs is ready. */
 #ifndef DS4_SERVICE_DRAFT_CONTROL_H
 #define DS4_SERVICE_DRAFT_CONTROL_H
 
@@ -13,13 +13,13 @@
 enum { DS4_CONTROL_GUESSES = 64 };      /* most of one step */
 
 typedef struct ds4_draft_control {
-    bool           always;      /* for tests and measurements: every guess is used, whatever it costs */
-    ds4_step_costs costs;
-    double         lost;        /* steps without guesses, less those won */
-    bool           is_paused;
-    uint64_t       n_paused;    /* steps without guesses for that reason */
-    uint32_t       since_plain; /* steps with guesses */
-    uint32_t       n_seats, n_rows;     /* of the plan */
+    ds4_step_costs *costs;      /* lent */
+    bool     always;            /* for tests and measurements: every guess is used, whatever it costs */
+    double   lost;              /* steps without guesses, less those won */
+    bool     is_paused;
+    uint64_t n_paused;          /* steps without guesses for that reason */
+    uint32_t since_plain;       /* steps with guesses */
+    uint32_t n_seats, n_rows;   /* of the plan */
 } ds4_draft_control;
 
 /* Plan a step of n_seats answers.

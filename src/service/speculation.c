@@ -15,6 +15,7 @@ enum {
 struct ds4_speculation {
     ds4_speculation_options opt;
     ds4_draft_control       control;
+    ds4_step_costs          own_costs;
     ds4_speculation_stats   stats;
     float                  *rows;       /* [room][n_vocab] logits of seats with guesses */
     uint32_t                room;       /* rows */
@@ -32,6 +33,7 @@ ds4_status ds4_speculation_create(const ds4_speculation_options *opt, ds4_specul
     sp->opt = *opt;
     sp->n_vocab = ds4_engine_info(opt->engine)->n_vocab;
     sp->control.always = opt->always;
+    sp->control.costs = opt->costs ? opt->costs : &sp->own_costs;
     *out = sp;
     return DS4_OK;
 }

@@ -9,6 +9,7 @@
 #define DS4_SERVICE_SPECULATION_H
 
 #include "service/drafter.h"
+#include "service/step_costs.h"
 
 typedef struct ds4_seat ds4_seat;
 
@@ -27,6 +28,7 @@ typedef struct ds4_speculation_options {
     ds4_engine        *engine;          /* lent */
     ds4_speculate      how;
     uint32_t           n_seats;         /* which share the memory, >= 1 */
+    ds4_step_costs    *costs;           /* lent, where others measure them too; NULL: its own */
     ds4_drafter_maker *make;            /* for tests and measurements; NULL: as `how` says */
     void              *make_ctx;
     bool               always;          /* likewise: each guess is used, whatever it costs */

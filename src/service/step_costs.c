@@ -1,30 +1,76 @@
-/* step_costs.c - see step_costs.h. */
+/* step_costs.c - see step_costs.h.
+ *
+ * On a machine that others use too, many steps take several times as long as they should. So an
+ * estimate follows a measurement by a bounded part of itself, which makes it nearly a median. What
+ * was not measured for long drifts back to what is expected of any machine, so that it is tried
+ * again. */
 #include "service/step_costs.h"
 
-/* What a row adds that was never measured: little, so that it is tried. */
-static const double UNKNOWN_ROW = 0.25;
+#include <stdbool.h>
 
-enum { MEMORY = 16 };           /* steps that the proportions remember, more or less */
+/* What a row adds on a machine of which nothing is known. */
+static const double EXPECTED_ROW = 0.25;
+
+/* Parts of an estimate: the first steps towards a measurement, and the last ones; drift for each step of
+ * one row. */
+static const double FIRST_STEP = 0.4, LEAST_STEP = 0.03, DRIFT = 0.002;
 
 static uint32_t clip(uint32_t n_rows)
 {
     return n_rows < DS4_COST_ROWS ? n_rows : DS4_COST_ROWS;
 }
 
+static double expected(uint32_t n_rows)
+{
+    return 1 + EXPECTED_ROW * (n_rows - 1);
+}
+
+/* What was learned of the nearest width on each side of n_rows; without one the expectation is
+ * stretched as the other side shows. */
+static double between(const ds4_step_costs *c, uint32_t n_rows)
+{
+    uint32_t low = n_rows, high = n_rows;
+
+    while (low > 1 && c->n[low] == 0) low--;
+    while (high < DS4_COST_ROWS && c->n[high] == 0) high++;
+    const double below = low > 1 ? c->of[low] : 1;
+    if (c->n[high] > 0 && high > low) {
+        return below + (c->of[high] - below) * (n_rows - low) / (high - low);
+    }
+    if (low == n_rows) return below;
+    const double row = low > 1 ? (below - 1) / (low - 1) : EXPECTED_ROW;
+    return below + (row > 0 ? row : 0) * (n_rows - low);
+}
+
+/* Fewer rows never cost more. */
 double ds4_step_cost(const ds4_step_costs *c, uint32_t n_rows)
 {
-    uint32_t low = clip(n_rows), high = low;
+    const uint32_t n = clip(n_rows);
+    double         cost;
 
-    if (low <= 1) return 1;
-    if (c->n[low] > 0) return c->of[low];
-    while (low > 1 && c->n[low] == 0) low--;
-    while (high <= DS4_COST_ROWS && c->n[high] == 0) high++;
-    const double below = low > 1 ? c->of[low] : 1;
-    if (high > DS4_COST_ROWS) {
-        const double row = low > 1 ? (below - 1) / (low - 1) : UNKNOWN_ROW;
-        return below + (row > 0 ? row : 0) * (clip(n_rows) - low);
+    if (n <= 1) return 1;
+    cost = between(c, n);
+    for (uint32_t i = n + 1; i <= DS4_COST_ROWS; i++) {
+        if (c->n[i] > 0 && c->of[i] < cost) cost = c->of[i];
     }
-    return below + (c->of[high] - below) * (clip(n_rows) - low) / (high - low);
+    return cost > 1 ? cost : 1;
+}
+
+static double follow(double estimate, double measured, uint32_t n)
+{
+    const double step = FIRST_STEP / (n + 1) > LEAST_STEP ? FIRST_STEP / (n + 1) : LEAST_STEP;
+    double       change = measured / estimate - 1;
+
+    if (change > step) change = step;
+    if (change < -step) change = -step;
+    return estimate * (1 + change);
+}
+
+static void drift(ds4_step_costs *c)
+{
+    for (uint32_t i = 2; i <= DS4_COST_ROWS; i++) {
+        if (c->n[i] > 0) c->of[i] += (expected(i) - c->of[i]) * DRIFT;
+    }
 }
 
 void ds4_step_costs_note(ds4_step_costs *c, uint32_t n_rows, double ns)
@@ -32,13 +78,13 @@ void ds4_step_costs_note(ds4_step_costs *c, uint32_t n_rows, double ns)
     const uint32_t i = clip(n_rows);
 
     if (i == 0 || !(ns > 0)) return;
-    if (!(c->ns_of_one > 0)) c->ns_of_one = ns / ds4_step_cost(c, i);
-    double cost = ns / c->ns_of_one;
-    /* Somebody else's moment is not the step's: one measurement moves little. */
-    const double expected = ds4_step_cost(c, i);
-    if (c->n[i] > 0 && cost > 2 * expected) cost = 2 * expected;
-    if (i == 1 || c->n[i] > 0) c->ns_of_one *= 1 + (cost / expected - 1) / 8;
-    if (i == 1) return;
-    if (c->n[i] < MEMORY) c->n[i]++;
-    c->of[i] = c->n[i] == 1 ? cost : c->of[i] + (cost - c->of[i]) / c->n[i];
+    const double cost = ds4_step_cost(c, i);
+    if (!(c->ns_of_one > 0)) c->ns_of_one = ns / cost;
+    const double measured = ns / c->ns_of_one;
+    /* A width of which little is known says little about how fast everything is. */
+    const bool known = i == 1 || c->n[i] >= 8;
+    if (known) c->ns_of_one = follow(c->ns_of_one, c->ns_of_one * measured / cost, c->n[i]);
+    if (i == 1) drift(c);
+    if (i > 1) c->of[i] = follow(c->n[i] > 0 ? c->of[i] : cost, measured, c->n[i]);
+    if (c->n[i] < UINT32_MAX) c->n[i]++;
 }

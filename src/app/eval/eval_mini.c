@@ -15,6 +15,9 @@ enum { MAX_KINDS = 64, MAX_FILE_BYTES = 1 << 30, ROOM = 16 };
 typedef struct tally {
     char     kind[64];
     uint32_t passed, total;
+    /* With --pairs: the best times of all cases, and what was guessed. */
+    uint64_t plain_ns, guessing_ns, n_tokens, n_guessed, n_agreed;
+    uint64_t plain_cpu_ns, guessing_cpu_ns;
 } tally;
 
 typedef struct exam {
@@ -24,6 +27,11 @@ typedef struct exam {
     uint32_t         limit;             /* cases of each kind; 0: all */
     bool             verbose;
     int              speculate;         /* a ds4_speculate */
+    uint32_t         n_pairs;           /* 0: each case is answered once */
+    uint32_t         n_different;       /* answers with guesses that were not those without */
+    ds4_step_costs   costs;             /* of steps, for all answers */
+    const ds4_case  *now;               /* the case that is answered */
+    uint64_t         read_cpu_ns;       /* when its prompt had been read */
     ds4_model        model;
     ds4_str          cases, filler;
     tally            tallies[MAX_KINDS];
@@ -97,8 +105,10 @@ static ds4_status copy_history(const ds4_history *from, ds4_history *to, ds4_err
 
 static void show_progress(void *ctx, uint32_t n_done, uint32_t n_total)
 {
-    const ds4_case *c = ctx;
-    ds4_term_progress("%s: %u of %u tokens read", ds4_str_text(&c->id), n_done, n_total);
+    exam *x = ctx;
+
+    x->read_cpu_ns = ds4_cpu_ns();
+    ds4_term_progress("%s: %u of %u tokens read", ds4_str_text(&x->now->id), n_done, n_total);
 }
 
 /* Answer greedily in a session made for the case. */
@@ -116,14 +126,65 @@ static ds4_status answer(exam *x, ds4_case *c, ds4_conversation *talk, ds4_err *
         .max_tokens = c->max_tokens,
         .cancel = x->cancel,
         .progress = show_progress,
-        .ctx = c,
+        .ctx = x,
     };
 
+    x->now = c;
     ds4_rng_seed(&rng, 0);
     DS4_TRY(copy_history(&c->history, ds4_conversation_history(talk), err));
     DS4_TRY(ds4_conversation_measure(talk, &turn.chat, &n_prompt, err));
     DS4_TRY(ds4_conversation_resize(talk, n_prompt + c->max_tokens + ROOM, err));
     return ds4_conversation_reply(talk, &turn, err);
+}
+
+/* Answer in a session of its own; the caller frees *talk, also after a failure. */
+static ds4_status answer_anew(exam *x, ds4_case *c, ds4_speculate how, ds4_conversation **talk, ds4_err *err)
+{
+    const ds4_speculation_options speculation = { .how = how, .costs = &x->costs };
+
+    DS4_TRY(ds4_conversation_create(x->model.engine, ROOM, x->model.protocol, talk, err));
+    DS4_TRY(ds4_conversation_speculate(*talk, &speculation, err));
+    DS4_TRY(answer(x, c, *talk, err));
+    if (ds4_conversation_result(*talk)->finish != DS4_FINISH_CANCELLED) return DS4_OK;
+    return ds4_fail(err, DS4_E_CANCELLED, "interrupted");
+}
+
+static bool same_answer(const ds4_conversation *a, const ds4_conversation *b)
+{
+    const ds4_reply_result *x = ds4_conversation_result(a), *y = ds4_conversation_result(b);
+
+    return x->n_tokens == y->n_tokens && x->finish == y->finish
+        && (x->n_tokens == 0 || !memcmp(x->tokens, y->tokens, x->n_tokens * sizeof *x->tokens));
+}
+
+/* Answer without guesses and with them in turn, compare, and count the best time of each. */
+static ds4_status run_pairs(exam *x, ds4_case *c, const ds4_conversation *first, tally *t, ds4_err *err)
+{
+    uint64_t best[2] = { UINT64_MAX, UINT64_MAX }, best_cpu[2] = { UINT64_MAX, UINT64_MAX };
+
+    for (uint32_t i = 0; i < 2 * x->n_pairs; i++) {
+        const uint32_t    guesses = i % 2;
+        ds4_conversation *talk = NULL;
+        const ds4_status  st = answer_anew(x, c, guesses ? (ds4_speculate)x->speculate : DS4_SPECULATE_OFF,
+                                           &talk, err);
+        if (st == DS4_OK) {
+            const ds4_turn_stats *s = ds4_conversation_stats(talk);
+            const uint64_t        cpu_ns = ds4_cpu_ns() - x->read_cpu_ns;
+            if (cpu_ns < best_cpu[guesses]) best_cpu[guesses] = cpu_ns;
+            if (s->generate_ns < best[guesses]) best[guesses] = s->generate_ns;
+            x->n_different += !same_answer(first, talk);
+            t->n_guessed += i == 1 ? s->n_guessed : 0;
+            t->n_agreed += i == 1 ? s->n_agreed : 0;
+        }
+        ds4_conversation_free(talk);
+        if (st != DS4_OK) return st;
+    }
+    t->plain_ns += best[0];
+    t->guessing_ns += best[1];
+    t->plain_cpu_ns += best_cpu[0];
+    t->guessing_cpu_ns += best_cpu[1];
+    t->n_tokens += ds4_conversation_result(first)->n_tokens;
+    return DS4_OK;
 }
 
 static ds4_status run_case(exam *x, ds4_case *c, tally *t, ds4_err *err)
@@ -136,15 +197,9 @@ static ds4_status run_case(exam *x, ds4_case *c, tally *t, ds4_err *err)
         const ds4_slice filler = { ds4_str_text(&x->filler), x->filler.n_bytes };
         st = ds4_case_add_context(c, ds4_engine_vocab(x->model.engine), filler, err);
     }
-    if (st == DS4_OK) {
-        st = ds4_conversation_create(x->model.engine, ROOM, x->model.protocol, &talk, err);
-    }
-    const ds4_speculation_options speculation = { .how = (ds4_speculate)x->speculate };
-    if (st == DS4_OK) st = ds4_conversation_speculate(talk, &speculation, err);
-    if (st == DS4_OK) st = answer(x, c, talk, err);
-    if (st == DS4_OK && ds4_conversation_result(talk)->finish == DS4_FINISH_CANCELLED) {
-        st = ds4_fail(err, DS4_E_CANCELLED, "interrupted");
-    }
+    const ds4_speculate how = x->n_pairs ? DS4_SPECULATE_OFF : (ds4_speculate)x->speculate;
+    if (st == DS4_OK) st = answer_anew(x, c, how, &talk, err);
+    if (st == DS4_OK && x->n_pairs) st = run_pairs(x, c, talk, t, err);
     if (st == DS4_OK) {
         const bool passed = ds4_case_passed(c, ds4_conversation_result(talk), &why);
         t->total++;
@@ -221,6 +276,31 @@ static void print_table(const exam *x)
     print_row("all", passed, total);
 }
 
+static double tokens_per_second(uint64_t n_tokens, uint64_t ns)
+{
+    return ns ? (double)n_tokens * 1e9 / (double)ns : 0;
+}
+
+static double ratio(uint64_t a, uint64_t b)
+{
+    return b ? (double)a / (double)b : 0;
+}
+
+/* Speeds without and with guesses. */
+static void print_pairs(const exam *x)
+{
+    printf("\n%-12s %8s %10s %10s %6s %9s %9s\n", "kind", "tokens", "plain t/s", "with t/s", "ratio",
+           "of work", "came true");
+    for (uint32_t i = 0; i < x->n_tallies; i++) {
+        const tally *t = &x->tallies[i];
+        printf("%-12s %8llu %10.1f %10.1f %6.2f %9.2f %8.0f%%\n", t->kind, (unsigned long long)t->n_tokens,
+               tokens_per_second(t->n_tokens, t->plain_ns), tokens_per_second(t->n_tokens, t->guessing_ns),
+               ratio(t->plain_ns, t->guessing_ns), ratio(t->plain_cpu_ns, t->guessing_cpu_ns),
+               100 * ratio(t->n_agreed, t->n_guessed));
+    }
+    printf("%u answers differ\n", x->n_different);
+}
+
 static ds4_status write_json(const exam *x, ds4_err *err)
 {
     ds4_str     out = { 0 };
@@ -276,6 +356,7 @@ static int run(exam *x)
     if (st == DS4_OK) st = run_all(x, &err);
     ds4_term_progress_end();
     if (st == DS4_OK || st == DS4_E_CANCELLED) print_table(x);
+    if ((st == DS4_OK || st == DS4_E_CANCELLED) && x->n_pairs) print_pairs(x);
     if (st == DS4_OK && x->json_path) st = write_json(x, &err);
     if (st == DS4_OK) {
         ds4_app_say(DS4_EVAL_NAME, "%u cases in %.1f s", x->n_done,
@@ -283,7 +364,8 @@ static int run(exam *x)
     }
     ds4_str_clear(&cases_path);
     ds4_str_clear(&filler_path);
-    return st == DS4_OK ? DS4_EXIT_OK : ds4_app_failed(DS4_EVAL_NAME, &err);
+    if (st != DS4_OK) return ds4_app_failed(DS4_EVAL_NAME, &err);
+    return x->n_different ? DS4_EXIT_FAILURE : DS4_EXIT_OK;
 }
 
 int ds4_eval_mini(const char *argv0, int argc, char **argv)
@@ -301,6 +383,9 @@ int ds4_eval_mini(const char *argv0, int argc, char **argv)
         DS4_OPT_U32(0, "limit", "N", &x.limit, 1, 1 << 30, "at most N cases of each kind"),
         DS4_OPT_TEXT(0, "json", "FILE", &x.json_path, "write every answer and the counts there"),
         DS4_APP_SPECULATE_OPTION(&x.speculate),
+        DS4_OPT_U32(0, "pairs", "N", &x.n_pairs, 1, 1000,
+                    "also answer each case N times without guesses and N\n"
+                    "times with them, in turn; compare answers and speeds"),
         DS4_OPT_FLAG('v', "verbose", &x.verbose, "print a line for each case"),
         DS4_APP_DEVICE_OPTIONS(&x.want),
         { .kind = DS4_OPTION_END },
@@ -310,7 +395,7 @@ int ds4_eval_mini(const char *argv0, int argc, char **argv)
         .usage = "ds4-eval mini [options]",
         .about =
             "Answer the ability cases greedily, each in an empty session, and print how many of\n"
-            "each kind are right.",
+            "each kind are right. With --pairs, 1 is returned when an answer differs.",
         .options = options,
     };
     const ds4_parsed parsed = ds4_command_parse(&command, argc, argv, NULL, NULL);
