@@ -8,7 +8,7 @@
 
 #include "ds4.h"
 #include "format/gguf.h"
-#include "format/gguf_write.h"
+#include "support/model_pieces.h"
 
 enum { N_PIECES = 3, N_TOKENS = 40 };
 
@@ -26,48 +26,16 @@ static const char *path_of(uint32_t no, uint32_t count)
     static int  next;
     char       *path = paths[next++ % 4];
 
-    snprintf(path, 400, "%s/m-%05u-of-%05u.gguf", folder, no + 1, count);
+    model_piece_path(path, folder, no, count);
     return path;
 }
 
-/* Write tensors first .. last - 1 of a model as a piece that says what it is told to say. */
-static void write_piece(const ds4_gguf *g, const char *path, uint32_t first, uint32_t last, uint32_t no,
-                        uint32_t count, uint32_t n_all)
+/* Write tensors first .. last - 1 in the place of piece 2, as a piece that says that it is number no. */
+static void write_second(const ds4_gguf *g, uint32_t first, uint32_t last, uint32_t no)
 {
-    ds4_gguf_writer *w = NULL;
-    ds4_err          err;
+    const model_piece piece = { first, last, no, N_PIECES, ds4_gguf_n_tensors(g) };
 
-    check(ds4_gguf_writer_create(&w, 0, &err), &err);
-    for (uint32_t i = 0; no == 0 && i < ds4_gguf_n_keys(g); i++) ds4_gguf_put_kv(w, ds4_gguf_key_at(g, i));
-    ds4_gguf_put_u32(w, "split.no", no);
-    ds4_gguf_put_u32(w, "split.count", count);
-    ds4_gguf_put_u32(w, "split.tensors.count", n_all);
-    for (uint32_t i = first; i < last; i++) {
-        const ds4_gguf_tensor *t = ds4_gguf_tensor_at(g, i);
-        char                   name[128];
-        snprintf(name, sizeof name, "%.*s", (int)t->name.n_bytes, t->name.data);
-        ds4_gguf_declare(w, name, t->dtype, t->n_dims, t->dim);
-    }
-    check(ds4_gguf_writer_begin(w, path, &err), &err);
-    for (uint32_t i = first; i < last; i++) {
-        const ds4_gguf_tensor *t = ds4_gguf_tensor_at(g, i);
-        check(ds4_gguf_writer_append(w, t->data, t->n_bytes, &err), &err);
-    }
-    check(ds4_gguf_writer_finish(w, &err), &err);
-    ds4_gguf_writer_free(w);
-}
-
-static void split(void)
-{
-    ds4_gguf *g = NULL;
-    ds4_err   err;
-
-    check(ds4_gguf_open(whole, &g, &err), &err);
-    const uint32_t n = ds4_gguf_n_tensors(g);
-    for (uint32_t i = 0; i < N_PIECES; i++) {
-        write_piece(g, path_of(i, N_PIECES), n * i / N_PIECES, n * (i + 1) / N_PIECES, i, N_PIECES, n);
-    }
-    ds4_gguf_close(g);
+    model_piece_write(g, path_of(1, N_PIECES), &piece);
 }
 
 static int make_folder(void **state)
@@ -77,7 +45,7 @@ static int make_folder(void **state)
     (void)state;
     snprintf(folder, sizeof folder, "%.200s/split_test.XXXXXX", out ? out : "build");
     if (!mkdtemp(folder)) return -1;
-    split();
+    model_pieces_write(whole, folder, N_PIECES);
     return 0;
 }
 
@@ -201,11 +169,11 @@ static void test_pieces_that_lack_or_lie_are_refused(void **state)
 
     check(ds4_gguf_open(whole, &g, &err), &err);
     const uint32_t n = ds4_gguf_n_tensors(g);
-    write_piece(g, path_of(1, N_PIECES), 0, n * 2 / 3 - n / 3, 1, N_PIECES, n);
+    write_second(g, 0, n * 2 / 3 - n / 3, 1);
     refused(path_of(0, N_PIECES), "appears twice");
-    write_piece(g, path_of(1, N_PIECES), n / 3, n / 3 + 1, 1, N_PIECES, n);
+    write_second(g, n / 3, n / 3 + 1, 1);
     refused(path_of(0, N_PIECES), "tensors together, expected");
-    write_piece(g, path_of(1, N_PIECES), n / 3, n / 3 + 1, 3, N_PIECES, n);
+    write_second(g, n / 3, n / 3 + 1, 3);
     refused(path_of(0, N_PIECES), "split.no");
     ds4_gguf_close(g);
     assert_int_equal(rename(old, path_of(1, N_PIECES)), 0);

@@ -6,8 +6,10 @@
 #include "base/rng.h"
 #include "service/store/store_identity.h"
 #include "support/kv_dir.h"
+#include "support/model_pieces.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sys/stat.h>
 
 static kv_texts texts;
@@ -128,47 +130,112 @@ static void recalled(void *ctx, const int32_t *tokens, uint32_t n)
     *(uint32_t *)ctx += n;
 }
 
-/* In each place of the header and of the weights; most headers that differ do not open at all. */
-static void test_one_byte_anywhere(void **state)
+/* Rows of the store that a model of this path finds and texts that it recalls; false: it does not open. */
+static bool rows_of(const char *path, uint32_t *pos)
 {
-    ds4_rng        rng;
-    const uint64_t n_bytes = size_of(texts.model_path);
-    const char    *more = getenv("DS4_IDENTITY_PLACES");
-    const int      n = more ? atoi(more) : 100;
-    int            n_opened = 0;
+    uint32_t    n_tokens = 0;
+    ds4_engine *e = open_engine(path);
 
-    (void)state;
+    if (!e) return false;
+    ds4_store *s = open_store(e, NULL);
+    *pos = found(s);
+    assert_int_equal(DS4_OK, ds4_store_recall(s, DS4_SLICE("anything"), recalled, &n_tokens, NULL));
+    if (*pos == 0) assert_int_equal(0, n_tokens);
+    ds4_store_close(s);
+    ds4_engine_close(e);
+    return true;
+}
+
+/* Change one byte of the files of a model at a time, in random places of all of them together.
+ *
+ *   path   [n_files]; the first is opened
+ *
+ * In each place of the headers and of the weights: most headers that differ do not open at all. */
+static void one_byte_at_a_time(const char *const *path, uint32_t n_files, int n_places)
+{
+    ds4_rng  rng;
+    uint64_t n_bytes = 0;
+    uint32_t pos;
+    int      n_opened[4] = { 0 }, n_all = 0;
+
     ds4_rng_seed(&rng, 7);
-    copy(texts.model_path, model);
-    ds4_engine *e = open_engine(model);
-    ds4_store  *s = open_store(e, NULL);
+    ds4_engine *e = open_engine(path[0]);
+    assert_non_null(e);
+    ds4_store *s = open_store(e, NULL);
     save(s, e, 600);
     assert_int_equal(600, found(s));
     ds4_store_close(s);
     ds4_engine_close(e);
-    for (int i = 0; i < n; i++) {
-        const uint64_t at = ds4_rng_next(&rng) % n_bytes;
-        uint32_t       n_tokens = 0;
-        flip(model, at);
-        e = open_engine(model);
-        if (e) {
-            s = open_store(e, NULL);
-            if (found(s) != 0) fail_msg("byte %llu: a row of the old model", (unsigned long long)at);
-            assert_int_equal(DS4_OK, ds4_store_recall(s, DS4_SLICE("anything"), recalled, &n_tokens, NULL));
-            assert_int_equal(0, n_tokens);
-            ds4_store_close(s);
-            ds4_engine_close(e);
-            n_opened++;
+    for (uint32_t i = 0; i < n_files; i++) n_bytes += size_of(path[i]);
+    for (int i = 0; i < n_places; i++) {
+        uint64_t at = ds4_rng_next(&rng) % n_bytes;
+        uint32_t file = 0;
+        while (at >= size_of(path[file])) at -= size_of(path[file++]);
+        flip(path[file], at);
+        if (rows_of(path[0], &pos)) {
+            if (pos != 0) fail_msg("%s: byte %" PRIu64 ": a row of the old model", path[file], at);
+            n_opened[file]++;
+            n_all++;
         }
-        flip(model, at);
+        flip(path[file], at);
     }
-    print_message("# %d of %d files that differ in a byte open\n", n_opened, n);
-    assert_true(n_opened > n / 2);
-    e = open_engine(model);                     /* all bytes as they were, all times others */
-    s = open_store(e, NULL);
-    assert_int_equal(600, found(s));
+    print_message("# %d of %d models that differ in a byte open\n", n_all, n_places);
+    assert_true(n_all > n_places / 2);
+    for (uint32_t i = 0; i < n_files; i++) assert_true(n_opened[i] > 0);
+    assert_true(rows_of(path[0], &pos));        /* all bytes as they were, all times others */
+    assert_int_equal(600, pos);
+    kv_dir_remove(dir);
+}
+
+static int places(int n)
+{
+    const char *more = getenv("DS4_IDENTITY_PLACES");
+    return more ? atoi(more) : n;
+}
+
+static void test_one_byte_anywhere(void **state)
+{
+    const char *const path[] = { model };
+
+    (void)state;
+    copy(texts.model_path, model);
+    one_byte_at_a_time(path, 1, places(100));
+}
+
+/* All pieces of a model in pieces are the model, and pieces that moved together are the same model. */
+static void test_one_byte_of_any_piece(void **state)
+{
+    enum { N_PIECES = 4 };
+    char        folder[256], piece[N_PIECES][400];
+    const char *path[N_PIECES];
+    uint32_t    pos;
+
+    (void)state;
+    test_temp_path(folder, "pieces");
+    assert_int_equal(0, mkdir(folder, 0700));
+    model_pieces_write(texts.model_path, folder, N_PIECES);
+    for (uint32_t i = 0; i < N_PIECES; i++) {
+        model_piece_path(piece[i], folder, i, N_PIECES);
+        path[i] = piece[i];
+    }
+    one_byte_at_a_time(path, N_PIECES, places(100));
+
+    /* One piece is written anew with the same bytes, another has another file's. */
+    ds4_engine *e = open_engine(path[0]);
+    ds4_store  *s = open_store(e, NULL);
+    save(s, e, 600);
     ds4_store_close(s);
     ds4_engine_close(e);
+    copy(path[2], model);
+    assert_int_equal(0, unlink(path[2]));
+    assert_int_equal(0, rename(model, path[2]));
+    assert_true(rows_of(path[N_PIECES - 1], &pos));
+    assert_int_equal(600, pos);
+    flip(path[2], size_of(path[2]) - 5);
+    assert_true(rows_of(path[N_PIECES - 1], &pos));
+    assert_int_equal(0, pos);
+    for (uint32_t i = 0; i < N_PIECES; i++) unlink(path[i]);
+    assert_int_equal(0, rmdir(folder));
     kv_dir_remove(dir);
 }
 
@@ -312,6 +379,7 @@ static void test_readers_apart(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_one_byte_anywhere),
+    cmocka_unit_test(test_one_byte_of_any_piece),
     cmocka_unit_test(test_nothing_is_lost_while_it_is_hashed),
     cmocka_unit_test(test_changed_while_it_is_used),
     cmocka_unit_test(test_facts_that_change_alone),
