@@ -201,3 +201,19 @@ const ds4_snapshot *ds4_kept_find_even(ds4_kept *k, const int32_t *tokens, uint3
     const entry *e = longest(k, tokens, n_tokens, n_tokens, multiple);
     return e ? e->p : NULL;
 }
+
+uint32_t ds4_kept_common(const ds4_kept *k, const int32_t *tokens, uint32_t n_tokens)
+{
+    uint32_t best = 0;
+
+    for (uint32_t i = 0; i < k->n; i++) {
+        const int32_t *own = ds4_snapshot_tokens(k->item[i].p);
+        const uint32_t pos = ds4_snapshot_pos(k->item[i].p), n = pos < n_tokens ? pos : n_tokens;
+        if (n <= best || own[best] != tokens[best]) continue;
+        if (!ds4_kv_key_eq(&k->item[i].reader, &k->reader)) continue;
+        uint32_t at = 0;
+        while (at < n && own[at] == tokens[at]) at++;
+        if (at > best) best = at;
+    }
+    return best;
+}

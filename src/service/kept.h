@@ -45,6 +45,9 @@ const ds4_snapshot *ds4_kept_find(ds4_kept *k, const int32_t *tokens, uint32_t n
 const ds4_snapshot *ds4_kept_find_even(ds4_kept *k, const int32_t *tokens, uint32_t n_tokens,
                                        uint32_t multiple);
 
+/* Tokens that the given and some position begin with alike. */
+uint32_t ds4_kept_common(const ds4_kept *k, const int32_t *tokens, uint32_t n_tokens);
+
 void     ds4_kept_clear(ds4_kept *k);
 uint32_t ds4_kept_n(const ds4_kept *k);
 uint64_t ds4_kept_bytes(const ds4_kept *k);             /* now */

@@ -151,19 +151,13 @@ static void consider_all(ds4_resume *r, ds4_wording *w, ds4_session *const *sess
     }
 }
 
-/* The end of what precedes the first turn, and the place before the last token: it opens
- * the reasoning or the answer, and the next prompt may show this turn with the other one. */
+/* The place before the last token: it opens the reasoning or the answer, and the next prompt may show
+ * this turn with the other one. */
 static void find_marks(const ds4_vocab *vocab, ds4_prompt *prompt)
 {
-    const ds4_specials *specials = ds4_vocab_specials(vocab);
-    const ds4_tokens   *t = &prompt->tokens;
-    const uint32_t      last = t->n - 1;
-
-    prompt->turn = last;
-    for (uint32_t i = 0; i < last; i++) {
-        if (t->ids[i] == specials->user && prompt->anchor == 0) prompt->anchor = i / DS4_EVEN * DS4_EVEN;
-    }
-    if (prompt->anchor < DS4_ANCHOR_MIN) prompt->anchor = 0;
+    prompt->turn = prompt->tokens.n - 1;
+    prompt->marks = ds4_prompt_marks_find(vocab, &prompt->tokens, DS4_EVEN, DS4_ANCHOR_MIN,
+                                          prompt->turn / DS4_EVEN * DS4_EVEN);
 }
 
 ds4_status ds4_prompt_begin(ds4_resume *r, ds4_prompt *prompt, const ds4_segments *text,
@@ -267,19 +261,9 @@ static ds4_status go_to(ds4_prompt *prompt, ds4_session *s, const ds4_snapshot *
     return DS4_OK;
 }
 
-ds4_status ds4_prompt_bring(ds4_resume *r, ds4_prompt *prompt, ds4_session *s, bool has_logits, ds4_err *err)
+static ds4_status bring(ds4_resume *r, ds4_prompt *prompt, ds4_session *s, bool has_logits, ds4_err *err)
 {
-    const ds4_tokens *t = &prompt->tokens;
-
-    if (t->n >= ds4_session_capacity(s)) {
-        return ds4_fail(err, DS4_E_LIMIT,
-                        "the prompt has %u tokens, and the context of %u tokens must also hold "
-                        "the answer", t->n, ds4_session_capacity(s));
-    }
-    if (prompt->pin.pos > 0) ds4_store_unpin(&prompt->pin);
-    ds4_resume_read_for(r, &prompt->reader);
-    /* The end of the turn before, or a conversation that is left: either may come back. */
-    if (ds4_session_pos(s) < t->n || !is_beginning(prompt, s)) ds4_kept_add(r->kept, s, DS4_KEPT_TURN);
+    const ds4_tokens   *t = &prompt->tokens;
     const uint32_t      held = ds4_prompt_held(prompt, s, has_logits);
     const ds4_snapshot *near_by = ds4_kept_find(r->kept, t->ids, t->n, t->n - 1, true);
     const uint32_t      best = near_by && ds4_snapshot_pos(near_by) > held ? ds4_snapshot_pos(near_by) : held;
@@ -299,11 +283,33 @@ ds4_status ds4_prompt_bring(ds4_resume *r, ds4_prompt *prompt, ds4_session *s, b
     return go_to(prompt, s, near_by, err);
 }
 
+ds4_status ds4_prompt_bring(ds4_resume *r, ds4_prompt *prompt, ds4_session *s, bool has_logits, ds4_err *err)
+{
+    const ds4_tokens *t = &prompt->tokens;
+
+    if (t->n >= ds4_session_capacity(s)) {
+        return ds4_fail(err, DS4_E_LIMIT,
+                        "the prompt has %u tokens, and the context of %u tokens must also hold "
+                        "the answer", t->n, ds4_session_capacity(s));
+    }
+    if (prompt->pin.pos > 0) ds4_store_unpin(&prompt->pin);
+    ds4_resume_read_for(r, &prompt->reader);
+    /* The end of the turn before, or a conversation that is left: either may come back. */
+    if (ds4_session_pos(s) < t->n || !is_beginning(prompt, s)) ds4_kept_add(r->kept, s, DS4_KEPT_TURN);
+    const uint32_t common = ds4_kept_common(r->kept, t->ids, t->n);
+    DS4_TRY(bring(r, prompt, s, has_logits, err));
+    /* A client that changed something here may do so again. */
+    prompt->parting = common > prompt->n_held ? common / DS4_EVEN * DS4_EVEN : 0;
+    return DS4_OK;
+}
+
 /* ---- the rest ---------------------------------------------------------------------------------------- */
 
 uint32_t ds4_prompt_next(const ds4_prompt *prompt, uint32_t pos, uint32_t cut)
 {
-    const uint32_t stops[] = { prompt->anchor, prompt->turn, prompt->turn / DS4_EVEN * DS4_EVEN,
+    const ds4_prompt_marks *m = &prompt->marks;
+    const uint32_t stops[] = { m->anchor, m->way[0], m->way[1], m->way[2], prompt->parting, prompt->turn,
+                               prompt->turn / DS4_EVEN * DS4_EVEN,
                                (pos / DS4_PROMPT_STEP + 1) * DS4_PROMPT_STEP };
     uint32_t       next = prompt->tokens.n;
 
@@ -324,15 +330,39 @@ static void store_here(ds4_resume *r, const ds4_prompt *prompt, const ds4_sessio
     store(r, p, kind, prompt->tokens.ids + pos, n_after);
 }
 
+static bool is_way(const ds4_prompt *prompt, uint32_t pos)
+{
+    bool is = pos == prompt->parting;
+
+    for (uint32_t i = 0; i < prompt->marks.n_ways; i++) is |= pos == prompt->marks.way[i];
+    return is;
+}
+
+/* Behind this place the prompt may be shown otherwise, or was. What lies in front of the first question
+ * serves other conversations too. Of the marks the last one goes to the disk. */
+static void reached_way(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
+{
+    const ds4_prompt_marks *m = &prompt->marks;
+    const uint32_t          pos = ds4_session_pos(s);
+    const uint32_t          known = m->anchor > prompt->n_held ? m->anchor : prompt->n_held;
+    const bool              is_last = m->n_ways == 0 || pos >= m->way[m->n_ways - 1];
+
+    ds4_kept_add(r->kept, s, m->opens ? DS4_KEPT_ANCHOR : DS4_KEPT_TURN);
+    if (!is_last || pos - known < WORTH_STORING) return;
+    store_here(r, prompt, s, m->opens ? DS4_TAIL_ANCHOR : DS4_TAIL_WAY);
+}
+
 void ds4_prompt_reached(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
 {
     const uint32_t pos = ds4_session_pos(s);
 
     if (pos == 0 || pos >= prompt->tokens.n) return;
     ds4_resume_read_for(r, &prompt->reader);
-    if (pos == prompt->anchor) {
+    if (pos == prompt->marks.anchor) {
         ds4_kept_add(r->kept, s, DS4_KEPT_ANCHOR);
         store_here(r, prompt, s, DS4_TAIL_ANCHOR);
+    } else if (is_way(prompt, pos)) {
+        reached_way(r, prompt, s);
     } else if (pos == prompt->turn) {
         ds4_kept_add(r->kept, s, DS4_KEPT_TURN);
     } else if (pos % DS4_PROMPT_STEP == 0) {
@@ -341,7 +371,8 @@ void ds4_prompt_reached(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
     }
     if (pos == prompt->turn / DS4_EVEN * DS4_EVEN) {
         ds4_kept_add(r->kept, s, DS4_KEPT_TRAIL);
-        if (pos - prompt->n_held >= WORTH_STORING) store_here(r, prompt, s, DS4_TAIL_TURN);
+        if (pos - prompt->n_held < WORTH_STORING) return;
+        store_here(r, prompt, s, prompt->marks.is_result ? DS4_TAIL_WAY : DS4_TAIL_TURN);
     }
 }
 
@@ -370,6 +401,18 @@ void ds4_resume_sampled(ds4_resume *r, const ds4_prompt *prompt, ds4_session *s)
     ds4_kept_add(r->kept, s, DS4_KEPT_TRAIL);
 }
 
+/* An answer that calls tools is a place on the way to its turn's end. */
+static ds4_tail_kind kind_of_end(const ds4_resume *r, const ds4_prompt *prompt, const ds4_session *s)
+{
+    const int32_t  dsml = ds4_vocab_specials(ds4_engine_vocab(r->engine))->dsml;
+    const int32_t *tokens = ds4_session_tokens(s);
+
+    for (uint32_t i = prompt->tokens.n; i < ds4_session_pos(s); i++) {
+        if (tokens[i] == dsml) return DS4_TAIL_WAY;
+    }
+    return DS4_TAIL_TURN;
+}
+
 void ds4_resume_turn_over(ds4_resume *r, ds4_prompt *prompt, ds4_session *s)
 {
     const uint32_t pos = ds4_session_pos(s);
@@ -379,12 +422,13 @@ void ds4_resume_turn_over(ds4_resume *r, ds4_prompt *prompt, ds4_session *s)
     if (prompt->pin.pos > 0) ds4_store_unpin(&prompt->pin);
     if (!r->writer || pos == 0) return;
     ds4_resume_read_for(r, &prompt->reader);
+    const ds4_tail_kind kind = kind_of_end(r, prompt, s);
     const ds4_snapshot *even = ds4_kept_find_even(r->kept, tokens, pos, DS4_EVEN);
     if (even && pos - ds4_snapshot_pos(even) <= MAX_AFTER) {
-        store(r, even, DS4_TAIL_TURN, tokens + ds4_snapshot_pos(even), pos - ds4_snapshot_pos(even));
+        store(r, even, kind, tokens + ds4_snapshot_pos(even), pos - ds4_snapshot_pos(even));
         return;
     }
     ds4_kept_add(r->kept, s, DS4_KEPT_TURN);
     const ds4_snapshot *here = ds4_kept_find(r->kept, tokens, pos, pos, false);
-    if (here && ds4_snapshot_pos(here) == pos) store(r, here, DS4_TAIL_TURN, NULL, 0);
+    if (here && ds4_snapshot_pos(here) == pos) store(r, here, kind, NULL, 0);
 }

@@ -8,7 +8,8 @@
  * of the turn. The logits that follow are those of a run that knew nothing. Seats do all of
  * this: see seat.h.
  *
- * Positions are kept at the end of system prompt and tools, before the last token of
+ * Positions are kept at the end of system prompt and tools, where clients change what they sent
+ * (prompt_marks.h), where a prompt parts from one that is known, before the last token of
  * each prompt, at the end of each turn, and every DS4_PROMPT_STEP tokens of a long prompt. On
  * disk they lie at multiples of DS4_EVEN, where a tail is smallest; the few tokens from there
  * to the end of the turn are stored as numbers and evaluated again.
@@ -19,6 +20,7 @@
 #define DS4_SERVICE_RESUME_H
 
 #include "service/kept.h"
+#include "service/prompt_marks.h"
 #include "service/store/store_writer.h"
 #include "service/wording.h"
 
@@ -65,7 +67,9 @@ typedef struct ds4_prompt {
     ds4_tokens tokens;          /* all of it */
     ds4_kv_key reader;          /* for whom: positions of another one are not taken; zero: of all */
     uint32_t   n_held;          /* of these in the session when evaluation begins */
-    uint32_t   anchor, turn;    /* positions worth keeping; 0: none */
+    ds4_prompt_marks marks;     /* positions worth keeping */
+    uint32_t   turn;            /* likewise, in front of the last token; 0: none */
+    uint32_t   parting;         /* likewise, in front of the place where it leaves what is known; 0: none */
     ds4_stored pin;             /* where it was resumed on disk */
 } ds4_prompt;
 

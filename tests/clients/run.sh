@@ -127,8 +127,8 @@ serve() {                               # serve [KEY]
 # What was answered in a turn, from the log.
 keep_answers() {                        # keep_answers TURN
     sleep 0.3
-    grep ' id=\| cache changed ' "$box/log" | tail -n +$((seen + 1)) | sed "s/.*ds4-server: /turn=$1 /; s/ wait_ms.*//" >>"$box/answers"
-    seen=$(grep -c ' id=\| cache changed ' "$box/log")
+    grep ' id=\| cache \(changed\|miss\) ' "$box/log" | tail -n +$((seen + 1)) | sed "s/.*ds4-server: /turn=$1 /; s/ wait_ms.*//" >>"$box/answers"
+    seen=$(grep -c ' id=\| cache \(changed\|miss\) ' "$box/log")
 }
 
 # Requests pass through a recorder when they are to be kept.
@@ -237,14 +237,15 @@ shows() {                               # shows NAME TEXT
 
 # "REQUESTS FIRST SECOND THIRD": the least part of all earlier tokens that the requests of a
 # turn found again, in percent. Requests with fewer tools (titles, memories) stand beside the conversation.
-# Where a client itself has changed what it sent before, what lies in front of the change counts.
+# Known is what the request and a conversation that is there begin with alike: all of the request before and
+# its answer, or, where the client has changed something (the log tells), what lies in front of the change.
 shares() {
     awk '{
         for (i = 1; i <= NF; i++) {
             split($i, part, "=")
             value[part[1]] = part[2]
         }
-        if ($0 ~ / cache changed /) {
+        if ($0 ~ / cache (changed|miss) /) {
             changed = value["common"]
             next
         }

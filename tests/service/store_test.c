@@ -193,6 +193,26 @@ static void test_tails_are_thinned_out(void **state)
     kv_dir_remove(dir);
 }
 
+/* What was a place on the way and is stored once more as the end of a beginning stays like one. */
+static void test_a_better_reason_counts(void **state)
+{
+    (void)state;
+    kv_dir_name(dir, "kv");
+    ds4_engine *e = kv_open(&texts);
+    ds4_store  *s = kv_store_open(dir, e, 0);
+    assert_int_equal(DS4_OK, save_position(s, e, 0, 384, DS4_TAIL_WAY));
+    assert_int_equal(DS4_OK, save_position(s, e, 0, 384, DS4_TAIL_ANCHOR));
+    assert_int_equal(DS4_OK, save_position(s, e, 0, 384, DS4_TAIL_TURN));
+    for (uint32_t pos = 512; pos <= 1024; pos += 128) {
+        assert_int_equal(DS4_OK, save_position(s, e, 0, pos, DS4_TAIL_TURN));
+    }
+    assert_int_equal(4, kv_dir_count(dir, ".tail"));
+    assert_int_equal(384, kv_probe(&texts, s, e, 0, 511));
+    ds4_store_close(s);
+    ds4_engine_close(e);
+    kv_dir_remove(dir);
+}
+
 /* What was used last stays; what is pinned stays longer. */
 static void test_the_budget_holds(void **state)
 {
@@ -324,6 +344,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_came_back_equals_never_left),
     cmocka_unit_test(test_a_fork_adds_only_its_own),
     cmocka_unit_test(test_tails_are_thinned_out),
+    cmocka_unit_test(test_a_better_reason_counts),
     cmocka_unit_test(test_the_budget_holds),
     cmocka_unit_test(test_processes_share_a_folder),
     cmocka_unit_test(test_unsafe_folders_are_refused),

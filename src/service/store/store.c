@@ -341,6 +341,12 @@ static ds4_status add_ending(job *j, ds4_str *bytes, ds4_str *text, ds4_err *err
     return ds4_index_add_ending(j->s->index, &e, err);
 }
 
+static ds4_status use_tail(const job *j, ds4_err *err)
+{
+    DS4_TRY(ds4_index_raise_tail(j->s->index, j->tail, j->kind, err));
+    return ds4_index_touch_tail(j->s->index, j->tail, false, err);
+}
+
 /* The second transaction. */
 static ds4_status finish(job *j, bool *missing, ds4_err *err)
 {
@@ -355,7 +361,7 @@ static ds4_status finish(job *j, bool *missing, ds4_err *err)
     if (st == DS4_OK && !*missing) {
         st = name_files(j, err);
         if (st == DS4_OK) st = add_ending(j, &bytes, &text, err);
-        if (st == DS4_OK) st = ds4_index_touch_tail(s->index, j->tail, false, err);
+        if (st == DS4_OK) st = use_tail(j, err);
         if (st == DS4_OK) st = store_thin_out(s, j->tail, j->tokens, err);
         if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, s->rows_bytes, err);
         if (st == DS4_OK) st = ds4_index_commit(s->index, err);
@@ -373,7 +379,7 @@ static ds4_status note_use(job *j, ds4_err *err)
     ds4_status st = ds4_index_begin(j->s->index, err);
 
     if (st == DS4_OK) st = add_ending(j, &bytes, &text, err);
-    if (st == DS4_OK) st = ds4_index_touch_tail(j->s->index, j->tail, false, err);
+    if (st == DS4_OK) st = use_tail(j, err);
     if (st == DS4_OK) st = ds4_index_commit(j->s->index, err);
     if (st != DS4_OK) ds4_index_rollback(j->s->index);
     ds4_str_clear(&bytes);

@@ -118,6 +118,8 @@ DS4_MUST_CHECK ds4_status ds4_index_lose_block(ds4_index *ix, int64_t id, ds4_er
 DS4_MUST_CHECK ds4_status ds4_index_drop_block(ds4_index *ix, int64_t id, ds4_err *err);
 DS4_MUST_CHECK ds4_status ds4_index_drop_tail(ds4_index *ix, int64_t id, ds4_err *err); /* endings too */
 DS4_MUST_CHECK ds4_status ds4_index_touch_tail(ds4_index *ix, int64_t id, bool hit, ds4_err *err);
+/* A tail that is stored once more for a better reason has that. */
+DS4_MUST_CHECK ds4_status ds4_index_raise_tail(ds4_index *ix, int64_t id, ds4_tail_kind kind, ds4_err *err);
 
 /* ---- accounts ---------------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@ enum { MAX_ENDINGS = 8, MAX_WANTED = 4096 };
 
 enum {
     BLOCKS, CHILDREN, BLOCK_BY_KEY, BLOCK_ADD, BLOCK_LOSE, BLOCK_DROP,
-    TAILS, TAILS_AT, TAIL_BY_KEY, TAIL_ADD, TAIL_DROP, TAIL_TOUCH,
+    TAILS, TAILS_AT, TAIL_BY_KEY, TAIL_ADD, TAIL_DROP, TAIL_TOUCH, TAIL_RAISE,
     ENDINGS, ENDING_ADD, ENDING_PRUNE, ENDINGS_DROP, WANT, WANT_PRUNE,
     N_STATEMENTS
 };
@@ -40,6 +40,7 @@ static const char *const sql[N_STATEMENTS] = {
         " text = excluded.text RETURNING id",
     [TAIL_DROP] = "DELETE FROM tail WHERE id = ?",
     [TAIL_TOUCH] = "UPDATE tail SET used = " DS4_SQL_NOW ", hits = hits + ?2 WHERE id = ?1",
+    [TAIL_RAISE] = "UPDATE tail SET kind = ?2 WHERE id = ?1 AND kind > ?2",
     [ENDINGS] = "SELECT id, tail, tokens, text FROM ending WHERE tail = ? ORDER BY id DESC",
     [ENDING_ADD] = "INSERT OR REPLACE INTO ending(tail, tokens, text) VALUES(?, ?, ?)",
     [ENDING_PRUNE] = "DELETE FROM ending WHERE tail = ?1 AND id NOT IN"
@@ -220,6 +221,16 @@ ds4_status ds4_index_touch_tail(ds4_index *ix, int64_t id, bool hit, ds4_err *er
     DS4_TRY(ready(ix, TAIL_TOUCH, &row, err));
     ds4_sql_number(row, 1, id);
     ds4_sql_number(row, 2, hit);
+    return ds4_sql_run(ds4_index_sql(ix), row, err);
+}
+
+ds4_status ds4_index_raise_tail(ds4_index *ix, int64_t id, ds4_tail_kind kind, ds4_err *err)
+{
+    ds4_sql_row *row;
+
+    DS4_TRY(ready(ix, TAIL_RAISE, &row, err));
+    ds4_sql_number(row, 1, id);
+    ds4_sql_number(row, 2, kind);
     return ds4_sql_run(ds4_index_sql(ix), row, err);
 }
 
