@@ -36,7 +36,7 @@ endif
 
 # Flags of packages, asked for once. Only the files that see a library need its flags.
 pkg        = $(shell $(PKG) $(1) $(2) 2>/dev/null)
-LIB_PKGS  := jansson libcrypto
+LIB_PKGS  := jansson libcrypto libpcre2-8
 # The KV store's index and checksums; a system may have SQLite without a package file.
 KV_LIBS   := $(or $(call pkg,--libs,sqlite3),-lsqlite3) $(or $(call pkg,--libs,libxxhash),-lxxhash)
 PKG_LIBS  := $(call pkg,--libs,$(LIB_PKGS)) $(KV_LIBS)

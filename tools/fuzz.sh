@@ -28,7 +28,7 @@ fi
 
 # The library, by the Makefile's own rules, with coverage for the fuzzer.
 "$make" -s CC="$cc" OUT="$out" SAN="fuzzer-no-link,$san" OPT=-O1 "$out/libds4.a" "$out/libserver.a" || exit 1
-libs="$(pkg-config --libs jansson sqlite3 libxxhash) $(pkg-config --libs libcurl 2>/dev/null) -lm -lpthread"
+libs="$(pkg-config --libs jansson sqlite3 libxxhash libcrypto libpcre2-8) $(pkg-config --libs libcurl 2>/dev/null) -lm -lpthread"
 
 failed=0
 for target in "$@"; do

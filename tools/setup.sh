@@ -61,6 +61,7 @@ met() {
         sqlite)        [ "$system" = Darwin ] || has_lib sqlite3 ;;
         xxhash)        has_lib libxxhash ;;
         openssl)       has_lib libcrypto ;;
+        pcre2)         has_lib libpcre2-8 ;;
         liburing)      [ "$system" != Linux ] || has_lib liburing ;;
         libedit)       [ "$system" = Darwin ] || has_lib libedit ;;
         libcurl)       [ "$system" = Darwin ] || has_lib libcurl ;;
@@ -83,7 +84,7 @@ met() {
 
 needs_of() {
     case $1 in
-        build) echo compiler make pkg-config jansson sqlite xxhash openssl libedit liburing libcurl ;;
+        build) echo compiler make pkg-config jansson sqlite xxhash openssl pcre2 libedit liburing libcurl ;;
         test)  echo cmocka curl c++-compiler ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
@@ -103,6 +104,7 @@ jansson          libjansson-dev         jansson-devel          jansson          
 sqlite           libsqlite3-dev         sqlite-devel           sqlite                 -
 xxhash           libxxhash-dev          xxhash-devel           xxhash                 xxhash
 openssl          libssl-dev             openssl-devel          openssl                openssl@3
+pcre2            libpcre2-dev           pcre2-devel            pcre2                  pcre2
 libedit          libedit-dev            libedit-devel          libedit                -
 liburing         liburing-dev           liburing-devel         liburing               -
 libcurl          libcurl4-openssl-dev   libcurl-devel          curl                   -

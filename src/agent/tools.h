@@ -55,6 +55,7 @@ typedef struct ds4_tools_options {
     ds4_ask_fn      *ask;       /* NULL: what would be asked is denied */
     void            *ask_ctx;
     ds4_tools_limits limits;
+    unsigned         without;   /* sandboxes that are not to be used, DS4_SANDBOX_WITHOUT_*; for tests */
 } ds4_tools_options;
 
 typedef struct ds4_tools ds4_tools;

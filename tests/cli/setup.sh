@@ -47,10 +47,10 @@ fresh Linux x86_64 0
 echo 'exit 0' | fake apt-cache
 echo 'exit 0' | fake apt-get
 text=$(setup --dry-run build test check fuzz)
-[ "$text" = "setup: installing gcc libc6-dev make pkg-config libjansson-dev libsqlite3-dev libxxhash-dev libssl-dev libedit-dev liburing-dev libcurl4-openssl-dev \
+[ "$text" = "setup: installing gcc libc6-dev make pkg-config libjansson-dev libsqlite3-dev libxxhash-dev libssl-dev libpcre2-dev libedit-dev liburing-dev libcurl4-openssl-dev \
 libcmocka-dev curl g++ gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user clang libclang-rt-dev (with apt-get)
 env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 \
-gcc libc6-dev make pkg-config libjansson-dev libsqlite3-dev libxxhash-dev libssl-dev libedit-dev liburing-dev libcurl4-openssl-dev libcmocka-dev curl g++ gcc-aarch64-linux-gnu \
+gcc libc6-dev make pkg-config libjansson-dev libsqlite3-dev libxxhash-dev libssl-dev libpcre2-dev libedit-dev liburing-dev libcurl4-openssl-dev libcmocka-dev curl g++ gcc-aarch64-linux-gnu \
 libc6-dev-arm64-cross qemu-user clang libclang-rt-dev" ]; ok "apt-get: packages of all groups"
 
 fresh Linux aarch64 1000
@@ -80,22 +80,22 @@ fresh Linux x86_64 0
 echo 'exit 0' | fake dnf
 text=$(setup --dry-run build test check)
 [ "$text" = "setup: installing gcc glibc-devel make pkgconf-pkg-config jansson-devel \
-sqlite-devel xxhash-devel openssl-devel libedit-devel liburing-devel libcurl-devel libcmocka-devel curl gcc-c++ libasan libubsan (with dnf)
-dnf install -y -q gcc glibc-devel make pkgconf-pkg-config jansson-devel sqlite-devel xxhash-devel openssl-devel libedit-devel liburing-devel libcurl-devel \
+sqlite-devel xxhash-devel openssl-devel pcre2-devel libedit-devel liburing-devel libcurl-devel libcmocka-devel curl gcc-c++ libasan libubsan (with dnf)
+dnf install -y -q gcc glibc-devel make pkgconf-pkg-config jansson-devel sqlite-devel xxhash-devel openssl-devel pcre2-devel libedit-devel liburing-devel libcurl-devel \
 libcmocka-devel curl gcc-c++ libasan libubsan" ]; ok "dnf: leaves out the Arm compiler it does not have"
 
 fresh Linux x86_64 0
 echo 'exit 0' | fake pacman
 text=$(setup --dry-run build test)
-[ "$text" = "setup: installing gcc make pkgconf jansson sqlite xxhash openssl libedit liburing curl cmocka (with pacman)
-pacman -S --needed --noconfirm gcc make pkgconf jansson sqlite xxhash openssl libedit liburing curl cmocka" ]; ok "pacman"
+[ "$text" = "setup: installing gcc make pkgconf jansson sqlite xxhash openssl pcre2 libedit liburing curl cmocka (with pacman)
+pacman -S --needed --noconfirm gcc make pkgconf jansson sqlite xxhash openssl pcre2 libedit liburing curl cmocka" ]; ok "pacman"
 
 fresh Darwin arm64 501
 for c in cc make clang; do echo 'exit 0' | fake $c; done
 echo 'exit 0' | fake brew
 text=$(setup --dry-run build test check fuzz)
-[ "$text" = "setup: installing pkgconf jansson xxhash openssl@3 cmocka (with brew)
-env HOMEBREW_NO_AUTO_UPDATE=1 NONINTERACTIVE=1 brew install -q pkgconf jansson xxhash openssl@3 cmocka" ]
+[ "$text" = "setup: installing pkgconf jansson xxhash openssl@3 pcre2 cmocka (with brew)
+env HOMEBREW_NO_AUTO_UPDATE=1 NONINTERACTIVE=1 brew install -q pkgconf jansson xxhash openssl@3 pcre2 cmocka" ]
 ok "Homebrew: without sudo, without what macOS brings"
 
 fresh Darwin arm64 501

@@ -1,0 +1,70 @@
+/* sandbox.h - how commands of a model are confined by the operating system.
+ *
+ * Linux: Landlock and a seccomp filter, both without any helper, also in containers; or bwrap where a try
+ * shows that it works, which also gives a network, processes and a /tmp of their own. macOS: sandbox-exec.
+ * Confined, a command writes below the root and in a temporary folder only, reads programs, libraries and the
+ * root and not the user's home, has no network, gains no privileges and touches no other process.
+ *
+ * What Landlock leaves open is in docs/AGENT.md: permissions and times of files outside that the user owns
+ * can
+ * be changed by their owner, and commands of older kernels can send signals to the user's other processes. */
+#ifndef DS4_AGENT_SANDBOX_H
+#define DS4_AGENT_SANDBOX_H
+
+#include "agent/root.h"
+
+typedef enum ds4_sandbox_kind {
+    DS4_SANDBOX_NONE,
+    DS4_SANDBOX_LANDLOCK,
+    DS4_SANDBOX_BWRAP,
+    DS4_SANDBOX_SEATBELT,       /* sandbox-exec */
+} ds4_sandbox_kind;
+
+typedef struct ds4_sandbox ds4_sandbox;
+
+/* What is not to be used though it is there; tests run with each. */
+enum { DS4_SANDBOX_WITHOUT_BWRAP = 1, DS4_SANDBOX_WITHOUT_LANDLOCK = 2, DS4_SANDBOX_WITHOUT_SEATBELT = 4 };
+
+/* Find out what works here; takes some ten milliseconds.
+ *
+ *   root   lent, as long as the sandbox
+ *   temp   an absolute path: a folder of the agent's own outside of the root, for temporary files
+ *   home   the user's, of which only tool chains may be read; NULL: none
+ *
+ * Returns DS4_OK, also when nothing works (DS4_SANDBOX_NONE); DS4_E_NOMEM. */
+DS4_MUST_CHECK ds4_status ds4_sandbox_open(ds4_sandbox **out, const ds4_root *root, const char *temp,
+                                           const char *home, unsigned without, ds4_err *err);
+void                      ds4_sandbox_close(ds4_sandbox *s);        /* NULL is fine */
+
+ds4_sandbox_kind ds4_sandbox_get_kind(const ds4_sandbox *s);
+const char      *ds4_sandbox_sentence(const ds4_sandbox *s);        /* one sentence; lent */
+const char      *ds4_sandbox_temp(const ds4_sandbox *s);
+
+typedef struct ds4_confine_options {
+    bool unconfined;            /* no sandbox at all: the user wants it so */
+    bool read_only;             /* the root may not be written */
+    bool network;               /* the user allowed the network */
+} ds4_confine_options;
+
+/* Everything that a child needs, made before fork(): afterwards only system calls are left. */
+typedef struct ds4_confine {
+    char **argv, **envp;        /* end in NULL */
+    int    ruleset;             /* of Landlock, or -1 */
+    int    filter_fd;           /* the seccomp filter as bwrap reads it, or -1 */
+    void  *filter;              /* of struct sock_fprog, or NULL */
+    int    root_fd;
+    bool   drop_capabilities;
+    bool   no_new_privileges;
+} ds4_confine;
+
+/* Prepare `sh -c command` in the root. token goes into its environment, by which what it leaves is found.
+ * Returns DS4_OK; DS4_E_UNSUPPORTED without a sandbox, unless unconfined; DS4_E_IO; DS4_E_NOMEM. */
+DS4_MUST_CHECK ds4_status ds4_confine_make(ds4_sandbox *s, const char *command, const char *token,
+                                           const ds4_confine_options *opt, ds4_confine *out, ds4_err *err);
+void                      ds4_confine_clear(ds4_confine *c);
+
+/* In the child: confine this process, go to the root and run the command. Returns only when that failed,
+ * with errno. Makes system calls only. */
+void ds4_confine_run(const ds4_confine *c);
+
+#endif
