@@ -177,7 +177,7 @@ typedef struct ds4_plan {
     uint64_t embedding;         /* token table: stays in the file, only rows in use are read; a small one
                                    is in `other` instead, and this is 0 */
     uint64_t experts;           /* routed experts, all of them */
-    uint64_t expert_cache;      /* slots for streamed experts; 0 when they are resident */
+    uint64_t expert_cache;      /* for streamed experts; 0 when they are resident */
     uint64_t kv;                /* sessions at their full context */
     uint64_t kv_cold;           /* rows that may lie on disk have so much memory; part of kv */
     uint64_t kv_on_disk;        /* rows that lie on disk; not part of kv */
@@ -209,8 +209,8 @@ const ds4_plan *ds4_engine_plan(const ds4_engine *e);
 /* What streamed experts did so far. "Needed" counts each expert once for each layer of a
  * step. */
 typedef struct ds4_expert_stats {
-    uint64_t    cache_bytes;        /* of all slots */
-    uint32_t    n_slots;            /* experts that fit at once */
+    uint64_t    cache_bytes;        /* of all experts in it */
+    uint32_t    n_entries;          /* experts that fit at once */
     uint32_t    n_experts;          /* of all layers */
     const char *method;             /* "io_uring" or "threads" */
     bool        is_direct;          /* reads bypass the page cache */

@@ -1,7 +1,7 @@
 /* expert_cache.h - routed experts in a fixed amount of memory, read from the model file as
  * tokens need them.
  *
- * A slot holds the three matrices of one expert. Layers are visited one at a time: begin()
+ * An entry holds the three matrices of one expert. Layers are visited one at a time: begin()
  * says which experts a step needs, next() hands them out as they arrive, those in memory
  * first, and end() closes the visit. prefetch() reads ahead for a later visit and never
  * holds one up. Used by one thread. */
@@ -12,14 +12,14 @@
 
 typedef struct ds4_expert_cache ds4_expert_cache;
 
-enum { DS4_EXPERT_PARTS = 3 };          /* gate, up, down */
+enum { DS4_EXPERT_MATRICES = 3 };          /* gate, up, down */
 
-/* The place of a layer's experts in the files: expert e of a part lies at offset + e * n_bytes. */
+/* The place of a layer's experts in the files: expert e of a matrix lies at offset + e * n_bytes. */
 typedef struct ds4_expert_layer {
     struct {
         uint32_t file;
         uint64_t offset, n_bytes;
-    } part[DS4_EXPERT_PARTS];
+    } matrix[DS4_EXPERT_MATRICES];
 } ds4_expert_layer;
 
 typedef struct ds4_expert_file {
@@ -29,11 +29,11 @@ typedef struct ds4_expert_file {
     const ds4_expert_layer *layer;                          /* [n_layers] */
 } ds4_expert_file;
 
-/* Open the file and reserve the slots; memory is taken as they fill.
+/* Open the file and reserve the entries; memory is taken as they fill.
  *
  *   out        receives the cache; untouched on failure
  *   file       read during the call only
- *   n_bytes    of all slots; more than the experts need is not taken
+ *   n_bytes    of all entries; more than the experts need is not taken
  *   opt        of the reads; NULL: defaults
  *
  * Returns DS4_OK; DS4_E_LIMIT when not even one token's experts fit, with the least size;
@@ -43,7 +43,7 @@ DS4_MUST_CHECK ds4_status ds4_expert_cache_open(ds4_expert_cache **out, const ds
                                                 ds4_err *err);
 void                      ds4_expert_cache_close(ds4_expert_cache *c);      /* NULL is fine */
 
-/* The memory that a cache of n_bytes takes: whole slots, and none that stay empty. */
+/* The memory that a cache of n_bytes takes: whole entries, and none that stay empty. */
 uint64_t ds4_expert_cache_bytes(const ds4_expert_file *file, uint64_t n_bytes);
 
 /* The least n_bytes that ds4_expert_cache_open() accepts. */
@@ -59,7 +59,7 @@ void ds4_expert_cache_begin(ds4_expert_cache *c, uint32_t layer, const uint32_t 
 
 typedef struct ds4_expert_ready {
     uint32_t       expert;
-    const uint8_t *part[DS4_EXPERT_PARTS];  /* in place until the next next() or end() */
+    const uint8_t *matrix[DS4_EXPERT_MATRICES];  /* in place until the next next() or end() */
 } ds4_expert_ready;
 
 /* Hand out the experts of the visit that have arrived; waits for at least one. What the

@@ -239,7 +239,7 @@ typedef struct ds4_op_route {
     ds4_rows weight;                /* [n_used] */
 } ds4_op_route;
 
-/* y = sum over the chosen experts (in slot order) + the shared expert. Section 3.10.
+/* y = sum over the chosen experts (in order of their rank) + the shared expert. Section 3.10.
  * Streamed experts come from the cache: then the matrices gate, up and down have no place
  * of their own (layout NULL). Fails with DS4_E_IO when the disk does.
  * Agreement: that of three products; what lies between them may be rounded to int8 once more. Streamed

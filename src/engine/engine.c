@@ -27,7 +27,7 @@ static ds4_status read_advice(const ds4_gguf *g, const char *key, float otherwis
 
 static ds4_status read_info(ds4_engine *e, const char *path, ds4_err *err)
 {
-    const ds4_network *m = &e->model;
+    const ds4_network *m = &e->network;
     const ds4_shape *s = &m->shape;
     ds4_slice        name;
 
@@ -49,13 +49,13 @@ static ds4_status read_info(ds4_engine *e, const char *path, ds4_err *err)
 
 static ds4_status open_parts(ds4_engine *e, const ds4_engine_options *opt, ds4_err *err)
 {
-    DS4_TRY(ds4_network_load(&e->model, opt, err));
-    DS4_TRY(ds4_vocab_from_gguf(e->model.file, &e->vocab, err));
+    DS4_TRY(ds4_network_load(&e->network, opt, err));
+    DS4_TRY(ds4_vocab_from_gguf(e->network.file, &e->vocab, err));
     DS4_TRY(read_info(e, opt->model_path, err));
-    ds4_gguf_forget(e->model.file, NULL);       /* what was looked at to get here */
+    ds4_gguf_forget(e->network.file, NULL);       /* what was looked at to get here */
 
-    ds4_block_pool_init(&e->blocks, e->model.backend, e->model.dev, &e->model.kv);
-    const uint32_t n = e->model.max_batch;
+    ds4_block_pool_init(&e->blocks, e->network.backend, e->network.dev, &e->network.kv);
+    const uint32_t n = e->network.max_batch;
     e->token = malloc(n * sizeof *e->token);
     e->pos = malloc(n * sizeof *e->pos);
     e->span_of = malloc(n * sizeof *e->span_of);
@@ -71,7 +71,7 @@ ds4_status ds4_engine_open(ds4_engine **out, const ds4_engine_options *opt, ds4_
     if (!e) return ds4_fail(err, DS4_E_NOMEM, "no memory for an engine");
 
     ds4_status       st = open_parts(e, opt, err);
-    const ds4_gguf  *file = e->model.file;
+    const ds4_gguf  *file = e->network.file;
     if (file && ds4_gguf_check(file, NULL) != DS4_OK) st = ds4_gguf_check(file, err);
     if (st != DS4_OK) {
         ds4_engine_close(e);
@@ -90,7 +90,7 @@ void ds4_engine_close(ds4_engine *e)
     free(e->span);
     ds4_block_pool_clear(&e->blocks);
     ds4_vocab_free(e->vocab);
-    ds4_network_unload(&e->model);
+    ds4_network_unload(&e->network);
     free(e->path);
     free(e->name);
     free(e);
@@ -98,8 +98,8 @@ void ds4_engine_close(ds4_engine *e)
 
 bool ds4_engine_expert_stats(ds4_engine *e, ds4_expert_stats *out)
 {
-    if (!e->model.cache) return false;
-    ds4_expert_cache_get_stats(e->model.cache, out);
+    if (!e->network.cache) return false;
+    ds4_expert_cache_get_stats(e->network.cache, out);
     return true;
 }
 
@@ -115,22 +115,22 @@ const ds4_vocab *ds4_engine_vocab(const ds4_engine *e)
 
 const ds4_plan *ds4_engine_plan(const ds4_engine *e)
 {
-    return &e->model.plan;
+    return &e->network.plan;
 }
 
 uint32_t ds4_engine_threads(const ds4_engine *e)
 {
-    return e->model.n_threads;
+    return e->network.n_threads;
 }
 
 uint32_t ds4_engine_max_batch(const ds4_engine *e)
 {
-    return e->model.max_batch;
+    return e->network.max_batch;
 }
 
 uint32_t ds4_engine_cut(const ds4_engine *e)
 {
-    return e->model.info.cut;
+    return e->network.info.cut;
 }
 
 void ds4_engine_watch(ds4_engine *e, ds4_watch_fn *fn, void *ctx)

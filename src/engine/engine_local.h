@@ -8,17 +8,17 @@
 #include "model/network.h"
 
 struct ds4_engine {
-    ds4_network       model;
-    ds4_vocab      *vocab;
-    ds4_model_info  info;
-    char           *path, *name;
+    ds4_network       network;
+    ds4_vocab        *vocab;
+    ds4_model_info    info;
+    char             *path, *name;
     ds4_network_watch watch;
-    ds4_block_pool  blocks;
-    uint32_t        step;           /* counts steps, to find a session named twice in one */
+    ds4_block_pool    blocks;
+    uint32_t          step;         /* counts steps, to find a session named twice in one */
     /* The batch under construction, [max_batch] each. */
-    int32_t        *token;
-    uint32_t       *pos, *span_of;
-    ds4_span       *span;
+    int32_t          *token;
+    uint32_t         *pos, *span_of;
+    ds4_span         *span;
 };
 
 struct ds4_session {

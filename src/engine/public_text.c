@@ -87,7 +87,7 @@ static ds4_status render(const ds4_engine *e, const ds4_chat *chat, ds4_message 
     static const ds4_role roles[] = { [DS4_SYSTEM] = DS4_ROLE_SYSTEM,
                                       [DS4_USER] = DS4_ROLE_USER,
                                       [DS4_ASSISTANT] = DS4_ROLE_ASSISTANT };
-    const ds4_chat_options opt = { .protocol = ds4_protocol_from_gguf(e->model.file, e->vocab),
+    const ds4_chat_options opt = { .protocol = ds4_protocol_from_gguf(e->network.file, e->vocab),
                                    .thinking = chat->thinking };
     ds4_segments           text = { 0 };
 

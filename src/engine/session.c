@@ -5,7 +5,7 @@
 
 static ds4_status open_session(ds4_session *s, ds4_err *err)
 {
-    const ds4_network *m = &s->engine->model;
+    const ds4_network *m = &s->engine->network;
     const uint32_t   n_blocks = ds4_kv_blocks(s->n_ctx);
 
     s->tokens = malloc(s->n_ctx * sizeof *s->tokens);
@@ -53,7 +53,7 @@ static void drop_blocks(ds4_session *s)
 void ds4_session_free(ds4_session *s)
 {
     if (!s) return;
-    const ds4_network *m = &s->engine->model;
+    const ds4_network *m = &s->engine->network;
     const uint32_t   n_more = ds4_kv_blocks(s->n_ctx) - s->n_blocks;
 
     drop_blocks(s);
@@ -65,7 +65,7 @@ void ds4_session_free(ds4_session *s)
     free(s);
 }
 
-/* Nothing of the tail is zeroed: a row or slot is read only once a token of this
+/* Nothing of the tail is zeroed: a row or a place of a ring is read only once a token of this
  * conversation wrote it. */
 void ds4_session_clear(ds4_session *s)
 {
@@ -133,7 +133,7 @@ static ds4_status own_block(ds4_session *s, uint32_t i, ds4_err *err)
     if (old->refs == 1) return DS4_OK;
     ds4_kv_block *own;
     DS4_TRY(ds4_block_take_more(pool, &own, err));
-    const ds4_status st = copy_block(&s->engine->model, &old->at, &own->at, err);
+    const ds4_status st = copy_block(&s->engine->network, &old->at, &own->at, err);
     if (st != DS4_OK) {
         ds4_block_drop(pool, own);
         return st;
@@ -170,7 +170,7 @@ ds4_status ds4_session_rewind(ds4_session *s, uint32_t n_tokens, ds4_err *err)
 
 ds4_kv_place ds4_session_place(const ds4_session *s, uint32_t pos)
 {
-    const ds4_network *m = &s->engine->model;
+    const ds4_network *m = &s->engine->network;
     ds4_kv_place     place = { .backend = m->backend, .dev = m->dev, .kv = &m->kv, .tail = { s->tail, 0 } };
 
     if (pos % DS4_BLOCK_TOKENS) place.last = s->at[pos / DS4_BLOCK_TOKENS];

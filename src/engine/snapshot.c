@@ -16,7 +16,7 @@ static ds4_status new_snapshot(ds4_engine *e, const int32_t *tokens, uint32_t po
         p->engine = e;
         p->n_holders = 1;
         p->pos = pos;
-        p->tail_bytes = ds4_kv_tail_bytes(&e->model.kv, pos);
+        p->tail_bytes = ds4_kv_tail_bytes(&e->network.kv, pos);
         p->tokens = malloc((pos + 1) * sizeof *p->tokens);
         p->block = malloc((pos / DS4_BLOCK_TOKENS + 1) * sizeof *p->block);
         p->tail = malloc(p->tail_bytes + 1);
@@ -114,22 +114,22 @@ ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *e
 
 uint32_t ds4_engine_n_files(const ds4_engine *e)
 {
-    return ds4_gguf_n_files(e->model.file);
+    return ds4_gguf_n_files(e->network.file);
 }
 
 const char *ds4_engine_file(const ds4_engine *e, uint32_t i, ds4_file_facts *facts)
 {
-    return ds4_gguf_file(e->model.file, i, facts);
+    return ds4_gguf_file(e->network.file, i, facts);
 }
 
 void ds4_engine_family(const ds4_engine *e, char *text, size_t n_bytes)
 {
-    snprintf(text, n_bytes, "%s %s", e->model.backend->name, e->model.info.family);
+    snprintf(text, n_bytes, "%s %s", e->network.backend->name, e->network.info.family);
 }
 
 ds4_state_form ds4_engine_state_form(const ds4_engine *e)
 {
-    const ds4_kv_layout *kv = &e->model.kv;
+    const ds4_kv_layout *kv = &e->network.kv;
     return (ds4_state_form){ .version = DS4_KV_TAIL_VERSION,
                              .rows = kv->form,
                              .block_tokens = DS4_BLOCK_TOKENS,
@@ -138,7 +138,7 @@ ds4_state_form ds4_engine_state_form(const ds4_engine *e)
 
 uint64_t ds4_engine_tail_bytes(const ds4_engine *e, uint32_t pos)
 {
-    return ds4_kv_tail_bytes(&e->model.kv, pos);
+    return ds4_kv_tail_bytes(&e->network.kv, pos);
 }
 
 uint64_t ds4_engine_kept_bytes(const ds4_engine *e)
@@ -149,13 +149,13 @@ uint64_t ds4_engine_kept_bytes(const ds4_engine *e)
 
 uint64_t ds4_engine_cold_bytes(const ds4_engine *e)
 {
-    return e->model.backend->resident(e->model.dev, DS4_MEM_COLD);
+    return e->network.backend->resident(e->network.dev, DS4_MEM_COLD);
 }
 
 /* The files that the plan's sessions need, or those that there are if they are more. */
 uint64_t ds4_engine_rows_on_disk(const ds4_engine *e)
 {
-    const ds4_plan *plan = &e->model.plan;
+    const ds4_plan *plan = &e->network.plan;
 
     if (plan->kv_cold == UINT64_MAX) return 0;
     return ds4_block_pool_cold_bytes(&e->blocks, plan->n_sessions * ds4_kv_blocks(plan->n_ctx));
@@ -179,7 +179,7 @@ const uint8_t *ds4_snapshot_tail(const ds4_snapshot *p, uint64_t *n_bytes)
 
 ds4_status ds4_snapshot_block(const ds4_snapshot *p, uint32_t i, uint8_t *bytes, ds4_err *err)
 {
-    const ds4_network *m = &p->engine->model;
+    const ds4_network *m = &p->engine->network;
 
     const ds4_copy both[] = { { p->block[i]->at.cold, m->kv.cold_bytes, bytes },
                               { p->block[i]->at.warm, m->kv.warm_bytes, bytes + m->kv.cold_bytes } };
@@ -190,7 +190,7 @@ ds4_status ds4_snapshot_block(const ds4_snapshot *p, uint32_t i, uint8_t *bytes,
 static ds4_status load_block(ds4_snapshot *p, const ds4_snapshot_parts *parts, uint8_t *bytes, ds4_err *err)
 {
     ds4_engine        *e = p->engine;
-    const ds4_network *m = &e->model;
+    const ds4_network *m = &e->network;
     ds4_kv_block      *b;
 
     DS4_TRY(parts->source(parts->ctx, p->n_blocks, bytes, err));
@@ -228,7 +228,7 @@ static ds4_status load_blocks(ds4_snapshot *p, const ds4_snapshot_parts *parts, 
 
 ds4_status ds4_snapshot_make(ds4_engine *e, const ds4_snapshot_parts *parts, ds4_snapshot **out, ds4_err *err)
 {
-    const uint64_t want = ds4_kv_tail_bytes(&e->model.kv, parts->pos);
+    const uint64_t want = ds4_kv_tail_bytes(&e->network.kv, parts->pos);
     ds4_snapshot  *p;
 
     if (parts->tail_bytes != want) {

@@ -20,9 +20,9 @@ static ds4_status check_work(ds4_engine *e, const ds4_work *w, ds4_err *err)
                         s->n_ctx, s->pos, w->n_tokens);
     }
     for (uint32_t i = 0; i < w->n_tokens; i++) {
-        if (w->tokens[i] < 0 || (uint32_t)w->tokens[i] >= e->model.shape.n_vocab) {
+        if (w->tokens[i] < 0 || (uint32_t)w->tokens[i] >= e->network.shape.n_vocab) {
             return ds4_fail(err, DS4_E_ARG, "token %d is outside the vocabulary of %u", w->tokens[i],
-                            e->model.shape.n_vocab);
+                            e->network.shape.n_vocab);
         }
     }
     return DS4_OK;
@@ -37,8 +37,8 @@ static ds4_status make_batch(ds4_engine *e, const ds4_work *work, uint32_t n_wor
     for (uint32_t i = 0; i < n_work; i++) {
         const ds4_work *w = &work[i];
         DS4_TRY(check_work(e, w, err));
-        if (w->n_tokens > e->model.max_batch - n) {
-            return ds4_fail(err, DS4_E_ARG, "a step of more than %u tokens", e->model.max_batch);
+        if (w->n_tokens > e->network.max_batch - n) {
+            return ds4_fail(err, DS4_E_ARG, "a step of more than %u tokens", e->network.max_batch);
         }
         ds4_session *s = w->session;
         s->in_step = e->step;
@@ -53,7 +53,7 @@ static ds4_status make_batch(ds4_engine *e, const ds4_work *work, uint32_t n_wor
     }
     if (n == 0) return ds4_fail(err, DS4_E_ARG, "a step without tokens");
     *out = (ds4_batch){ .n_tokens = n, .n_spans = n_work, .token = e->token, .pos = e->pos,
-                        .span = e->span, .span_of = e->span_of, .kv = &e->model.kv };
+                        .span = e->span, .span_of = e->span_of, .kv = &e->network.kv };
     return DS4_OK;
 }
 
@@ -77,7 +77,7 @@ static uint32_t first_wanted(const ds4_work *work)
 /* Name the next rows in the batch, as many as the head takes at once. */
 static void want_next(const ds4_engine *e, wanted *w, ds4_batch *batch)
 {
-    const uint32_t n_vocab = e->model.shape.n_vocab, most = ds4_head_rows(e->model.max_batch);
+    const uint32_t n_vocab = e->network.shape.n_vocab, most = ds4_head_rows(e->network.max_batch);
     uint32_t       n = 0;
 
     batch->pick = NULL;
@@ -101,9 +101,9 @@ static void want_next(const ds4_engine *e, wanted *w, ds4_batch *batch)
 static ds4_status finish_rows(ds4_engine *e, const wanted *w, const ds4_batch *batch, ds4_ticket ticket,
                               ds4_err *err)
 {
-    DS4_TRY(ds4_network_wait(&e->model, ticket, err));
-    DS4_TRY(ds4_network_logits(&e->model, batch, w->to, err));
-    return ds4_network_picked(&e->model, batch, w->picked, err);
+    DS4_TRY(ds4_network_wait(&e->network, ticket, err));
+    DS4_TRY(ds4_network_logits(&e->network, batch, w->to, err));
+    return ds4_network_picked(&e->network, batch, w->picked, err);
 }
 
 static ds4_status run_batch(ds4_engine *e, ds4_batch *batch, const ds4_work *work, ds4_err *err)
@@ -112,10 +112,10 @@ static ds4_status run_batch(ds4_engine *e, ds4_batch *batch, const ds4_work *wor
     ds4_ticket ticket;
 
     want_next(e, &w, batch);
-    DS4_TRY(ds4_network_run(&e->model, batch, &e->watch, &ticket, err));
+    DS4_TRY(ds4_network_run(&e->network, batch, &e->watch, &ticket, err));
     DS4_TRY(finish_rows(e, &w, batch, ticket, err));
     for (want_next(e, &w, batch); batch->n_logit_rows > 0; want_next(e, &w, batch)) {
-        DS4_TRY(ds4_network_run_head(&e->model, batch, &ticket, err));
+        DS4_TRY(ds4_network_run_head(&e->network, batch, &ticket, err));
         DS4_TRY(finish_rows(e, &w, batch, ticket, err));
     }
     return DS4_OK;
@@ -148,7 +148,7 @@ static uint32_t whole_chunk(const ds4_session *s, uint32_t chunk)
 
 ds4_status ds4_session_prefill(ds4_session *s, const ds4_prefill *p, ds4_err *err)
 {
-    const uint32_t max_batch = s->engine->model.max_batch;
+    const uint32_t max_batch = s->engine->network.max_batch;
     const uint32_t chunk = p->chunk && p->chunk < max_batch ? p->chunk : max_batch;
 
     if (p->n_tokens == 0) return ds4_fail(err, DS4_E_ARG, "a prefill without tokens");

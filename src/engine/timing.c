@@ -5,5 +5,5 @@
 
 void ds4_engine_time(ds4_engine *e, ds4_timing_fn *fn, void *ctx)
 {
-    e->model.backend->time(e->model.dev, fn, ctx);
+    e->network.backend->time(e->network.dev, fn, ctx);
 }

@@ -105,15 +105,15 @@ typedef struct ds4_gguf_array {
     uint64_t       n_bytes;
 } ds4_gguf_array;
 
-typedef struct ds4_gguf_kv {
+typedef struct ds4_gguf_key {
     ds4_slice      key;
     bool           is_array;
     ds4_gguf_array value;       /* count 1 unless is_array */
-} ds4_gguf_kv;
+} ds4_gguf_key;
 
 uint32_t           ds4_gguf_n_keys(const ds4_gguf *g);
-const ds4_gguf_kv *ds4_gguf_key_at(const ds4_gguf *g, uint32_t i);          /* 0 <= i < n_keys */
-const ds4_gguf_kv *ds4_gguf_key_find(const ds4_gguf *g, const char *key);   /* or NULL */
+const ds4_gguf_key *ds4_gguf_key_at(const ds4_gguf *g, uint32_t i);          /* 0 <= i < n_keys */
+const ds4_gguf_key *ds4_gguf_key_find(const ds4_gguf *g, const char *key);   /* or NULL */
 bool               ds4_gguf_has(const ds4_gguf *g, const char *key);
 
 /* Typed reading. All return DS4_OK, or DS4_E_FORMAT with file, key, found and expected

@@ -13,10 +13,10 @@ struct ds4_gguf {
     uint64_t                data_offset;
     uint32_t                alignment;
     uint32_t                n_keys, n_tensors;
-    ds4_gguf_kv            *kv;             /* [n_keys] in file order */
+    ds4_gguf_key            *keys;             /* [n_keys] in file order */
     ds4_gguf_tensor        *tensors;        /* [n_tensors] in file order */
     /* Sorted by name: found by bisection, which no choice of names can slow down. */
-    const ds4_gguf_kv     **kv_by_name;     /* [n_keys] */
+    const ds4_gguf_key     **keys_by_name;     /* [n_keys] */
     const ds4_gguf_tensor **by_name;        /* [n_tensors] */
     ds4_gguf              **more;           /* [n_more] the other pieces of a split model, owned */
     uint32_t                n_more;

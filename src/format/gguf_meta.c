@@ -61,16 +61,16 @@ static float load_float(ds4_gguf_type type, const uint8_t *p)
 
 /* ---- finding a key of the right kind ---------------------------------------------------- */
 
-static ds4_status fail_kind(const ds4_gguf *g, const ds4_gguf_kv *kv, const char *expected, ds4_err *err)
+static ds4_status fail_kind(const ds4_gguf *g, const ds4_gguf_key *entry, const char *expected, ds4_err *err)
 {
     char shown[DS4_GGUF_SHOWN_BYTES + 4];
 
     return ds4_fail(err, DS4_E_FORMAT, "%s: key \"%s\": found %s%s, expected %s", g->path,
-                    ds4_gguf_shown(kv->key, shown), kv->is_array ? "an array of " : "",
-                    ds4_gguf_type_name(kv->value.type), expected);
+                    ds4_gguf_shown(entry->key, shown), entry->is_array ? "an array of " : "",
+                    ds4_gguf_type_name(entry->value.type), expected);
 }
 
-static ds4_status find(const ds4_gguf *g, const char *key, const ds4_gguf_kv **out, ds4_err *err)
+static ds4_status find(const ds4_gguf *g, const char *key, const ds4_gguf_key **out, ds4_err *err)
 {
     *out = ds4_gguf_key_find(g, key);
     return *out ? DS4_OK : ds4_fail(err, DS4_E_FORMAT, "%s: key \"%s\" is missing", g->path, key);
@@ -78,11 +78,11 @@ static ds4_status find(const ds4_gguf *g, const char *key, const ds4_gguf_kv **o
 
 ds4_status ds4_gguf_get_array(const ds4_gguf *g, const char *key, ds4_gguf_array *out, ds4_err *err)
 {
-    const ds4_gguf_kv *kv = NULL;
+    const ds4_gguf_key *entry = NULL;
 
-    DS4_TRY(find(g, key, &kv, err));
-    if (!kv->is_array) return fail_kind(g, kv, "an array", err);
-    *out = kv->value;
+    DS4_TRY(find(g, key, &entry, err));
+    if (!entry->is_array) return fail_kind(g, entry, "an array", err);
+    *out = entry->value;
     return DS4_OK;
 }
 
@@ -91,11 +91,11 @@ ds4_status ds4_gguf_get_array(const ds4_gguf *g, const char *key, ds4_gguf_array
 ds4_status ds4_gguf_get_u64(const ds4_gguf *g, const char *key, uint64_t lo, uint64_t hi, uint64_t *out,
                             ds4_err *err)
 {
-    const ds4_gguf_kv *kv = NULL;
+    const ds4_gguf_key *entry = NULL;
 
-    DS4_TRY(find(g, key, &kv, err));
-    if (kv->is_array || !is_integer(kv->value.type)) return fail_kind(g, kv, "an integer", err);
-    const integer i = load_integer(kv->value.type, kv->value.data);
+    DS4_TRY(find(g, key, &entry, err));
+    if (entry->is_array || !is_integer(entry->value.type)) return fail_kind(g, entry, "an integer", err);
+    const integer i = load_integer(entry->value.type, entry->value.data);
     if (i.negative || i.magnitude < lo || i.magnitude > hi) {
         return ds4_fail(err, DS4_E_FORMAT, "%s: key \"%s\": found %s%llu, expected %llu..%llu", g->path, key,
                         i.negative ? "-" : "", (unsigned long long)i.magnitude, (unsigned long long)lo,
@@ -107,11 +107,11 @@ ds4_status ds4_gguf_get_u64(const ds4_gguf *g, const char *key, uint64_t lo, uin
 
 ds4_status ds4_gguf_get_f32(const ds4_gguf *g, const char *key, float *out, ds4_err *err)
 {
-    const ds4_gguf_kv *kv = NULL;
+    const ds4_gguf_key *entry = NULL;
 
-    DS4_TRY(find(g, key, &kv, err));
-    if (kv->is_array || !is_number(kv->value.type)) return fail_kind(g, kv, "a number", err);
-    const float f = load_float(kv->value.type, kv->value.data);
+    DS4_TRY(find(g, key, &entry, err));
+    if (entry->is_array || !is_number(entry->value.type)) return fail_kind(g, entry, "a number", err);
+    const float f = load_float(entry->value.type, entry->value.data);
     if (!isfinite(f)) {
         return ds4_fail(err, DS4_E_FORMAT,
                         "%s: key \"%s\": found infinity, NaN or a number beyond float, expected a "
@@ -124,21 +124,21 @@ ds4_status ds4_gguf_get_f32(const ds4_gguf *g, const char *key, float *out, ds4_
 
 static ds4_status get_bool(const ds4_gguf *g, const char *key, bool *out, ds4_err *err)
 {
-    const ds4_gguf_kv *kv = NULL;
+    const ds4_gguf_key *entry = NULL;
 
-    DS4_TRY(find(g, key, &kv, err));
-    if (kv->is_array || kv->value.type != DS4_GGUF_BOOL) return fail_kind(g, kv, "bool", err);
-    *out = kv->value.data[0] != 0;
+    DS4_TRY(find(g, key, &entry, err));
+    if (entry->is_array || entry->value.type != DS4_GGUF_BOOL) return fail_kind(g, entry, "bool", err);
+    *out = entry->value.data[0] != 0;
     return DS4_OK;
 }
 
 ds4_status ds4_gguf_get_string(const ds4_gguf *g, const char *key, ds4_slice *out, ds4_err *err)
 {
-    const ds4_gguf_kv *kv = NULL;
+    const ds4_gguf_key *entry = NULL;
 
-    DS4_TRY(find(g, key, &kv, err));
-    if (kv->is_array || kv->value.type != DS4_GGUF_STRING) return fail_kind(g, kv, "string", err);
-    *out = (ds4_slice){ (const char *)kv->value.data + 8, (size_t)(kv->value.n_bytes - 8) };
+    DS4_TRY(find(g, key, &entry, err));
+    if (entry->is_array || entry->value.type != DS4_GGUF_STRING) return fail_kind(g, entry, "string", err);
+    *out = (ds4_slice){ (const char *)entry->value.data + 8, (size_t)(entry->value.n_bytes - 8) };
     return DS4_OK;
 }
 

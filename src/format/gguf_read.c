@@ -10,7 +10,7 @@
 
 enum {
     HEADER_BYTES     = 24,
-    MIN_KV_BYTES     = 13,              /* empty key 8, type 4, value 1 */
+    MIN_KEY_BYTES     = 13,              /* empty key 8, type 4, value 1 */
     MIN_TENSOR_BYTES = 33,              /* name 8 + 1, n_dims 4, one dim 8, type 4, offset 8 */
     MAX_KEY_BYTES    = 65535,
     MAX_NAME_BYTES   = 127,
@@ -114,7 +114,7 @@ static ds4_status read_counts(cursor *c, uint64_t *n_tensors, uint64_t *n_keys)
 {
     const struct { uint64_t *n; uint64_t most; uint64_t min_bytes; const char *what; } counts[] = {
         { n_tensors, DS4_GGUF_MAX_TENSORS, MIN_TENSOR_BYTES, "tensors" },
-        { n_keys,    DS4_GGUF_MAX_KEYS,    MIN_KV_BYTES,     "keys"    },
+        { n_keys,    DS4_GGUF_MAX_KEYS,    MIN_KEY_BYTES,     "keys"    },
     };
 
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
@@ -213,25 +213,25 @@ static ds4_status read_value_type(cursor *c, const char *key, bool is_element, d
     return DS4_OK;
 }
 
-static ds4_status read_kv(cursor *c, ds4_gguf_kv *kv)
+static ds4_status read_key(cursor *c, ds4_gguf_key *entry)
 {
     char          shown[DS4_GGUF_SHOWN_BYTES + 4];
     ds4_gguf_type type = DS4_GGUF_U8;
 
-    DS4_TRY(read_string(c, "a key", MAX_KEY_BYTES, &kv->key));
-    if (kv->key.n_bytes == 0) {
+    DS4_TRY(read_string(c, "a key", MAX_KEY_BYTES, &entry->key));
+    if (entry->key.n_bytes == 0) {
         return ds4_fail(c->err, DS4_E_FORMAT, "%s: empty key at %llu", c->path, (unsigned long long)c->pos);
     }
-    ds4_gguf_shown(kv->key, shown);
+    ds4_gguf_shown(entry->key, shown);
     DS4_TRY(read_value_type(c, shown, false, &type));
-    kv->is_array = type == DS4_GGUF_ARRAY;
-    kv->value.type = type;
-    kv->value.count = 1;
-    if (kv->is_array) {
-        DS4_TRY(read_value_type(c, shown, true, &kv->value.type));
-        DS4_TRY(read_u64(c, "an array's count", &kv->value.count));
+    entry->is_array = type == DS4_GGUF_ARRAY;
+    entry->value.type = type;
+    entry->value.count = 1;
+    if (entry->is_array) {
+        DS4_TRY(read_value_type(c, shown, true, &entry->value.type));
+        DS4_TRY(read_u64(c, "an array's count", &entry->value.count));
     }
-    return read_elements(c, shown, &kv->value);
+    return read_elements(c, shown, &entry->value);
 }
 
 static int compare_names(ds4_slice a, ds4_slice b)
@@ -243,7 +243,7 @@ static int compare_names(ds4_slice a, ds4_slice b)
 
 static int compare_keys(const void *a, const void *b)
 {
-    return compare_names((*(const ds4_gguf_kv *const *)a)->key, (*(const ds4_gguf_kv *const *)b)->key);
+    return compare_names((*(const ds4_gguf_key *const *)a)->key, (*(const ds4_gguf_key *const *)b)->key);
 }
 
 static ds4_status read_keys(cursor *c, ds4_gguf *g, uint64_t n_keys)
@@ -251,21 +251,21 @@ static ds4_status read_keys(cursor *c, ds4_gguf *g, uint64_t n_keys)
     char shown[DS4_GGUF_SHOWN_BYTES + 4];
 
     g->n_keys = (uint32_t)n_keys;
-    g->kv = calloc((size_t)n_keys + 1, sizeof *g->kv);
-    g->kv_by_name = calloc((size_t)n_keys + 1, sizeof *g->kv_by_name);
-    if (!g->kv || !g->kv_by_name) {
+    g->keys = calloc((size_t)n_keys + 1, sizeof *g->keys);
+    g->keys_by_name = calloc((size_t)n_keys + 1, sizeof *g->keys_by_name);
+    if (!g->keys || !g->keys_by_name) {
         return ds4_fail(c->err, DS4_E_NOMEM, "%s: no memory for %llu keys", c->path,
                         (unsigned long long)n_keys);
     }
     for (uint64_t i = 0; i < n_keys; i++) {
-        DS4_TRY(read_kv(c, &g->kv[i]));
-        g->kv_by_name[i] = &g->kv[i];
+        DS4_TRY(read_key(c, &g->keys[i]));
+        g->keys_by_name[i] = &g->keys[i];
     }
-    qsort(g->kv_by_name, (size_t)n_keys, sizeof *g->kv_by_name, compare_keys);
+    qsort(g->keys_by_name, (size_t)n_keys, sizeof *g->keys_by_name, compare_keys);
     for (uint64_t i = 1; i < n_keys; i++) {
-        if (ds4_slice_eq(g->kv_by_name[i - 1]->key, g->kv_by_name[i]->key)) {
+        if (ds4_slice_eq(g->keys_by_name[i - 1]->key, g->keys_by_name[i]->key)) {
             return ds4_fail(c->err, DS4_E_FORMAT, "%s: key \"%s\" appears twice", c->path,
-                            ds4_gguf_shown(g->kv_by_name[i]->key, shown));
+                            ds4_gguf_shown(g->keys_by_name[i]->key, shown));
         }
     }
     return DS4_OK;
@@ -273,15 +273,15 @@ static ds4_status read_keys(cursor *c, ds4_gguf *g, uint64_t n_keys)
 
 static ds4_status find_alignment(ds4_gguf *g, ds4_err *err)
 {
-    const ds4_gguf_kv *kv = ds4_gguf_key_find(g, "general.alignment");
+    const ds4_gguf_key *entry = ds4_gguf_key_find(g, "general.alignment");
 
     g->alignment = DS4_GGUF_ALIGNMENT;
-    if (!kv) return DS4_OK;
-    if (kv->is_array || kv->value.type != DS4_GGUF_U32) {
+    if (!entry) return DS4_OK;
+    if (entry->is_array || entry->value.type != DS4_GGUF_U32) {
         return ds4_fail(err, DS4_E_FORMAT, "%s: key \"general.alignment\": found %s, expected u32", g->path,
-                        kv->is_array ? "an array" : ds4_gguf_type_name(kv->value.type));
+                        entry->is_array ? "an array" : ds4_gguf_type_name(entry->value.type));
     }
-    const uint32_t a = ds4_load_u32(kv->value.data);
+    const uint32_t a = ds4_load_u32(entry->value.data);
     if (a < MIN_ALIGNMENT || a > MAX_ALIGNMENT || (a & (a - 1)) != 0) {
         return ds4_fail(err, DS4_E_FORMAT,
                         "%s: key \"general.alignment\": found %u, expected a power of two in %d..%d", g->path,
@@ -457,8 +457,8 @@ void ds4_gguf_close(ds4_gguf *g)
     for (uint32_t i = 0; i < g->n_more; i++) ds4_gguf_close(g->more[i]);
     free((void *)g->more);
     free((void *)g->paths);
-    free(g->kv);
-    free((void *)g->kv_by_name);
+    free(g->keys);
+    free((void *)g->keys_by_name);
     free(g->tensors);
     free((void *)g->by_name);
     ds4_map_close(&g->map);
@@ -514,9 +514,9 @@ const ds4_gguf_tensor *ds4_gguf_tensor_at(const ds4_gguf *g, uint32_t i)
     return i < g->n_tensors ? &g->tensors[i] : NULL;
 }
 
-const ds4_gguf_kv *ds4_gguf_key_at(const ds4_gguf *g, uint32_t i)
+const ds4_gguf_key *ds4_gguf_key_at(const ds4_gguf *g, uint32_t i)
 {
-    return i < g->n_keys ? &g->kv[i] : NULL;
+    return i < g->n_keys ? &g->keys[i] : NULL;
 }
 
 const ds4_gguf_tensor *ds4_gguf_tensor_find(const ds4_gguf *g, const char *name)
@@ -530,14 +530,14 @@ const ds4_gguf_tensor *ds4_gguf_tensor_find(const ds4_gguf *g, const char *name)
     return found ? *found : NULL;
 }
 
-const ds4_gguf_kv *ds4_gguf_key_find(const ds4_gguf *g, const char *key)
+const ds4_gguf_key *ds4_gguf_key_find(const ds4_gguf *g, const char *key)
 {
-    const ds4_gguf_kv  wanted = { .key = { key, strlen(key) } };
-    const ds4_gguf_kv *probe = &wanted;
+    const ds4_gguf_key  wanted = { .key = { key, strlen(key) } };
+    const ds4_gguf_key *probe = &wanted;
 
     if (g->n_keys == 0) return NULL;
-    const ds4_gguf_kv **found =
-        bsearch(&probe, g->kv_by_name, g->n_keys, sizeof *g->kv_by_name, compare_keys);
+    const ds4_gguf_key **found =
+        bsearch(&probe, g->keys_by_name, g->n_keys, sizeof *g->keys_by_name, compare_keys);
     return found ? *found : NULL;
 }
 

@@ -83,13 +83,13 @@ static void add_numbers(const ds4_gguf_array *a, uint64_t n, ds4_str *out)
     }
 }
 
-void ds4_gguf_describe(const ds4_gguf_kv *kv, ds4_str *out)
+void ds4_gguf_describe(const ds4_gguf_key *entry, ds4_str *out)
 {
-    const ds4_gguf_array *a = &kv->value;
+    const ds4_gguf_array *a = &entry->value;
     const uint64_t        n = a->count < SHOWN_ELEMENTS ? a->count : SHOWN_ELEMENTS;
 
-    ds4_text_clean(kv->key, SHOWN_TEXT, out);
-    if (kv->is_array) {
+    ds4_text_clean(entry->key, SHOWN_TEXT, out);
+    if (entry->is_array) {
         ds4_str_addf(out, "  %s[%" PRIu64 "]  [", ds4_gguf_type_name(a->type), a->count);
     } else {
         ds4_str_addf(out, "  %s  ", ds4_gguf_type_name(a->type));
@@ -99,5 +99,5 @@ void ds4_gguf_describe(const ds4_gguf_kv *kv, ds4_str *out)
     } else {
         add_numbers(a, n, out);
     }
-    if (kv->is_array) ds4_str_add_text(out, n < a->count ? ", ...]" : "]");
+    if (entry->is_array) ds4_str_add_text(out, n < a->count ? ", ...]" : "]");
 }

@@ -7,7 +7,7 @@
 
 /* Append "key  type  value". Long texts and arrays are shown with their beginning and
  * their size; control bytes are replaced, so that a line stays a line.               */
-void ds4_gguf_describe(const ds4_gguf_kv *kv, ds4_str *out);
+void ds4_gguf_describe(const ds4_gguf_key *entry, ds4_str *out);
 
 /* Append text with control bytes replaced by '?' and cut after max_bytes with "...". */
 void ds4_text_clean(ds4_slice text, size_t max_bytes, ds4_str *out);

@@ -152,13 +152,13 @@ void ds4_gguf_put_strings(ds4_gguf_writer *w, const char *key, const ds4_slice *
     for (uint64_t i = 0; i < n; i++) add_string(s, values[i].data, values[i].n_bytes);
 }
 
-void ds4_gguf_put_kv(ds4_gguf_writer *w, const ds4_gguf_kv *kv)
+void ds4_gguf_put_key(ds4_gguf_writer *w, const ds4_gguf_key *entry)
 {
-    add_string(&w->keys, kv->key.data, kv->key.n_bytes);
-    if (kv->is_array) add_u32(&w->keys, DS4_GGUF_ARRAY);
-    add_u32(&w->keys, kv->value.type);
-    if (kv->is_array) add_u64(&w->keys, kv->value.count);
-    ds4_str_add(&w->keys, kv->value.data, (size_t)kv->value.n_bytes);
+    add_string(&w->keys, entry->key.data, entry->key.n_bytes);
+    if (entry->is_array) add_u32(&w->keys, DS4_GGUF_ARRAY);
+    add_u32(&w->keys, entry->value.type);
+    if (entry->is_array) add_u64(&w->keys, entry->value.count);
+    ds4_str_add(&w->keys, entry->value.data, (size_t)entry->value.n_bytes);
     w->n_keys++;
 }
 

@@ -7,10 +7,10 @@
 
 typedef struct list {
     const ds4_kv_layout *kv;
-    ds4_kv_piece        *out;           /* [max] */
+    ds4_kv_extent        *out;           /* [max] */
     uint32_t             n, max;
     uint64_t             n_bytes;
-    ds4_kv_piece         last;          /* not yet in out: its neighbour may join it */
+    ds4_kv_extent         last;          /* not yet in out: its neighbour may join it */
 } list;
 
 static void finish(list *l)
@@ -21,7 +21,7 @@ static void finish(list *l)
     l->last.n_bytes = 0;
 }
 
-static void piece(list *l, ds4_kv_memory memory, uint64_t off, uint64_t n_bytes)
+static void add_extent(list *l, ds4_kv_memory memory, uint64_t off, uint64_t n_bytes)
 {
     if (n_bytes == 0) return;
     l->n_bytes += n_bytes;
@@ -30,7 +30,7 @@ static void piece(list *l, ds4_kv_memory memory, uint64_t off, uint64_t n_bytes)
         return;
     }
     finish(l);
-    l->last = (ds4_kv_piece){ memory, off, n_bytes };
+    l->last = (ds4_kv_extent){ memory, off, n_bytes };
 }
 
 static void rows(list *l, ds4_kv_memory memory, const ds4_kv_rows *t, uint32_t first, uint32_t n)
@@ -38,7 +38,7 @@ static void rows(list *l, ds4_kv_memory memory, const ds4_kv_rows *t, uint32_t f
     ds4_kv_range   range[DS4_KV_MAX_PLANES];
     const uint32_t n_ranges = ds4_kv_rows_at(t, first, n, range);
 
-    for (uint32_t i = 0; i < n_ranges; i++) piece(l, memory, range[i].off, range[i].n_bytes);
+    for (uint32_t i = 0; i < n_ranges; i++) add_extent(l, memory, range[i].off, range[i].n_bytes);
 }
 
 static void raw_window(list *l, const ds4_kv_rows *t, uint32_t pos)
@@ -61,11 +61,11 @@ static void compressor(list *l, const ds4_kv_ring *ring, uint32_t ratio, uint32_
     for (uint32_t score = 0; score < 2; score++) {
         const uint64_t at = ring->off + (uint64_t)score * ring->n_rows * width;
         for (uint32_t p = window - 4; ratio == 4 && window >= 4 && p < window; p++) {
-            piece(l, DS4_KV_OWN, at + p % ring->n_rows * width, width / 2);
+            add_extent(l, DS4_KV_OWN, at + p % ring->n_rows * width, width / 2);
         }
         for (uint32_t p = window, n; p < pos; p += n) {
             n = ds4_kv_run(p, pos, ring->n_rows);
-            piece(l, DS4_KV_OWN, at + p % ring->n_rows * width, n * width);
+            add_extent(l, DS4_KV_OWN, at + p % ring->n_rows * width, n * width);
         }
     }
 }
@@ -83,7 +83,7 @@ static void layer(list *l, const ds4_kv_layer *at, uint32_t pos)
     rows(l, DS4_KV_WARM, &at->irow, 0, in_block / at->ratio);
 }
 
-static list list_of(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_piece *out, uint32_t max)
+static list list_of(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_extent *out, uint32_t max)
 {
     list l = { .kv = kv, .out = out, .max = max };
 
@@ -92,7 +92,7 @@ static list list_of(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_piece *out, ui
     return l;
 }
 
-uint32_t ds4_kv_tail_pieces(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_piece *out, uint32_t max)
+uint32_t ds4_kv_tail_extents(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_extent *out, uint32_t max)
 {
     return list_of(kv, pos, out, max).n;
 }
@@ -104,32 +104,32 @@ uint64_t ds4_kv_tail_bytes(const ds4_kv_layout *kv, uint32_t pos)
 
 /* ---- copying ------------------------------------------------------------------------------- */
 
-static ds4_view view_of(const ds4_kv_place *place, const ds4_kv_piece *p)
+static ds4_view view_of(const ds4_kv_place *place, const ds4_kv_extent *p)
 {
     const ds4_view base = p->memory == DS4_KV_OWN ? place->tail
                         : p->memory == DS4_KV_COLD ? place->last.cold : place->last.warm;
     return (ds4_view){ base.buf, base.off + p->off };
 }
 
-/* Copy all pieces, to `into` or else from `from`, in one go. */
+/* Copy all extents, to `into` or else from `from`, in one go. */
 static ds4_status copy(const ds4_kv_place *place, uint32_t pos, uint8_t *into, const uint8_t *from,
                        ds4_err *err)
 {
-    const uint32_t n = ds4_kv_tail_pieces(place->kv, pos, NULL, 0);
-    ds4_kv_piece  *p = malloc((n + 1) * sizeof *p);
+    const uint32_t n = ds4_kv_tail_extents(place->kv, pos, NULL, 0);
+    ds4_kv_extent  *p = malloc((n + 1) * sizeof *p);
     ds4_copy      *c = malloc((n + 1) * sizeof *c);
     uint8_t       *bytes = into ? into : (uint8_t *)(uintptr_t)from;    /* only read from then */
     ds4_status     st;
 
     if (p && c) {
-        ds4_kv_tail_pieces(place->kv, pos, p, n);
+        ds4_kv_tail_extents(place->kv, pos, p, n);
         for (uint32_t i = 0; i < n; bytes += p[i++].n_bytes) {
             c[i] = (ds4_copy){ view_of(place, &p[i]), p[i].n_bytes, bytes };
         }
         st = into ? place->backend->read(place->dev, c, n, err)
                   : place->backend->write(place->dev, c, n, err);
     } else {
-        st = ds4_fail(err, DS4_E_NOMEM, "no memory for the list of %u pieces of a tail", n);
+        st = ds4_fail(err, DS4_E_NOMEM, "no memory for the list of %u extents of a tail", n);
     }
     free(p);
     free(c);

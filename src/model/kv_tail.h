@@ -12,23 +12,23 @@
 /* Changes whenever the bytes would be read differently. */
 enum { DS4_KV_TAIL_VERSION = 1 };
 
-/* Memory that a piece of a tail lies in: the session's own, or a part of its unfinished
+/* Memory that an extent of a tail lies in: the session's own, or a part of its unfinished
  * block. */
 typedef enum ds4_kv_memory { DS4_KV_OWN, DS4_KV_COLD, DS4_KV_WARM } ds4_kv_memory;
 
-/* A run of bytes. The bytes of a tail are its pieces, one behind the other. */
-typedef struct ds4_kv_piece {
+/* A run of bytes in one memory. The bytes of a tail are its extents, one behind the other. */
+typedef struct ds4_kv_extent {
     ds4_kv_memory memory;
     uint64_t      off, n_bytes;
-} ds4_kv_piece;
+} ds4_kv_extent;
 
-/* List the pieces of the tail at pos: some 200 to 1,000 for V4 Flash. Measuring, saving and
+/* List the extents of the tail at pos: some 200 to 1,000 for V4 Flash. Measuring, saving and
  * loading go by this list, so they cannot disagree.
  *
  *   out   [max] receives as many as fit; may be NULL with max 0
  *
  * Returns how many there are. Public for tests, which compare the list with the layout.     */
-uint32_t ds4_kv_tail_pieces(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_piece *out, uint32_t max);
+uint32_t ds4_kv_tail_extents(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_extent *out, uint32_t max);
 
 uint64_t ds4_kv_tail_bytes(const ds4_kv_layout *kv, uint32_t pos);
 

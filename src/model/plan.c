@@ -72,10 +72,10 @@ static void add_weights(const ds4_gguf *g, const ds4_shape *s, ds4_plan *p)
 /* Entries and bytes of an array of strings. */
 static void measure_strings(const ds4_gguf *g, const char *key, uint64_t *n, uint64_t *n_bytes)
 {
-    const ds4_gguf_kv *kv = ds4_gguf_key_find(g, key);
+    const ds4_gguf_key *entry = ds4_gguf_key_find(g, key);
 
-    *n = kv && kv->is_array ? kv->value.count : 0;
-    *n_bytes = kv && kv->is_array && kv->value.n_bytes > 8 * *n ? kv->value.n_bytes - 8 * *n : 0;
+    *n = entry && entry->is_array ? entry->value.count : 0;
+    *n_bytes = entry && entry->is_array && entry->value.n_bytes > 8 * *n ? entry->value.n_bytes - 8 * *n : 0;
 }
 
 /* The vocabulary and the directory of the file. */
@@ -87,22 +87,22 @@ static uint64_t directory_bytes(const ds4_gguf *g)
     measure_strings(g, "tokenizer.ggml.merges", &n_merges, &ignored);
     return ds4_vocab_memory(n_tokens, text, n_merges)
          + ds4_gguf_n_tensors(g) * (sizeof(ds4_gguf_tensor) + sizeof(void *))
-         + ds4_gguf_n_keys(g) * (sizeof(ds4_gguf_kv) + sizeof(void *));
+         + ds4_gguf_n_keys(g) * (sizeof(ds4_gguf_key) + sizeof(void *));
 }
 
 ds4_expert_file ds4_plan_experts(const ds4_gguf *g, const ds4_shape *s, ds4_expert_layer *layer)
 {
-    static const char *const part[DS4_EXPERT_PARTS] = { "gate", "up", "down" };
+    static const char *const part[DS4_EXPERT_MATRICES] = { "gate", "up", "down" };
     uint32_t n_files;
     char     name[96];
 
     for (uint32_t i = 0; i < s->n_layers; i++) {
-        for (int p = 0; p < DS4_EXPERT_PARTS; p++) {
+        for (int p = 0; p < DS4_EXPERT_MATRICES; p++) {
             snprintf(name, sizeof name, "blk.%u.ffn_%s_exps.weight", i, part[p]);
             const ds4_gguf_tensor *t = ds4_gguf_tensor_find(g, name);
-            layer[i].part[p].file = t ? ds4_gguf_tensor_file(g, t) : 0;
-            layer[i].part[p].offset = t ? ds4_gguf_tensor_offset(g, t) : 0;
-            layer[i].part[p].n_bytes = t ? t->n_bytes / s->n_experts : 0;
+            layer[i].matrix[p].file = t ? ds4_gguf_tensor_file(g, t) : 0;
+            layer[i].matrix[p].offset = t ? ds4_gguf_tensor_offset(g, t) : 0;
+            layer[i].matrix[p].n_bytes = t ? t->n_bytes / s->n_experts : 0;
         }
     }
     const char *const *paths = ds4_gguf_paths(g, &n_files);

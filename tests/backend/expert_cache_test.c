@@ -36,10 +36,10 @@ static int write_file(void **state)
     (void)state;
     file_bytes = 777;
     for (int l = 0; l < N_LAYERS; l++) {
-        for (int p = 0; p < DS4_EXPERT_PARTS; p++) {
-            layers[l].part[p].offset = file_bytes;
-            layers[l].part[p].n_bytes = (p == 2 ? 992 : 608) * (l < 4 ? 1 : 9);
-            file_bytes += N_EXPERTS * layers[l].part[p].n_bytes;
+        for (int p = 0; p < DS4_EXPERT_MATRICES; p++) {
+            layers[l].matrix[p].offset = file_bytes;
+            layers[l].matrix[p].n_bytes = (p == 2 ? 992 : 608) * (l < 4 ? 1 : 9);
+            file_bytes += N_EXPERTS * layers[l].matrix[p].n_bytes;
         }
     }
     test_temp_path(path, "expert_cache.bin");
@@ -71,11 +71,11 @@ static ds4_expert_cache *open_cache(uint64_t n_bytes, const ds4_aio_options *opt
 
 static void assert_content(const ds4_expert_ready *r, uint32_t layer)
 {
-    for (int p = 0; p < DS4_EXPERT_PARTS; p++) {
-        const uint64_t n = layers[layer].part[p].n_bytes;
-        const uint64_t offset = layers[layer].part[p].offset + r->expert * n;
+    for (int p = 0; p < DS4_EXPERT_MATRICES; p++) {
+        const uint64_t n = layers[layer].matrix[p].n_bytes;
+        const uint64_t offset = layers[layer].matrix[p].offset + r->expert * n;
         for (uint64_t i = 0; i < n; i++) {
-            if (r->part[p][i] == byte_at(offset + i)) continue;
+            if (r->matrix[p][i] == byte_at(offset + i)) continue;
             fail_msg("layer %u, expert %u, part %d: wrong byte", layer, r->expert, p);
         }
     }
@@ -178,7 +178,7 @@ static void test_full_size_reads_each_expert_once(void **state)
         assert_int_equal(visit(c, i % N_LAYERS, count, 100, &err), DS4_OK);
     }
     ds4_expert_cache_get_stats(c, &s);
-    assert_int_equal(s.n_slots, N_LAYERS * N_EXPERTS);
+    assert_int_equal(s.n_entries, N_LAYERS * N_EXPERTS);
     assert_int_equal(s.n_misses, N_LAYERS * N_EXPERTS);
     assert_int_equal(s.n_hits, 2 * N_LAYERS * N_EXPERTS);
     ds4_expert_cache_close(c);
@@ -256,7 +256,7 @@ static void test_truncated_file_is_an_error(void **state)
     (void)state;
     count[3] = count[30] = 1;
     assert_int_equal(visit(c, 5, count, 1, &err), DS4_OK);
-    assert_int_equal(truncate(path, (off_t)layers[5].part[1].offset), 0);
+    assert_int_equal(truncate(path, (off_t)layers[5].matrix[1].offset), 0);
     count[30] = 0;
     count[31] = 1;
     assert_int_equal(visit(c, 5, count, 1, &err), DS4_E_IO);
@@ -299,7 +299,7 @@ static void next_route(route *r, ds4_rng *rng, uint32_t token, uint32_t layer, u
     for (uint32_t e = 0; e < N_EXPERTS; e++) r->last[layer][e] = count[e] > 0;
 }
 
-/* Hits of a plain least-recently-used cache of n slots. */
+/* Hits of a plain least-recently-used cache of n entries. */
 typedef struct lru {
     uint64_t used[N_LAYERS * N_EXPERTS], now;   /* 0: not in memory */
     uint32_t n, capacity;
@@ -340,9 +340,9 @@ static void compare_with_lru(double skew, double stick, uint32_t part, uint64_t 
     memset(&r, 0, sizeof r);
     r.skew = skew;
     r.stick = stick;
-    const uint64_t slot_bytes = ds4_expert_cache_least(&file) / N_USED;
+    const uint64_t entry_bytes = ds4_expert_cache_least(&file) / N_USED;
     plain = (lru){ .capacity = N_LAYERS * N_EXPERTS / part };
-    const uint64_t n_bytes = plain.capacity * slot_bytes;
+    const uint64_t n_bytes = plain.capacity * entry_bytes;
     assert_int_equal(ds4_expert_cache_open(&c, &file, n_bytes, NULL, &err), DS4_OK);
     for (uint32_t t = 0; t < 500; t++) {
         for (uint32_t l = 0; l < N_LAYERS; l++) {
@@ -393,8 +393,8 @@ static void test_sweeps_keep_a_part(void **state)
     (void)state;
     for (int l = 0; l < N_LAYERS; l++) same[l] = layers[0];
     for (int e = 0; e < N_EXPERTS; e++) count[e] = 100;
-    const uint64_t slot_bytes = ds4_expert_cache_least(&file) / N_USED;
-    const uint64_t half = N_LAYERS * N_EXPERTS / 2 * slot_bytes;
+    const uint64_t entry_bytes = ds4_expert_cache_least(&file) / N_USED;
+    const uint64_t half = N_LAYERS * N_EXPERTS / 2 * entry_bytes;
     assert_int_equal(ds4_expert_cache_open(&c, &file, half, NULL, &err), DS4_OK);
     for (uint32_t i = 0; i < 5 * N_LAYERS; i++) {
         if (i == 2 * N_LAYERS) ds4_expert_cache_get_stats(c, &before);

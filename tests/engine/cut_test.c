@@ -32,7 +32,7 @@ static steps prefill(uint32_t cut, uint32_t n_before, uint32_t n, uint32_t chunk
 
     for (int i = 0; i < 1024; i++) tokens[i] = 5 + i % 2000;
     if (ds4_engine_open(&e, &opt, &err) != DS4_OK) fail_msg("%s", err.text);
-    e->model.info.cut = cut;
+    e->network.info.cut = cut;
     if (ds4_session_create(e, 1024, &session, &err) != DS4_OK) fail_msg("%s", err.text);
     const ds4_prefill before = { .tokens = tokens, .n_tokens = n_before };
     if (n_before > 0) assert_int_equal(ds4_session_prefill(session, &before, &err), DS4_OK);

@@ -65,7 +65,7 @@ static int set_up(void **state)
                             .all_logits = true };
     check(ds4_engine_step(engine, &work, 1, &err), &err);
     ds4_session_free(s);
-    short_of_memory = *engine->model.backend;
+    short_of_memory = *engine->network.backend;
     short_of_memory.commit = commit;
     engine->blocks.backend = &short_of_memory;
     n_left = UINT32_MAX;

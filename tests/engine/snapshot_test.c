@@ -321,7 +321,7 @@ static void test_planes_do_not_show(void **state)
 
     (void)state;
     check(ds4_engine_open(&engine, &opt, &err), &err);
-    ds4_network *m = &engine->model;
+    ds4_network *m = &engine->network;
     ds4_kv_layout_make(&m->shape, DS4_KV_PLANES, DS4_KV_PLANES, m->kv_layers, &m->kv);
     ds4_block_pool_clear(&engine->blocks);
     ds4_block_pool_init(&engine->blocks, m->backend, m->dev, &m->kv);

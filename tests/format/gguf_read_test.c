@@ -473,7 +473,7 @@ static unsigned walk(const ds4_gguf *g)
         assert_ptr_equal(ds4_gguf_tensor_find(g, name), t);
     }
     for (uint32_t i = 0; i < ds4_gguf_n_keys(g); i++) {
-        const ds4_gguf_kv *kv = ds4_gguf_key_at(g, i);
+        const ds4_gguf_key *kv = ds4_gguf_key_at(g, i);
         for (uint64_t k = 0; k < kv->value.n_bytes; k++) sum += kv->value.data[k];
     }
     ds4_slice *texts = NULL;

@@ -106,7 +106,7 @@ static void test_written_keys_are_read(void **state)
     check_arrays(g);
 
     assert_int_equal(ds4_gguf_writer_create(&copy, 0, &err), DS4_OK);
-    for (uint32_t i = 0; i < ds4_gguf_n_keys(g); i++) ds4_gguf_put_kv(copy, ds4_gguf_key_at(g, i));
+    for (uint32_t i = 0; i < ds4_gguf_n_keys(g); i++) ds4_gguf_put_key(copy, ds4_gguf_key_at(g, i));
     assert_int_equal(ds4_gguf_writer_header(copy, &again, &err), DS4_OK);
     assert_int_equal(again.n_bytes, bytes.n_bytes);
     assert_memory_equal(again.data, bytes.data, bytes.n_bytes);

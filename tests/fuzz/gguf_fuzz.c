@@ -15,7 +15,7 @@ static unsigned walk(const ds4_gguf *g)
         sum += t->data[t->n_bytes - 1];
     }
     for (uint32_t i = 0; i < ds4_gguf_n_keys(g); i++) {
-        const ds4_gguf_kv *kv = ds4_gguf_key_at(g, i);
+        const ds4_gguf_key *kv = ds4_gguf_key_at(g, i);
         if (kv->value.n_bytes > 0) sum += kv->value.data[kv->value.n_bytes - 1];
     }
     return sum;

@@ -156,7 +156,7 @@ static void measure(bench *b, uint32_t pos)
         exit(1);
     }
     const double before = median(old_us), after = median(new_us);
-    const uint32_t n_pieces = ds4_kv_tail_pieces(&b->kv, pos, NULL, 0);
+    const uint32_t n_pieces = ds4_kv_tail_extents(&b->kv, pos, NULL, 0);
     printf("position %7u  %8.2f MB  %5u copies %8.0f us   %4u copies %8.0f us   %.2f times\n", pos,
            (double)n / 1e6, b->n_copies, before, n_pieces, after, before / after);
     free(old);

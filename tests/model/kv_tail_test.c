@@ -224,16 +224,16 @@ static void test_few_pieces(void **unused)
     const ds4_shape shape = flash();
     ds4_kv_layer    layer[N_LAYERS];
     ds4_kv_layout   kv;
-    ds4_kv_piece    few[4];
+    ds4_kv_extent    few[4];
 
     (void)unused;
     ds4_kv_layout_make(&shape, DS4_KV_RECORDS, DS4_KV_RECORDS, layer, &kv);
     for (uint32_t pos = 30000; pos < 30000 + 257; pos++) {
-        const uint32_t n = ds4_kv_tail_pieces(&kv, pos, NULL, 0);
+        const uint32_t n = ds4_kv_tail_extents(&kv, pos, NULL, 0);
         if (n > (pos % 128 ? 700 : 480)) fail_msg("%u pieces at %u", n, pos);
     }
     /* A list that is too short receives what fits. */
-    assert_true(ds4_kv_tail_pieces(&kv, 30000, few, 4) > 4);
+    assert_true(ds4_kv_tail_extents(&kv, 30000, few, 4) > 4);
     assert_int_equal(few[0].memory, DS4_KV_OWN);
     assert_int_equal(few[3].memory, DS4_KV_OWN);
 }

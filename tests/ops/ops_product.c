@@ -325,8 +325,8 @@ static ds4_expert_cache *open_cache(ops *o, const experts *e, char path[256])
     FILE *file = fopen(path, "wb");
     if (!file) ops_fail(o, "%s cannot be written", path);
     for (int i = 0; i < 3; i++) {
-        layer.part[i].offset = off;
-        layer.part[i].n_bytes = e->part[i]->n_bytes / e->n_experts;
+        layer.matrix[i].offset = off;
+        layer.matrix[i].n_bytes = e->part[i]->n_bytes / e->n_experts;
         off += e->part[i]->n_bytes;
         fwrite(e->part[i]->bytes, 1, e->part[i]->n_bytes, file);
     }
@@ -394,7 +394,7 @@ static uint64_t misses_of(ops *o, const experts *e, ds4_expert_cache *cache, con
     ds4_status       st;
 
     ds4_expert_cache_get_stats(cache, &before);
-    for (uint32_t i = 0; i < lesser(e->n_experts, before.n_slots / 4); i++) count[order[i]] = 1;
+    for (uint32_t i = 0; i < lesser(e->n_experts, before.n_entries / 4); i++) count[order[i]] = 1;
     ds4_expert_cache_begin(cache, 0, count, 1);
     do st = ds4_expert_cache_next(cache, ready, &n, &err);
     while (st == DS4_OK && n > 0);

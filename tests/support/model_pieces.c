@@ -17,7 +17,7 @@ void model_piece_write(const ds4_gguf *g, const char *path, const model_piece *p
 
     check(ds4_gguf_writer_create(&w, 0, &err), &err);
     for (uint32_t i = 0; piece->no == 0 && i < ds4_gguf_n_keys(g); i++) {
-        ds4_gguf_put_kv(w, ds4_gguf_key_at(g, i));
+        ds4_gguf_put_key(w, ds4_gguf_key_at(g, i));
     }
     ds4_gguf_put_u32(w, "split.no", piece->no);
     ds4_gguf_put_u32(w, "split.count", piece->count);

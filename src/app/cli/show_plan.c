@@ -23,7 +23,7 @@ static void print_plan(const char *path, const ds4_plan *p)
     line("  head", p->head, "");
     line("  other", p->other, "routers, hyper-connections, norms");
     if (p->stream) {
-        line("expert cache", p->expert_cache, "slots for experts read from disk");
+        line("expert cache", p->expert_cache, "room for experts read from disk");
     } else {
         line("routed experts", p->experts, "resident");
     }

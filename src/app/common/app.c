@@ -171,7 +171,7 @@ void ds4_app_say_experts(const char *program, ds4_engine *engine)
                 " cache %.2f GB, %u of %u experts; read %.2f GB at %.2f GB/s (%s%s), %.2f GB of it"
                 " needed",
                 (double)s.n_hits * percent, (double)s.n_prefetched * percent,
-                (double)s.n_misses * percent, (double)s.cache_bytes / 1e9, s.n_slots, s.n_experts,
+                (double)s.n_misses * percent, (double)s.cache_bytes / 1e9, s.n_entries, s.n_experts,
                 (double)s.bytes_read / 1e9,
                 s.busy_ns ? (double)s.bytes_read / (double)s.busy_ns : 0.0, s.method,
                 s.is_direct ? ", direct" : "", (double)s.bytes_needed / 1e9);

@@ -214,10 +214,10 @@ static void put_small(ds4_gguf_writer *writer, const char *key, ds4_gguf_type ty
 {
     const uint8_t     bytes[4] = { (uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
                                    (uint8_t)(value >> 24) };
-    const ds4_gguf_kv kv = { .key = { key, strlen(key) },
+    const ds4_gguf_key entry = { .key = { key, strlen(key) },
                              .value = { type, 1, bytes, type == DS4_GGUF_U16 ? 2 : 4 } };
 
-    ds4_gguf_put_kv(writer, &kv);
+    ds4_gguf_put_key(writer, &entry);
 }
 
 /* Keys in the types that other programs look for. */
@@ -232,10 +232,11 @@ static void put_piece(const rewriter *w, uint32_t piece, ds4_gguf_writer *writer
 static void put_keys(const rewriter *w, ds4_gguf_writer *writer)
 {
     for (uint32_t i = 0; i < ds4_gguf_n_keys(w->opt->from); i++) {
-        const ds4_gguf_kv *kv = ds4_gguf_key_at(w->opt->from, i);
-        if (starts_with(kv->key, "split.") || ds4_slice_eq(kv->key, DS4_SLICE("general.alignment"))) continue;
-        if (w->opt->types && ds4_slice_eq(kv->key, DS4_SLICE("general.file_type"))) continue;
-        ds4_gguf_put_kv(writer, kv);
+        const ds4_gguf_key *entry = ds4_gguf_key_at(w->opt->from, i);
+        const ds4_slice     key = entry->key;
+        if (starts_with(key, "split.") || ds4_slice_eq(key, DS4_SLICE("general.alignment"))) continue;
+        if (w->opt->types && ds4_slice_eq(key, DS4_SLICE("general.file_type"))) continue;
+        ds4_gguf_put_key(writer, entry);
     }
     if (w->opt->types) ds4_gguf_put_u32(writer, "general.file_type", w->opt->types->file_type);
 }

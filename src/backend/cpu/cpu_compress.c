@@ -17,7 +17,7 @@ typedef struct compress_job {
     const ds4_op_compress *op;
     const ds4_span        *span;
     const ds4_kv_layer    *layer;
-    uint32_t               ratio, slots, width;
+    uint32_t               ratio, n_places, width;
     const float           *ring_k, *ring_s;
     uint32_t               first_row, n_rows;       /* rows that become complete in this span */
     atomic_int             reason;                  /* why a row could not be written; 0 */
@@ -29,10 +29,10 @@ static compress_job job_of(ds4_dev *dev, const ds4_op_compress *op, const ds4_sp
     const ds4_kv_ring  *ring = op->index ? &layer->icomp : &layer->comp;
     compress_job        job = { .dev = dev, .op = op, .span = span, .layer = layer, .ratio = layer->ratio };
 
-    job.slots = ring->n_rows;
+    job.n_places = ring->n_rows;
     job.width = ring->width;
     job.ring_k = (float *)(void *)(cpu_at(span->tail) + ring->off);
-    job.ring_s = job.ring_k + (size_t)job.slots * job.width;
+    job.ring_s = job.ring_k + (size_t)job.n_places * job.width;
     job.first_row = span->pos / job.ratio;
     job.n_rows = (span->pos + span->n) / job.ratio - job.first_row;
     return job;
@@ -46,9 +46,9 @@ static void token_at(const compress_job *job, uint32_t pos, const float **k, con
         *k = cpu_row(job->op->k, t);
         *s = cpu_row(job->op->s, t);
     } else {
-        const size_t slot = pos % job->slots;
-        *k = job->ring_k + slot * job->width;
-        *s = job->ring_s + slot * job->width;
+        const size_t place = pos % job->n_places;
+        *k = job->ring_k + place * job->width;
+        *s = job->ring_s + place * job->width;
     }
 }
 
@@ -165,13 +165,13 @@ static void keep_tokens(const compress_job *job)
 {
     const ds4_span *span = job->span;
     float          *ring_k = (float *)(uintptr_t)job->ring_k, *ring_s = (float *)(uintptr_t)job->ring_s;
-    const uint32_t  skip = span->n > job->slots ? span->n - job->slots : 0;
+    const uint32_t  skip = span->n > job->n_places ? span->n - job->n_places : 0;
     const size_t    bytes = job->width * sizeof(float);
 
     for (uint32_t i = skip; i < span->n; i++) {
-        const size_t slot = (span->pos + i) % job->slots;
-        memcpy(ring_k + slot * job->width, cpu_row(job->op->k, span->first + i), bytes);
-        memcpy(ring_s + slot * job->width, cpu_row(job->op->s, span->first + i), bytes);
+        const size_t place = (span->pos + i) % job->n_places;
+        memcpy(ring_k + place * job->width, cpu_row(job->op->k, span->first + i), bytes);
+        memcpy(ring_s + place * job->width, cpu_row(job->op->s, span->first + i), bytes);
     }
 }
 

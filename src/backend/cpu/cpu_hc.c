@@ -156,26 +156,26 @@ void cpu_hc_enter(ds4_dev *dev, const ds4_op_hc_enter *op)
     each_token(dev, enter_share, op, dev->batch->n_tokens);
 }
 
-/* Items are pieces of tokens' rows: one token alone is worth sharing. */
+/* Items are stretches of tokens' rows: one token alone is worth sharing. */
 static void leave_share(void *ctx, uint32_t member, uint32_t n_members)
 {
     const token_job       *job = ctx;
     const ds4_op_hc_leave *op = job->op;
-    const uint32_t         n = op->n_embd, per_row = cpu_pieces(n);
+    const uint32_t         n = op->n_embd, per_row = cpu_stretches(n);
     uint64_t               from, to;
 
     ds4_team_share((uint64_t)job->dev->batch->n_tokens * per_row, 1, member, n_members, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const uint32_t t = (uint32_t)(i / per_row), at = (uint32_t)(i % per_row) * CPU_PIECE;
+        const uint32_t t = (uint32_t)(i / per_row), at = (uint32_t)(i % per_row) * CPU_STRETCH;
         const float   *gate = cpu_row(op->gate, t);
         job->dev->k.hc_leave(cpu_row(op->h_new, t) + at, cpu_row(op->h, t) + at, cpu_row(op->y, t) + at, gate,
-                             gate + op->n_hc, op->n_hc, n - at < CPU_PIECE ? n - at : CPU_PIECE, n);
+                             gate + op->n_hc, op->n_hc, n - at < CPU_STRETCH ? n - at : CPU_STRETCH, n);
     }
 }
 
 void cpu_hc_leave(ds4_dev *dev, const ds4_op_hc_leave *op)
 {
-    each_token(dev, leave_share, op, (uint64_t)dev->batch->n_tokens * cpu_pieces(op->n_embd));
+    each_token(dev, leave_share, op, (uint64_t)dev->batch->n_tokens * cpu_stretches(op->n_embd));
 }
 
 static void merge_share(void *ctx, uint32_t member, uint32_t n_members)

@@ -146,12 +146,12 @@ static inline void cpu_mark(ds4_dev *dev, const char *name, uint64_t weight_byte
 /* Run fn on the team, or here if there is too little to share. */
 void cpu_run(ds4_dev *dev, ds4_team_fn *fn, void *ctx, uint64_t n_items);
 
-/* Rows that are computed value by value can be shared in pieces. A piece is whole blocks of
+/* Rows that are computed value by value can be shared in stretches. A stretch is whole blocks of
  * every form of activations. */
-enum { CPU_PIECE = 256 };
-static inline uint32_t cpu_pieces(uint32_t n_values)
+enum { CPU_STRETCH = 256 };
+static inline uint32_t cpu_stretches(uint32_t n_values)
 {
-    return (n_values + CPU_PIECE - 1) / CPU_PIECE;
+    return (n_values + CPU_STRETCH - 1) / CPU_STRETCH;
 }
 
 /* ---- cpu_mem.c ---- */

@@ -1,8 +1,8 @@
 /* cpu_moe.c - the experts.
  *
- * Pairs of (token, slot) are sorted by expert, so that an expert's weights are read once
+ * Pairs of (token, rank) are sorted by expert, so that an expert's weights are read once
  * for all its tokens; the shared expert is one more expert that every token visits. Each
- * pair's output is kept apart and a token's are added in slot order, the shared one last,
+ * pair's output is kept apart and a token's are added in rank order, the shared one last,
  * so a token's result does not know who else was in the batch. Streamed experts are
  * computed in waves as they arrive, for the same reason with the same result.
  * Source: docs/MODEL.md section 3.10. */
@@ -24,7 +24,7 @@ typedef struct visit {
 struct cpu_moe {
     uint32_t *pair_token;           /* [max_batch * (max_used + 1)] token of a sorted pair, the shared
                                        expert's included */
-    uint32_t *pair_of;              /* [token][used + 1] sorted pair of a slot */
+    uint32_t *pair_of;              /* [token][used + 1] sorted pair of a rank */
     float    *pair_weight;          /* [pairs] */
     visit    *visits;               /* [experts + 1], the shared one last */
     uint32_t  n_visits, n_pairs;
@@ -126,12 +126,12 @@ static void add_visit(struct cpu_moe *m, const ds4_op_experts *op, bool shared, 
     v->at[2] = weights_of(v->down, e);
 }
 
-static void put_pair(struct cpu_moe *m, uint32_t pair, uint32_t n_slots, uint32_t token,
-                     uint32_t slot, float weight)
+static void put_pair(struct cpu_moe *m, uint32_t pair, uint32_t n_ranks, uint32_t token,
+                     uint32_t rank, float weight)
 {
     m->pair_token[pair] = token;
     m->pair_weight[pair] = weight;
-    m->pair_of[token * n_slots + slot] = pair;
+    m->pair_of[token * n_ranks + rank] = pair;
 }
 
 static void count_experts(const ds4_dev *dev, const int32_t *expert, uint32_t n_experts,
@@ -147,7 +147,7 @@ static void count_experts(const ds4_dev *dev, const int32_t *expert, uint32_t n_
 static void sort_pairs(ds4_dev *dev, const ds4_op_experts *op)
 {
     struct cpu_moe *m = dev->moe;
-    const uint32_t  n = dev->batch->n_tokens, n_slots = op->n_used + 1;
+    const uint32_t  n = dev->batch->n_tokens, n_ranks = op->n_used + 1;
     const int32_t  *expert = (const int32_t *)(const void *)cpu_at(op->expert);
 
     m->n_pairs = m->n_visits = 0;
@@ -160,11 +160,11 @@ static void sort_pairs(ds4_dev *dev, const ds4_op_experts *op)
     add_visit(m, op, true, 0, m->n_pairs, n);
     for (uint32_t t = 0; t < n; t++) {
         const float *weight = cpu_row(op->weight, t);
-        for (uint32_t slot = 0; slot < op->n_used; slot++) {
-            const int32_t e = expert[t * op->n_used + slot];
-            put_pair(m, m->next[e]++, n_slots, t, slot, weight[slot]);
+        for (uint32_t rank = 0; rank < op->n_used; rank++) {
+            const int32_t e = expert[t * op->n_used + rank];
+            put_pair(m, m->next[e]++, n_ranks, t, rank, weight[rank]);
         }
-        put_pair(m, m->n_pairs + t, n_slots, t, op->n_used, 1.0f);
+        put_pair(m, m->n_pairs + t, n_ranks, t, op->n_used, 1.0f);
     }
     m->n_pairs += n;
 }
@@ -279,25 +279,25 @@ static void gate_up_part(void *ctx, uint32_t i_part, uint64_t from, uint64_t to,
     cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
 }
 
-/* A piece of a pair. The weight goes in before the down product, so that its encoding
+/* A stretch of a pair. The weight goes in before the down product, so that its encoding
  * includes it. */
-static void activate_piece(const moe_job *job, uint32_t pair, ds4_act act, uint32_t at)
+static void activate_stretch(const moe_job *job, uint32_t pair, ds4_act act, uint32_t at)
 {
     const ds4_op_experts *op = job->op;
     struct cpu_moe       *m = job->dev->moe;
-    const uint32_t        n_ffn = op->gate.n_out, n = n_ffn - at < CPU_PIECE ? n_ffn - at : CPU_PIECE;
+    const uint32_t        n_ffn = op->gate.n_out, n = n_ffn - at < CPU_STRETCH ? n_ffn - at : CPU_STRETCH;
     float                *g = m->gate + (uint64_t)pair * n_ffn + at;
 
     job->dev->k.swiglu(g, g, m->up + (uint64_t)pair * n_ffn + at, n, op->clamp, m->pair_weight[pair]);
     cpu_encode(&job->dev->k, act, pair_h(m, op, pair) + ds4_act_bytes(act, at), g, n);
 }
 
-/* Items are pieces of the pairs of the wave: a few pairs are worth sharing. */
+/* Items are stretches of the pairs of the wave: a few pairs are worth sharing. */
 static void activate_share(void *ctx, uint32_t member, uint32_t n_members)
 {
     const moe_job  *job = ctx;
     struct cpu_moe *m = job->dev->moe;
-    const uint32_t  per_pair = cpu_pieces(job->op->gate.n_out);
+    const uint32_t  per_pair = cpu_stretches(job->op->gate.n_out);
     uint64_t        from, to, i_item = 0;       /* within the wave */
 
     ds4_team_share((uint64_t)m->n_wave_pairs * per_pair, 1, member, n_members, &from, &to);
@@ -308,7 +308,7 @@ static void activate_share(void *ctx, uint32_t member, uint32_t n_members)
         i_item += n_items;
         for (uint64_t i = from > first ? from - first : 0; i < n_items && first + i < to; i++) {
             const uint32_t pair = a->first + (uint32_t)(i / per_pair);
-            activate_piece(job, pair, act, (uint32_t)(i % per_pair) * CPU_PIECE);
+            activate_stretch(job, pair, act, (uint32_t)(i % per_pair) * CPU_STRETCH);
         }
     }
 }
@@ -329,23 +329,23 @@ static void down_part(void *ctx, uint32_t i_part, uint64_t from, uint64_t to, ui
     cpu_multiply(job->dev, &slab, from, to, job->dev->own[member].row);
 }
 
-/* y = 0 + the outputs of the token's slots in order; items are pieces of tokens. */
+/* y = 0 + the outputs of the token's ranks in order; items are stretches of tokens. */
 static void sum_share(void *ctx, uint32_t member, uint32_t n_members)
 {
     const moe_job        *job = ctx;
     const ds4_op_experts *op = job->op;
     const struct cpu_moe *m = job->dev->moe;
-    const uint32_t        n_embd = op->down.n_out, n_slots = op->n_used + 1, per_row = cpu_pieces(n_embd);
+    const uint32_t        n_embd = op->down.n_out, n_ranks = op->n_used + 1, per_row = cpu_stretches(n_embd);
     uint64_t              from, to;
 
     ds4_team_share((uint64_t)job->dev->batch->n_tokens * per_row, 1, member, n_members, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const uint32_t t = (uint32_t)(i / per_row), at = (uint32_t)(i % per_row) * CPU_PIECE;
-        const uint32_t n = n_embd - at < CPU_PIECE ? n_embd - at : CPU_PIECE;
+        const uint32_t t = (uint32_t)(i / per_row), at = (uint32_t)(i % per_row) * CPU_STRETCH;
+        const uint32_t n = n_embd - at < CPU_STRETCH ? n_embd - at : CPU_STRETCH;
         float         *y = cpu_row(op->y, t) + at;
         memset(y, 0, n * sizeof *y);
-        for (uint32_t s = 0; s < n_slots; s++) {
-            const uint32_t pair = m->pair_of[t * n_slots + s];
+        for (uint32_t s = 0; s < n_ranks; s++) {
+            const uint32_t pair = m->pair_of[t * n_ranks + s];
             job->dev->k.axpy(y, 1.0f, m->out + (uint64_t)pair * n_embd + at, n);
         }
     }
@@ -379,7 +379,7 @@ static void run_wave(moe_job *job)
     cpu_look_ahead(job->dev, down, m->n_wave);
     cpu_run_parts(job->dev, gate_up, 2 * m->n_wave, gate_up_part, job);
     cpu_mark(job->dev, "experts.gate_up", parts_bytes(gate_up, 2 * m->n_wave));
-    cpu_run(job->dev, activate_share, job, (uint64_t)m->n_wave_pairs * cpu_pieces(job->op->gate.n_out));
+    cpu_run(job->dev, activate_share, job, (uint64_t)m->n_wave_pairs * cpu_stretches(job->op->gate.n_out));
     cpu_mark(job->dev, "experts.activate", 0);
     cpu_look_ahead(job->dev, NULL, 0);
     cpu_run_parts(job->dev, down, m->n_wave, down_part, job);
@@ -399,7 +399,7 @@ static ds4_status run_arrivals(moe_job *job, ds4_err *err)
         DS4_TRY(ds4_expert_cache_next(job->op->cache, m->ready, &n, err));
         for (uint32_t i = 0; i < n; i++) {
             visit *v = &m->visits[m->visit_of[m->ready[i].expert]];
-            memcpy(v->at, m->ready[i].part, sizeof v->at);
+            memcpy(v->at, m->ready[i].matrix, sizeof v->at);
             add_to_wave(m, v);
         }
         run_wave(job);
@@ -470,6 +470,6 @@ ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err)
         for (uint32_t v = 0; v < m->n_visits; v++) add_to_wave(m, &m->visits[v]);
         run_wave(&job);
     }
-    cpu_run(dev, sum_share, &job, (uint64_t)dev->batch->n_tokens * cpu_pieces(op->down.n_out));
+    cpu_run(dev, sum_share, &job, (uint64_t)dev->batch->n_tokens * cpu_stretches(op->down.n_out));
     return DS4_OK;
 }

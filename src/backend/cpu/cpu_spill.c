@@ -46,12 +46,12 @@ struct cpu_spill_buf {
 
 /* ---- the cache ---------------------------------------------------------------------------------- */
 
-static uint64_t slot_bytes(uint64_t row_bytes)
+static uint64_t place_bytes(uint64_t row_bytes)
 {
     return row_bytes + sizeof(uint64_t) + sizeof(uint32_t);
 }
 
-static uint64_t n_slots(const cpu_spill *s)
+static uint64_t n_places(const cpu_spill *s)
 {
     return (uint64_t)s->n_sets * WAYS;
 }
@@ -74,15 +74,15 @@ ds4_status cpu_spill_create(const char *dir, uint64_t max_bytes, uint64_t row_by
 
     if (!s) return ds4_fail(err, DS4_E_NOMEM, "no memory to keep rows on disk");
     s->row_bytes = row_bytes;
-    const uint64_t n_sets = max_bytes / (WAYS * slot_bytes(row_bytes));
+    const uint64_t n_sets = max_bytes / (WAYS * place_bytes(row_bytes));
     s->n_sets = n_sets < 1 ? 1 : n_sets < UINT32_MAX ? (uint32_t)n_sets : UINT32_MAX;
     s->next_name = 1;
     atomic_init(&s->now, 1);
     for (int i = 0; i < LOCKS; i++) atomic_flag_clear(&s->lock[i]);
     s->dir = malloc(strlen(dir) + 1);
-    s->name = reserve(n_slots(s) * sizeof *s->name);
-    s->used = reserve(n_slots(s) * sizeof *s->used);
-    s->rows = reserve(n_slots(s) * row_bytes);
+    s->name = reserve(n_places(s) * sizeof *s->name);
+    s->used = reserve(n_places(s) * sizeof *s->used);
+    s->rows = reserve(n_places(s) * row_bytes);
     if (!s->dir || !s->name || !s->used || !s->rows) {
         cpu_spill_free(s);
         return ds4_fail(err, DS4_E_NOMEM, "no memory to keep rows on disk");
@@ -95,9 +95,9 @@ ds4_status cpu_spill_create(const char *dir, uint64_t max_bytes, uint64_t row_by
 void cpu_spill_free(cpu_spill *s)
 {
     if (!s) return;
-    give_back(s->name, n_slots(s) * sizeof *s->name);
-    give_back(s->used, n_slots(s) * sizeof *s->used);
-    give_back(s->rows, n_slots(s) * s->row_bytes);
+    give_back(s->name, n_places(s) * sizeof *s->name);
+    give_back(s->used, n_places(s) * sizeof *s->used);
+    give_back(s->rows, n_places(s) * s->row_bytes);
     free(s->dir);
     free(s);
 }
@@ -124,7 +124,7 @@ static atomic_flag *hold(cpu_spill *s, uint32_t set)
     return lock;
 }
 
-/* The slot of a name in its set, or -1. */
+/* The place of a name in its set, or -1. */
 static int64_t find(const cpu_spill *s, uint32_t set, uint64_t name)
 {
     for (uint64_t i = (uint64_t)set * WAYS; i < ((uint64_t)set + 1) * WAYS; i++) {
@@ -133,7 +133,7 @@ static int64_t find(const cpu_spill *s, uint32_t set, uint64_t name)
     return -1;
 }
 
-/* The slot that a new row takes: an empty one or the oldest. */
+/* The place that a new row takes: an empty one or the oldest. */
 static uint64_t oldest(const cpu_spill *s, uint32_t set, uint32_t now)
 {
     const uint64_t first = (uint64_t)set * WAYS;
@@ -176,7 +176,7 @@ static void insert(cpu_spill *s, uint64_t name, uint32_t now, const uint8_t *row
 
 uint64_t cpu_spill_resident(const cpu_spill *s)
 {
-    return atomic_load(&s->n_rows) * slot_bytes(s->row_bytes);
+    return atomic_load(&s->n_rows) * place_bytes(s->row_bytes);
 }
 
 /* ---- files ---------------------------------------------------------------------------------------- */
