@@ -211,6 +211,31 @@ is "of two at once that are too much, one is asked to come again" 1 "$(cat "$box
 is "nothing of them stays" 0 "$(metric request_memory_bytes)"
 stop_server
 
+# Eight large ones at once: all of them together are too much, and some are answered all the same.
+start_server --parallel 1 --request-mem 20M --script "$box/script"
+{
+    printf '{"max_tokens":2,"messages":[{"role":"user","content":"look"},{"role":"assistant","content":[{"type":"tool_use",'
+    printf '"id":"t","name":"read","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t",'
+    printf '"content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"'
+    head -c 5000000 /dev/zero | tr '\0' A
+    printf '"}}]}]}]}'
+} >"$box/picture"
+asking=
+for i in 1 2 3 4 5 6 7 8; do
+    curl -sS -m 60 -o "$box/answer$i" -D "$box/head$i" -w '%{http_code}\n' -H 'Expect:' --data-binary "@$box/picture" \
+        "$url/v1/messages" >"$box/large$i" 2>/dev/null &
+    asking="$asking $!"
+done
+# shellcheck disable=SC2086
+wait $asking
+n_served=$(cat "$box"/large? | grep -c 200)
+n_sent_away=$(cat "$box"/large? | grep -c 503)
+[ "$n_served" -ge 1 ] && [ "$n_sent_away" -ge 1 ] && [ $((n_served + n_sent_away)) -eq 8 ]
+report $? "of eight large requests at once $n_served are served, $n_sent_away asked to come again"
+is "all of these are told when" "$n_sent_away" "$(cat "$box"/head? | grep -ci '^retry-after: [1-9]')"
+is "and nothing stays of them" 0 "$(metric request_memory_bytes)"
+stop_server
+
 # ---- the service manager -----------------------------------------------------------------------------
 server_program=$out/ds4-server
 "$out/tests/soak/raw" --datagrams "$box/notify" >"$box/told" &

@@ -189,7 +189,7 @@ void ds4_answer_free(void *answer)
     ds4_grammar_free(a->grammar);
     ds4_str_clear(&a->out);
     ds4_request_clear(&a->request);
-    ds4_budget_give(&a->server->budget, a->n_taken);
+    ds4_purse_give(a->request.arena.purse, a->n_taken);
     free(a);
 }
 

@@ -86,7 +86,7 @@ struct ds4_answer {
     uint32_t            n_events;       /* sequence_number of /v1/responses */
     ds4_str             out;            /* bytes to send */
     size_t              n_sent;         /* of out */
-    size_t              n_taken;        /* bytes of the prompt, from the server's budget */
+    size_t              n_taken;        /* bytes of the prompt, out of the request's purse */
     bool                closed, failed, noted;
     bool                half;           /* the client has closed its side, see ds4_http_look() */
 };

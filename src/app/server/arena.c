@@ -23,10 +23,10 @@ void *ds4_arena_alloc(ds4_arena *a, size_t n, size_t each)
 
     if (!b || bytes > b->capacity - b->used) {
         const size_t capacity = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
-        a->over |= !ds4_budget_take(a->budget, sizeof *b + capacity);
+        a->over |= !ds4_purse_take(a->purse, sizeof *b + capacity);
         b = a->over ? NULL : malloc(sizeof *b + capacity);
         if (!b) {
-            if (!a->over) ds4_budget_give(a->budget, sizeof *b + capacity);
+            if (!a->over) ds4_purse_give(a->purse, sizeof *b + capacity);
             a->failed = true;
             return NULL;
         }
@@ -102,7 +102,7 @@ void ds4_arena_clear(ds4_arena *a)
         free(a->blocks);
         a->blocks = next;
     }
-    ds4_budget_give(a->budget, a->n_bytes);
+    ds4_purse_give(a->purse, a->n_bytes);
     a->n_bytes = 0;
     a->failed = a->over = false;
 }

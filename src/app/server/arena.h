@@ -14,9 +14,9 @@ typedef struct ds4_arena_block ds4_arena_block;
 typedef struct ds4_arena {
     ds4_arena_block *blocks;
     size_t           n_bytes;   /* taken from the system */
-    ds4_budget      *budget;    /* that they are taken from too; NULL: none */
+    ds4_purse       *purse;     /* that they are taken out of too; NULL: none */
     bool             failed;
-    bool             over;      /* it failed because the budget had no more */
+    bool             over;      /* it failed because the purse may have no more */
 } ds4_arena;
 
 void     *ds4_arena_alloc(ds4_arena *a, size_t n, size_t each);     /* zeroed; NULL when short */

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { SLACK_BYTES = 64 << 10 };        /* of the budget, that other small requests may have */
-
 /* ---- what was sampled before ---------------------------------------------------------------- */
 
 static bool is_blank(ds4_slice s)
@@ -144,7 +142,7 @@ static ds4_status make_grammar(ds4_answer *a, ds4_err *err)
 /* Take memory of the prompt from the budget of all requests; it is given back with the answer. */
 static ds4_status take_memory(ds4_answer *a, size_t n_bytes, ds4_err *err)
 {
-    if (!ds4_budget_take(&a->server->budget, n_bytes)) {
+    if (!ds4_purse_take(a->request.arena.purse, n_bytes)) {
         a->request.arena.over = true;
         return ds4_fail(err, DS4_E_NOMEM, "no memory for a prompt");
     }
@@ -183,15 +181,14 @@ static ds4_status prepare(ds4_answer *a, ds4_slice body, ds4_err *err)
 
 /* ---- beginning ------------------------------------------------------------------------------ */
 
-/* The budget of all requests is used up: by others, who will give back, or by this one alone. */
-static void refuse_memory(ds4_answer *a, size_t n_body, ds4_http_answer *http)
+/* The request may have no more memory: because of others, who will give back, or never. */
+static void refuse_memory(ds4_answer *a, ds4_http_answer *http)
 {
-    const size_t      own = a->request.arena.n_bytes + a->n_taken + 2 * n_body;
-    const bool        alone = atomic_load(&a->server->budget.n_used) <= own + SLACK_BYTES;
-    const ds4_problem p = { .status = alone ? 413 : 503,
-                            .message = alone ? "the request needs more memory than all of them may have"
+    const bool        never = a->request.arena.purse->too_large;
+    const ds4_problem p = { .status = never ? 413 : 503,
+                            .message = never ? "the request needs more memory than all of them may have"
                                              : "requests take all the memory they may have; try again",
-                            .code = alone ? "request_too_large" : NULL,
+                            .code = never ? "request_too_large" : NULL,
                             .id = a->id };
 
     ds4_refuse_with(a->request.api, &p, http);
@@ -305,7 +302,7 @@ static ds4_answer *new_answer(ds4_server *s, ds4_api api, const ds4_http_request
     }
     a->server = s;
     a->request.api = api;
-    a->request.arena.budget = &s->budget;
+    a->request.arena.purse = rq->purse;
     a->writer = writer_of(api);
     a->call = rq->call;
     a->begin_ns = ds4_now_ns();
@@ -324,7 +321,7 @@ void ds4_generate(ds4_server *s, ds4_api api, const ds4_http_request *rq, ds4_ht
     if (!a) return;
     ds4_trace_add(s->trace, rq->path, "request", rq->body);
     if (prepare(a, rq->body, &err) != DS4_OK) {
-        if (a->request.arena.over) refuse_memory(a, rq->body.n_bytes, http);
+        if (a->request.arena.over) refuse_memory(a, http);
         else refuse(a, &err, http);
     } else if (!refuse_long(a, http)) {
         begin(a, http);
@@ -341,7 +338,7 @@ void ds4_count_tokens(ds4_server *s, const ds4_http_request *rq, ds4_http_answer
 
     if (!a) return;
     if (prepare(a, rq->body, &err) != DS4_OK) {
-        if (a->request.arena.over) refuse_memory(a, rq->body.n_bytes, http);
+        if (a->request.arena.over) refuse_memory(a, http);
         else refuse(a, &err, http);
     } else {
         ds4_str_addf(&http->body, "{\"input_tokens\":%u}", a->tokens.n);

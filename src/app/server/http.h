@@ -22,6 +22,7 @@ typedef struct ds4_http_request {
     const char    *method, *path;       /* path without the query, percent escapes resolved */
     ds4_slice      body;
     const char    *client;              /* address, for the log */
+    ds4_purse     *purse;               /* that its memory is taken from, until the answer is over */
     ds4_http_call *call;
 } ds4_http_request;
 
@@ -93,7 +94,7 @@ typedef struct ds4_http_options {
     uint32_t            idle_seconds;   /* a connection without a request, or a stalled one */
     uint32_t            head_seconds;   /* longest that a connection may be without a whole head */
     uint32_t            body_seconds;   /* longest that a body may take to arrive */
-    ds4_budget         *budget;         /* for bodies; NULL: no limit */
+    ds4_budget         *budget;         /* of the requests' memory; NULL: no limit */
     ds4_http_check_fn  *check;
     ds4_http_handle_fn *handle;
     ds4_http_refuse_fn *refuse;

@@ -31,7 +31,8 @@ struct ds4_http_call {
     ds4_http_conn   *conn;
     ds4_http_head    head;
     ds4_http_request rq;
-    char            *body; /* [cap_body] taken from the budget */
+    ds4_purse        purse; /* what it holds of the budget */
+    char            *body; /* [cap_body] taken from it */
     size_t           n_body, cap_body;
     uint64_t         begin_ns;
     uint64_t         half_ns; /* when its end was seen, or last tried; 0: it was not */
@@ -176,23 +177,21 @@ static uint64_t patience(const ds4_http_call *call)
  * that was only promised costs nothing. */
 static bool grow_body(ds4_http_call *call, size_t n_more, ds4_http_fault *fault)
 {
-    ds4_budget  *budget = call->conn->opt->budget;
+    ds4_purse   *purse = &call->purse;
     const size_t want = call->n_body + n_more + 1;
     size_t       cap = call->cap_body ? call->cap_body : FIRST_BODY_BYTES;
 
     while (cap < want) cap *= 2;
     if (cap == call->cap_body) return true;
-    if (budget && cap > budget->n_most) {
-        *fault = refused(413, "the request needs more memory than all of them may have");
-        return false;
-    }
-    if (!ds4_budget_take(budget, cap - call->cap_body)) {
-        *fault = refused(503, "requests take all the memory they may have; try again");
+    if (!ds4_purse_take(purse, cap - call->cap_body)) {
+        *fault = purse->too_large
+                   ? refused(413, "the request needs more memory than all of them may have")
+                   : refused(503, "requests take all the memory they may have; try again");
         return false;
     }
     char *grown = realloc(call->body, cap);
     if (!grown) {
-        ds4_budget_give(budget, cap - call->cap_body);
+        ds4_purse_give(purse, cap - call->cap_body);
         *fault = refused(503, "memory is exhausted");
         return false;
     }
@@ -325,7 +324,7 @@ static bool read_body(ds4_http_call *call, ds4_http_fault *fault)
 static void free_body(ds4_http_call *call)
 {
     free(call->body);
-    ds4_budget_give(call->conn->opt->budget, call->cap_body);
+    ds4_purse_give(&call->purse, call->cap_body);
     call->body = NULL;
     call->n_body = call->cap_body = 0;
     call->rq.body = (ds4_slice){ "", 0 };
@@ -460,10 +459,14 @@ static bool answer(ds4_http_call *call, ds4_http_fault *fault, ds4_http_answer *
     if (!fault->status && opt->check(opt->ctx, &call->rq, a)) return no_body;
     if (!fault->status && read_body(call, fault)) {
         opt->handle(opt->ctx, &call->rq, a);
+        /* Who was refused gives back before others look whether he has; an answer needs its memory. */
+        if (a->read) ds4_purse_settle(&call->purse);
+        else free_body(call);
         return true;
     }
     a->status = 0;
     if (fault->status) opt->refuse(opt->ctx, &call->rq, fault->status, fault->message, a);
+    free_body(call);
     return false;
 }
 
@@ -495,6 +498,7 @@ static bool serve_one(ds4_http_conn *c, ds4_http_call *call)
     call->rq.method = call->head.method ? call->head.method : "";
     call->rq.path = call->head.path ? call->head.path : "";
     atomic_fetch_add(c->n_busy, 1);
+    ds4_purse_open(&call->purse, c->opt->budget);
     const bool may = answer(call, &fault, &a);
     const bool keep =
         may && call->head.keep && !atomic_load(c->draining) && !(a.read && call->head.minor == 0);
@@ -502,6 +506,7 @@ static bool serve_one(ds4_http_conn *c, ds4_http_call *call)
     if (a.reason[0]) ds4_http_note_text(call, "reason", a.reason);
     const bool whole = send_answer(call, &a, keep);
     free_body(call);
+    ds4_purse_close(&call->purse);
     tell(call, status, whole, n_received, n_sent);
     atomic_fetch_sub(c->n_busy, 1);
     /* Who was too slow is not waited for any longer. */
@@ -521,7 +526,8 @@ void ds4_http_conn_serve(ds4_http_conn *c)
     for (bool more = w->bytes && call; more;) {
         memset(call, 0, sizeof *call);
         call->conn = c;
-        call->rq = (ds4_http_request){ .body = { "", 0 }, .client = c->client, .call = call };
+        call->rq = (ds4_http_request){ .body = { "", 0 }, .client = c->client,
+                                       .purse = &call->purse, .call = call };
         more = serve_one(c, call);
         memmove(w->bytes, w->bytes + w->at, w->n - w->at);
         w->n -= w->at;

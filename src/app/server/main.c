@@ -50,7 +50,6 @@ static ds4_status start_http(ds4_server *s, ds4_err *err)
     };
 
     ds4_metrics_init(&s->metrics);
-    s->budget.n_most = (size_t)s->opt.request_bytes;
     return ds4_http_start(&http, &s->http, err);
 }
 
@@ -90,6 +89,7 @@ static void stop_parts(ds4_server *s)
     ds4_texts_close(s->texts);
     ds4_script_free(s->script);
     ds4_trace_close(s->trace);
+    ds4_budget_clear(&s->budget);
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -279,6 +279,7 @@ static int run(const ds4_command_line *c)
     s.opt.n_origins = c->origins.n;
     s.opt.hosts = c->hosts.item;
     s.opt.n_hosts = c->hosts.n;
+    ds4_budget_init(&s.budget, (size_t)s.opt.request_bytes);
     block_signals(&sig);
     int code = DS4_EXIT_OK;
     if (s.opt.trace_path && ds4_trace_open(s.opt.trace_path, &s.trace, &err) != DS4_OK) {

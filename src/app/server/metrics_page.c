@@ -180,7 +180,7 @@ static void add_server(ds4_server *s, ds4_str *out)
           (double)ds4_http_connections(s->http) },
         { "ds4_connections", "gauge", "Connections that are open", (double)ds4_http_open(s->http) },
         { "ds4_request_memory_bytes", "gauge", "Memory that requests take at the moment",
-          (double)atomic_load(&s->budget.n_used) },
+          (double)ds4_budget_used(&s->budget) },
         { "ds4_request_memory_max_bytes", "gauge", "Most that they may take",
           (double)s->budget.n_most },
         { "ds4_memory_bytes", "gauge", "Memory in use by this process", (double)ds4_sysmem_used() },

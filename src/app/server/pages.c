@@ -189,7 +189,7 @@ void ds4_page_tokenize(ds4_server *s, const ds4_http_request *rq, ds4_http_answe
 {
     const ds4_request_defaults defaults = { .protocol = s->model.protocol,
                                             .sampling = { .top_p = 1 } };
-    ds4_request                request = { .api = DS4_API_CHAT, .arena.budget = &s->budget };
+    ds4_request                request = { .api = DS4_API_CHAT, .arena.purse = rq->purse };
     ds4_segments               text = { 0 };
     ds4_tokens                 tokens = { 0 };
     ds4_err                    err = { .code = DS4_OK };
