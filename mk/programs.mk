@@ -20,7 +20,8 @@ app_obj    = $(patsubst %.c,$(OUT)/%.o,$(wildcard src/app/$(1)/*.c)) $(if $(filt
 define program_rule
 $(OUT)/$(call prog,$(1)): $(call app_obj,$(1)) $(COMMON_OBJ) $(LIB)
 	$$(call say,LINK,$$@)
-	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(if $$(filter cli,$(1)),$$(EDIT_LIBS)) $$(LDLIBS)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(if $$(filter cli,$(1)),$$(EDIT_LIBS)) $$(if $$(filter agent,$(1)),$$(WIDTH_LIBS)) \
+	    $$(LDLIBS)
 endef
 $(foreach a,$(APPS),$(eval $(call program_rule,$(a))))
 # As somebody else's program is built: the public header, the library, nothing of ours beside.

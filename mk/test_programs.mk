@@ -76,6 +76,9 @@ $(OUT)/tests/%_check: $(OUT)/tests/%_check.o $(CHECK_AUX) $(LIB)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 REPLAY_SERVER := $(patsubst %,$(OUT)/tests/fuzz/%_fuzz_replay,request stored http_head)
 $(REPLAY_SERVER): $(SERVER_LIB)
+$(OUT)/tests/fuzz/ui_fuzz_replay: $(OUT)/tests/fuzz/ui_fuzz.o $(OUT)/tests/fuzz/replay.o $(OUT)/libui.a $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(WIDTH_LIBS) $(LDLIBS)
 $(OUT)/tests/fuzz/%_fuzz_replay: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/replay.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %/libserver.a,$^) $(LIB) $(LDLIBS)
@@ -83,6 +86,19 @@ $(OUT)/tests/fuzz/%_fuzz_replay: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/re
 $(OUT)/tests/tools/%: $(OUT)/tests/tools/%.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+# The agent's terminal without an agent, for tests of its parts; and with one that plays a script.
+UI_LIB     := $(OUT)/libui.a
+UI_PLAY    := $(OUT)/tests/ui/ui_play
+$(UI_LIB): $(patsubst %.c,$(OUT)/%.o,$(wildcard src/app/agent/ui*.c))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(OUT)/tests/ui/%_test: $(OUT)/tests/ui/%_test.o $(OUT)/tests/ui/fake_agent.o $(TEST_AUX) $(UI_LIB) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(WIDTH_LIBS) $(LDLIBS)
+$(UI_PLAY): $(OUT)/tests/ui/ui_play.o $(OUT)/tests/ui/fake_agent.o $(UI_LIB) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(WIDTH_LIBS) $(LDLIBS)
 
 # The agent's MCP client by hand, for servers from npm.
 MCP_CALL   := $(OUT)/tests/agent/mcp_call

@@ -20,7 +20,7 @@ setup-web:
 test: setup
 	$(Q)$(MAKE) test-built
 # Everything that the tests run, built and not run.
-test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ) $(RAW) $(TEST_TOOLS) $(MCP_CALL)
+test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ) $(RAW) $(TEST_TOOLS) $(MCP_CALL) $(UI_PLAY)
 test-built: test-programs
 	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
 

@@ -43,6 +43,9 @@ PKG_LIBS  := $(call pkg,--libs,$(LIB_PKGS)) $(KV_LIBS)
 PKG_FLAGS := $(call pkg,--cflags,$(LIB_PKGS)) $(call pkg,--cflags,sqlite3) $(call pkg,--cflags,libxxhash) \
              $(call pkg,--cflags,cmocka)
 EDIT_LIBS := $(or $(call pkg,--libs,libedit),-ledit)
+# Widths of characters, for the agent's terminal.
+WIDTH_LIBS := $(or $(call pkg,--libs,libutf8proc),-lutf8proc)
+$(OUT)/src/app/agent/ui_width.o: CPPFLAGS += $(call pkg,--cflags,libutf8proc)
 TEST_LIBS := $(call pkg,--libs,cmocka)
 # Used where this compiler can link it, so that a cross build does not take the host's.
 URING_TRY := \#include <liburing.h>\nint main(void) { struct io_uring r; return io_uring_queue_init(1, &r, 0); }\n

@@ -27,8 +27,8 @@ if ! command -v "$cc" >/dev/null; then
 fi
 
 # The library, by the Makefile's own rules, with coverage for the fuzzer.
-"$make" -s CC="$cc" OUT="$out" SAN="fuzzer-no-link,$san" OPT=-O1 "$out/libds4.a" "$out/libserver.a" || exit 1
-libs="$(pkg-config --libs jansson sqlite3 libxxhash libcrypto libpcre2-8) $(pkg-config --libs libcurl 2>/dev/null) -lm -lpthread"
+"$make" -s CC="$cc" OUT="$out" SAN="fuzzer-no-link,$san" OPT=-O1 "$out/libds4.a" "$out/libserver.a" "$out/libui.a" || exit 1
+libs="$(pkg-config --libs jansson sqlite3 libxxhash libcrypto libpcre2-8 libutf8proc) $(pkg-config --libs libcurl 2>/dev/null) -lm -lpthread"
 
 failed=0
 for target in "$@"; do
@@ -38,7 +38,7 @@ for target in "$@"; do
     mkdir -p "$out/corpus/$name" "$out/findings" "tests/fuzz/corpus/$name"
     # shellcheck disable=SC2086
     if ! "$cc" -std=c11 -g -O1 -D_GNU_SOURCE -Isrc -Iinclude -Itests -fsanitize="fuzzer,$san" \
-            -fno-sanitize-recover=all -o "$program" "$target" "$out/libserver.a" "$out/libds4.a" $libs; then
+            -fno-sanitize-recover=all -o "$program" "$target" "$out/libserver.a" "$out/libui.a" "$out/libds4.a" $libs; then
         echo "FAIL  $name: does not build"
         failed=1
         continue

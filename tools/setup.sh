@@ -65,9 +65,11 @@ met() {
         liburing)      [ "$system" != Linux ] || has_lib liburing ;;
         libedit)       [ "$system" = Darwin ] || has_lib libedit ;;
         libcurl)       [ "$system" = Darwin ] || has_lib libcurl ;;
+        utf8proc)      has_lib libutf8proc ;;
         cmocka)        has_lib cmocka ;;
         c++-compiler)  [ "$system" = Darwin ] || has "${CXX:-c++}" || has g++ ;;
         curl)          [ "$system" = Darwin ] || has curl ;;
+        tmux)          has tmux ;;
         sanitizers)    has_sanitizers ;;
         arm-compiler)  ! emulates_arm || has aarch64-linux-gnu-gcc ;;
         arm-libc)      ! emulates_arm || has_file aarch64-linux-gnu-gcc libc.a ;;
@@ -84,8 +86,8 @@ met() {
 
 needs_of() {
     case $1 in
-        build) echo compiler make pkg-config jansson sqlite xxhash openssl pcre2 libedit liburing libcurl ;;
-        test)  echo cmocka curl c++-compiler ;;
+        build) echo compiler make pkg-config jansson sqlite xxhash openssl pcre2 libedit liburing libcurl utf8proc ;;
+        test)  echo cmocka curl c++-compiler tmux ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         fuzz)  echo clang clang-runtime ;;
         page)  echo npm ;;
@@ -108,9 +110,11 @@ pcre2            libpcre2-dev           pcre2-devel            pcre2            
 libedit          libedit-dev            libedit-devel          libedit                -
 liburing         liburing-dev           liburing-devel         liburing               -
 libcurl          libcurl4-openssl-dev   libcurl-devel          curl                   -
+utf8proc         libutf8proc-dev        utf8proc-devel         libutf8proc            utf8proc
 cmocka           libcmocka-dev          libcmocka-devel        cmocka                 cmocka
 c++-compiler     g++                    gcc-c++                gcc                    -
 curl             curl                   curl                   curl                   -
+tmux             tmux                   tmux                   tmux                   tmux
 sanitizers       gcc                    libasan,libubsan       gcc-libs               -
 arm-compiler     gcc-aarch64-linux-gnu  ?                      aarch64-linux-gnu-gcc  -
 arm-libc         libc6-dev-arm64-cross  ?                      aarch64-linux-gnu-glibc -
@@ -126,10 +130,10 @@ caddy            caddy                  caddy                  caddy            
 
 # Needs that a system cannot meet are left out: `make check` skips the Arm kernels, `make test` the
 # emulated GPU, without liburing a pool of threads reads streamed experts, and without libcurl the agent uses
-# no servers of tools at an address.
+# no servers of tools at an address; tests of the terminal want tmux.
 optional() {
     case $1 in
-        arm-*|liburing|libcurl|c++-compiler) return 0 ;;
+        arm-*|liburing|libcurl|c++-compiler|tmux) return 0 ;;
         *)     return 1 ;;
     esac
 }
