@@ -11,6 +11,9 @@ static const double ALLOWANCE = 2, MAX_ALLOWANCE = 6, PER_STEP = 0.015, RESUME_A
 /* A plan must promise so much more than none. */
 static const double LEAST_GAIN = 1.05;
 
+/* A step that takes longer than this many times its expected time was held up by others. */
+static const double MOST_SLOWER = 1.5;
+
 /* A guess of a seat, and how likely it and those before it are right. */
 typedef struct guess {
     double   survives;
@@ -92,6 +95,17 @@ uint32_t ds4_draft_control_plan(ds4_draft_control *c, const ds4_draft *const *dr
     return n;
 }
 
+/* What the step of the plan cost, in steps of one row: as it was measured, but no more than others may
+ * have made of it. */
+static double cost_of_step(const ds4_draft_control *c, uint64_t took_ns)
+{
+    const double expected = ds4_step_cost(c->costs, c->n_rows), one_ns = c->costs->ns_of_one;
+    const double cost = one_ns > 0 ? (double)took_ns / one_ns : expected;
+
+    if (cost > MOST_SLOWER * expected) return MOST_SLOWER * expected;
+    return cost > expected ? cost : expected;
+}
+
 void ds4_draft_control_learn(ds4_draft_control *c, uint32_t n_tokens, bool alone, uint64_t took_ns)
 {
     const uint32_t n = c->n_seats;
@@ -101,10 +115,10 @@ void ds4_draft_control_learn(ds4_draft_control *c, uint32_t n_tokens, bool alone
     c->since_plain = guessed ? c->since_plain + 1 : 0;
     c->lost -= PER_STEP;
     if (alone) {
+        const double plain = ds4_step_cost(c->costs, n), cost = cost_of_step(c, took_ns);
         ds4_step_costs_note(c->costs, c->n_rows, (double)took_ns);
         /* This step, less those without guesses that its tokens would have taken. */
-        const double plain = ds4_step_cost(c->costs, n);
-        if (guessed) c->lost += ds4_step_cost(c->costs, c->n_rows) / plain - (double)n_tokens / n;
+        if (guessed) c->lost += (cost - (double)n_tokens / n * plain) / plain;
     }
     if (c->lost < ALLOWANCE - MAX_ALLOWANCE) c->lost = ALLOWANCE - MAX_ALLOWANCE;
     if (c->lost >= ALLOWANCE) c->is_paused = true;

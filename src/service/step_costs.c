@@ -11,9 +11,12 @@
 /* What a row adds on a machine of which nothing is known. */
 static const double EXPECTED_ROW = 0.25;
 
-/* Parts of an estimate: the first steps towards a measurement, and the last ones; drift for each step of
- * one row. */
-static const double FIRST_STEP = 0.4, LEAST_STEP = 0.03, DRIFT = 0.002;
+/* Of what rows cost so far: that more of them are hoped to cost. */
+static const double HOPE = 0.6;
+
+/* Parts of an estimate: the first steps towards a measurement, and the last ones; drift for each step
+ * of another width. */
+static const double FIRST_STEP = 0.4, LEAST_STEP = 0.03, DRIFT = 0.0005;
 
 static uint32_t clip(uint32_t n_rows)
 {
@@ -25,8 +28,8 @@ static double expected(uint32_t n_rows)
     return 1 + EXPECTED_ROW * (n_rows - 1);
 }
 
-/* What was learned of the nearest width on each side of n_rows; without one the expectation is
- * stretched as the other side shows. */
+/* What was learned of the nearest width on each side of n_rows. Behind the widest one rows cost less than so
+ * far, unless that is much: else they would not be tried. */
 static double between(const ds4_step_costs *c, uint32_t n_rows)
 {
     uint32_t low = n_rows, high = n_rows;
@@ -38,7 +41,8 @@ static double between(const ds4_step_costs *c, uint32_t n_rows)
         return below + (c->of[high] - below) * (n_rows - low) / (high - low);
     }
     if (low == n_rows) return below;
-    const double row = low > 1 ? (below - 1) / (low - 1) : EXPECTED_ROW;
+    double row = low > 1 ? (below - 1) / (low - 1) : EXPECTED_ROW;
+    if (row > EXPECTED_ROW) row = row * HOPE > EXPECTED_ROW ? row * HOPE : EXPECTED_ROW;
     return below + (row > 0 ? row : 0) * (n_rows - low);
 }
 
@@ -66,10 +70,10 @@ static double follow(double estimate, double measured, uint32_t n)
     return estimate * (1 + change);
 }
 
-static void drift(ds4_step_costs *c)
+static void drift(ds4_step_costs *c, uint32_t but)
 {
     for (uint32_t i = 2; i <= DS4_COST_ROWS; i++) {
-        if (c->n[i] > 0) c->of[i] += (expected(i) - c->of[i]) * DRIFT;
+        if (i != but && c->n[i] > 0) c->of[i] += (expected(i) - c->of[i]) * DRIFT;
     }
 }
 
@@ -84,7 +88,7 @@ void ds4_step_costs_note(ds4_step_costs *c, uint32_t n_rows, double ns)
     /* A width of which little is known says little about how fast everything is. */
     const bool known = i == 1 || c->n[i] >= 8;
     if (known) c->ns_of_one = follow(c->ns_of_one, c->ns_of_one * measured / cost, c->n[i]);
-    if (i == 1) drift(c);
+    drift(c, i);
     if (i > 1) c->of[i] = follow(c->n[i] > 0 ? c->of[i] : cost, measured, c->n[i]);
     if (c->n[i] < UINT32_MAX) c->n[i]++;
 }

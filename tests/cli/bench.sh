@@ -35,6 +35,10 @@ run --ctx-max 4096 --ctx-alloc 4096;    check "no room to decode" 2 "--ctx-alloc
 run --step-mul 0.5;             check "shrinking steps" 2 "invalid value for --step-mul: 0.5"
 run -m "$box/none";             check "no such model" 2 "none"
 
+run -m "$model" -t 2 --speculate-cost --ctx-start 32 --gen-tokens 3
+check "what rows cost" 0 "32,16,"
+run --speculate-cost --gen-tokens 0;    check "no steps" 2 "--speculate-cost needs steps"
+
 small="-m $model -t 2 --ctx-start 32 --ctx-max 100 --step-incr 32 --gen-tokens 4"
 # shellcheck disable=SC2086
 run $small --batch 1,3 --repeat 2 --warmup --csv "$box/a.csv" --json "$box/a.json" --plot "$box/a.svg"

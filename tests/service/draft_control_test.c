@@ -112,11 +112,12 @@ static double speed(desk *d, const char *what)
     return ratio;
 }
 
-static void read_tokens(const char *path, ds4_tokens *out)
+/* The English text that comes with the model. */
+static void read_tokens(ds4_tokens *out)
 {
     ds4_str text = { 0 };
 
-    assert_int_equal(ds4_file_read(path, 1 << 20, &text, NULL), DS4_OK);
+    assert_int_equal(ds4_file_read("models/eval/filler.txt", 1 << 22, &text, NULL), DS4_OK);
     assert_int_equal(ds4_vocab_encode(vocab, ds4_str_text(&text), text.n_bytes, 0, out, NULL), DS4_OK);
     ds4_str_clear(&text);
 }
@@ -142,20 +143,18 @@ static void test_nothing_to_guess(void **state)
 
 static void test_prose(void **state)
 {
-    static const char *const papers[] = { "docs/ARCHITECTURE.md", "docs/KV.md", "docs/STYLE.md" };
+    ds4_tokens t = { 0 };
 
     (void)state;
+    read_tokens(&t);
+    assert_true(t.n > 20000);
     for (uint32_t i = 0; i < N_MACHINES; i++) {
         desk d;
         open_desk(&d, &machines[i]);
-        for (uint32_t k = 0; k < 3; k++) {
-            ds4_tokens t = { 0 };
-            read_tokens(papers[k], &t);
-            answer(&d, t.ids, t.n / 4, t.n);
-            ds4_tokens_clear(&t);
-        }
+        for (uint32_t k = 0; k < 3; k++) answer(&d, t.ids + k * 6000, 2000, 6000);
         assert_true(speed(&d, "prose") >= 0.97);
     }
+    ds4_tokens_clear(&t);
 }
 
 /* Text that is copied for a while and then goes on otherwise, again and again. */
@@ -165,7 +164,7 @@ static void test_broken_promises(void **state)
     ds4_rng    rng;
 
     (void)state;
-    read_tokens("docs/KV.md", &t);
+    read_tokens(&t);
     for (uint32_t run = 2; run <= 32; run *= 2) {
         int32_t text[8000];
         ds4_rng_seed(&rng, run);
@@ -186,21 +185,21 @@ static void test_broken_promises(void **state)
     ds4_tokens_clear(&t);
 }
 
-/* A file of code is written again with every 90th token another one. */
+/* A text is written again with every 90th token another one. */
 static void test_edits(void **state)
 {
     ds4_tokens t = { 0 };
 
     (void)state;
-    read_tokens("src/service/seat.c", &t);
-    const uint32_t n = t.n;
+    read_tokens(&t);
+    const uint32_t n = t.n = 6000;
     ds4_tokens_append(&t, t.ids, n);
     for (uint32_t k = n + 40; k < 2 * n; k += 90) t.ids[k] = t.ids[k - 7];
     for (uint32_t i = 0; i < N_MACHINES; i++) {
         desk d;
         open_desk(&d, &machines[i]);
         answer(&d, t.ids, n, 2 * n);
-        const double ratio = speed(&d, "edits of code");
+        const double ratio = speed(&d, "edits");
         assert_true(ratio >= (i == 0 ? 3 : i == 1 ? 2.4 : 1));
     }
     ds4_tokens_clear(&t);
@@ -212,11 +211,11 @@ static void test_short_answers(void **state)
     ds4_tokens t = { 0 };
 
     (void)state;
-    read_tokens("docs/ARCHITECTURE.md", &t);
+    read_tokens(&t);
     for (uint32_t i = 0; i < N_MACHINES; i++) {
         desk d;
         open_desk(&d, &machines[i]);
-        for (uint32_t k = 0; k + 400 < t.n; k += 400) {
+        for (uint32_t k = 0; k < 40000 && k + 400 < t.n; k += 400) {
             int32_t text[160];
             memcpy(text, t.ids + k, 120 * sizeof *text);
             memcpy(text + 120, t.ids + k + 60, 20 * sizeof *text);

@@ -19,6 +19,7 @@ typedef struct bench_options {
     uint32_t       ctx_start, ctx_max, ctx_alloc, step_incr, gen_tokens, n_repeats, chunk;
     ds4_option_f32 step_mul, max_loss;
     bool           warmup, ops;
+    bool           speculate_cost;          /* the table of bench_rows() instead of all else */
     uint32_t       batch[BENCH_MAX_BATCHES];        /* sessions that decode together */
     uint32_t       n_batches, max_sessions;
 } bench_options;
@@ -69,6 +70,10 @@ typedef struct bench_result {
  * Returns DS4_OK; DS4_E_LIMIT when the prompt is too short; DS4_E_CANCELLED; others. */
 DS4_MUST_CHECK ds4_status bench_measure(const bench_options *o, ds4_engine *e, bench_result *out,
                                         ds4_err *err);
+
+/* What steps of 1 to DS4_MAX_DRAFT tokens of one session cost, with the logits of each, at ctx_start:
+ * gen_tokens steps of each, appended as lines of CSV. Returns as bench_measure(). */
+DS4_MUST_CHECK ds4_status bench_rows(const bench_options *o, ds4_engine *e, ds4_str *out, ds4_err *err);
 
 /* The tokens of the prompt file after the beginning-of-sentence token, or of the chat file as
  * the message that a model answers without thinking, or synthetic ones.

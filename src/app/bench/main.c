@@ -53,6 +53,11 @@ static bool complete(bench_options *o)
                     " %u", o->ctx_alloc, least - 1);
         return false;
     }
+    if (o->speculate_cost && o->gen_tokens == 0) {
+        ds4_app_say(DS4_BENCH_NAME, "--speculate-cost needs steps: --gen-tokens 1 or more");
+        return false;
+    }
+    if (o->speculate_cost) o->ctx_max = o->ctx_start;
     if (!o->step_mul.given) o->step_mul.value = 1.0f;
     if (!o->max_loss.given) o->max_loss.value = 2.0f;
     o->model.max_batch = o->chunk > o->max_sessions ? o->chunk : o->max_sessions;
@@ -96,6 +101,22 @@ static void say_ops(const bench_ops *ops)
     bench_ops_table(ops, &out);
     fputs(ds4_str_text(&out), stderr);
     ds4_str_clear(&out);
+}
+
+static int run_rows(const bench_options *o)
+{
+    ds4_model model = { 0 };
+    ds4_err   err = { .code = DS4_OK };
+    ds4_str   out = { 0 };
+    const int code = ds4_app_open(&o->model, &model);
+
+    if (code != DS4_EXIT_OK) return code;
+    ds4_status st = bench_rows(o, model.engine, &out, &err);
+    if (st == DS4_OK) st = put(o->csv_path, &out, &err);
+    ds4_str_clear(&out);
+    ds4_model_close(&model);
+    if (st != DS4_OK) return ds4_app_failed(DS4_BENCH_NAME, &err);
+    return ds4_app_flush(DS4_BENCH_NAME) ? DS4_EXIT_OK : DS4_EXIT_FAILURE;
 }
 
 static int run(const bench_options *o)
@@ -147,6 +168,8 @@ static const char after[] =
     "\"experts\" or \"project\" is a part of one) with calls in a step, milliseconds for each\n"
     "token, microseconds of a call, share of the time and weights read in GB/s; \"outside\" is\n"
     "what no operation took. --json receives them too.\n\n"
+    "--speculate-cost: ctx_tokens, rows, ms (median), ms_min, cost (ms in steps of one row) and\n"
+    "cost_of_min; each row's logits are computed, as when guessed tokens are verified.\n\n"
     "Exit codes: 0 done, 1 failed or slower than --compare allows, 2 wrong command line or bad\n"
     "model file, 130 interrupted.";
 
@@ -195,6 +218,9 @@ int main(int argc, char **argv)
           .help = "a short run first that does not count" },
         { .kind = DS4_OPTION_FLAG, .name = "ops", .to = &o.ops,
           .help = "say on standard error what each operation took" },
+        { .kind = DS4_OPTION_FLAG, .name = "speculate-cost", .to = &o.speculate_cost,
+          .help = "instead: what steps of 1 to 16 rows of one answer cost\n"
+                  "at --ctx-start, --gen-tokens steps of each" },
         { .kind = DS4_OPTION_TEXT, .name = "csv", .arg = "FILE", .to = &o.csv_path,
           .help = "receives the results [standard output]" },
         { .kind = DS4_OPTION_TEXT, .name = "json", .arg = "FILE", .to = &o.json_path,
@@ -223,5 +249,6 @@ int main(int argc, char **argv)
     case DS4_PARSED_WRONG: return DS4_EXIT_WRONG;
     case DS4_PARSED_RUN:   break;
     }
-    return complete(&o) ? run(&o) : DS4_EXIT_WRONG;
+    if (!complete(&o)) return DS4_EXIT_WRONG;
+    return o.speculate_cost ? run_rows(&o) : run(&o);
 }
