@@ -34,14 +34,8 @@ check-arm: setup-check
 	    echo "Arm kernels not checked: no $(ARM_CC) or no $(ARM_RUN) here"; \
 	    echo "0 passed, 0 failed, 1 skipped"; \
 	fi
-ARM_CHECKS := $(patsubst %.c,$(OUT)/%_bare,$(wildcard tests/kernels/*_check.c))
-BARE_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(foreach d,src/base src/kernels src/kernels/ref $(ISA_$(ARCH)),$(wildcard $(d)/*.c)) \
-             src/format/dtype.c src/format/iq2xxs_table.c)
-$(OUT)/tests/%_check_bare: $(OUT)/tests/%_check.o $(CHECK_AUX) $(BARE_OBJ)
-	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm -lpthread $(URING)
-arm-checks: $(ARM_CHECKS)
-	$(Q)OUT=$(OUT) RUN=$(ARM_RUN) sh tests/run.sh $(ARM_CHECKS)
+arm-checks: $(KERNEL_CHECKS)
+	$(Q)OUT=$(OUT) RUN=$(ARM_RUN) sh tests/run.sh $(KERNEL_CHECKS)
 
 #: fuzz              fuzz every parser for FUZZ_SECONDS (60) each; needs clang
 FUZZ_CC   ?= clang

@@ -120,3 +120,13 @@ $(HTTP_FUZZ): $(patsubst %,$(OUT)/tests/soak/%.o,http_fuzz soak_http soak_rude) 
 $(RAW): $(OUT)/tests/soak/raw.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+# The kernel checks with the kernels alone: for another architecture, and for quick answers about a kernel.
+KERNEL_CHECKS := $(patsubst %.c,$(OUT)/%_bare,$(wildcard tests/kernels/*_check.c))
+# No library but the system's: what needs one is no part of a kernel.
+BARE_SRC  := $(filter-out src/base/sha256.c,$(wildcard src/base/*.c)) src/format/dtype.c src/format/iq2xxs_table.c \
+             $(foreach d,src/kernels src/kernels/ref $(ISA_$(ARCH)),$(wildcard $(d)/*.c))
+BARE_OBJ  := $(BARE_SRC:%.c=$(OUT)/%.o)
+$(OUT)/tests/%_check_bare: $(OUT)/tests/%_check.o $(CHECK_AUX) $(BARE_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm -lpthread $(URING)

@@ -77,3 +77,8 @@ BITS_FILE  ?= tests/golden/bits.txt
 test-bits: setup
 	$(Q)$(MAKE) $(OUT)/tests/engine/bits_test
 	$(Q)OUT=$(OUT) CC="$(CC)" sh tests/long/bits.sh $(BITS_MOVES) $(BITS_FILE)
+
+#: kernels           is a changed kernel right (SLOT=q8_0 SET=avx2), how fast (BENCH=1), faster than BASE=COMMIT?
+.PHONY: kernels
+kernels: $(KERNEL_CHECKS)
+	$(Q)OUT=$(OUT) SLOT="$(SLOT)" SET="$(SET)" BENCH="$(BENCH)" BASE="$(BASE)" sh tools/kernels.sh

@@ -41,6 +41,7 @@ typedef struct guarded {
 static struct {
     uint64_t   rng;
     bool       bench;
+    const char *slot, *set;             /* only these are tried; NULL: all */
     unsigned   n_lines, n_failed, n_used;
     guarded    map[N_MAPS];
     sigjmp_buf leave;
@@ -80,11 +81,14 @@ void kcheck_begin(int argc, char **argv, unsigned n_slots)
     kc.rng = (uint64_t)time(NULL) * 2654435761u + (uint64_t)getpid();
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--bench") == 0) kc.bench = true;
-        else kc.rng = strtoull(argv[i], NULL, 0);
+        else if (strncmp(argv[i], "--slot=", 7) == 0 && argv[i][7]) kc.slot = argv[i] + 7;
+        else if (strncmp(argv[i], "--set=", 6) == 0 && argv[i][6]) kc.set = argv[i] + 6;
+        else if (argv[i][0] != '-') kc.rng = strtoull(argv[i], NULL, 0);
     }
     if (kc.rng == 0) kc.rng = 1;
     for (unsigned i = 0; i < N_ISAS; i++) n_isas += have(i);
-    printf("1..%u%s\n", n_isas * n_slots, n_isas ? "" : " # SKIP no vector instructions here");
+    if (!kc.slot && !kc.set)
+        printf("1..%u%s\n", n_isas * n_slots, n_isas ? "" : " # SKIP no vector instructions here");
     printf("# seed %llu\n", (unsigned long long)kc.rng);
     signal(SIGSEGV, on_fault);
     signal(SIGBUS, on_fault);
@@ -93,6 +97,9 @@ void kcheck_begin(int argc, char **argv, unsigned n_slots)
 
 int kcheck_end(void)
 {
+    const bool filtered = kc.slot || kc.set;
+
+    if (filtered) printf("1..%u%s\n", kc.n_lines, kc.n_lines ? "" : " # SKIP nothing of that name here");
     return kc.n_failed != 0;
 }
 
@@ -250,9 +257,10 @@ void kcheck_slot(const char *slot, size_t offset, uint32_t arg, kcheck_body *bod
 {
     ds4_kernels ref, fast;
 
+    if (kc.slot && !strcasestr(slot, kc.slot)) return;
     ds4_kernels_init(&ref, 0);
     for (unsigned i = 0; i < N_ISAS; i++) {
-        if (!have(i)) continue;
+        if (!have(i) || (kc.set && strcmp(kc.set, isas[i].name) != 0)) continue;
         ds4_kernels_init(&fast, isas[i].features);
         kcheck c = { .ref = &ref, .fast = &fast, .isa = isas[i].name, .slot = slot, .arg = arg };
         const bool same = memcmp((const char *)&ref + offset, (const char *)&fast + offset,

@@ -4,7 +4,8 @@
  * A check program calls kcheck_begin(), then kcheck_slot() for each slot it knows, then
  * kcheck_end(). Output is TAP. Buffers touch unreadable pages, so a read or write one byte
  * too far stops the case and is reported. Every run prints its seed; give the seed back as
- * an argument to repeat the run. --bench measures longer and on more sizes. */
+ * an argument to repeat the run. --bench measures longer and on more sizes; --slot=TEXT and
+ * --set=NAME try only slots whose name has the text, or one instruction set. */
 #ifndef DS4_TESTS_KCHECK_H
 #define DS4_TESTS_KCHECK_H
 

@@ -3,6 +3,7 @@
 #define DS4_APP_BENCH_H
 
 #include "app/common/app.h"
+#include "app/common/op_trace.h"
 #include "app/common/options.h"
 
 #define DS4_BENCH_NAME "ds4-bench"
@@ -15,6 +16,8 @@ typedef struct bench_options {
     const char    *chat_path, *system;      /* a message of the user and what stands before it; NULL: none */
     const char    *logits_dir;              /* NULL: not wanted */
     const char    *csv_path, *json_path, *plot_path, *compare_path;     /* NULL: not wanted */
+    const char    *trace_path;
+    ds4_op_trace  *trace;                   /* NULL: none */
     const char    *batch_text;              /* "1,2,4" */
     uint32_t       ctx_start, ctx_max, ctx_alloc, step_incr, gen_tokens, n_repeats, chunk;
     ds4_option_f32 step_mul, max_loss;
@@ -50,6 +53,7 @@ typedef struct bench_ops {
     uint32_t n_ops;
     uint64_t n_tokens, n_steps;     /* of all sessions together; steps of the engine */
     uint64_t all_ns;                /* of the phase, with what no operation took */
+    ds4_op_trace *trace;            /* told too; NULL: none */
 } bench_ops;
 
 typedef struct bench_result {
@@ -119,9 +123,10 @@ DS4_MUST_CHECK ds4_status bench_weights_read(const char *path, bench_weights *ou
  * counted as if each session chose at random: n (1 - (1 - used/n)^batch) different ones. */
 double bench_step_bytes(const bench_weights *w, uint32_t batch, uint32_t ctx);
 
-/* Count the steps of an engine towards one phase, until bench_ops_end(). Both do nothing
- * when ops is NULL. */
-void bench_ops_begin(bench_ops *ops, uint32_t phase, ds4_engine *e);
+/* Count the steps of an engine towards one phase, until bench_ops_end(), and trace them.
+ *
+ *   ops, trace   NULL: not counted, not traced                                             */
+void bench_ops_begin(bench_ops *ops, uint32_t phase, ds4_engine *e, ds4_op_trace *trace);
 void bench_ops_end(bench_ops *ops, uint32_t phase, ds4_engine *e, uint64_t n_tokens, uint64_t n_steps,
                    double seconds);
 

@@ -115,7 +115,7 @@ static ds4_status prefill(bench *b, uint32_t ctx, double *seconds, ds4_err *err)
                             .logits = b->start, .cancel = b->cancel };
     const uint32_t    n_steps = (p.n_tokens + p.chunk - 1) / p.chunk;
 
-    bench_ops_begin(b->ops, BENCH_PREFILL, b->e);
+    bench_ops_begin(b->ops, BENCH_PREFILL, b->e, b->o->trace);
     const uint64_t   start_ns = ds4_now_ns();
     const ds4_status st = ds4_session_prefill(b->session[0], &p, err);
     *seconds = seconds_since(start_ns);
@@ -193,7 +193,7 @@ static ds4_status decode(bench *b, decoding *d, ds4_err *err)
         b->work[i] = (ds4_work){ .session = b->session[i], .tokens = &b->token[i], .n_tokens = 1,
                                  .logits = b->logits + (size_t)i * b->n_vocab };
     }
-    bench_ops_begin(b->ops, BENCH_DECODE, b->e);
+    bench_ops_begin(b->ops, BENCH_DECODE, b->e, b->o->trace);
     const ds4_status st = decode_steps(b, d, err);
     bench_ops_end(b->ops, BENCH_DECODE, b->e, (uint64_t)d->n_sessions * d->n_tokens, d->n_tokens, d->seconds);
     return st;

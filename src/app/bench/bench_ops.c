@@ -14,6 +14,7 @@ static void add(void *ctx, const char *name, uint64_t ns, uint64_t weight_bytes)
     bench_ops *ops = ctx;
     uint32_t   i = 0;
 
+    if (ops->trace) ds4_op_trace_add(ops->trace, name, ns, weight_bytes);
     while (i < ops->n_ops && ops->op[i].name != name && strcmp(ops->op[i].name, name) != 0) i++;
     if (i == BENCH_MAX_OPS) return;
     if (i == ops->n_ops) ops->op[ops->n_ops++] = (bench_op){ .name = name };
@@ -22,16 +23,21 @@ static void add(void *ctx, const char *name, uint64_t ns, uint64_t weight_bytes)
     ops->op[i].weight_bytes += weight_bytes;
 }
 
-void bench_ops_begin(bench_ops *ops, uint32_t phase, ds4_engine *e)
+void bench_ops_begin(bench_ops *ops, uint32_t phase, ds4_engine *e, ds4_op_trace *trace)
 {
-    if (ops) ds4_engine_time(e, add, &ops[phase]);
+    if (ops) {
+        ops[phase].trace = trace;
+        ds4_engine_time(e, add, &ops[phase]);
+    } else if (trace) {
+        ds4_engine_time(e, ds4_op_trace_add, trace);
+    }
 }
 
 void bench_ops_end(bench_ops *ops, uint32_t phase, ds4_engine *e, uint64_t n_tokens, uint64_t n_steps,
                    double seconds)
 {
-    if (!ops) return;
     ds4_engine_time(e, NULL, NULL);
+    if (!ops) return;
     ops[phase].n_tokens += n_tokens;
     ops[phase].n_steps += n_steps;
     ops[phase].all_ns += (uint64_t)(seconds * 1e9);

@@ -119,7 +119,7 @@ static int run_rows(const bench_options *o)
     return ds4_app_flush(DS4_BENCH_NAME) ? DS4_EXIT_OK : DS4_EXIT_FAILURE;
 }
 
-static int run(const bench_options *o)
+static int run(bench_options *o)
 {
     ds4_model    model = { 0 };
     bench_result result = { 0 };
@@ -128,7 +128,10 @@ static int run(const bench_options *o)
     const int    code = ds4_app_open(&o->model, &model);
 
     if (code != DS4_EXIT_OK) return code;
-    ds4_status st = bench_measure(o, model.engine, &result, &err);
+    ds4_status st = o->trace_path ? ds4_op_trace_open(&o->trace, o->trace_path, &err) : DS4_OK;
+    if (st == DS4_OK) st = bench_measure(o, model.engine, &result, &err);
+    const ds4_status traced = ds4_op_trace_close(o->trace, st == DS4_OK ? &err : NULL);
+    if (st == DS4_OK) st = traced;
     if (st == DS4_OK) {
         ds4_app_say_experts(DS4_BENCH_NAME, model.engine);
         ds4_app_say_memory(DS4_BENCH_NAME, model.engine, result.peak_bytes);
@@ -221,6 +224,7 @@ int main(int argc, char **argv)
         { .kind = DS4_OPTION_FLAG, .name = "speculate-cost", .to = &o.speculate_cost,
           .help = "instead: what steps of 1 to 16 rows of one answer cost\n"
                   "at --ctx-start, --gen-tokens steps of each" },
+        DS4_APP_TRACE_OPTION(&o.trace_path),
         { .kind = DS4_OPTION_TEXT, .name = "csv", .arg = "FILE", .to = &o.csv_path,
           .help = "receives the results [standard output]" },
         { .kind = DS4_OPTION_TEXT, .name = "json", .arg = "FILE", .to = &o.json_path,

@@ -32,6 +32,7 @@ typedef struct ds4_cli {
     int              speculate;     /* a ds4_speculate */
     bool             raw, stats, json, inspect, plan, dump_tokens;
     const char      *dump_logprobs; /* file to write, or NULL */
+    const char      *trace_path, *dump_op;      /* see op_trace.h, op_dump.h; NULL: none */
 } ds4_cli;
 
 /* Options about the form of an answer, in the table of ds4. */

@@ -1,5 +1,8 @@
 /* main.c - ds4: talk to the model, once or in a conversation. */
 #include "app/cli/cli.h"
+#include "app/common/op_dump.h"
+#include "app/common/op_trace.h"
+#include "engine/timing.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -73,6 +76,8 @@ static ds4_parsed parse(ds4_cli *c, int argc, char **argv)
         DS4_OPT_FLAG(0, "exact", &c->model.exact,
                      "diagnostic: leave out the roundings of the KV cache\n"
                      "that the model was trained with"),
+        DS4_APP_TRACE_OPTION(&c->trace_path),
+        DS4_APP_DUMP_OP_OPTION(&c->dump_op),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = { .name = DS4_CLI_NAME, .usage = "ds4 [options]", .about = about,
@@ -115,6 +120,40 @@ static int check_chat(const ds4_cli *c, const ds4_model *model)
     return DS4_EXIT_WRONG;
 }
 
+static int answer(const ds4_cli *c, ds4_model *model)
+{
+    if (c->dump_logprobs) return ds4_cli_dump_logprobs(c, model);
+    return c->prompt || c->prompt_file ? ds4_cli_once(c, model) : ds4_cli_repl(c, model);
+}
+
+/* What went wrong with a trace or a dump: a wrong command line, or a failure. */
+static int look_failed(const ds4_err *err)
+{
+    const int code = ds4_app_failed(DS4_CLI_NAME, err);
+    return err->code == DS4_E_ARG ? DS4_EXIT_WRONG : code;
+}
+
+/* Answer while operations are timed and shown, as far as options ask for it. */
+static int answer_watched(const ds4_cli *c, ds4_model *model)
+{
+    ds4_op_trace *trace = NULL;
+    ds4_op_dump  *dump = NULL;
+    ds4_err       err = { .code = DS4_OK };
+    int           code = DS4_EXIT_OK;
+
+    ds4_status st = c->trace_path ? ds4_op_trace_open(&trace, c->trace_path, &err) : DS4_OK;
+    if (st == DS4_OK && c->dump_op) st = ds4_op_dump_open(&dump, c->dump_op, model->engine, &err);
+    if (st == DS4_OK) {
+        if (trace) ds4_engine_time(model->engine, ds4_op_trace_add, trace);
+        code = answer(c, model);
+        ds4_engine_time(model->engine, NULL, NULL);
+    }
+    if (st != DS4_OK) code = look_failed(&err);
+    if (ds4_op_dump_close(dump, &err) != DS4_OK) code = look_failed(&err);
+    if (ds4_op_trace_close(trace, &err) != DS4_OK) code = look_failed(&err);
+    return code;
+}
+
 static int run(ds4_cli *c)
 {
     ds4_model model = { 0 };
@@ -130,15 +169,7 @@ static int run(ds4_cli *c)
     ds4_app_kv_model(&c->kv, &want);
     code = ds4_app_open(&want, &model);
     if (code == DS4_EXIT_OK) code = check_chat(c, &model);
-    if (code == DS4_EXIT_OK) {
-        if (c->dump_logprobs) {
-            code = ds4_cli_dump_logprobs(c, &model);
-        } else if (c->prompt || c->prompt_file) {
-            code = ds4_cli_once(c, &model);
-        } else {
-            code = ds4_cli_repl(c, &model);
-        }
-    }
+    if (code == DS4_EXIT_OK) code = answer_watched(c, &model);
     ds4_model_close(&model);
     ds4_cli_form_close(c);
     return code;
