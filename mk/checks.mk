@@ -8,10 +8,18 @@ check: setup-check
 	$(Q)$(MAKE) WERROR=1 check-san
 	$(Q)$(MAKE) WERROR=1 check-arm
 	$(Q)$(MAKE) check-compilers
+	$(Q)$(MAKE) check-lint
 check-tree:
 	$(Q)sh tools/check_tree.sh
 check-san:
 	$(Q)$(MAKE) OUT=build/san SAN=address,undefined OPT=-O1 test-built
+
+#: check-lint        what mandoc, man, the shells and promtool say of pages, completions and /metrics
+.PHONY: check-lint check-lint-built
+check-lint: setup-check
+	$(Q)$(MAKE) check-lint-built
+check-lint-built: all
+	$(Q)OUT=$(OUT) LOG=$(OUT)/check_lint.log sh tests/run.sh $(wildcard tests/lint/*.sh)
 
 #: check-compilers   no warning with each of COMPILERS (gcc clang) that is here
 COMPILERS ?= gcc clang

@@ -7,7 +7,7 @@ setup:
 setup-demo:
 	@sh tools/setup.sh build
 setup-check:
-	@sh tools/setup.sh build test check
+	@sh tools/setup.sh build test check lint
 setup-fuzz:
 	@sh tools/setup.sh build fuzz
 setup-page:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # setup.sh - install what building, testing, checking or fuzzing needs, if it is missing.
 #
-#   tools/setup.sh [--dry-run] GROUP...      groups: build test check fuzz page web proxy
+#   tools/setup.sh [--dry-run] GROUP...      groups: build test check lint fuzz page web proxy
 #
 # Silent when everything is there. Otherwise it says in one line what it installs and how,
 # then does it with apt-get, dnf, pacman or Homebrew. --dry-run only prints the commands.
@@ -12,8 +12,8 @@ wanted=
 for arg in "$@"; do
     case $arg in
         --dry-run)              dry_run=yes ;;
-        build|test|check|fuzz|page|web|proxy)  wanted="$wanted $arg" ;;
-        *) echo "setup: unknown argument '$arg'; expected --dry-run, build, test, check, fuzz, page, web or proxy" >&2
+        build|test|check|lint|fuzz|page|web|proxy)  wanted="$wanted $arg" ;;
+        *) echo "setup: unknown argument '$arg'; expected --dry-run, build, test, check, lint, fuzz, page, web or proxy" >&2
            exit 2 ;;
     esac
 done
@@ -70,6 +70,12 @@ met() {
         c++-compiler)  [ "$system" = Darwin ] || has "${CXX:-c++}" || has g++ ;;
         curl)          [ "$system" = Darwin ] || has curl ;;
         tmux)          has tmux ;;
+        git)           [ "$system" = Darwin ] || has git ;;
+        mandoc)        has mandoc ;;
+        man)           has man ;;
+        zsh)           has zsh ;;
+        fish)          has fish ;;
+        promtool)      has promtool ;;
         sanitizers)    has_sanitizers ;;
         arm-compiler)  ! emulates_arm || has aarch64-linux-gnu-gcc ;;
         arm-libc)      ! emulates_arm || has_file aarch64-linux-gnu-gcc libc.a ;;
@@ -87,8 +93,9 @@ met() {
 needs_of() {
     case $1 in
         build) echo compiler make pkg-config jansson sqlite xxhash openssl pcre2 libedit liburing libcurl utf8proc ;;
-        test)  echo cmocka curl c++-compiler tmux ;;
+        test)  echo cmocka curl git c++-compiler tmux ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
+        lint)  echo mandoc man zsh fish promtool ;;
         fuzz)  echo clang clang-runtime ;;
         page)  echo npm ;;
         web)   echo npm browser nginx ;;
@@ -115,6 +122,12 @@ cmocka           libcmocka-dev          libcmocka-devel        cmocka           
 c++-compiler     g++                    gcc-c++                gcc                    -
 curl             curl                   curl                   curl                   -
 tmux             tmux                   tmux                   tmux                   tmux
+git              git                    git                    git                    -
+mandoc           mandoc                 mandoc                 ?                      mandoc
+man              man-db                 man-db                 man-db                 -
+zsh              zsh                    zsh                    zsh                    -
+fish             fish                   fish                   fish                   fish
+promtool         prometheus             ?                      prometheus             prometheus
 sanitizers       gcc                    libasan,libubsan       gcc-libs               -
 arm-compiler     gcc-aarch64-linux-gnu  ?                      aarch64-linux-gnu-gcc  -
 arm-libc         libc6-dev-arm64-cross  ?                      aarch64-linux-gnu-glibc -
@@ -128,12 +141,13 @@ haproxy          haproxy                haproxy                haproxy          
 caddy            caddy                  caddy                  caddy                  caddy
 "
 
-# Needs that a system cannot meet are left out: `make check` skips the Arm kernels, `make test` the
-# emulated GPU, without liburing a pool of threads reads streamed experts, and without libcurl the agent uses
+# Needs that a system cannot meet are left out: `make check` skips the Arm kernels and what other programs say of
+# pages, completions and numbers, `make test` the emulated GPU, without liburing a pool of threads reads streamed experts, and without libcurl the agent uses
 # no servers of tools at an address; tests of the terminal want tmux.
 optional() {
     case $1 in
         arm-*|liburing|libcurl|c++-compiler|tmux) return 0 ;;
+        mandoc|man|zsh|fish|promtool)             return 0 ;;
         *)     return 1 ;;
     esac
 }

@@ -5,11 +5,6 @@ mini=models/ds4-mini.gguf
 ask="What is 2 + 3?"
 who="Who are you?"
 
-if [ ! -r "$mini" ] || [ ! -x "$out/examples/one_shot" ]; then
-    skip "the examples" "they are not built, or the bundled model is not here"
-    finish
-fi
-
 answer_of() {                           # answer_of QUESTION [OPTIONS]: what ds4 says
     question=$1
     shift

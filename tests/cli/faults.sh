@@ -153,14 +153,17 @@ wait_until said "$box/stderr" " MiB"
 sleep 0.5
 interrupt_now "Ctrl-C in ds4-bench"
 made() { ls "$box/o" | grep -q .; }
-# A hang-up that the shell was told to ignore (nohup) is ignored by all that it starts.
-hup=HUP
-if [ -n "$(sh -c 'kill -HUP $$; echo ignored' 2>/dev/null)" ]; then
+# A hang-up that the shell was told to ignore (nohup) is ignored by all that it starts, unless env undoes it.
+hup=HUP heard=
+if env --default-signal=HUP true 2>/dev/null; then
+    heard="env --default-signal=HUP"
+elif [ -n "$(sh -c 'kill -HUP $$; echo ignored' 2>/dev/null)" ]; then
     hup=
     skip "SIGHUP in synth" "ignored here"
 fi
 for signal in INT TERM $hup; do
-    background "$quantize" synth --like flash-q2 --layers 1 --experts 2 --out "$box/o/a.gguf"
+    # shellcheck disable=SC2086
+    background $heard "$quantize" synth --like flash-q2 --layers 1 --experts 2 --out "$box/o/a.gguf"
     wait_until made
     interrupt_now "SIG$signal in synth" $signal
     nothing_left

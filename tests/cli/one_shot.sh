@@ -92,14 +92,17 @@ has "/ctx is confirmed" "$box/stderr" "the context now has 64 tokens"
 has "an unknown command is named" "$box/stderr" "there is no command /foo"
 is "/quit ends" 0 "$(grep -c 'ds4: prefill: ' "$box/stderr")"
 
-if [ -r models/ds4-mini.gguf ] && [ ! -e ds4flash.gguf ]; then
-    run "$ds4" --nothink --temp 0 -p Hello
-    is "without -m the bundled model answers" 0 $rc
-    has "and is named" "$box/stderr" "using the model models/ds4-mini.gguf"
-    is "it answers something" 1 "$(grep -c . "$box/stdout")"
-else
-    skip "the bundled model" "it is not here, or another default is"
-fi
+# The default is looked for in the working folder, where a user may have a model.
+mkdir "$box/bare"
+ln -s "$PWD/models" "$box/bare/models"
+case $ds4 in
+    /*) default=$ds4 ;;
+    *)  default=$PWD/$ds4 ;;
+esac
+(cd "$box/bare" && "$default" --nothink --temp 0 -p Hello) >"$box/stdout" 2>"$box/stderr" </dev/null
+is "without -m the bundled model answers" 0 $?
+has "and is named" "$box/stderr" "using the model models/ds4-mini.gguf"
+is "it answers something" 1 "$(grep -c . "$box/stdout")"
 
 # Reading this prompt takes long enough to be interrupted.
 head -c 200000 /dev/zero | tr '\0' x >"$box/long"

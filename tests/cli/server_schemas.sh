@@ -3,10 +3,6 @@
 # kept, whatever stands beside a list of alternatives counts, tools without properties get their
 # parameters, and no schema costs more than it may.
 . tests/cli/tap.inc
-if ! command -v curl >/dev/null; then
-    skip "schemas of a server" "no curl here"
-    finish
-fi
 . tests/cli/server.inc
 
 # The answer's text, or the arguments of its call, without escapes; streamed ones put together.
