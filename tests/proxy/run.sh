@@ -81,7 +81,7 @@ for name in nginx caddy haproxy; do
     case $name in
         nginx)
             sed "s/127.0.0.1:8080/127.0.0.1:$proxy/; s/127.0.0.1:8000/127.0.0.1:$one/" contrib/proxy/nginx.conf >"$box/nginx.conf"
-            printf 'daemon off; pid %s/nginx.pid; error_log %s/nginx.log;\n' "$box" "$box" >>"$box/nginx.conf"
+            printf 'daemon off; master_process off; pid %s/nginx.pid; error_log %s/nginx.log;\n' "$box" "$box" >>"$box/nginx.conf"
             nginx -p "$box" -c "$box/nginx.conf" 2>"$box/nginx.err" & ;;
         caddy)
             sed "s/127.0.0.1:8080/127.0.0.1:$proxy/; s/127.0.0.1:8000/127.0.0.1:$one/" contrib/proxy/Caddyfile >"$box/Caddyfile"
@@ -101,7 +101,7 @@ done
 if need nginx; then
     for host in '' 'proxy_set_header Host $host;'; do
         cat >"$box/plain.conf" <<END
-daemon off; pid $box/nginx.pid; error_log $box/nginx.log; events {}
+daemon off; master_process off; pid $box/nginx.pid; error_log $box/nginx.log; events {}
 http { access_log off; server { listen 127.0.0.1:$proxy; location / { proxy_pass http://127.0.0.1:$one; $host } } }
 END
         nginx -p "$box" -c "$box/plain.conf" 2>"$box/nginx.err" &

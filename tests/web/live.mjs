@@ -226,10 +226,11 @@ async function proxy() {
     writeFileSync(join(folder, "script"), script.map((line) => `${JSON.stringify(line)}\n`).join(""));
     const { url, stop } = await start(scripted, "--script", join(folder, "script"));
     const port = 20000 + process.pid % 20000;
-    writeFileSync(join(folder, "nginx.conf"), `daemon off; pid ${folder}/nginx.pid; error_log ${folder}/nginx.log; events {}
+    writeFileSync(join(folder, "nginx.conf"), `daemon off; master_process off; pid ${folder}/nginx.pid; error_log ${folder}/nginx.log; events {}
         http { access_log off; client_body_temp_path ${folder}/b; proxy_temp_path ${folder}/p; fastcgi_temp_path ${folder}/f;
                uwsgi_temp_path ${folder}/u; scgi_temp_path ${folder}/s;
                server { listen 127.0.0.1:${port}; location / { proxy_pass ${url.slice(0, -1)}; } } }`);
+    // One process, so that nothing of it outlives a test that is killed.
     const front = spawn(nginx, ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: "ignore" });
     running.add(front);
     await until(() => fetch(`http://127.0.0.1:${port}/health`).catch(() => null));
@@ -261,7 +262,10 @@ async function proxy() {
         await close();
     }
     running.delete(front);
-    front.kill();
+    await new Promise((done) => {
+        front.on("exit", done);
+        front.kill();
+    });
     await stop();
     return undefined;
 }
