@@ -59,7 +59,15 @@ static void rms_norm(float *y, const float *x, const float *w, size_t n, float e
 static void axpy(float *y, float a, const float *x, size_t n)
 {
     const __m256 av = _mm256_set1_ps(a);
-    for (size_t i = 0; i < n; i += 8)
+    size_t       i = 0;
+
+    for (; i + 32 <= n; i += 32) {
+        for (size_t k = 0; k < 32; k += 8) {
+            const __m256 sum = _mm256_fmadd_ps(av, _mm256_loadu_ps(x + i + k), _mm256_loadu_ps(y + i + k));
+            _mm256_storeu_ps(y + i + k, sum);
+        }
+    }
+    for (; i < n; i += 8)
         store8(y + i, n - i, _mm256_fmadd_ps(av, load8(x + i, n - i), load8(y + i, n - i)));
 }
 
