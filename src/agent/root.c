@@ -353,7 +353,7 @@ ds4_status ds4_root_real(const ds4_root *root, const char *name, char out[DS4_RO
 ds4_status ds4_root_open_at(const ds4_root *root, const char *name, int flags, int *fd, ds4_err *err)
 {
     if (flags & O_CREAT) return ds4_fail(err, DS4_E_ARG, "files are created by ds4_root_write()");
-    *fd = open_any(root, name, flags | O_NONBLOCK | O_NOCTTY, true);
+    *fd = open_any(root, name, flags & O_PATH ? flags : flags | O_NONBLOCK | O_NOCTTY, true);
     return *fd < 0 ? refuse(err, name, errno) : DS4_OK;
 }
 

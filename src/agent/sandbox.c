@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,9 +118,13 @@ void ds4_confine_clear(ds4_confine *c)
     free_texts(c->argv);
     free_texts(c->envp);
     free(c->filter);
+    free(c->filter_alone);
+    for (int i = 0; i < 2; i++) {
+        if (c->notify[i] >= 0) close(c->notify[i]);
+    }
     if (c->ruleset >= 0) close(c->ruleset);
     if (c->filter_fd >= 0) close(c->filter_fd);
-    *c = (ds4_confine){ .ruleset = -1, .filter_fd = -1 };
+    *c = (ds4_confine){ .ruleset = -1, .filter_fd = -1, .notify = { -1, -1 } };
 }
 
 static void add_shell(text_list *argv, const char *command)
@@ -132,13 +137,18 @@ static void add_shell(text_list *argv, const char *command)
 static ds4_status prepare_landlock(const ds4_sandbox *s, const ds4_confine_options *opt, ds4_confine *c,
                                    ds4_err *err)
 {
-    const seccomp_wants wants = { .internet = opt->network, .landlock = true, .abi = s->abi,
-                                  .spared_pid = (int)getpid() };
+    seccomp_wants wants = { .internet = opt->network, .landlock = true, .abi = s->abi,
+                            .spared_pid = (int)getpid() };
 
     c->ruleset = sandbox_landlock_rules(s, opt);
     if (c->ruleset < 0) return ds4_fail(err, DS4_E_IO, "the rules of the sandbox: %s", strerror(errno));
+    c->filter_alone = sandbox_seccomp_filter(&wants);
+    wants.asks = true;
     c->filter = sandbox_seccomp_filter(&wants);
-    if (!c->filter) return ds4_fail(err, DS4_E_NOMEM, "no memory for the sandbox");
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, c->notify) != 0)
+        return ds4_fail(err, DS4_E_IO, "the rules of the sandbox: %s", strerror(errno));
+    for (int i = 0; i < 2; i++) fcntl(c->notify[i], F_SETFD, FD_CLOEXEC);
+    if (!c->filter || !c->filter_alone) return ds4_fail(err, DS4_E_NOMEM, "no memory for the sandbox");
     c->drop_capabilities = c->no_new_privileges = true;
     return DS4_OK;
 }
@@ -179,7 +189,8 @@ ds4_status ds4_confine_make(ds4_sandbox *s, const char *command, const char *tok
                             const ds4_confine_options *opt,
                             ds4_confine *out, ds4_err *err)
 {
-    ds4_confine c = { .ruleset = -1, .filter_fd = -1, .root_fd = ds4_root_fd(s->root) };
+    ds4_confine c = { .ruleset = -1, .filter_fd = -1, .notify = { -1, -1 },
+                              .root_fd = ds4_root_fd(s->root) };
     text_list   argv = { 0 }, envp = { 0 };
     ds4_status  rc = DS4_OK;
 
@@ -228,8 +239,11 @@ static int confine(const ds4_confine *c)
     if (c->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
     if (c->drop_capabilities && drop_capabilities() != 0) return -1;
     if (c->ruleset >= 0 && syscall(SYS_landlock_restrict_self, c->ruleset, 0) != 0) return -1;
-    if (c->filter && sandbox_seccomp_enter(c->filter) != 0) return -1;
-    return 0;
+    if (!c->filter) return 0;
+    /* Another listener above us, as some containers have, leaves no room for ours. */
+    const int listener = sandbox_seccomp_listen(c->filter);
+    if (listener < 0) return sandbox_seccomp_enter(c->filter_alone);
+    return sandbox_send_fd(c->notify[1], listener) ? 0 : -1;
 }
 #else
 static int confine(const ds4_confine *c)
@@ -263,7 +277,8 @@ void ds4_confine_run(const ds4_confine *c)
 
 /* ---- finding out -------------------------------------------------------------------------------------- */
 
-/* Run a command that must be able to write in the temporary folder and must not beside it. */
+/* Run a command that must be able to write in the temporary folder, and what it writes beside it must not
+ * arrive: it fails, or lands in a /tmp of its own. */
 static bool works(ds4_sandbox *s)
 {
     const ds4_confine_options opt = { .network = false };
@@ -274,7 +289,7 @@ static bool works(ds4_sandbox *s)
 
     snprintf(path, sizeof path, "%s.probe", s->temp);
     unlink(path);
-    if (ds4_confine_make(s, ": >\"$TMPDIR/probe\" && rm \"$TMPDIR/probe\" && ! (: >\"$TMPDIR.probe\")",
+    if (ds4_confine_make(s, ": >\"$TMPDIR/probe\" && rm \"$TMPDIR/probe\" && { (: >\"$TMPDIR.probe\"); :; }",
                          "probe", &opt, &c, NULL) != DS4_OK) return false;
     pid = fork();
     if (pid == 0) {
@@ -342,6 +357,11 @@ ds4_status ds4_sandbox_open(ds4_sandbox **out, const ds4_root *root, const char 
         ds4_sandbox_close(s);
         return ds4_fail(err, DS4_E_IO, "%s: no folder for temporary files", temp);
     }
+    const ds4_status rc = ds4_root_open(&s->temp_root, s->temp, err);
+    if (rc != DS4_OK) {
+        ds4_sandbox_close(s);
+        return rc;
+    }
     find_readable(s);
     choose(s, without);
     *out = s;
@@ -352,6 +372,7 @@ void ds4_sandbox_close(ds4_sandbox *s)
 {
     if (!s) return;
     for (int i = 0; i < s->n_readable; i++) free(s->readable[i]);
+    ds4_root_close(s->temp_root);
     free(s->temp);
     free(s->home);
     free(s);

@@ -5,9 +5,9 @@
  * Confined, a command writes below the root and in a temporary folder only, reads programs, libraries and the
  * root and not the user's home, has no network, gains no privileges and touches no other process.
  *
- * What Landlock leaves open is in docs/AGENT.md: permissions and times of files outside that the user owns
- * can
- * be changed by their owner, and commands of older kernels can send signals to the user's other processes. */
+ * What Landlock leaves open is in docs/AGENT.md: on older kernels, commands can send signals to the user's
+ * other
+ * processes. */
 #ifndef DS4_AGENT_SANDBOX_H
 #define DS4_AGENT_SANDBOX_H
 
@@ -52,6 +52,8 @@ typedef struct ds4_confine {
     int    ruleset;             /* of Landlock, or -1 */
     int    filter_fd;           /* the seccomp filter as bwrap reads it, or -1 */
     void  *filter;              /* of struct sock_fprog, or NULL */
+    void  *filter_alone;        /* the same where nobody can be asked; with a filter that asks */
+    int    notify[2];           /* the way of the listener from the child to us, or -1 */
     int    root_fd;
     bool   drop_capabilities;
     bool   no_new_privileges;
@@ -62,6 +64,15 @@ typedef struct ds4_confine {
 DS4_MUST_CHECK ds4_status ds4_confine_make(ds4_sandbox *s, const char *command, const char *token,
                                            const ds4_confine_options *opt, ds4_confine *out, ds4_err *err);
 void                      ds4_confine_clear(ds4_confine *c);
+
+/* After fork(): wait for what the child asks through (see ds4_confine_answer). Returns a file descriptor, or
+   -1
+ * when it does not ask. */
+int ds4_confine_listener(ds4_confine *c);
+
+/* The listener is readable: a process of the command wants to change permissions or times of a file. Does
+ * that where the file lies beneath the root or the temporary folder, and refuses it elsewhere. */
+void ds4_confine_answer(const ds4_sandbox *s, bool read_only, int listener);
 
 /* In the child: confine this process, go to the root and run the command. Returns only when that failed,
  * with errno. Makes system calls only. */

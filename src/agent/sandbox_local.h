@@ -10,6 +10,7 @@ struct ds4_sandbox {
     const ds4_root  *root;
     ds4_sandbox_kind kind;
     char            *temp, *home;
+    ds4_root        *temp_root;
     char            *readable[MOST_READABLE + 1];   /* absolute paths that exist; ends in NULL */
     int              n_readable;
     int              abi;               /* of Landlock; 0 without */
@@ -39,6 +40,7 @@ typedef struct seccomp_wants {
     bool internet, unix_sockets;
     int  abi;                           /* what Landlock does not do below 3 is done here */
     bool landlock;
+    bool asks;                          /* permissions and times are handed to us, see sandbox_notify.c */
     int  spared_pid;                    /* no signals to this process; 0: none */
 } seccomp_wants;
 
@@ -46,6 +48,11 @@ typedef struct seccomp_wants {
 void *sandbox_seccomp_filter(const seccomp_wants *w);
 int   sandbox_seccomp_file(const void *filter);     /* as bwrap reads it; -1 on failure */
 int   sandbox_seccomp_enter(const void *filter);    /* 0, or -1 with errno */
+
+/* ---- sandbox_notify.c ---- */
+
+int  sandbox_seccomp_listen(const void *filter);    /* as enter, and returns the listener */
+bool sandbox_send_fd(int socket_fd, int fd);
 
 /* ---- sandbox_wrap.c: programs that confine others ---- */
 

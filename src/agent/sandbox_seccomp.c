@@ -34,7 +34,11 @@
 #define CLONE_NEWTIME 0x80
 #endif
 
-enum { MOST_STEPS = 512 };
+#ifndef SECCOMP_RET_USER_NOTIF
+#define SECCOMP_RET_USER_NOTIF 0x7fc00000U
+#endif
+
+enum { MOST_STEPS = 512, HELD_BITS = 06000 /* set-user-ID, set-group-ID */ };
 
 typedef struct filter {
     struct sock_fprog  prog;
@@ -64,6 +68,13 @@ static void deny(filter *f, long number, int e)
 {
     add(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1);
     refuse_with(f, e);
+}
+
+/* With the call's number loaded: we make this call, or nobody does. */
+static void hand_over(filter *f, long number, bool to_us)
+{
+    add(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1);
+    give(f, to_us ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ERRNO | EPERM);
 }
 
 /* Begin what is asked of one call only; end_call() says how much is skipped for others. */
@@ -102,7 +113,7 @@ static const long never[] = {
     SYS_swapon, SYS_swapoff, SYS_sethostname, SYS_setdomainname, SYS_settimeofday, SYS_clock_settime,
     SYS_adjtimex, SYS_clock_adjtime, SYS_acct, SYS_quotactl, SYS_open_by_handle_at, SYS_name_to_handle_at,
     SYS_syslog, SYS_vhangup, SYS_lookup_dcookie, SYS_fanotify_init, SYS_setxattr, SYS_lsetxattr,
-    SYS_removexattr, SYS_lremovexattr, SYS_fchownat,
+    SYS_fsetxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_fchownat,
 #ifdef SYS_chown
     SYS_chown, SYS_lchown,
 #endif
@@ -157,20 +168,59 @@ static void device_files(filter *f, long number, int i_mode)
     add(f, BPF_ALU | BPF_AND | BPF_K, S_IFMT, 0, 0);
     deny_equal(f, S_IFCHR, EPERM);
     deny_equal(f, S_IFBLK, EPERM);
+    load_arg(f, i_mode);
+    deny_bits(f, HELD_BITS, EPERM);
     end_call(f, at);
     load_number(f);
 }
 
-/* O_TRUNC empties a file that is opened for reading, which Landlock took for reading before its version 3. */
-static void truncations(filter *f, long number, int i_flags)
+/* A file that is made gets no set-user-ID. O_TRUNC empties a file that is opened for reading, which Landlock
+ * took for reading before its version 3. */
+static void openings(filter *f, long number, int i_flags, bool truncates)
 {
     const unsigned at = begin_call(f, number);
 
     load_arg(f, i_flags);
-    add(f, BPF_ALU | BPF_AND | BPF_K, O_TRUNC | O_ACCMODE, 0, 0);
-    deny_equal(f, O_TRUNC | O_RDONLY, EACCES);
+    add(f, BPF_JMP | BPF_JSET | BPF_K, O_CREAT | (O_TMPFILE & ~O_DIRECTORY), 0, 3);
+    load_arg(f, i_flags + 1);
+    deny_bits(f, HELD_BITS, EPERM);
+    if (truncates) {
+        load_arg(f, i_flags);
+        add(f, BPF_ALU | BPF_AND | BPF_K, O_TRUNC | O_ACCMODE, 0, 0);
+        deny_equal(f, O_TRUNC | O_RDONLY, EACCES);
+    }
     end_call(f, at);
     load_number(f);
+}
+
+/* Permissions and times of files, which Landlock does not watch. */
+static void attributes(filter *f, const seccomp_wants *w)
+{
+    static const struct { long number; int i_mode; } changes[] = {
+#ifdef SYS_chmod
+        { SYS_chmod, 1 },
+#endif
+        { SYS_fchmod, 1 }, { SYS_fchmodat, 2 }, { 452 /* fchmodat2 */, 2 },
+    };
+
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        if (!w->landlock) {             /* bwrap shows nothing that could be changed */
+            const unsigned at = begin_call(f, changes[i].number);
+            load_arg(f, changes[i].i_mode);
+            deny_bits(f, HELD_BITS, EPERM);
+            end_call(f, at);
+            load_number(f);
+        } else {
+            hand_over(f, changes[i].number, w->asks);
+        }
+    }
+    if (!w->landlock) return;
+    if (w->asks) hand_over(f, SYS_utimensat, true);
+#ifdef SYS_utime
+    deny(f, SYS_utime, EPERM);
+    deny(f, SYS_utimes, EPERM);
+    deny(f, SYS_futimesat, EPERM);
+#endif
 }
 
 static void terminals(filter *f)
@@ -181,6 +231,8 @@ static void terminals(filter *f)
     deny_equal(f, TIOCSTI, EPERM);
     deny_equal(f, 0x541C /* TIOCLINUX */, EPERM);
     deny_equal(f, TIOCSCTTY, EPERM);
+    deny_equal(f, 0x40086602 /* FS_IOC_SETFLAGS */, EPERM);
+    deny_equal(f, 0x401C5820 /* FS_IOC_FSSETXATTR */, EPERM);
     end_call(f, at);
     load_number(f);
 }
@@ -227,11 +279,20 @@ void *sandbox_seccomp_filter(const seccomp_wants *w)
     if (w->landlock && w->abi < 3) {
         deny(f, SYS_truncate, EACCES);
         deny(f, 437 /* openat2: its flags lie in memory */, ENOSYS);
-#ifdef SYS_open
-        truncations(f, SYS_open, 1);
-#endif
-        truncations(f, SYS_openat, 2);
     }
+    const bool truncates = w->landlock && w->abi < 3;
+#ifdef SYS_open
+    openings(f, SYS_open, 1, truncates);
+#endif
+#ifdef SYS_creat
+    const unsigned at = begin_call(f, SYS_creat);
+    load_arg(f, 1);
+    deny_bits(f, HELD_BITS, EPERM);
+    end_call(f, at);
+    load_number(f);
+#endif
+    openings(f, SYS_openat, 2, truncates);
+    attributes(f, w);
     give(f, SECCOMP_RET_ALLOW);
     f->prog.filter = f->step;
     if (f->prog.len >= MOST_STEPS) {

@@ -28,6 +28,9 @@ struct ds4_shell_job {
     char            token[40];
     pid_t           pid;            /* also its group and its session */
     int             output;
+    int             listener;       /* see ds4_confine_answer(), or -1 */
+    ds4_sandbox    *sandbox;
+    bool            read_only;
     uint64_t        start_ns, limit_ns;
     pthread_t       thread;
     bool            has_thread;
@@ -167,13 +170,21 @@ static void take_output(ds4_shell_job *j, const char *data, size_t n)
     pthread_mutex_unlock(&j->lock);
 }
 
-/* Read what is there. False at the end of the output. */
-static bool read_some(ds4_shell_job *j, int wait_ms)
+/* Answer who asks and read what is there. False at the end of the output. */
+static bool read_some(ds4_shell_job *j, bool open_output, int wait_ms)
 {
     char          data[65536];
-    struct pollfd p = { .fd = j->output, .events = POLLIN };
+    struct pollfd p[2] = { { .fd = open_output ? j->output : -1, .events = POLLIN },
+                           { .fd = j->listener, .events = POLLIN } };
 
-    if (poll(&p, 1, wait_ms) <= 0) return true;
+    if (poll(p, 2, wait_ms) <= 0) return open_output;
+    if (p[1].revents & POLLIN) {
+        ds4_confine_answer(j->sandbox, j->read_only, j->listener);
+    } else if (p[1].revents) {
+        close(j->listener);             /* nobody is left who could ask */
+        j->listener = -1;
+    }
+    if (!p[0].revents) return open_output;
     const ssize_t n = read(j->output, data, sizeof data);
     if (n > 0) take_output(j, data, (size_t)n);
     return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
@@ -216,8 +227,7 @@ static void *watch(void *arg)
     int      status = 0;
 
     for (;;) {
-        if (open_output) open_output = read_some(j, 20);
-        else             poll(NULL, 0, 10);
+        open_output = read_some(j, open_output, 20);
         const pid_t rc = waitpid(j->pid, &status, WNOHANG);
         if (rc == j->pid || (rc < 0 && errno != EINTR)) break;
         stop_if_due(j, &killed_ns);
@@ -225,11 +235,11 @@ static void *watch(void *arg)
     note_end(j, status);
     /* A last breath for those it left, whose output is wanted too. */
     for (uint64_t end = ds4_now_ns() + 50 * ms; open_output && ds4_now_ns() < end; )
-        open_output = read_some(j, 10);
+        open_output = read_some(j, true, 10);
     const unsigned n_left = end_all(j);
     atomic_fetch_sub(&n_running, 1);
     for (uint64_t end = ds4_now_ns() + 1000 * ms; open_output && ds4_now_ns() < end; )
-        open_output = read_some(j, 10);
+        open_output = read_some(j, true, 10);
     pthread_mutex_lock(&j->lock);
     j->state.n_left = n_left;
     j->state.running = false;
@@ -277,7 +287,7 @@ static void close_fd(int fd)
 }
 
 /* Start the process. Returns 0, or what went wrong. */
-static int start(ds4_shell_job *j, const ds4_confine *c)
+static int start(ds4_shell_job *j, ds4_confine *c)
 {
     int out[2], failure[2], e = 0;
 
@@ -288,6 +298,7 @@ static int start(ds4_shell_job *j, const ds4_confine *c)
     if (j->pid < 0) e = errno;
     close_fd(out[1]);
     close_fd(failure[1]);
+    if (j->pid > 0) j->listener = ds4_confine_listener(c);
     if (j->pid > 0 && read(failure[0], &e, sizeof e) == sizeof e) waitpid(j->pid, NULL, 0);
     close_fd(failure[0]);
     if (e != 0) {
@@ -322,7 +333,9 @@ ds4_status ds4_shell_job_start(ds4_shell_job **out, ds4_sandbox *s, const char *
         free(j);
         return ds4_fail(err, DS4_E_NOMEM, "no memory for a command");
     }
-    j->output = -1;
+    j->output = j->listener = -1;
+    j->sandbox = s;
+    j->read_only = opt->read_only;
     j->limit_ns = limit_ns;
     pthread_mutex_init(&j->lock, NULL);
     ds4_cond_init(&j->changed);
@@ -396,6 +409,7 @@ void ds4_shell_job_free(ds4_shell_job *j)
         pthread_join(j->thread, NULL);
     }
     close_fd(j->output);
+    close_fd(j->listener);
     pthread_cond_destroy(&j->changed);
     pthread_mutex_destroy(&j->lock);
     ds4_str_clear(&j->head);
