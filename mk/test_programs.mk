@@ -76,7 +76,7 @@ $(OUT)/tests/%_check: $(OUT)/tests/%_check.o $(CHECK_AUX) $(LIB)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 REPLAY_SERVER := $(patsubst %,$(OUT)/tests/fuzz/%_fuzz_replay,request stored http_head)
 $(REPLAY_SERVER): $(SERVER_LIB)
-$(OUT)/tests/fuzz/ui_fuzz_replay: $(OUT)/tests/fuzz/ui_fuzz.o $(OUT)/tests/fuzz/replay.o $(OUT)/libui.a $(LIB)
+$(patsubst %,$(OUT)/tests/fuzz/%_fuzz_replay,ui acp): %_replay: %.o $(OUT)/tests/fuzz/replay.o $(OUT)/libui.a $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(WIDTH_LIBS) $(LDLIBS)
 $(OUT)/tests/fuzz/%_fuzz_replay: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/replay.o $(LIB)
@@ -90,7 +90,7 @@ $(OUT)/tests/tools/%: $(OUT)/tests/tools/%.o
 # The agent's terminal without an agent, for tests of its parts; and with one that plays a script.
 UI_LIB     := $(OUT)/libui.a
 UI_PLAY    := $(OUT)/tests/ui/ui_play
-$(UI_LIB): $(patsubst %.c,$(OUT)/%.o,$(wildcard src/app/agent/ui*.c))
+$(UI_LIB): $(patsubst %.c,$(OUT)/%.o,$(wildcard src/app/agent/ui*.c src/app/agent/acp*.c))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 $(OUT)/tests/ui/%_test: $(OUT)/tests/ui/%_test.o $(OUT)/tests/ui/fake_agent.o $(TEST_AUX) $(UI_LIB) $(LIB)

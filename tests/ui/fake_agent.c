@@ -24,8 +24,10 @@ struct ds4_agent {
     pthread_cond_t   came;
     request          waiting[MAX_WAITING];
     uint32_t         n;
+    uint64_t         taken[MAX_WAITING];        /* tickets of messages that were taken back, to be settled */
+    uint32_t         n_taken;
     uint64_t         last;
-    bool             busy, stop, quit, hold;
+    bool             busy, stop, quit, hold, replays, changed;
     uint64_t         ticket;
     uint32_t         piece, pause;
     char             name[64], arguments[4096];
@@ -37,6 +39,7 @@ struct ds4_agent {
 static void tell(ds4_agent *a, ds4_front_event e)
 {
     e.ticket = a->ticket;
+    e.replayed = a->replays && e.kind != DS4_FRONT_SETTLED;
     a->front->event(a->front->ctx, &e);
 }
 
@@ -61,11 +64,14 @@ static void tell_queue(ds4_agent *a)
     free(last);
 }
 
+/* Should the steps end? Also tells of the queue when it changed: on this thread, as the loop does. */
 static bool stopped(ds4_agent *a)
 {
     pthread_mutex_lock(&a->lock);
-    const bool stop = a->stop || a->quit;
+    const bool stop = a->stop || a->quit, changed = a->changed;
+    a->changed = false;
     pthread_mutex_unlock(&a->lock);
+    if (changed) tell_queue(a);
     return stop;
 }
 
@@ -181,6 +187,7 @@ static void step(ds4_agent *a, const char *verb, char *text)
     else if (!strcmp(verb, "failed")) end(a, text, true);
     else if (!strcmp(verb, "ask")) ask(a, text);
     else if (!strcmp(verb, "quit")) ds4_agent_quit(a);
+    else if (!strcmp(verb, "past")) a->replays = true;
     else if (!strcmp(verb, "read") && sscanf(text, "%u %u", &done, &total) == 2) {
         tell(a, (ds4_front_event){ .kind = DS4_FRONT_PREFILL, .progress = { done, total, 0 } });
         tell_state(a, DS4_AGENT_READING);
@@ -241,7 +248,17 @@ static bool next(ds4_agent *a, request *r)
     pthread_mutex_lock(&a->lock);
     a->busy = false;
     a->stop = false;
-    while ((a->n == 0 || a->hold) && !a->quit) pthread_cond_wait(&a->came, &a->lock);
+    while (a->n_taken > 0 || ((a->n == 0 || a->hold) && !a->quit)) {
+        if (a->n_taken == 0) {
+            pthread_cond_wait(&a->came, &a->lock);
+            continue;
+        }
+        a->ticket = a->taken[--a->n_taken];
+        pthread_mutex_unlock(&a->lock);
+        tell(a, (ds4_front_event){ .kind = DS4_FRONT_SETTLED, .stop = DS4_STOP_INTERRUPTED });
+        tell_queue(a);
+        pthread_mutex_lock(&a->lock);
+    }
     const bool there = !a->quit;
     if (there) {
         *r = a->waiting[0];
@@ -268,6 +285,7 @@ void fake_agent_run(ds4_agent *a, const ds4_front *front)
         if (!r.command) tell_text(a, DS4_FRONT_USER, r.text);
         play(a, r.text);
         const bool cut = stopped(a);
+        a->replays = false;
         tell(a, (ds4_front_event){ .kind = DS4_FRONT_SETTLED, .stop = cut ? DS4_STOP_INTERRUPTED
                                                                           : DS4_STOP_DONE });
         tell_state(a, DS4_AGENT_IDLE);
@@ -282,11 +300,10 @@ static uint64_t put(ds4_agent *a, ds4_slice text, bool command)
     pthread_mutex_lock(&a->lock);
     const uint64_t ticket = a->n < MAX_WAITING ? ++a->last : 0;
     if (ticket) a->waiting[a->n++] = (request){ strndup(text.data, text.n_bytes), ticket, command };
-    const bool busy = a->busy;
+    a->changed = true;
     a->hold = false;
     pthread_cond_signal(&a->came);
     pthread_mutex_unlock(&a->lock);
-    if (busy && a->front) tell_queue(a);
     return ticket;
 }
 
@@ -307,9 +324,11 @@ bool ds4_agent_unqueue(ds4_agent *a, ds4_str *text)
     if (there) {
         ds4_str_add_text(text, a->waiting[--a->n].text);
         free(a->waiting[a->n].text);
+        a->taken[a->n_taken++] = a->waiting[a->n].ticket;
+        pthread_cond_signal(&a->came);
     }
+    a->changed = true;
     pthread_mutex_unlock(&a->lock);
-    if (there) tell_queue(a);
     return there;
 }
 
@@ -340,7 +359,7 @@ bool ds4_agent_busy(ds4_agent *a)
 const ds4_agent_word *ds4_agent_words(uint32_t *n)
 {
     static const ds4_agent_word words[] = { { "/history", "", "", true }, { "/help", "", "", true },
-                                            { "/undo", "", "", false } };
+                                            { "/undo", "", "", false }, { "/mode", "", "", false } };
     *n = sizeof words / sizeof *words;
     return words;
 }

@@ -8,7 +8,7 @@
  *     call NAME JSON  the call is written in pieces; then  run  output TEXT  change PATH DIFF
  *     ended TEXT      failed TEXT   its result
  *     ask WHAT        a question about the call; says what was answered as a note
- *     sleep MS        quit */
+ *     sleep MS        quit          past: what follows is of the past */
 #ifndef DS4_TESTS_FAKE_AGENT_H
 #define DS4_TESTS_FAKE_AGENT_H
 
