@@ -15,6 +15,12 @@ test-kv-long: setup
 	$(Q)$(MAKE) $(KV_LONG) $(OUT)/tests/service/store_test $(OUT)/tests/service/store_fault_test
 	$(Q)OUT=$(OUT) DS4_KV_WALKS=$(KV_WALKS) sh tests/long/kv_long.sh $(KV_CONTEXT) $(KV_MODELS)
 
+#: test-speculation  10,000 tokens with guesses and without, alone and in company: none may differ
+.PHONY: test-speculation
+test-speculation: setup
+	$(Q)$(MAKE) $(OUT)/tests/long/speculation_long
+	$(Q)$(OUT)/tests/long/speculation_long $(SPECULATION_MODEL)
+
 #: test-reference    the golden models that are not in the project: REFERENCE=FOLDER
 REFERENCE ?=
 .PHONY: test-reference
