@@ -1,10 +1,11 @@
 # long_tests.mk - tests that take long, much disk or files from elsewhere.
 
-#: kills             two servers on one folder, one of them killed 200 times
+#: kills             two servers on one folder, one of them killed 200 times; the agent likewise
 .PHONY: kills
 kills: setup
-	$(Q)$(MAKE) $(OUT)/ds4 $(OUT)/ds4-server
+	$(Q)$(MAKE) $(OUT)/ds4 $(OUT)/ds4-server $(OUT)/ds4-agent-scripted
 	$(Q)OUT=$(OUT) DS4_KILLS=200 sh tests/cli/server_kills.sh
+	$(Q)OUT=$(OUT) DS4_KILLS=200 sh tests/cli/agent_kills.sh
 
 #: test-kv-long      kept conversations and long contexts, for an hour or more
 KV_MODELS  ?= tests/golden/flashlike.gguf models/ds4-mini.gguf

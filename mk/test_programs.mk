@@ -35,8 +35,8 @@ $(SERVER_LIB): $(patsubst %.c,$(OUT)/%.o,$(filter-out %/main.c,$(wildcard src/ap
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-# The server with prescribed answers: for tests of everything around a model.
-SCRIPTED     := $(OUT)/ds4-server-scripted
+# The server and the agent with prescribed answers: for tests of everything around a model.
+SCRIPTED     := $(OUT)/ds4-server-scripted $(OUT)/ds4-agent-scripted
 SCRIPTED_OBJ := $(patsubst %.c,$(OUT)/scripted/%.o,src/service/chooser.c src/app/common/script.c) \
              $(filter-out %/script.o,$(COMMON_OBJ)) $(LIB)
 $(OUT)/scripted/%.o: %.c
@@ -44,9 +44,10 @@ $(OUT)/scripted/%.o: %.c
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) -DDS4_SCRIPTED_SAMPLING $(CFLAGS) -MMD -MP -c -o $@ $<
 $(OUT)/ds4-server-scripted: $(patsubst %.c,$(OUT)/scripted/%.o,$(wildcard src/app/server/*.c)) $(WEB_OBJ)
+$(OUT)/ds4-agent-scripted: $(patsubst %.c,$(OUT)/scripted/%.o,$(wildcard src/app/agent/*.c))
 $(SCRIPTED): $(SCRIPTED_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(if $(filter %agent-scripted,$@),$(WIDTH_LIBS)) $(LDLIBS)
 
 $(OUT)/tests/server/%_test: $(OUT)/tests/server/%_test.o $(TEST_AUX) $(SERVER_LIB) $(LIB)
 	$(call say,LINK,$@)
@@ -68,6 +69,10 @@ $(OUT)/tests/ops/%.o: CPPFLAGS += $(if $(OPS_GPU),-DDS4_HAVE_EMULATOR)
 $(OUT)/tests/ops/ops_test: $(OPS_OBJ) $(OPS_GPU) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(if $(OPS_GPU),$(CXX) $(CXXFLAGS),$(CC) $(CFLAGS)) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+$(OUT)/tests/agent/loop_test: $(patsubst %,$(OUT)/%,tests/agent/loop_test.o scripted/src/service/chooser.o) \
+    $(TEST_AUX) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 $(OUT)/tests/%_test: $(OUT)/tests/%_test.o $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)

@@ -44,6 +44,17 @@ ds4_status ds4_agent_make_dir(const char *path, ds4_err *err)
     return DS4_OK;
 }
 
+static ds4_status open_speculation(ds4_agent *a, ds4_err *err)
+{
+    const ds4_speculation_options how = { .engine = a->opt.engine, .how = a->opt.speculate, .n_seats = 1 };
+    ds4_drafter                  *drafter = NULL;
+
+    DS4_TRY(ds4_speculation_create(&how, &a->speculation, err));
+    DS4_TRY(ds4_speculation_drafter(a->speculation, 0, &drafter, err));
+    ds4_seat_set_drafter(&a->seat, drafter);
+    return DS4_OK;
+}
+
 static ds4_status first_session(ds4_agent *a, ds4_err *err)
 {
     ds4_str id = { 0 };
@@ -77,6 +88,7 @@ ds4_status ds4_agent_create(const ds4_agent_options *opt, ds4_agent **out, ds4_e
     name_vocabulary(a);
     ds4_status st = ds4_agent_make_dir(opt->dir, err);
     if (st == DS4_OK) st = ds4_seat_open(&a->seat, opt->engine, opt->resume, opt->n_ctx, err);
+    if (st == DS4_OK) st = open_speculation(a, err);
     if (st == DS4_OK) st = ds4_agent_open_tools(a, opt->root, err);
     if (st == DS4_OK) st = first_session(a, err);
     if (st != DS4_OK) {
@@ -94,6 +106,7 @@ void ds4_agent_free(ds4_agent *a)
     if (a->talk.dir) ds4_agent_close_session(a);
     ds4_tools_close(a->tools);
     ds4_seat_close(&a->seat);
+    ds4_speculation_free(a->speculation);
     ds4_inbox_free(a->inbox);
     ds4_str_clear(&a->notes);
     ds4_str_clear(&a->call_id);

@@ -11,6 +11,7 @@
 
 #include "agent/front.h"
 #include "service/resume.h"
+#include "service/speculation.h"
 #include "text/chat.h"
 
 typedef struct ds4_agent_options {
@@ -33,6 +34,7 @@ typedef struct ds4_agent_options {
     uint32_t           max_tokens;      /* of an answer */
     uint32_t           think_budget, loop_tokens;       /* see ds4_generation_options */
     uint32_t           max_rounds;      /* answers in a turn */
+    ds4_speculate      speculate;       /* guesses of the next tokens */
     ds4_front          front;
 
     /* Called when tools were opened, to add foreign ones; NULL: none. */

@@ -16,6 +16,7 @@ enum {
 struct ds4_agent {
     ds4_agent_options opt;
     ds4_seat          seat;
+    ds4_speculation  *speculation;
     ds4_tools        *tools;
     ds4_inbox        *inbox;
     ds4_talk          talk;

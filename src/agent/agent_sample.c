@@ -39,24 +39,40 @@ static void tell_progress(ds4_agent *a, uint64_t began_ns)
     ds4_agent_tell(a, &e);
 }
 
-ds4_status ds4_agent_sample(ds4_agent *a, void (*sampled)(ds4_agent *a), ds4_err *err)
+/* One step, and what it tells of the prompt. */
+static ds4_status step(ds4_agent *a, uint64_t began_ns, void (*sampled)(ds4_agent *a), ds4_err *err)
 {
     ds4_seat      *seat = &a->seat;
     const uint32_t most = ds4_engine_max_batch(a->opt.engine);
+    const bool     reads = seat->state == DS4_SEAT_READING;
+
+    if (!reads) ds4_speculation_plan(a->speculation, &seat, 1, most - 1);
+    const ds4_work work = ds4_seat_work(seat, most);
+    const uint64_t begin_ns = ds4_now_ns();
+    DS4_TRY(ds4_engine_step(a->opt.engine, &work, 1, err));
+    const uint64_t took_ns = ds4_now_ns() - begin_ns;
+    if (reads) tell_progress(a, began_ns);
+    DS4_TRY(ds4_seat_done(seat, &work, ds4_agent_look_around(a), err));
+    sampled(a);
+    while (ds4_seat_agrees(seat)) {
+        DS4_TRY(ds4_seat_next(seat, ds4_agent_look_around(a), err));
+        sampled(a);
+    }
+    if (!reads) ds4_speculation_learn(a->speculation, seat->n_kept, true, took_ns);
+    return DS4_OK;
+}
+
+ds4_status ds4_agent_sample(ds4_agent *a, void (*sampled)(ds4_agent *a), ds4_err *err)
+{
+    ds4_seat      *seat = &a->seat;
     const uint64_t began_ns = ds4_now_ns();
     ds4_status     st = ds4_seat_begin(seat, a->answer, NULL, false, err);
 
-    sampled(a);
+    if (st == DS4_OK) sampled(a);
     while (st == DS4_OK && seat->state != DS4_SEAT_IDLE) {
-        const bool     reads = seat->state == DS4_SEAT_READING;
-        const ds4_work work = ds4_seat_work(seat, most);
-        st = ds4_engine_step(a->opt.engine, &work, 1, err);
-        if (st != DS4_OK) break;
-        if (reads) tell_progress(a, began_ns);
-        st = ds4_seat_done(seat, &work, ds4_agent_look_around(a), err);
-        if (st == DS4_OK) sampled(a);
+        st = step(a, began_ns, sampled, err);
         const uint64_t ns = seat->writing_ns ? ds4_now_ns() - seat->writing_ns : 0;
-        if (!reads && ns > 0) a->write_tps = ds4_generation_result(a->answer)->n_tokens * 1e9 / (double)ns;
+        if (ns > 0) a->write_tps = ds4_generation_result(a->answer)->n_tokens * 1e9 / (double)ns;
     }
     if (st != DS4_OK) ds4_seat_give_up(seat);
     else ds4_seat_keep(seat);

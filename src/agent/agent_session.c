@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,19 +124,19 @@ static ds4_status complete_id(const ds4_agent *a, const char *begin, ds4_str *ou
 
 /* ---- a session ------------------------------------------------------------------------------ */
 
-/* Nothing was said in it: it need not stay. */
-static void remove_empty(ds4_talk *t)
+static int remove_one(const char *path, const struct stat *facts, int type, struct FTW *at)
 {
-    ds4_str path = { 0 };
+    (void)facts;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
 
+/* Nothing was said in it: it need not stay. */
+static void remove_empty(const ds4_talk *t)
+{
     if (!t->dir || !t->journal || t->n_items > 0 || t->n_queue > 0) return;
-    ds4_str_addf(&path, "%s/journal", t->dir);
-    if (!path.failed) unlink(path.data);
-    ds4_str_clear(&path);
-    ds4_str_addf(&path, "%s/undo", t->dir);
-    if (!path.failed) rmdir(path.data);
-    rmdir(t->dir);
-    ds4_str_clear(&path);
+    nftw(t->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 void ds4_agent_close_session(ds4_agent *a)

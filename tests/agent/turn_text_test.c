@@ -271,6 +271,25 @@ static void test_reminders_come_deep_in_a_context(void **state)
     ds4_talk_close(&t);
 }
 
+/* With the vocabulary of DeepSeek V4; the bundled model's, which is smaller, needs more for the same text. */
+static void test_instructions_and_tools_are_short(void **state)
+{
+    const ds4_tools_options options = { .root = box };
+    ds4_turn_text           how = { .vocab = vocab, .thinking = true };
+    ds4_tools              *tools = NULL;
+    ds4_tokens              base = { 0 };
+
+    (void)state;
+    assert_int_equal(DS4_OK, ds4_tools_open(&options, &tools, NULL));
+    how.tools = ds4_tools_schemas(tools, &how.n_tools);
+    assert_true(how.n_tools >= 8);
+    assert_int_equal(DS4_OK, ds4_turn_base(&how, &base, NULL));
+    print_message("# instructions and %u tools: %u tokens\n", how.n_tools, base.n);
+    assert_true(base.n > 500 && base.n <= DS4_TURN_BASE_MOST);
+    ds4_tokens_clear(&base);
+    ds4_tools_close(tools);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_what_is_from_outside_stays_text),
         cmocka_unit_test(test_notes_stand_before_the_first_message_only),
         cmocka_unit_test(test_reminders_come_deep_in_a_context),
+        cmocka_unit_test(test_instructions_and_tools_are_short),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -7,7 +7,7 @@ of_help() {
     program=$1
     shift
     { "$program" --help; for command in "$@"; do "$program" $command --help; done; } 2>&1 |
-        sed -n 's/^  \(-[a-z],\|   \) --\([a-z0-9-]*\).*/\2/p' | sort -u
+        sed -n 's/^  \(-[a-zA-Z],\|   \) --\([a-z0-9-]*\).*/\2/p' | sort -u
 }
 
 # Those that a page lists with .It; several may stand on one line.
@@ -15,7 +15,7 @@ of_page() {
     grep '^\.It Fl' "$1" | tr ' ' '\n' | sed -n 's/^-\([a-z0-9-]*\)$/\1/p' | sort -u
 }
 
-for name in ds4 ds4-eval ds4-quantize ds4-bench ds4-server; do
+for name in ds4 ds4-eval ds4-quantize ds4-bench ds4-server ds4-agent; do
     case $name in
         ds4-eval)     commands="logits diff tokens ppl mini" ;;
         ds4-quantize) commands="convert requantize splice split merge inspect verify vocab synth" ;;
