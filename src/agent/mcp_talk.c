@@ -362,8 +362,8 @@ static ds4_status make_ready(mcp_talk *t, const volatile int *cancelled, ds4_err
     return list_tools(t, &wait, err);
 }
 
-static ds4_status call_once(mcp_talk *t, const char *name, json_t *arguments, const volatile int *cancelled,
-                            json_t **result, ds4_err *err)
+static ds4_status call_tool_once(mcp_talk *t, const char *name, json_t *arguments,
+                                 const volatile int *cancelled, json_t **result, ds4_err *err)
 {
     mcp_wait wait;
     bool     there = false;
@@ -388,10 +388,10 @@ ds4_status mcp_talk_call(mcp_talk *t, const char *name, ds4_slice arguments, con
     DS4_TRY(ds4_rpc_parse(arguments, &parsed, err));
     ds4_status st =
         json_is_object(parsed) ? DS4_OK : ds4_fail(err, DS4_E_FORMAT, "the arguments are no JSON object");
-    if (st == DS4_OK) st = call_once(t, name, parsed, cancelled, &result, err);
+    if (st == DS4_OK) st = call_tool_once(t, name, parsed, cancelled, &result, err);
     /* A session that the server forgot has done nothing; a pipe that broke may have. */
     if (st == DS4_E_IO && t->wire && t->wire->forgot_us)
-        st = call_once(t, name, parsed, cancelled, &result, err);
+        st = call_tool_once(t, name, parsed, cancelled, &result, err);
     if (st == DS4_E_IO && t->wire) {
         ds4_str more = { 0 };
         t->wire->ops->explain(t->wire, &more);

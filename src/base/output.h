@@ -9,6 +9,9 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 typedef struct ds4_output ds4_output;
 
 /* Open an output. "-" is standard output. Opening a pipe waits for its reader.
@@ -17,6 +20,23 @@ typedef struct ds4_output ds4_output;
  *
  * Returns DS4_OK; DS4_E_IO with the path and the reason (also for a folder); DS4_E_NOMEM. */
 DS4_MUST_CHECK ds4_status ds4_output_open(ds4_output **out, const char *path, ds4_err *err);
+
+/* Open an output that outlives its program. Its bytes lie under PATH.partial until it is complete, and
+ * PATH.partial.mark says how many of them are safe: another run goes on behind them. Devices and
+ * pipes are opened as ds4_output_open() does; nothing of them is kept.
+ *
+ *   id       of everything that the bytes depend on: a partial file of another id is not continued
+ *   resume   false: begin anew
+ *   n_kept   receives the bytes that are there; the next write comes behind them
+ *
+ * Returns DS4_OK; DS4_E_ARG when resume finds a partial file of another id; DS4_E_IO, also while
+ * another program writes it; DS4_E_NOMEM.                                              */
+DS4_MUST_CHECK ds4_status ds4_output_open_partial(ds4_output **out, const char *path, const uint8_t id[32],
+                                                  bool resume, uint64_t *n_kept, ds4_err *err);
+
+/* What was written so far outlives a loss of power. Nothing for other outputs.
+ * Returns DS4_OK; DS4_E_IO.                                                            */
+DS4_MUST_CHECK ds4_status ds4_output_mark(ds4_output *o, ds4_err *err);
 
 /* Append bytes. Returns DS4_OK; DS4_E_IO.                                              */
 DS4_MUST_CHECK ds4_status ds4_output_write(ds4_output *o, const void *data, size_t n_bytes, ds4_err *err);
@@ -29,7 +49,7 @@ int ds4_output_fd(const ds4_output *o, bool *replaces);
  * is left of a temporary file. Returns DS4_OK; DS4_E_IO.                               */
 DS4_MUST_CHECK ds4_status ds4_output_commit(ds4_output *o, ds4_err *err);
 
-/* Close, and remove what was not committed. NULL is fine. */
+/* Close, and remove what was not committed; of a partial file what was marked stays. NULL is fine. */
 void ds4_output_drop(ds4_output *o);
 
 /* All of an output in one call. Returns DS4_OK; DS4_E_IO; DS4_E_NOMEM.                 */

@@ -219,3 +219,12 @@ const char *ds4_checkpoint_dir(const ds4_checkpoint *c)
 {
     return c->dir;
 }
+
+void ds4_checkpoint_describe(const ds4_checkpoint *c, ds4_str *out)
+{
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        const ds4_file_facts *f = ds4_safetensors_facts(c->shards[i].file);
+        ds4_str_addf(out, "%s %llu %lld\n", c->shards[i].name, (unsigned long long)f->n_bytes,
+                     (long long)f->mtime_ns);
+    }
+}

@@ -24,4 +24,7 @@ const ds4_st_tensor *ds4_checkpoint_at(const ds4_checkpoint *c, uint32_t i);    
 const ds4_st_tensor *ds4_checkpoint_find(const ds4_checkpoint *c, const char *name);       /* or NULL */
 const char          *ds4_checkpoint_dir(const ds4_checkpoint *c);
 
+/* Append names, sizes and times of the shards: another text, another checkpoint. */
+void                 ds4_checkpoint_describe(const ds4_checkpoint *c, ds4_str *out);
+
 #endif

@@ -2,6 +2,7 @@
 #include "format/gguf_write.h"
 
 #include "base/output.h"
+#include "base/sha256.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct ds4_gguf_writer {
     ds4_output *out;                    /* from begin to finish */
     uint64_t    header_bytes;
     uint64_t    i_tensor, n_done;       /* the tensor being written and its bytes so far */
+    uint64_t    at, n_kept, n_marked;   /* bytes of the file: so far; from an earlier run; safe */
 };
 
 static void add_u32(ds4_str *s, uint32_t v)
@@ -230,7 +232,27 @@ ds4_status ds4_gguf_writer_header(const ds4_gguf_writer *w, ds4_str *out, ds4_er
     return DS4_OK;
 }
 
-ds4_status ds4_gguf_writer_begin(ds4_gguf_writer *w, const char *path, ds4_err *err)
+/* How the output of a header is opened. */
+typedef struct opening {
+    bool        is_partial, resume;
+    const void *from;                   /* [n_from] */
+    size_t      n_from;
+} opening;
+
+static ds4_status open_partial(ds4_gguf_writer *w, const char *path, const opening *how,
+                               const ds4_str *header, ds4_err *err)
+{
+    ds4_sha256_run *run = NULL;
+    uint8_t         id[DS4_SHA256_BYTES];
+
+    DS4_TRY(ds4_sha256_begin(&run, err));
+    ds4_sha256_add(run, header->data, header->n_bytes);
+    ds4_sha256_add(run, how->from, how->n_from);
+    if (!ds4_sha256_end(run, id)) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for SHA-256", path);
+    return ds4_output_open_partial(&w->out, path, id, how->resume, &w->n_kept, err);
+}
+
+static ds4_status begin(ds4_gguf_writer *w, const char *path, const opening *how, ds4_err *err)
 {
     ds4_str header = { 0 };
 
@@ -240,11 +262,60 @@ ds4_status ds4_gguf_writer_begin(ds4_gguf_writer *w, const char *path, ds4_err *
     if (!w->path) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its name", path);
 
     ds4_status st = ds4_gguf_writer_header(w, &header, err);
-    if (st == DS4_OK) st = ds4_output_open(&w->out, path, err);
-    if (st == DS4_OK) st = ds4_output_write(w->out, header.data, header.n_bytes, err);
-    w->header_bytes = header.n_bytes;
+    if (st == DS4_OK) {
+        st = how->is_partial ? open_partial(w, path, how, &header, err) : ds4_output_open(&w->out, path, err);
+    }
+    if (st == DS4_OK && w->n_kept == 0) st = ds4_output_write(w->out, header.data, header.n_bytes, err);
+    w->header_bytes = w->at = header.n_bytes;
+    w->n_marked = w->n_kept;
     ds4_str_clear(&header);
     return st;
+}
+
+ds4_status ds4_gguf_writer_begin(ds4_gguf_writer *w, const char *path, ds4_err *err)
+{
+    const opening how = { .is_partial = false };
+
+    return begin(w, path, &how, err);
+}
+
+ds4_status ds4_gguf_writer_begin_partial(ds4_gguf_writer *w, const char *path, const void *from,
+                                         size_t n_from, bool resume, ds4_err *err)
+{
+    const opening how = { true, resume, from, n_from };
+
+    return begin(w, path, &how, err);
+}
+
+/* Count bytes of the current tensor as written. Returns the padding that follows them. */
+static uint64_t advance(ds4_gguf_writer *w, uint64_t n_bytes)
+{
+    const uint64_t size = w->sizes[w->i_tensor];
+
+    w->n_done += n_bytes;
+    w->at += n_bytes;
+    if (w->n_done < size) return 0;
+    const uint64_t pad = padding(size, w->alignment);
+    w->at += pad;
+    w->i_tensor++;
+    w->n_done = 0;
+    return pad;
+}
+
+bool ds4_gguf_writer_has(ds4_gguf_writer *w, uint64_t n_bytes)
+{
+    if (w->i_tensor >= w->n_tensors || n_bytes > w->sizes[w->i_tensor] - w->n_done) return false;
+    if (w->at + n_bytes > w->n_kept) return false;
+    advance(w, n_bytes);
+    return true;
+}
+
+ds4_status ds4_gguf_writer_mark(ds4_gguf_writer *w, uint64_t most, ds4_err *err)
+{
+    if (w->at < w->n_marked + most) return DS4_OK;
+    DS4_TRY(ds4_output_mark(w->out, err));
+    w->n_marked = w->at;
+    return DS4_OK;
 }
 
 ds4_status ds4_gguf_writer_append(ds4_gguf_writer *w, const void *data, uint64_t n_bytes, ds4_err *err)
@@ -258,16 +329,13 @@ ds4_status ds4_gguf_writer_append(ds4_gguf_writer *w, const void *data, uint64_t
                         (unsigned long long)n_bytes, (unsigned long long)w->i_tensor,
                         (unsigned long long)(size - w->n_done));
     }
+    if (w->i_tensor >= w->n_tensors) return DS4_OK;     /* no bytes for no tensor */
     DS4_TRY(ds4_output_write(w->out, data, (size_t)n_bytes, err));
-    w->n_done += n_bytes;
-    if (w->n_done < size || size == 0) return DS4_OK;
-    for (uint64_t left = padding(size, w->alignment); left > 0;) {
+    for (uint64_t left = advance(w, n_bytes); left > 0;) {
         const uint64_t n = left < sizeof zeros ? left : sizeof zeros;
         DS4_TRY(ds4_output_write(w->out, zeros, (size_t)n, err));
         left -= n;
     }
-    w->i_tensor++;
-    w->n_done = 0;
     return DS4_OK;
 }
 

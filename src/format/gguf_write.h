@@ -47,6 +47,26 @@ DS4_MUST_CHECK ds4_status ds4_gguf_writer_header(const ds4_gguf_writer *w, ds4_s
  * Returns DS4_OK; DS4_E_ARG for a bad key or tensor given before; DS4_E_IO; DS4_E_NOMEM. */
 DS4_MUST_CHECK ds4_status ds4_gguf_writer_begin(ds4_gguf_writer *w, const char *path, ds4_err *err);
 
+/* The same with an output that outlives its program, see base/output.h. Parts that an earlier run wrote
+ * are told by ds4_gguf_writer_has().
+ *
+ *   from     [n_from] what the tensors' bytes depend on beside keys and entries, e.g. names, sizes and
+ *            times of the sources
+ *   resume   false: begin anew
+ *
+ * Returns as ds4_gguf_writer_begin(); as ds4_output_open_partial().                     */
+DS4_MUST_CHECK ds4_status ds4_gguf_writer_begin_partial(ds4_gguf_writer *w, const char *path,
+                                                        const void *from, size_t n_from, bool resume,
+                                                        ds4_err *err);
+
+/* Are the next bytes of the current tensor there from an earlier run? Then they count as appended. Asked
+ * with the same sizes in the same order as in that run, since marks lie between such parts. */
+bool ds4_gguf_writer_has(ds4_gguf_writer *w, uint64_t n_bytes);
+
+/* Make the bytes so far outlive a loss of power, if `most` bytes came since that was done.
+ * Returns DS4_OK; DS4_E_IO.                                                            */
+DS4_MUST_CHECK ds4_status ds4_gguf_writer_mark(ds4_gguf_writer *w, uint64_t most, ds4_err *err);
+
 /* Append bytes of the current tensor, in pieces of any size that do not cross its end.
  * Padding is added behind each tensor. Returns DS4_OK; DS4_E_ARG; DS4_E_IO.             */
 DS4_MUST_CHECK ds4_status ds4_gguf_writer_append(ds4_gguf_writer *w, const void *data, uint64_t n_bytes,

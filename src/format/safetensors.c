@@ -238,6 +238,11 @@ ds4_status ds4_safetensors_open(const char *path, ds4_safetensors **out, ds4_err
     return whole != DS4_OK ? whole : parsed;
 }
 
+const ds4_file_facts *ds4_safetensors_facts(const ds4_safetensors *s)
+{
+    return &s->map.facts;
+}
+
 ds4_status ds4_safetensors_check(const ds4_safetensors *s, ds4_err *err)
 {
     return ds4_map_check(&s->map, s->path, err);

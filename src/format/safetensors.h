@@ -9,6 +9,7 @@
 #define DS4_FORMAT_SAFETENSORS_H
 
 #include "base/err.h"
+#include "base/file.h"
 
 typedef enum ds4_st_dtype {
     DS4_ST_F32, DS4_ST_F16, DS4_ST_BF16, DS4_ST_F8_E4M3, DS4_ST_F8_E8M0,
@@ -41,6 +42,9 @@ DS4_MUST_CHECK ds4_status ds4_safetensors_open(const char *path, ds4_safetensors
 DS4_MUST_CHECK ds4_status ds4_safetensors_open_bytes(const char *name, const void *data, uint64_t n_bytes,
                                                      ds4_safetensors **out, ds4_err *err);
 void                 ds4_safetensors_close(ds4_safetensors *s);        /* NULL is fine */
+
+/* The file as it was when it was mapped; zeros for bytes in memory. */
+const ds4_file_facts *ds4_safetensors_facts(const ds4_safetensors *s);
 
 /* As ds4_gguf_check(). */
 DS4_MUST_CHECK ds4_status ds4_safetensors_check(const ds4_safetensors *s, ds4_err *err);

@@ -57,12 +57,20 @@ static ds4_status find_table(const converter *c, const tensor_plan *t, const ds4
     return DS4_OK;
 }
 
+/* What came from files that are still whole may be marked as safe. */
+static ds4_status keep_so_far(const converter *c, ds4_err *err)
+{
+    DS4_TRY(ds4_checkpoint_check(c->checkpoint, err));
+    return ds4_gguf_writer_mark(c->writer, c->opt->save_every, err);
+}
+
 static ds4_status write_table(converter *c, const tensor_plan *t, ds4_err *err)
 {
     const ds4_st_tensor *s = NULL;
     uint8_t              entry[4] = { 0 };
 
     DS4_TRY(find_table(c, t, &s, err));
+    if (ds4_gguf_writer_has(c->writer, s->n_elems * sizeof entry)) return DS4_OK;
     const uint32_t bytes = ds4_st_dtype_bytes(s->dtype);
     for (uint64_t i = 0; i < s->n_elems; i++) {
         const uint8_t *p = s->data + i * bytes;
@@ -75,7 +83,7 @@ static ds4_status write_table(converter *c, const tensor_plan *t, ds4_err *err)
         for (int k = 0; k < 4; k++) entry[k] = (uint8_t)(id >> (8 * k));
         DS4_TRY(ds4_gguf_writer_append(c->writer, entry, sizeof entry, err));
     }
-    return ds4_checkpoint_check(c->checkpoint, err);
+    return keep_so_far(c, err);
 }
 
 static uint32_t n_parts(const tensor_plan *t)
@@ -90,7 +98,7 @@ static ds4_status write_tensor(converter *c, const tensor_plan *t, ds4_err *err)
         source from;
         DS4_TRY(find_matrix(c, t, e, &from, err));
         DS4_TRY(slab_write(c->slab, &from, t->dtype, c->writer, err));
-        DS4_TRY(ds4_checkpoint_check(c->checkpoint, err));
+        DS4_TRY(keep_so_far(c, err));
     }
     return DS4_OK;
 }
@@ -213,6 +221,22 @@ static ds4_status take_memory(converter *c, const plan *p, ds4_err *err)
     return slab_create(&c->slab, &room, err);
 }
 
+/* The bytes depend on keys and entries, on the shards and on this version's encoders. */
+static ds4_status begin(converter *c, ds4_err *err)
+{
+    ds4_str from = { 0 };
+
+    ds4_str_addf(&from, "%s\n", DS4_VERSION);
+    ds4_checkpoint_describe(c->checkpoint, &from);
+    ds4_status st = from.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for the names of shards") : DS4_OK;
+    if (st == DS4_OK) {
+        st = ds4_gguf_writer_begin_partial(c->writer, c->opt->out, from.data, from.n_bytes, c->opt->resume,
+                                           err);
+    }
+    ds4_str_clear(&from);
+    return st;
+}
+
 static ds4_status write_file(converter *c, const plan *p, convert_result *out, ds4_err *err)
 {
     const convert_options *opt = c->opt;
@@ -222,7 +246,7 @@ static ds4_status write_file(converter *c, const plan *p, convert_result *out, d
         const tensor_plan *t = &p->tensors[i];
         ds4_gguf_declare(c->writer, t->name, t->dtype, t->n_dims, t->dim);
     }
-    DS4_TRY(ds4_gguf_writer_begin(c->writer, opt->out, err));
+    DS4_TRY(begin(c, err));
     for (uint32_t i = 0; i < p->n; i++) {
         const convert_progress at = { i, p->n, p->tensors[i].name };
         if (opt->progress) opt->progress(opt->ctx, &at);

@@ -15,6 +15,8 @@ typedef struct convert_options {
     const char *name;           /* general.name; NULL: the folder's last part */
     ds4_recipe     *types;          /* its rules are marked as they are used */
     uint32_t    n_threads;      /* >= 1 */
+    bool        resume;         /* go on where an earlier run of the same options ended */
+    uint64_t    save_every;     /* bytes of the file that a killed run may lose */
     const ds4_cancel *cancel;   /* NULL: never */
     void      (*progress)(void *ctx, const convert_progress *p);   /* NULL: silent */
     void      (*note)(void *ctx, const char *text);                 /* one line worth knowing; NULL: none */
@@ -27,7 +29,8 @@ typedef struct convert_result {
 } convert_result;
 
 /* Returns DS4_OK; DS4_E_IO; DS4_E_FORMAT or DS4_E_UNSUPPORTED for a bad checkpoint, naming
- * file or tensor; DS4_E_NOMEM; DS4_E_CANCELLED. On failure no file of that name was touched.             */
+ * file or tensor; DS4_E_NOMEM; DS4_E_CANCELLED. On failure no file of that name was touched, and
+ * what was written stays beside it for a run with resume.                                            */
 DS4_MUST_CHECK ds4_status convert_checkpoint(const convert_options *opt, convert_result *out, ds4_err *err);
 
 #endif

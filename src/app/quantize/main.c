@@ -13,7 +13,7 @@
 
 static const char program[] = "ds4-quantize";
 
-enum { MAX_THREADS = 256 };
+enum { MAX_THREADS = 256, SAVE_EVERY = 256 << 20 };
 
 /* ---- choices ---------------------------------------------------------------------------- */
 
@@ -148,6 +148,8 @@ static int run_convert(int argc, char **argv)
                      "head; embedding, compressors, indexer F16; default),\n"
                      "q8-all (those too), bf16, f16, f32"),
         DS4_OPT_TEXT(0, "name", "TEXT", &o.name, "name of the model (default: the folder's)"),
+        DS4_OPT_FLAG(0, "resume", &o.resume, "go on where an earlier run of the same command ended"),
+        DS4_OPT_SIZE(0, "save-every", "SIZE", &o.save_every, "what a killed run may lose at most [256M]"),
         DS4_OPT_U32('t', "threads", "N", &o.n_threads, 1, MAX_THREADS,
                     "threads (default: all processors)"),
         { .kind = DS4_OPTION_END },

@@ -154,11 +154,21 @@ static ds4_status go_on(rewriter *w, const item *it, uint64_t n_bytes, ds4_err *
     return DS4_OK;
 }
 
+/* What came from a file that is still whole may be marked as safe. */
+static ds4_status keep_so_far(const rewriter *w, const item *it, ds4_gguf_writer *writer, ds4_err *err)
+{
+    DS4_TRY(ds4_gguf_check(it->file, err));
+    return ds4_gguf_writer_mark(writer, w->opt->save_every, err);
+}
+
 static ds4_status copy_tensor(rewriter *w, const item *it, ds4_gguf_writer *writer, ds4_err *err)
 {
     for (uint64_t at = 0; at < it->n_bytes; at += COPY_BYTES) {
         const uint64_t n = it->n_bytes - at < COPY_BYTES ? it->n_bytes - at : COPY_BYTES;
-        DS4_TRY(ds4_gguf_writer_append(writer, it->tensor->data + at, n, err));
+        if (!ds4_gguf_writer_has(writer, n)) {
+            DS4_TRY(ds4_gguf_writer_append(writer, it->tensor->data + at, n, err));
+            DS4_TRY(keep_so_far(w, it, writer, err));
+        }
         DS4_TRY(go_on(w, it, n, err));
     }
     return DS4_OK;
@@ -172,6 +182,7 @@ static ds4_status encode_tensor(rewriter *w, const item *it, ds4_gguf_writer *wr
         source from;
         DS4_TRY(source_of_tensor(it->tensor, i, &w->kernels, &from, err));
         DS4_TRY(slab_write(w->slab, &from, it->dtype, writer, err));
+        DS4_TRY(keep_so_far(w, it, writer, err));
         DS4_TRY(go_on(w, it, it->tensor->n_bytes / n_parts, err));
     }
     return DS4_OK;
@@ -181,7 +192,6 @@ static ds4_status write_tensor(rewriter *w, const item *it, ds4_gguf_writer *wri
 {
     if (it->dtype == it->tensor->dtype) DS4_TRY(copy_tensor(w, it, writer, err));
     else DS4_TRY(encode_tensor(w, it, writer, err));
-    DS4_TRY(ds4_gguf_check(it->file, err));
     ds4_gguf_forget(it->file, it->tensor);
     return DS4_OK;
 }
@@ -251,6 +261,34 @@ static ds4_status piece_path(const rewriter *w, uint32_t piece, char path[PATH_M
     return ds4_fail(err, DS4_E_IO, "%s: path too long", w->opt->out);
 }
 
+static void describe(const ds4_gguf *g, ds4_str *out)
+{
+    for (uint32_t i = 0; g && i < ds4_gguf_n_files(g); i++) {
+        ds4_file_facts facts;
+        const char    *path = ds4_gguf_file(g, i, &facts);
+        ds4_str_addf(out, "%s %llu %lld\n", path, (unsigned long long)facts.n_bytes,
+                     (long long)facts.mtime_ns);
+    }
+}
+
+/* A single file can be gone on with: its bytes depend on keys and entries, on the files read and on this
+ * version's encoders. */
+static ds4_status begin(const rewriter *w, const char *path, ds4_gguf_writer *writer, ds4_err *err)
+{
+    ds4_str from = { 0 };
+
+    if (w->opt->piece_bytes) return ds4_gguf_writer_begin(writer, path, err);
+    ds4_str_addf(&from, "%s\n", DS4_VERSION);
+    describe(w->opt->from, &from);
+    describe(w->opt->other, &from);
+    ds4_status st = from.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for the names of files") : DS4_OK;
+    if (st == DS4_OK) {
+        st = ds4_gguf_writer_begin_partial(writer, path, from.data, from.n_bytes, w->opt->resume, err);
+    }
+    ds4_str_clear(&from);
+    return st;
+}
+
 static ds4_status fill_piece(rewriter *w, uint32_t piece, ds4_gguf_writer *writer, ds4_err *err)
 {
     char path[PATH_MAX];
@@ -263,7 +301,7 @@ static ds4_status fill_piece(rewriter *w, uint32_t piece, ds4_gguf_writer *write
         if (it->piece == piece)
             ds4_gguf_declare(writer, it->name, it->dtype, it->tensor->n_dims, it->tensor->dim);
     }
-    DS4_TRY(ds4_gguf_writer_begin(writer, path, err));
+    DS4_TRY(begin(w, path, writer, err));
     for (uint32_t i = 0; i < w->n; i++) {
         if (w->items[i].piece == piece) DS4_TRY(write_tensor(w, &w->items[i], writer, err));
     }

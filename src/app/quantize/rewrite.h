@@ -16,6 +16,8 @@ typedef struct rewrite_options {
     const char       *out;              /* file; in pieces: the part of their names before -00001-of-0000N */
     uint64_t          piece_bytes;      /* most bytes of a piece; 0: one file */
     uint32_t          n_threads;        /* 1..256 */
+    bool                  resume; /* go on where an earlier run of the same options ended; not in pieces */
+    uint64_t          save_every;       /* bytes of the file that a killed run may lose */
     const ds4_cancel *cancel;           /* NULL: never */
     void (*progress)(void *ctx, uint64_t n_done, uint64_t n_total, const char *name); /* bytes read */
     void             *ctx;
@@ -28,7 +30,8 @@ typedef struct rewrite_result {
 
 /* Returns DS4_OK; DS4_E_IO; DS4_E_FORMAT when the files do not fit together or the recipe does not;
  * DS4_E_UNSUPPORTED for a type that cannot be decoded; DS4_E_LIMIT for a piece smaller than a tensor;
- * DS4_E_NOMEM; DS4_E_CANCELLED. On failure no unfinished file stays; whole pieces do.   */
+ * DS4_E_NOMEM; DS4_E_CANCELLED. On failure whole pieces stay, and of a single file what was
+ * written, for a run with resume.                                                       */
 DS4_MUST_CHECK ds4_status rewrite_model(const rewrite_options *opt, rewrite_result *out, ds4_err *err);
 
 #endif

@@ -11,20 +11,25 @@
 
 static const char program[] = "ds4-quantize";
 
-enum { MAX_THREADS = 256 };
+enum { MAX_THREADS = 256, SAVE_EVERY = 256 << 20 };
 
 /* What the options of all four commands fill. */
 typedef struct wanted {
     enum { REQUANTIZE, SPLICE, SPLIT, MERGE } kind;
     const char      *from, *other, *out, *recipe;
     ds4_option_texts take;
-    uint64_t         piece_bytes;
+    uint64_t         piece_bytes, save_every;
+    bool             resume;
     uint32_t         n_threads;
 } wanted;
 
 #define FROM_OPTION(w)                                                                                       \
     DS4_OPT_TEXT(0, "from", "FILE", &(w)->from, "model file to read; of one in pieces, any piece")
 #define OUT_OPTION(w)  DS4_OPT_TEXT('o', "out", "FILE", &(w)->out, "model file to write")
+#define RESUME_OPTION(w) \
+    DS4_OPT_FLAG(0, "resume", &(w)->resume, "go on where an earlier run of the same command ended")
+#define SAVE_OPTION(w) \
+    DS4_OPT_SIZE(0, "save-every", "SIZE", &(w)->save_every, "what a killed run may lose at most [256M]")
 #define THREADS_OPTION(w) \
     DS4_OPT_U32('t', "threads", "N", &(w)->n_threads, 1, MAX_THREADS, "threads (default: all processors)")
 
@@ -69,6 +74,8 @@ static ds4_status rewrite(const wanted *w, rewrite_options *o, rewrite_result *d
     o->out = w->out;
     o->piece_bytes = w->piece_bytes;
     o->n_threads = w->n_threads;
+    o->resume = w->resume;
+    o->save_every = w->save_every;
     o->progress = show_progress;
     if (st == DS4_OK) {
         o->cancel = ds4_interrupt_catch_all();
@@ -134,12 +141,12 @@ static int parse_and_run(const ds4_command *command, int argc, char **argv, cons
 
 int requantize_main(int argc, char **argv)
 {
-    wanted           w = { .kind = REQUANTIZE, .n_threads = ds4_cpu_count() };
+    wanted           w = { .kind = REQUANTIZE, .n_threads = ds4_cpu_count(), .save_every = SAVE_EVERY };
     const ds4_option options[] = {
         FROM_OPTION(&w), OUT_OPTION(&w),
         DS4_OPT_TEXT('r', "recipe", "NAME", &w.recipe,
                      "type of each tensor: q2, q2-q4, q2-fast, q4, native, or\na file of your own, NAME.txt"),
-        THREADS_OPTION(&w),
+        RESUME_OPTION(&w), SAVE_OPTION(&w), THREADS_OPTION(&w),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {
@@ -155,14 +162,14 @@ int requantize_main(int argc, char **argv)
 
 int splice_main(int argc, char **argv)
 {
-    wanted           w = { .kind = SPLICE, .n_threads = 1 };
+    wanted           w = { .kind = SPLICE, .n_threads = 1, .save_every = SAVE_EVERY };
     const ds4_option options[] = {
         FROM_OPTION(&w),
         DS4_OPT_TEXT(0, "with", "FILE", &w.other, "model file that tensors are taken from"),
         DS4_OPT_TEXTS(
             0, "take", "PATTERN", &w.take,
             "tensors to take from it, as ffn_*_exps; @37-42 behind it\nnames layers; may be given again"),
-        OUT_OPTION(&w),
+        OUT_OPTION(&w), RESUME_OPTION(&w), SAVE_OPTION(&w),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {
@@ -177,7 +184,7 @@ int splice_main(int argc, char **argv)
 
 int split_main(int argc, char **argv)
 {
-    wanted           w = { .kind = SPLIT, .n_threads = 1 };
+    wanted           w = { .kind = SPLIT, .n_threads = 1, .save_every = SAVE_EVERY };
     const ds4_option options[] = {
         FROM_OPTION(&w),
         DS4_OPT_SIZE(0, "max-size", "SIZE", &w.piece_bytes, "most bytes of tensors in a piece, e.g. 40G"),
@@ -196,9 +203,9 @@ int split_main(int argc, char **argv)
 
 int merge_main(int argc, char **argv)
 {
-    wanted           w = { .kind = MERGE, .n_threads = 1 };
+    wanted           w = { .kind = MERGE, .n_threads = 1, .save_every = SAVE_EVERY };
     const ds4_option options[] = {
-        FROM_OPTION(&w), OUT_OPTION(&w),
+        FROM_OPTION(&w), OUT_OPTION(&w), RESUME_OPTION(&w), SAVE_OPTION(&w),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {

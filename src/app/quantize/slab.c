@@ -118,6 +118,7 @@ ds4_status slab_write(slab *s, const source *from, uint32_t dtype, ds4_gguf_writ
     s->dtype = dtype;
     s->row_bytes = ds4_row_bytes(dtype, from->n_columns);
     s->repack = from->kind == SOURCE_FP4 && dtype == DS4_MXFP4;
+    if (ds4_gguf_writer_has(writer, from->n_rows * s->row_bytes)) return DS4_OK;
     const uint64_t most = s->capacity / s->row_bytes;
     for (s->first = 0; s->first < from->n_rows; s->first += s->n_rows) {
         s->n_rows = from->n_rows - s->first < most ? from->n_rows - s->first : most;

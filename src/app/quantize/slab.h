@@ -21,7 +21,8 @@ typedef struct slab_options {
 DS4_MUST_CHECK ds4_status slab_create(slab **out, const slab_options *opt, ds4_err *err);
 void                      slab_free(slab *s);           /* NULL is fine */
 
-/* Append one matrix as rows of a type that ds4_can_encode(). FP4 becomes MXFP4 without loss.
+/* Append one matrix as rows of a type that ds4_can_encode(). FP4 becomes MXFP4 without loss. What an
+ * earlier run has written is not computed again.
  *
  * Returns DS4_OK; DS4_E_FORMAT for NaN or infinity; DS4_E_UNSUPPORTED for a number that the type
  * cannot hold; DS4_E_IO; DS4_E_CANCELLED.                                              */
