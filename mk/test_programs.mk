@@ -5,7 +5,7 @@ CXX       ?= c++
 ifeq ($(origin CXX),default)
 CXX       := $(if $(shell command -v g++ 2>/dev/null),g++,c++)
 endif
-TEST_SRC  := $(filter-out $(if $(shell command -v $(CXX) 2>/dev/null),,tests/emulator/%),\
+TEST_SRC  := $(filter-out $(if $(shell command -v $(CXX) 2>/dev/null),,tests/emulator/%) tests/engine/far_test.c,\
              $(wildcard tests/*/*_test.c tests/*/*_check.c))
 TEST_BIN  := $(TEST_SRC:%.c=$(OUT)/%)
 CLI_TESTS := $(wildcard tests/cli/*.sh)
@@ -66,7 +66,7 @@ $(filter $(OUT)/tests/emulator/%,$(TEST_BIN)): %: %.o $(EMULATOR) $(TEST_AUX) $(
 OPS_OBJ   := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/ops/*.c))
 OPS_GPU   := $(if $(filter tests/emulator/%,$(TEST_SRC)),$(EMULATOR))
 $(OUT)/tests/ops/%.o: CPPFLAGS += $(if $(OPS_GPU),-DDS4_HAVE_EMULATOR)
-$(OUT)/tests/ops/ops_test: $(OPS_OBJ) $(OPS_GPU) $(LIB)
+$(OUT)/tests/ops/ops_test: $(OPS_OBJ) $(OPS_GPU) $(OUT)/tests/support/far_device.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(if $(OPS_GPU),$(CXX) $(CXXFLAGS),$(CC) $(CFLAGS)) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 $(OUT)/tests/agent/loop_test: $(patsubst %,$(OUT)/%,tests/agent/loop_test.o scripted/src/service/chooser.o) \

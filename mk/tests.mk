@@ -20,9 +20,10 @@ setup-web:
 test: setup
 	$(Q)$(MAKE) test-built
 # Everything that the tests run, built and not run.
-test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ) $(RAW) $(TEST_TOOLS) $(MCP_CALL) $(UI_PLAY)
+test-programs: all $(SCRIPTED) $(TEST_BIN) $(REPLAY) $(EXAMPLES) $(SOAK) $(HTTP_FUZZ) $(RAW) $(TEST_TOOLS) $(MCP_CALL) $(UI_PLAY) \
+    $(FAR_QUICK)
 test-built: test-programs
-	$(Q)OUT=$(OUT) sh tests/run.sh $(TEST_BIN) $(REPLAY) $(CLI_TESTS)
+	$(Q)OUT=$(OUT) DS4_FAR_CUT=1 sh tests/run.sh $(TEST_BIN) $(FAR_QUICK) $(REPLAY) $(CLI_TESTS)
 
 #: test-proxy        the server behind nginx, Caddy and HAProxy, which it installs if they are missing;
 #:                   two servers with one folder, one of which is killed
@@ -62,13 +63,18 @@ test-clients: setup
 record-clients:
 	$(Q)RECORD=tests/clients/recorded $(MAKE) test-clients
 
-#: ops               every operation of a backend against the reference: BACKEND=cpu|cuda|emulated OP=NAME
+#: ops               every operation of a backend against the reference: BACKEND=cpu|cuda|emulated|far OP=NAME
 BACKEND   ?= cpu
 OP        ?=
 .PHONY: ops
 ops: setup
 	$(Q)$(MAKE) $(OUT)/tests/ops/ops_test
 	$(Q)$(OUT)/tests/ops/ops_test --all --backend $(BACKEND) --op "$(OP)"
+
+#: ops-mutants       a changed sign in any operation of the CPU makes the tests of operations fail (half an hour)
+.PHONY: ops-mutants
+ops-mutants: setup
+	$(Q)OUT=$(OUT) sh tests/ops/mutants.sh $(MUTANTS)
 
 #: test-bits         hashes of logits on each instruction set, against those of an older build (BITS_FILE)
 BITS_MOVES ?= 10000

@@ -52,6 +52,7 @@ typedef struct ops {
     const ops_shape   *shape;
     ops_fill           fill;
     ds4_kv_form        form;        /* of rows in device memory */
+    bool               spills;      /* rows of ratio 4 lie in files */
     ds4_kv_layout      kv;
     ds4_kv_layer       layer[3];    /* ratios 0, 4, 128 */
     ops_array          array[OPS_MAX_ARRAYS];
@@ -97,6 +98,7 @@ float    ops_normal(ops *o);                    /* roughly normal, whatever the 
 ops_array *ops_floats(ops *o, uint64_t n);
 ops_array *ops_bytes(ops *o, const void *bytes, uint64_t n_bytes);
 ops_array *ops_room(ops *o, uint64_t n_bytes);
+ops_array *ops_cold(ops *o, const void *bytes, uint64_t n_bytes);       /* bytes in DS4_MEM_COLD */
 
 /* A matrix of random weights; ops_dtype_of() gives the case's type. */
 ops_weights *ops_matrix(ops *o, uint32_t dtype, uint32_t n_in, uint32_t n_out, uint32_t n_mats, ds4_use use);

@@ -53,6 +53,12 @@ static void open_case(ops *o)
                               .max_ctx = 65536,
                               .kv = &o->kv,
                               .max_logit_rows = (o->n_tokens + 1) / 2 };
+    if (o->spills) {
+        const char *out = getenv("OUT");
+        o->limits.spill_dir = out && access(out, W_OK) == 0 ? out : "build";
+        o->limits.spill_bytes = 64 << 10;           /* of these few stay in memory */
+        o->limits.spill_row = o->kv.row_bytes;
+    }
     must(o, o->backend->open(0, &o->limits, &o->dev, &err), &err);
 }
 
@@ -114,18 +120,23 @@ float ops_value(ops *o)
 
 /* ---- arrays -------------------------------------------------------------------------------------- */
 
-static ops_array *new_array(ops *o, uint64_t n_bytes)
+static ops_array *array_of(ops *o, ds4_mem kind, uint64_t n_bytes)
 {
     ds4_err err;
 
     if (o->n_arrays == OPS_MAX_ARRAYS) ops_fail(o, "too many arrays");
     ops_array *a = &o->array[o->n_arrays];
     *a = (ops_array){ .n_bytes = n_bytes };
-    must(o, ds4_backend_take(o->backend, o->dev, DS4_MEM_DEVICE, n_bytes, &a->buf, &err), &err);
+    must(o, ds4_backend_take(o->backend, o->dev, kind, n_bytes, &a->buf, &err), &err);
     o->n_arrays++;
     a->host = malloc(n_bytes + 1);
     if (!a->host) ops_fail(o, "no memory for an array of %llu bytes", (unsigned long long)n_bytes);
     return a;
+}
+
+static ops_array *new_array(ops *o, uint64_t n_bytes)
+{
+    return array_of(o, DS4_MEM_DEVICE, n_bytes);
 }
 
 static void put(ops *o, const ops_array *a)
@@ -147,6 +158,15 @@ ops_array *ops_floats(ops *o, uint64_t n)
 ops_array *ops_bytes(ops *o, const void *bytes, uint64_t n_bytes)
 {
     ops_array *a = new_array(o, n_bytes);
+
+    memcpy(a->host, bytes, n_bytes);
+    put(o, a);
+    return a;
+}
+
+ops_array *ops_cold(ops *o, const void *bytes, uint64_t n_bytes)
+{
+    ops_array *a = array_of(o, DS4_MEM_COLD, n_bytes);
 
     memcpy(a->host, bytes, n_bytes);
     put(o, a);

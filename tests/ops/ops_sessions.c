@@ -108,7 +108,7 @@ static void make_session(ops *o, past *p)
     memset(warm, 0xa5, n_blocks * o->kv.warm_bytes);
     write_past(o, p, tail, cold, warm);
     p->tail = ops_bytes(o, tail, o->kv.tail_bytes);
-    p->cold = ops_bytes(o, cold, n_blocks * o->kv.cold_bytes);
+    p->cold = ops_cold(o, cold, n_blocks * o->kv.cold_bytes);
     p->warm = ops_bytes(o, warm, n_blocks * o->kv.warm_bytes);
     for (uint32_t b = 0; b < n_blocks; b++) {
         p->block[b] =

@@ -1,13 +1,15 @@
 /* ops_test.c - every operation and weight type on one backend, against a reference in plain C.
  *
- *     ops_test [--backend NAME] [--op NAME] [--shape NAME] [--tokens N] [--all]
+ *     ops_test [--backend NAME] [--op NAME] [--shape NAME] [--tokens N] [--all] [--stop]
  *
+ * --stop ends it at the first case that fails.
  * Without --all the cheap cases: `make ops` runs the whole table. NAME of --op is a name of ops_table.c or
  * its beginning. Backends are those of the build and, in tests, the far
  * device and the emulated GPU. Output is TAP: a line for each operation and shape. */
 #include "ops/ops.h"
 
 #include "base/clock.h"
+#include "support/far_device.h"
 
 #ifdef DS4_HAVE_EMULATOR
 #include "emulator/emulated_device.h"
@@ -23,7 +25,7 @@ enum { N_COUNTS = sizeof counts / sizeof *counts, MOST_TOLD = 3 };
 typedef struct options {
     const char *backend, *op, *shape;
     uint32_t    n_tokens; /* 0: all */
-    bool        all;
+    bool        all, stop;
     double      most; /* cost of a case */
 } options;
 
@@ -36,6 +38,7 @@ static const ds4_backend *find_backend(const char *name)
     const ds4_backend *b;
     ds4_err            err;
 
+    if (strcmp(name, "far") == 0) return &ds4_backend_far;
 #ifdef DS4_HAVE_EMULATOR
     if (strcmp(name, "emulated") == 0) return &emulated_backend;
 #endif
@@ -52,6 +55,8 @@ static options read_options(int argc, char **argv)
         const bool last = i + 1 == argc;
         if (strcmp(argv[i], "--all") == 0)
             o.all = true;
+        else if (strcmp(argv[i], "--stop") == 0)
+            o.stop = true;
         else if (last)
             fprintf(stderr, "ops_test: %s needs a value\n", argv[i]), exit(2);
         else if (strcmp(argv[i], "--backend") == 0)
@@ -73,23 +78,37 @@ static options read_options(int argc, char **argv)
 
 /* ---- one line --------------------------------------------------------------------------------------- */
 
-static const ds4_kv_form forms[] = { DS4_KV_RECORDS, DS4_KV_PLANES, DS4_KV_FLOATS };
+/* How rows lie. */
+static const struct layout {
+    const char *name;
+    ds4_kv_form form;
+    bool        spills;
+} layouts[] = { { "records", DS4_KV_RECORDS, false },
+                { "planes", DS4_KV_PLANES, false },
+                { "floats", DS4_KV_FLOATS, false },
+                { "records in files", DS4_KV_RECORDS, true } };
+enum { N_LAYOUTS = sizeof layouts / sizeof *layouts };
 
-static bool run_one(ops *o, const ops_kind *k, uint32_t n_tokens, ops_fill fill, ds4_kv_form form,
-                    const int *n_failed)
+static bool run_one(ops *o, const ops_kind *k, uint32_t n_tokens, ops_fill fill, uint32_t i_layout, bool tell)
 {
     static const char *const fills[] = { "ordinary", "extreme", "zero" };
-    static const char *const names[] = { "records", "floats", "planes" };
 
     o->n_tokens = n_tokens;
     o->fill = fill;
-    o->form = form;
-    ds4_rng_seed(&o->rng, 1000u * n_tokens + 10u * fill + form);
+    o->form = layouts[i_layout].form;
+    o->spills = layouts[i_layout].spills;
+    ds4_rng_seed(&o->rng, 1000u * n_tokens + 10u * fill + i_layout);
     if (ops_run_case(o, k->run)) return true;
-    if (*n_failed < MOST_TOLD)
+    if (tell) {
         printf("# %s, %s, %u tokens, %s values%s%s: %s\n", k->name, o->shape->name, n_tokens, fills[fill],
-               k->has_state ? ", rows as " : "", k->has_state ? names[form] : "", o->why);
+               k->has_state ? ", rows as " : "", k->has_state ? layouts[i_layout].name : "", o->why);
+    }
     return false;
+}
+
+static bool has_files(const options *opt)
+{
+    return strcmp(opt->backend, "cpu") == 0 || strcmp(opt->backend, "far") == 0;
 }
 
 /* Returns the number of cases that failed; -1 when the backend has no such operation. */
@@ -99,17 +118,19 @@ static int run_cases(ops *o, const options *opt, const ops_kind *k, tally *t)
 
     for (int c = 0; c < N_COUNTS; c++) {
         if (opt->n_tokens && counts[c] != opt->n_tokens) continue;
-        for (int i = 0; i < OPS_N_FILLS * 3; i++) {
+        for (uint32_t i = 0; i < OPS_N_FILLS * N_LAYOUTS; i++) {
             const ops_fill fill = (ops_fill)(i % OPS_N_FILLS);
             if (i >= OPS_N_FILLS && !k->has_state) break;
+            if (layouts[i / OPS_N_FILLS].spills && !has_files(opt)) break;
             if (fill != OPS_ORDINARY && !opt->all && c % 3 != 0) continue;
             if (k->cost(o->shape, counts[c]) > opt->most) {
                 t->n_dear++;
                 continue;
             }
             t->n_cases++;
-            n_failed += !run_one(o, k, counts[c], fill, forms[i / OPS_N_FILLS], &n_failed);
+            n_failed += !run_one(o, k, counts[c], fill, i / OPS_N_FILLS, n_failed < MOST_TOLD);
             if (o->is_refused) return -1;
+            if (n_failed && opt->stop) exit(1);
         }
     }
     return n_failed;
