@@ -95,7 +95,7 @@ $(OUT)/tests/tools/%: $(OUT)/tests/tools/%.o
 # The agent's terminal without an agent, for tests of its parts; and with one that plays a script.
 UI_LIB     := $(OUT)/libui.a
 UI_PLAY    := $(OUT)/tests/ui/ui_play
-$(UI_LIB): $(patsubst %.c,$(OUT)/%.o,$(wildcard src/app/agent/ui*.c src/app/agent/acp*.c))
+$(UI_LIB): $(patsubst %.c,$(OUT)/%.o,$(filter-out %/acp_front.c,$(wildcard src/app/agent/ui*.c src/app/agent/acp*.c)))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 $(OUT)/tests/ui/%_test: $(OUT)/tests/ui/%_test.o $(OUT)/tests/ui/fake_agent.o $(TEST_AUX) $(UI_LIB) $(LIB)

@@ -51,7 +51,7 @@ test-sdk: setup
 #: test-agent-npm    the agent with MCP servers and the protocols' own clients from npm
 .PHONY: test-agent-npm
 test-agent-npm: setup
-	$(Q)$(MAKE) all $(MCP_CALL)
+	$(Q)$(MAKE) all $(MCP_CALL) $(SCRIPTED)
 	$(Q)OUT=$(OUT) LOG=$(OUT)/test_agent_npm.log sh tests/run.sh tests/agent/npm.sh
 
 #: test-clients      coding agents from npm, each with a task (minutes): CLIENTS="pi codex" chooses some

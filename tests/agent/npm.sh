@@ -55,4 +55,27 @@ for scenario in initialize tools_call sse-retry; do
     is "conformance: $scenario" "0 0 failed" "$? $(grep -o '[0-9]* failed' "$box/stdout" | tail -n 1)"
     [ $tap_failed -eq 0 ] || sed 's/^/# /' "$box/stdout" | tail -n 15
 done
+
+# An editor with the protocol's own library, and a model whose words are prescribed.
+. tests/cli/agent.inc
+printf '#!/bin/sh\necho $(($1 - $2))\n' >"$project/sum.sh"
+say -i "mend the sum" "I look first.</think>Let me see.$(call read path sum.sh)"
+say -i 'echo $((' "It subtracts.</think>$(call edit path sum.sh old '$1 - $2' new '$1 + $2')"
+say -i "sum.sh" "Now the test.</think>$(call bash command '[ $(sh sum.sh 2 3) = 5 ] && echo the test passes')"
+say -i "the test passes" "One more.</think>$(call every__echo message 'over MCP')"
+say -i "Echo: over MCP" "Done.</think>The sum is mended."
+say -i "write it down" "So be it.</think>$(call write path note.txt content 'a note')"
+say -i "Error" "No.</think>Not allowed, then."
+say -i "count" "Long.</think>$(i=0; while [ $i -lt 3000 ]; do printf 'word %s ' $i; i=$((i + 1)); done)"
+say -i "thanks" "Kind.</think>You are welcome."
+say "Hm.</think>I do not know."
+node tests/agent/acp_client.mjs "$(cd "$project" && pwd -P)" "$everything" "$agent" --acp -m "$mini" --sessions "$sessions" \
+    --script "$box/script" --no-notes -t 1 -c 8192 >"$box/tap" 2>"$box/stderr"
+sed "s/^1\.\..*//; /^$/d" "$box/tap" | awk -v n="$tap_n" '
+    /^ok [0-9]/ || /^not ok [0-9]/ { at = /^not/ ? 3 : 2; $at = ++n }
+    { print }'
+grep -q '^not ok' "$box/tap" && tap_failed=1
+grep -q '^1\.\.' "$box/tap" || tap_failed=1
+[ $tap_failed -eq 0 ] || sed 's/^/# /' "$box/stderr" | tail -n 20
+tap_n=$((tap_n + $(grep -c '^ok \|^not ok ' "$box/tap")))
 finish

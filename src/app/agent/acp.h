@@ -27,7 +27,7 @@ typedef struct ds4_acp_host {
     int           in, out;
 } ds4_acp_host;
 
-/* Serve one editor until it closes its side. (Tests alone use it: the program is to come.)
+/* Serve one editor until it closes its side.
  *
  * Returns DS4_OK; DS4_E_NOMEM without a thread.                                             */
 DS4_MUST_CHECK ds4_status ds4_acp_serve(const ds4_acp_host *host, ds4_err *err);

@@ -49,6 +49,9 @@ static ds4_parsed parse(ds4_agent_program *p, int argc, char **argv)
     const ds4_option options[] = {
         DS4_OPT_TEXT('p', "prompt", "TEXT", &p->task, "do this task and exit; - reads standard input"),
         DS4_OPT_FLAG(0, "json", &p->json, "print each event as a line of JSON"),
+        DS4_OPT_FLAG(0, "acp", &p->acp,
+                     "serve an editor: the Agent Client Protocol over\n"
+                     "standard input and output"),
         DS4_OPT_TEXT('C', "chdir", "FOLDER", &p->folder, "the project [the current folder]"),
         DS4_OPT_TEXT('r', "resume", "ID", &p->resume,
                      "open this session again; the beginning of its id is\n"
@@ -223,8 +226,9 @@ static ds4_sampling sampling_of(const ds4_agent_program *p, const ds4_model *mod
 /* A person sits there: both ends are a terminal. */
 static ds4_front_fn *front_of(const ds4_agent_program *p)
 {
+    if (p->acp) return ds4_acp_front;
     if (p->json) return ds4_json_front;
-    if (p->task || !ds4_term_is(stdin) || !ds4_term_is(stdout)) return ds4_plain_front;
+    if (p->task || !ds4_term_is(stdin) || !ds4_term_knows_codes(stdout)) return ds4_plain_front;
     return ds4_terminal_front;
 }
 

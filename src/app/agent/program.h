@@ -23,7 +23,7 @@ typedef struct ds4_agent_program {
     const char      *task;              /* -p; NULL: none */
     const char      *folder, *sessions, *resume, *instructions, *mcp_config, *script_path;
     bool             go_on;             /* --continue */
-    bool             json, no_notes, allow_secrets;
+    bool             json, acp, no_notes, allow_secrets;
     int              mode;              /* a ds4_tools_mode */
     int              speculate;         /* a ds4_speculate */
     int              think;             /* 0 yes, 1 with the greatest effort, 2 no */
@@ -39,6 +39,7 @@ typedef int ds4_front_fn(const ds4_agent_program *p, ds4_agent_options *opt);
 ds4_front_fn ds4_plain_front;           /* text on standard output, for pipes and scripts */
 ds4_front_fn ds4_json_front;            /* each event as a line of JSON */
 ds4_front_fn ds4_terminal_front;        /* for a person */
+ds4_front_fn ds4_acp_front;             /* for an editor */
 
 /* ---- what both of them do: line_front.c ---- */
 

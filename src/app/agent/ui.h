@@ -17,20 +17,19 @@ typedef struct ds4_ui_options {
     int         in, out;                /* the terminal */
 } ds4_ui_options;
 
-/* Take the terminal. Events may come from now on. (Tests alone use these: the program is to come.) Returns
+/* Take the terminal. Events may come from now on. Returns
  * DS4_OK; DS4_E_IO when it is none; DS4_E_NOMEM. */
 DS4_MUST_CHECK ds4_status ds4_ui_open(const ds4_ui_options *opt, ds4_ui **out, ds4_err *err);
 
-/* What the loop calls; tests call it too. */
 ds4_front ds4_ui_front(ds4_ui *ui);
 
-/* Begin (in tests, until there is the program) to read keys and to ask `agent` for what they say;
+/* Begin to read keys and to ask `agent` for what they say;
  * ds4_agent_quit() is called when the user wants to leave, and when the terminal goes away.
  *
  * Returns DS4_OK; DS4_E_NOMEM without a thread.                                             */
 DS4_MUST_CHECK ds4_status ds4_ui_start(ds4_ui *ui, ds4_agent *agent, ds4_err *err);
 
-/* Show what is left, and give the terminal back; tests compare it. NULL is fine. */
+/* Show what is left, and give the terminal back. NULL is fine. */
 void ds4_ui_close(ds4_ui *ui);
 
 #endif

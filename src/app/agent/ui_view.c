@@ -212,14 +212,13 @@ static void give_title(ui_view *v, ui_mark mark, ui_style style, const char *mor
     v->spaced = false;
 }
 
-static void add_change(ui_view *v, const ds4_tool_change *change)
+static void add_diff(ui_view *v, const ds4_str *diff)
 {
     ds4_str   clean = { 0 };
     ds4_slice rest;
     uint32_t  n = 0, n_all = 0;
 
-    ui_scrub_text(slice(&change->diff), false, &clean);
-    give_title(v, UI_MARK_OK, UI_OK, change->made ? "new file" : change->removed ? "removed" : "");
+    ui_scrub_text(slice(diff), false, &clean);
     for (rest = slice(&clean); rest.n_bytes;) {
         const char  *end = memchr(rest.data, '\n', rest.n_bytes);
         const size_t n_line = end ? (size_t)(end - rest.data) : rest.n_bytes;
@@ -246,6 +245,14 @@ static void add_change(ui_view *v, const ds4_tool_change *change)
         ds4_str_clear(&more);
     }
     ds4_str_clear(&clean);
+}
+
+/* Of a change that was asked about, all is there. */
+static void add_change(ui_view *v, const ds4_tool_change *change)
+{
+    if (v->call.asked) return;
+    give_title(v, UI_MARK_OK, UI_OK, change->made ? "new file" : change->removed ? "removed" : "");
+    add_diff(v, &change->diff);
 }
 
 static uint32_t count_lines(ds4_slice text)
@@ -287,9 +294,11 @@ void ui_view_question(ui_view *v, const ds4_question *question)
     ds4_str_add_text(&v->question, " wants to: ");
     ui_scrub_text(question->what, true, &v->question);
     if (question->diff.n_bytes) {
-        const ds4_tool_change change = { .diff = { .data = (char *)(uintptr_t)question->diff.data,
-                                                   .n_bytes = question->diff.n_bytes } };
-        add_change(v, &change);
+        const ds4_str diff = { .data = (char *)(uintptr_t)question->diff.data,
+                               .n_bytes = question->diff.n_bytes };
+        give_title(v, UI_MARK_RUN, UI_WARN, "");
+        add_diff(v, &diff);
+        v->call.asked = true;
     }
 }
 

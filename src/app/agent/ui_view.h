@@ -20,6 +20,7 @@ typedef enum ui_open { UI_OPEN_NONE, UI_OPEN_REASONING, UI_OPEN_ANSWER } ui_open
 /* The call that is written or runs. */
 typedef struct ui_call {
     bool     there, runs, titled;       /* titled: its line is for good */
+    bool     asked;                     /* its change was shown with a question */
     ds4_str  id, name, arguments;
     ui_scrub scrub;
     ds4_str  tail[UI_VIEW_TAIL_ROWS];   /* the last lines of its output, as a ring */

@@ -105,6 +105,7 @@ int ds4_app_find(const ds4_app_model *want, ds4_str *path);
 /* ---- terminal ------------------------------------------------------------------------ */
 
 bool ds4_term_is(FILE *file);           /* a terminal */
+bool ds4_term_knows_codes(FILE *file);  /* one that understands escape sequences (TERM) */
 bool ds4_term_colour(FILE *file);       /* one that is to get colours (TERM, NO_COLOR) */
 
 /* A line on a terminal that is written over again and again; nothing when standard error

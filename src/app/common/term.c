@@ -12,7 +12,7 @@ bool ds4_term_is(FILE *file)
 }
 
 /* Is it a terminal that understands escape sequences? TERM says so. */
-static bool knows_codes(FILE *file)
+bool ds4_term_knows_codes(FILE *file)
 {
     const char *term = ds4_knob_text(DS4_KNOB_TERM);
     return ds4_term_is(file) && term && *term && strcmp(term, "dumb") != 0;
@@ -21,7 +21,7 @@ static bool knows_codes(FILE *file)
 bool ds4_term_colour(FILE *file)
 {
     const char *no_color = ds4_knob_text(DS4_KNOB_NO_COLOR);
-    return knows_codes(file) && !(no_color && *no_color);
+    return ds4_term_knows_codes(file) && !(no_color && *no_color);
 }
 
 /* Is such a line there? If not, the cursor's line is somebody else's and stays. */
@@ -31,7 +31,7 @@ void ds4_term_progress(const char *fmt, ...)
 {
     va_list args;
 
-    if (!knows_codes(stderr)) return;
+    if (!ds4_term_knows_codes(stderr)) return;
     progress_shown = true;
     va_start(args, fmt);
     fputc('\r', stderr);
