@@ -152,9 +152,9 @@ static ds4_status step(ds4_conversation *c, const ds4_turn *turn, ds4_err *err)
 
     if (!reads && c->speculation) ds4_speculation_plan(c->speculation, &seat, 1, most - 1);
     const ds4_work work = ds4_seat_work(seat, most);
-    const uint64_t begin = ds4_now_ns();
+    const uint64_t begin = ds4_speculation_clock(c->speculation);
     DS4_TRY(ds4_engine_step(c->engine, &work, 1, err));
-    const uint64_t took_ns = ds4_now_ns() - begin;
+    const uint64_t took_ns = ds4_speculation_clock(c->speculation) - begin;
     if (reads && turn->progress) {
         turn->progress(turn->ctx, ds4_session_pos(seat->session), seat->prompt.tokens.n);
     }

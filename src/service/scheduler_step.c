@@ -309,16 +309,16 @@ bool ds4_scheduler_step(ds4_scheduler *s)
         s->stepped_ns = 0;
         return false;
     }
-    const uint64_t begin = ds4_now_ns();
+    const uint64_t begin = ds4_now_ns(), begin_work = ds4_speculation_clock(s->speculation);
     ds4_err        err = { .code = DS4_OK };
     if (ds4_engine_step(s->opt.engine, s->work, n, &err) != DS4_OK) {
         s->stepped_ns = 0;
         step_failed(s, n, &err);
         return true;
     }
-    const uint64_t end = ds4_now_ns();
+    const uint64_t end = ds4_now_ns(), took = ds4_speculation_clock(s->speculation) - begin_work;
     account(s, n, begin, end);
     for (uint32_t i = 0; i < n; i++) advance(s, &s->seat[s->work_seat[i]], &s->work[i]);
-    learn(s, n, end - begin);
+    learn(s, n, took);
     return true;
 }

@@ -1,10 +1,12 @@
 /* speculation.c - see speculation.h. */
 #include "service/speculation.h"
 
+#include "base/clock.h"
 #include "service/draft_control.h"
 #include "service/seat.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     MAX_SEATS = 32,             /* that guess in one step; more keep the machine busy without */
@@ -14,6 +16,7 @@ enum {
 
 struct ds4_speculation {
     ds4_speculation_options opt;
+    bool                    by_work;    /* steps are work of processors alone */
     ds4_draft_control       control;
     ds4_step_costs          own_costs;
     ds4_speculation_stats   stats;
@@ -25,6 +28,16 @@ struct ds4_speculation {
 
 const char *const ds4_speculate_names[] = { "auto", "off", "suffix", NULL };
 
+/* Not on a device, and not where steps wait for a disk. */
+static bool is_work_alone(ds4_engine *e)
+{
+    ds4_expert_stats streamed;
+    char             family[64];
+
+    ds4_engine_family(e, family, sizeof family);
+    return !strncmp(family, "cpu", 3) && !ds4_engine_expert_stats(e, &streamed);
+}
+
 ds4_status ds4_speculation_create(const ds4_speculation_options *opt, ds4_speculation **out, ds4_err *err)
 {
     ds4_speculation *sp = calloc(1, sizeof *sp);
@@ -32,6 +45,7 @@ ds4_status ds4_speculation_create(const ds4_speculation_options *opt, ds4_specul
     if (!sp) return ds4_fail(err, DS4_E_NOMEM, "no memory for guessing tokens");
     sp->opt = *opt;
     sp->n_vocab = ds4_engine_info(opt->engine)->n_vocab;
+    sp->by_work = is_work_alone(opt->engine);
     sp->control.always = opt->always;
     sp->control.costs = opt->costs ? opt->costs : &sp->own_costs;
     *out = sp;
@@ -85,6 +99,12 @@ void ds4_speculation_plan(ds4_speculation *sp, ds4_seat *const *seat, uint32_t n
     }
     sp->n_seats = n_seats;
     sp->n_guesses = n;
+}
+
+uint64_t ds4_speculation_clock(const ds4_speculation *sp)
+{
+    if (!sp) return 0;
+    return sp->by_work ? ds4_cpu_ns() : ds4_now_ns();
 }
 
 void ds4_speculation_learn(ds4_speculation *sp, uint32_t n_tokens, bool alone, uint64_t took_ns)

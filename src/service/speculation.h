@@ -58,10 +58,16 @@ DS4_MUST_CHECK ds4_status ds4_speculation_drafter(ds4_speculation *sp, uint32_t 
  *   most     tokens that the step may have beside theirs                                   */
 void ds4_speculation_plan(ds4_speculation *sp, ds4_seat *const *seat, uint32_t n_seats, uint32_t most);
 
+/* The clock by which steps are compared, in nanoseconds. On a processor it counts work and not time: where
+ * other programs run too, a step of 4 ms is held up nearly always and one of 1 ms rarely, which says
+ * nothing of what they cost. 0 for NULL. */
+uint64_t ds4_speculation_clock(const ds4_speculation *sp);
+
 /* The step is over, and its seats have gone on.
  *
  *   n_tokens   that the seats of the plan got by it
- *   alone      nothing else was in the step: it tells what steps cost                       */
+ *   alone      nothing else was in the step: it tells what steps cost
+ *   took_ns    by that clock                                                               */
 void ds4_speculation_learn(ds4_speculation *sp, uint32_t n_tokens, bool alone, uint64_t took_ns);
 
 ds4_speculation_stats ds4_speculation_get(const ds4_speculation *sp);  /* zero for NULL */

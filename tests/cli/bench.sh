@@ -39,6 +39,10 @@ run -m "$model" -t 2 --speculate-cost --ctx-start 32 --gen-tokens 3
 check "what rows cost" 0 "32,16,"
 run --speculate-cost --gen-tokens 0;    check "no steps" 2 "--speculate-cost needs steps"
 
+run --speculate auto;           check "no prompt" 2 "--speculate needs --prompt-file"
+run -m "$model" -t 2 --speculate auto --prompt-file LICENSE --ctx-max 3000 --gen-tokens 40 --repeat 2
+check "pairs" 0 "tokens,plain_tps,tps,ratio,work_ratio,drafted,accepted"
+
 small="-m $model -t 2 --ctx-start 32 --ctx-max 100 --step-incr 32 --gen-tokens 4"
 # shellcheck disable=SC2086
 run $small --batch 1,3 --repeat 2 --warmup --csv "$box/a.csv" --json "$box/a.json" --plot "$box/a.svg"

@@ -22,6 +22,7 @@ typedef struct bench_options {
     uint32_t       ctx_start, ctx_max, ctx_alloc, step_incr, gen_tokens, n_repeats, chunk;
     ds4_option_f32 step_mul, max_loss;
     bool           warmup, ops;
+    int            speculate;               /* a ds4_speculate: bench_speculate() instead; OFF: no */
     bool           speculate_cost;          /* the table of bench_rows() instead of all else */
     uint32_t       batch[BENCH_MAX_BATCHES];        /* sessions that decode together */
     uint32_t       n_batches, max_sessions;
@@ -78,6 +79,12 @@ DS4_MUST_CHECK ds4_status bench_measure(const bench_options *o, ds4_engine *e, b
 /* What steps of 1 to DS4_MAX_DRAFT tokens of one session cost, with the logits of each, at ctx_start:
  * gen_tokens steps of each, appended as lines of CSV. Returns as bench_measure(). */
 DS4_MUST_CHECK ds4_status bench_rows(const bench_options *o, ds4_engine *e, ds4_str *out, ds4_err *err);
+
+/* Answer the prompt (o->chat_path or o->prompt_path) with gen_tokens greedy tokens, without guesses and
+ * with them in turn, n_repeats times; a line of CSV for each pair. Returns as bench_measure(); DS4_E_DEVICE
+ * when the answers differ. */
+DS4_MUST_CHECK ds4_status bench_speculate(const bench_options *o, ds4_model *model, ds4_str *out,
+                                          ds4_err *err);
 
 /* The tokens of the prompt file after the beginning-of-sentence token, or of the chat file as
  * the message that a model answers without thinking, or synthetic ones.

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/output.h"
+#include "service/speculation.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,10 @@ static bool complete(bench_options *o)
         ds4_app_say(DS4_BENCH_NAME, "--speculate-cost needs steps: --gen-tokens 1 or more");
         return false;
     }
+    if (o->speculate != DS4_SPECULATE_OFF && !o->prompt_path && !o->chat_path) {
+        ds4_app_say(DS4_BENCH_NAME, "--speculate needs --prompt-file or --chat-prompt-file");
+        return false;
+    }
     if (o->speculate_cost) o->ctx_max = o->ctx_start;
     if (!o->step_mul.given) o->step_mul.value = 1.0f;
     if (!o->max_loss.given) o->max_loss.value = 2.0f;
@@ -103,7 +108,8 @@ static void say_ops(const bench_ops *ops)
     ds4_str_clear(&out);
 }
 
-static int run_rows(const bench_options *o)
+/* What speculation costs, or what it brings. */
+static int run_speculation(const bench_options *o)
 {
     ds4_model model = { 0 };
     ds4_err   err = { .code = DS4_OK };
@@ -111,7 +117,8 @@ static int run_rows(const bench_options *o)
     const int code = ds4_app_open(&o->model, &model);
 
     if (code != DS4_EXIT_OK) return code;
-    ds4_status st = bench_rows(o, model.engine, &out, &err);
+    ds4_status st = o->speculate_cost ? bench_rows(o, model.engine, &out, &err)
+                                      : bench_speculate(o, &model, &out, &err);
     if (st == DS4_OK) st = put(o->csv_path, &out, &err);
     ds4_str_clear(&out);
     ds4_model_close(&model);
@@ -171,6 +178,8 @@ static const char after[] =
     "\"experts\" or \"project\" is a part of one) with calls in a step, milliseconds for each\n"
     "token, microseconds of a call, share of the time and weights read in GB/s; \"outside\" is\n"
     "what no operation took. --json receives them too.\n\n"
+    "--speculate: tokens, plain_tps, tps, ratio, work_ratio (of the processors' time), drafted\n"
+    "and accepted tokens.\n\n"
     "--speculate-cost: ctx_tokens, rows, ms (median), ms_min, cost (ms in steps of one row) and\n"
     "cost_of_min; each row's logits are computed, as when guessed tokens are verified.\n\n"
     "Exit codes: 0 done, 1 failed or slower than --compare allows, 2 wrong command line or bad\n"
@@ -183,7 +192,7 @@ int main(int argc, char **argv)
                            .system = "You are a helpful assistant",
                            .batch_text = "1", .ctx_start = 2048, .ctx_max = 32768,
                            .step_incr = 2048, .gen_tokens = 128, .n_repeats = 1,
-                           .chunk = DEFAULT_CHUNK };
+                           .chunk = DEFAULT_CHUNK, .speculate = DS4_SPECULATE_OFF };
     const ds4_option options[] = {
         { .kind = DS4_OPTION_TEXT, .letter = 'm', .name = "model", .arg = "FILE",
           .to = &o.model.path,
@@ -221,6 +230,11 @@ int main(int argc, char **argv)
           .help = "a short run first that does not count" },
         { .kind = DS4_OPTION_FLAG, .name = "ops", .to = &o.ops,
           .help = "say on standard error what each operation took" },
+        { .kind = DS4_OPTION_NAME, .name = "speculate", .arg = "auto|off|suffix", .to = &o.speculate,
+          .names = ds4_speculate_names,
+          .help = "instead: an answer of --gen-tokens to the prompt file\n"
+                  "without guessed tokens and with them, in turn, --repeat\n"
+                  "times; fails when it is another [off]" },
         { .kind = DS4_OPTION_FLAG, .name = "speculate-cost", .to = &o.speculate_cost,
           .help = "instead: what steps of 1 to 16 rows of one answer cost\n"
                   "at --ctx-start, --gen-tokens steps of each" },
@@ -254,5 +268,6 @@ int main(int argc, char **argv)
     case DS4_PARSED_RUN:   break;
     }
     if (!complete(&o)) return DS4_EXIT_WRONG;
-    return o.speculate_cost ? run_rows(&o) : run(&o);
+    const bool speculation = o.speculate_cost || o.speculate != DS4_SPECULATE_OFF;
+    return speculation ? run_speculation(&o) : run(&o);
 }
