@@ -3,11 +3,7 @@
  * Linux: Landlock and a seccomp filter, both without any helper, also in containers; or bwrap where a try
  * shows that it works, which also gives a network, processes and a /tmp of their own. macOS: sandbox-exec.
  * Confined, a command writes below the root and in a temporary folder only, reads programs, libraries and the
- * root and not the user's home, has no network, gains no privileges and touches no other process.
- *
- * What Landlock leaves open is in docs/AGENT.md: on older kernels, commands can send signals to the user's
- * other
- * processes. */
+ * root and not the user's home, has no network, gains no privileges and touches no other process. */
 #ifndef DS4_AGENT_SANDBOX_H
 #define DS4_AGENT_SANDBOX_H
 
@@ -70,9 +66,10 @@ void                      ds4_confine_clear(ds4_confine *c);
  * when it does not ask. */
 int ds4_confine_listener(ds4_confine *c);
 
-/* The listener is readable: a process of the command wants to change permissions or times of a file. Does
- * that where the file lies beneath the root or the temporary folder, and refuses it elsewhere. */
-void ds4_confine_answer(const ds4_sandbox *s, bool read_only, int listener);
+/* The listener is readable: a process of the command wants to change permissions or times of a file, which
+ * happens where the file lies beneath the root or the temporary folder; or it wants to send a signal, which
+ * may go to processes below `leader`, the command's first one. All else is refused. */
+void ds4_confine_answer(const ds4_sandbox *s, bool read_only, int listener, int leader);
 
 /* In the child: confine this process, go to the root and run the command. Returns only when that failed,
  * with errno. Makes system calls only. */

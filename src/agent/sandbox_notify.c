@@ -1,10 +1,13 @@
-/* sandbox_notify.c - permissions and times of files, which Landlock does not watch.
+/* sandbox_notify.c - what Landlock does not watch: permissions and times of files, and signals before Linux
+   6.12.
  *
  * The owner of a file may change its mode and its times wherever it lies. So the filter hands these calls of
  * a
  * command to us: the thread that reads its output looks up the file beneath the root (or the temporary
  * folder)
- * and makes the change itself. Nothing is looked up twice, so that no race can slip another file in. */
+ * and makes the change itself. Nothing is looked up twice, so that no race can slip another file in. A
+ * signal is
+ * sent by the caller when we have seen who would get it: its number cannot change meanwhile. */
 #include "agent/sandbox_local.h"
 
 #include <errno.h>
@@ -166,7 +169,52 @@ static int grant(const ds4_sandbox *s, bool read_only, int listener, const struc
     return e;
 }
 
-void ds4_confine_answer(const ds4_sandbox *s, bool read_only, int listener)
+static bool parent_of(pid_t pid, pid_t *parent, bool *no_new_privileges)
+{
+    char  path[64], line[256];
+    int   n = 0;
+
+    *parent = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *fp = fopen(path, "re");
+    if (!fp) return false;
+    while (fgets(line, sizeof line, fp)) {
+        if (sscanf(line, "PPid: %d", &n) == 1) *parent = n;
+        if (sscanf(line, "NoNewPrivs: %d", &n) == 1) *no_new_privileges = n != 0;
+    }
+    fclose(fp);
+    return *parent > 0;
+}
+
+/* Is the process below the command's first one, or an orphan of a confined one? */
+static bool is_below(pid_t pid, pid_t leader)
+{
+    for (int i = 0; i < 256; i++) {
+        pid_t parent = 0;
+        bool  confined = false;
+        if (pid == leader) return true;
+        if (!parent_of(pid, &parent, &confined)) return false;
+        if (parent == getpid()) return confined;
+        pid = parent;
+    }
+    return false;
+}
+
+static bool is_signal(int number)
+{
+    return number == SYS_kill || number == SYS_tkill || number == SYS_tgkill ||
+        number == SYS_rt_sigqueueinfo ||
+           number == SYS_rt_tgsigqueueinfo;
+}
+
+/* A group is that of its first process. */
+static bool may_signal(const struct seccomp_data *d, pid_t leader)
+{
+    const pid_t pid = (pid_t)d->args[0];
+    return pid != -1 && pid != 0 && is_below(pid < 0 ? -pid : pid, leader);
+}
+
+void ds4_confine_answer(const ds4_sandbox *s, bool read_only, int listener, int leader)
 {
     /* Newer kernels may write more than our header knows of. */
     union { struct seccomp_notif n; char room[512]; } request;
@@ -175,9 +223,12 @@ void ds4_confine_answer(const ds4_sandbox *s, bool read_only, int listener)
     memset(&request, 0, sizeof request);
     memset(&reply, 0, sizeof reply);
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &request.n) != 0) return;
-    const int e = grant(s, read_only, listener, &request.n);
     reply.r.id = request.n.id;
-    reply.r.error = -e;
+    if (!is_signal(request.n.data.nr))
+                           reply.r.error = -grant(s, read_only, listener, &request.n);
+    else if (may_signal(&request.n.data, (pid_t)leader))
+         reply.r.flags = 1 /* SECCOMP_USER_NOTIF_FLAG_CONTINUE */;
+    else                                                  reply.r.error = -EPERM;
     (void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &reply.r);
 }
 
@@ -226,8 +277,9 @@ int ds4_confine_listener(ds4_confine *c)
 
 #else
 
-void ds4_confine_answer(const ds4_sandbox *s, bool read_only, int listener)
+void ds4_confine_answer(const ds4_sandbox *s, bool read_only, int listener, int leader)
 {
+    (void)leader;
     (void)s;
     (void)read_only;
     (void)listener;

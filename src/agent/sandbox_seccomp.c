@@ -237,15 +237,24 @@ static void terminals(filter *f)
     load_number(f);
 }
 
-static void signals(filter *f, long number, int pid)
+/* Landlock keeps signals among the processes of a command from its version 6 on. */
+static void signals(filter *f, const seccomp_wants *w)
 {
-    const unsigned at = begin_call(f, number);
+    static const long numbers[] = { SYS_kill, SYS_tkill, SYS_tgkill, SYS_rt_sigqueueinfo,
+                                    SYS_rt_tgsigqueueinfo };
 
-    load_arg(f, 0);
-    if (pid > 0) deny_equal(f, (uint32_t)pid, EPERM);
-    deny_equal(f, UINT32_MAX, EPERM);           /* everybody */
-    end_call(f, at);
-    load_number(f);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        const unsigned at = begin_call(f, numbers[i]);
+        load_arg(f, 0);
+        deny_equal(f, (uint32_t)w->spared_pid, EPERM);
+        deny_equal(f, UINT32_MAX, EPERM);           /* everybody */
+        add(f, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1); /* the caller's own group */
+        give(f, SECCOMP_RET_ALLOW);
+        if (w->asks) give(f, SECCOMP_RET_USER_NOTIF);
+        end_call(f, at);
+        load_number(f);
+    }
+    deny(f, 424 /* pidfd_send_signal */, ENOSYS);
 }
 
 void *sandbox_seccomp_filter(const seccomp_wants *w)
@@ -271,11 +280,7 @@ void *sandbox_seccomp_filter(const seccomp_wants *w)
 #endif
     device_files(f, SYS_mknodat, 2);
     terminals(f);
-    if (w->landlock && w->abi < 6) {
-        signals(f, SYS_kill, w->spared_pid);
-        signals(f, SYS_tkill, w->spared_pid);
-        signals(f, SYS_tgkill, w->spared_pid);
-    }
+    if (w->landlock && w->abi < 6) signals(f, w);
     if (w->landlock && w->abi < 3) {
         deny(f, SYS_truncate, EACCES);
         deny(f, 437 /* openat2: its flags lie in memory */, ENOSYS);

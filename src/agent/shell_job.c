@@ -138,15 +138,17 @@ static unsigned end_all(const ds4_shell_job *j)
 {
     unsigned n = 0;
 
-    /* What is about to end by itself, as the processes below bwrap do, was not left. */
+    /* What is about to end by itself was not left. */
     for (int i = 0; i < 10 && kill(-j->pid, 0) == 0; i++) poll(NULL, 0, 2);
     if (kill(-j->pid, SIGKILL) == 0) n++;
+    /* bwrap takes all of its processes with it; those that are seen have not noticed yet. */
+    const bool own_processes = ds4_sandbox_get_kind(j->sandbox) == DS4_SANDBOX_BWRAP;
     for (int round = 0; round < 20; round++) {
         const unsigned found = kill_left(j, atomic_load(&n_running) <= 1);
         if (found == 0) break;
         n += found;
     }
-    return n;
+    return own_processes ? 0 : n;
 }
 
 /* ---- output ------------------------------------------------------------------------------- */
@@ -179,7 +181,7 @@ static bool read_some(ds4_shell_job *j, bool open_output, int wait_ms)
 
     if (poll(p, 2, wait_ms) <= 0) return open_output;
     if (p[1].revents & POLLIN) {
-        ds4_confine_answer(j->sandbox, j->read_only, j->listener);
+        ds4_confine_answer(j->sandbox, j->read_only, j->listener, (int)j->pid);
     } else if (p[1].revents) {
         close(j->listener);             /* nobody is left who could ask */
         j->listener = -1;

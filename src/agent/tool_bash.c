@@ -321,6 +321,16 @@ static void run_command(tool_run *r, const char *command, const ds4_confine_opti
     r->shows_ends = true;
 }
 
+/* New files with keys are looked for now and then: a whole tree takes its time. */
+static void learn_secrets(ds4_tools *t)
+{
+    const uint64_t now = ds4_now_ns();
+
+    if (t->allow_secrets || (t->learned_ns && now - t->learned_ns < 30 * second_ns)) return;
+    ds4_secrets_learn(t->secrets, t->root);
+    t->learned_ns = now;
+}
+
 void tool_bash(tool_run *r)
 {
     static const char *const known[] = { "command", "seconds", "background", "network", NULL };
@@ -336,7 +346,7 @@ void tool_bash(tool_run *r)
     if (r->failed) return;
     if (strspn(command, " \t\n") == n) tool_fail(r, "the command is empty");
     if (r->failed || !may_run(r, command, network, &opt)) return;
-    if (!r->t->allow_secrets) ds4_secrets_learn(r->t->secrets, r->t->root);
+    learn_secrets(r->t);
     run_command(r, command, &opt, seconds, background);
 }
 

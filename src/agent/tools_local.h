@@ -51,6 +51,7 @@ struct ds4_tools {
     ds4_undo        *undo;
     ds4_sandbox     *sandbox;
     ds4_secrets     *secrets;
+    uint64_t         learned_ns;        /* when files with keys were looked for last */
     char            *temp;              /* made by us, removed at the end */
     ds4_tools_mode   mode;
     bool             allow_secrets;

@@ -65,7 +65,8 @@ static const attempt attempts[] = {
       "mount -t tmpfs x %O; nsenter -t 1 -m sh -c 'echo x > %O/made'; chroot / sh -c 'echo x > %O/made'", 0 },
     { "devices", "bash",
       "mknod disk b 8 0; mknod mem c 1 1; mknod n c 1 3; dd if=disk of=x count=1; mkfifo f", 0 },
-    { "killing us", "bash", "kill -9 %A; kill -TERM %A; kill -STOP %A; pkill -9 escape_test", 0 },
+    { "killing us", "bash", "kill -9 %A; kill -TERM %A; kill -STOP %A; kill -9 -1", 0 },
+    { "killing others", "bash", "kill -9 %B; kill -STOP %B; kill -9 -- -%B; kill -9 1", 0 },
     { "a process that stays", "bash",
       "(setsid sh -c 'sleep 1; echo x > late; echo x > ../outside/late' >/dev/null 2>&1 &) ; "
       "env -i setsid sh -c 'sleep 1; echo x > late' >/dev/null 2>&1 & echo started", 0 },
@@ -112,6 +113,8 @@ static void try_all(unsigned without)
         const char *text = result.text.data, *bad = NULL;
         if (strcmp(before, after) != 0)                 bad = "the outside changed";
         else if (!agent_is(escape_dir.state, "canary", "alive")) bad = "the state folder changed";
+        else if (!escape_bystander_lives())
+            bad = "another process was signalled";
         else if (strstr(text, "KEEP-OUT-7391"))         bad = "the outside was read";
         else if (escape_anybody_came())
             bad = "somebody came by a socket";
@@ -188,9 +191,18 @@ static void test_without_a_sandbox(void **state)
     }
 }
 
+static void need_sandbox(void)
+{
+    escape_make(0);
+    const bool confined = escape_confined();
+    escape_leave();
+    if (!confined) skip();
+}
+
 static void test_nothing_outlives_its_command(void **state)
 {
     (void)state;
+    need_sandbox();
     for (unsigned without = 0; without < 2; without++) {
         escape_make(without);
         escape_bash("(setsid sh -c 'sleep 1; echo x > late' >/dev/null 2>&1 &); (env -i setsid sh -c 'sleep "
@@ -210,6 +222,7 @@ static void test_going_back_does_not_follow_links(void **state)
     uint64_t mark = 0;
     char     before[65], after[65];
 
+    need_sandbox();
     escape_make(0);
     agent_hash(escape_dir.outside, before);
     assert_int_equal(ds4_tools_mark(escape_tools, &mark, NULL), DS4_OK);
@@ -225,9 +238,31 @@ static void test_going_back_does_not_follow_links(void **state)
     escape_leave();
 }
 
+static void test_signals_reach_the_own_processes(void **state)
+{
+    (void)state;
+    need_sandbox();
+    for (unsigned without = 0; without < 2; without++) {
+        ds4_tool_result result = { 0 };
+        escape_make(without);
+        escape_run("bash", "sleep 50 & kill $!; wait $!; echo first $?; sh -c 'kill -9 $$'; echo second $?; "
+                   "timeout 1 sleep 50; echo third $?; sh -c 'trap \"echo fourth\" TERM; kill -TERM $$; "
+                   "true'", 0,
+                   &result);
+        static const char *const said[] = { "first 143", "second 137", "third 124", "fourth" };
+        for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+            if (!strstr(result.text.data, said[i]))
+                fail_msg("'%s' is missing: %s", said[i], result.text.data);
+        }
+        ds4_tool_result_clear(&result);
+        escape_leave();
+    }
+}
+
 static void test_the_environment_is_left_behind(void **state)
 {
     (void)state;
+    need_sandbox();
     setenv("GIT_DIR", "/nowhere", 1);
     setenv("MY_TOKEN", "token-4711", 1);
     setenv("BASH_ENV", "/nowhere", 1);
@@ -260,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_with_landlock), cmocka_unit_test(test_with_bwrap),
         cmocka_unit_test(test_without_a_sandbox), cmocka_unit_test(test_nothing_outlives_its_command),
         cmocka_unit_test(test_going_back_does_not_follow_links),
+        cmocka_unit_test(test_signals_reach_the_own_processes),
         cmocka_unit_test(test_the_environment_is_left_behind),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -90,6 +90,12 @@ static void refuse(const char *name, const char *arguments, const char *part)
         fail_msg("%s %s: '%s' is not the refusal: %s", name, arguments, part, text);
 }
 
+/* Commands would be asked everywhere. */
+static void need_sandbox(void)
+{
+    if (strstr(ds4_tools_sandbox(tools), "not confined")) skip();
+}
+
 static void test_reading(void **state)
 {
     (void)state;
@@ -118,6 +124,7 @@ static void test_reading(void **state)
 static void test_long_results_are_cut_and_say_so(void **state)
 {
     (void)state;
+    need_sandbox();
     ds4_str big = { 0 };
     for (int i = 1; i <= 3000; i++) ds4_str_addf(&big, "line number %d of many\n", i);
     agent_put(dir.root, "big.txt", big.data);
@@ -260,6 +267,7 @@ static void test_arguments_of_any_shape(void **state)
 static void test_modes(void **state)
 {
     (void)state;
+    need_sandbox();
     ds4_tools_set_mode(tools, DS4_TOOLS_ASK);
     refuse("edit", "{\"path\":\"a.c\",\"old\":\"two\",\"new\":\"2\"}", "the user did not allow it");
     assert_true(last.denied);
@@ -312,6 +320,7 @@ static void test_without_a_sandbox_each_command_is_asked(void **state)
 static void test_commands_and_jobs(void **state)
 {
     (void)state;
+    need_sandbox();
     expect("bash", "{\"command\":\"echo out; echo err >&2; exit 3\"}", "out\nerr\n[Exit status 3");
     expect("bash", "{\"command\":\"cat .env; echo sk-abcdef0123456789\"}", "<masked API_KEY>");
     assert_null(strstr(last.text.data, "sk-abc"));
@@ -332,12 +341,15 @@ static void test_commands_and_jobs(void **state)
     assert_int_equal(sscanf(strstr(last.text.data, "as job"), "as job %u", &id), 1);
     snprintf(arguments, sizeof arguments, "{\"id\":%u,\"end\":true}", id);
     expect("job", arguments, "Ended by request");
-    expect("bash", "{\"command\":\"sleep 100 & echo left\"}", "processes that it left were ended");
+    expect("bash", "{\"command\":\"sleep 100 & echo left\"}", "left\n");
+    assert_true(strstr(last.text.data, "processes that it left were ended") ||
+                strstr(ds4_tools_sandbox(tools), "bwrap"));
 }
 
 static void test_undo_of_everything(void **state)
 {
     (void)state;
+    need_sandbox();
     uint64_t mark = 0;
     ds4_str  told = { 0 };
     char     before[65], after[65];
@@ -358,6 +370,7 @@ static void test_undo_of_everything(void **state)
 static void test_git(void **state)
 {
     (void)state;
+    need_sandbox();
     if (system("git --version >/dev/null 2>&1") != 0) fail_msg("no git here");
     char command[1000];
     snprintf(command, sizeof command,

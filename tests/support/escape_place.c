@@ -6,13 +6,16 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 agent_dir  escape_dir;
 ds4_tools *escape_tools;
 
-static int tcp_port, udp_port, tcp_fd, udp_fd, unix_fd, abstract_fd;
+static pid_t bystander;
+static int   tcp_port, udp_port, tcp_fd, udp_fd, unix_fd, abstract_fd;
 
 static int listen_inet(int type, int *port)
 {
@@ -93,6 +96,10 @@ void escape_make(unsigned without)
         tcp_fd = listen_inet(SOCK_STREAM, &tcp_port);
         udp_fd = listen_inet(SOCK_DGRAM, &udp_port);
     }
+    bystander = fork();
+    if (bystander == 0) {
+        for (;;) pause();
+    }
     unix_fd = listen_unix(false);
     abstract_fd = listen_unix(true);
     const ds4_tools_options opt = { .root = escape_dir.root, .undo_dir = escape_dir.state, .ask = never,
@@ -102,6 +109,8 @@ void escape_make(unsigned without)
 
 void escape_leave(void)
 {
+    kill(bystander, SIGKILL);
+    waitpid(bystander, NULL, 0);
     ds4_tools_close(escape_tools);
     escape_tools = NULL;
     close(unix_fd);
@@ -119,7 +128,7 @@ static void fill(const char *arguments, int number, ds4_str *out)
     const int numbers[] = { 0, getpid(), tcp_port, udp_port };
 
     for (const char *p = arguments; *p; p++) {
-        if (*p != '%' || !strchr("OSRAH", p[1])) {
+        if (*p != '%' || !strchr("OSRABH", p[1])) {
             ds4_str_add_char(out, *p);
             continue;
         }
@@ -128,6 +137,7 @@ static void fill(const char *arguments, int number, ds4_str *out)
         case 'S': ds4_str_add_text(out, escape_dir.state); break;
         case 'R': ds4_str_add_text(out, escape_dir.root); break;
         case 'A': ds4_str_addf(out, "%d", getpid()); break;
+        case 'B': ds4_str_addf(out, "%d", (int)bystander); break;
         default:  /* %H NAME */
             ds4_str_addf(out, "./helper '%s' %d", escape_dir.outside, numbers[number]);
         }
@@ -165,4 +175,14 @@ void escape_bash(const char *command)
     escape_run("bash", command, 0, &result);
     if (result.failed) fail_msg("%s", result.text.data);
     ds4_tool_result_clear(&result);
+}
+
+bool escape_bystander_lives(void)
+{
+    return waitpid(bystander, NULL, WNOHANG | WUNTRACED) == 0;
+}
+
+bool escape_confined(void)
+{
+    return strstr(ds4_tools_sandbox(escape_tools), "not confined") == NULL;
 }
