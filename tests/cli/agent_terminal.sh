@@ -78,11 +78,13 @@ press C-l
 type_ wrap; press Enter; until_ "a wide one."; until_ ready
 type_ "a line that is typed and wider than forty columns are"
 on_tmux resize-window -t t -x 40 -y 20; until_ "ready"; sleep 0.3
-screen narrow
+# Which of the older rows are left after a resize is tmux's matter.
+below='/^A line/,$!d'
+screen narrow "$below"
 on_tmux resize-window -t t -x 100 -y 30; sleep 0.3
-screen wide
+screen wide "$below"
 press C-u; type_ "日本語 é x"; press Left Left BSpace; until_ "日本語  x"
-screen wide_characters
+screen wide_characters "$below"
 press C-c; gone_ "日本語"
 press C-d; until_ bye; report $? "Ctrl-D ends the program"
 type_ "echoed again"; until_ "echoed again"; report $? "the terminal is as it was"

@@ -271,7 +271,7 @@ static bool next(ds4_agent *a, request *r)
 
 void fake_agent_run(ds4_agent *a, const ds4_front *front)
 {
-    const ds4_session_facts s = { .id = "0123abcd", .title = "", .root = "/project", .model = "fake",
+    const ds4_session_facts s = { .id = "0123abcd", .title = "", .root = ".", .model = "fake",
                                   .sandbox = "commands run nowhere" };
     request r;
 

@@ -10,8 +10,9 @@
 
 int main(int argc, char **argv)
 {
-    ds4_ui_options opt = { .history_path = argc > 2 ? argv[2] : NULL, .root = ".",
-                           .colour = !getenv("NO_COLOR"), .in = 0, .out = 1 };
+    ds4_ui_options opt = {
+        .history_path = argc > 2 ? argv[2] : NULL, .colour = !getenv("NO_COLOR"), .in = 0, .out = 1
+    };
     ds4_str        script = { 0 };
     ds4_err        err = { .code = DS4_OK };
     ds4_ui        *ui = NULL;

@@ -6,6 +6,9 @@
 #include "app/agent/ui_view.h"
 #include "app/agent/ui_width.h"
 
+#include "support/open_pty.h"
+
+#include <poll.h>
 #include <sys/stat.h>
 
 static const ui_look plain = { .colour = false, .utf8 = true };
@@ -378,6 +381,68 @@ static void test_tab_completes_commands_and_files(void **state)
     assert_int_equal(0, system(command));
 }
 
+/* ---- the screen ------------------------------------------------------------------------------- */
+
+static void add_row(ui_rows *rows, const char *text)
+{
+    ui_row *row = ui_rows_add(rows);
+
+    ds4_str_add_text(&row->text, text);
+    row->columns = (int)strlen(text);
+}
+
+/* What was written to the terminal since the last call. Lives until the next. */
+static const char *written(int fd)
+{
+    static char   text[4096];
+    struct pollfd wait = { .fd = fd, .events = POLLIN };
+    size_t        n = 0;
+
+    while (poll(&wait, 1, n ? 50 : 2000) == 1) {
+        const ssize_t got = read(fd, text + n, sizeof text - 1 - n);
+        if (got <= 0) break;
+        n += (size_t)got;
+    }
+    text[n] = '\0';
+    return text;
+}
+
+static void test_only_rows_that_changed_are_written_in_one_frame(void **state)
+{
+    int             slave;
+    const int       fd = test_open_pty(&slave);
+    const ui_cursor cursor = { .row = 2, .n_bytes = 2, .col = 2 };
+    ui_screen       s;
+    ui_rows         given = { 0 }, live = { 0 };
+    struct termios  now;
+
+    (void)state;
+    if (fd < 0) skip();
+    assert_true(ui_screen_open(&s, slave, slave));
+    add_row(&live, "first row");
+    add_row(&live, "second");
+    add_row(&live, "> x");
+    ui_screen_show(&s, &given, &live, &cursor);
+    assert_non_null(strstr(written(fd), "first row"));
+    ui_screen_show(&s, &given, &live, &cursor);
+    ds4_str_add_text(&live.row[1].text, " and more");
+    ui_screen_show(&s, &given, &live, &cursor);
+    assert_string_equal("\033[?2026h\033[?25l\r\033[2A\r\r\n\033[Ksecond and more\r\r\r\n> \033[0m"
+                        "\033[?25h\033[?2026l", written(fd));
+    add_row(&given, "for good");
+    ui_screen_show(&s, &given, &live, &cursor);
+    assert_non_null(strstr(written(fd), "\r\033[2A\033[Kfor good\r"));
+    assert_int_equal(0, given.n);
+    ui_screen_close(&s);
+    assert_non_null(strstr(written(fd), "\033[J"));
+    assert_int_equal(0, tcgetattr(slave, &now));
+    assert_true(now.c_lflag & ICANON);
+    ui_rows_clear(&live);
+    ui_rows_clear(&given);
+    close(slave);
+    close(fd);
+}
+
 /* ---- the view --------------------------------------------------------------------------------------- */
 
 static void assert_title(const char *expected, const char *name, const char *arguments)
@@ -460,6 +525,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_the_line_wraps_and_shows_what_is_around_the_cursor),
     cmocka_unit_test(test_history_comes_back_also_in_the_next_process),
     cmocka_unit_test(test_tab_completes_commands_and_files),
+    cmocka_unit_test(test_only_rows_that_changed_are_written_in_one_frame),
     cmocka_unit_test(test_a_call_is_told_in_a_line_also_while_it_is_written),
     cmocka_unit_test(test_hostile_events_leave_only_our_own_sequences),
 };

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
 
 enum { ESCAPE_MS = 40, FRAME_MS = 16 };
 
@@ -87,6 +90,12 @@ static ds4_permission on_ask(void *ctx, const ds4_question *question)
 ds4_front ds4_ui_front(ds4_ui *ui)
 {
     return (ds4_front){ .ctx = ui, .event = on_event, .ask = on_ask };
+}
+
+void ds4_ui_say(ds4_ui *ui, const char *text)
+{
+    const ds4_front_event note = { .kind = DS4_FRONT_NOTE, .text = { text, strlen(text) } };
+    on_event(ui, &note);
 }
 
 /* ---- frames ----------------------------------------------------------------------------------------- */
@@ -252,9 +261,7 @@ ds4_status ds4_ui_open(const ds4_ui_options *opt, ds4_ui **out, ds4_err *err)
 {
     ds4_ui *ui = calloc(1, sizeof *ui);
 
-    if (ui) ui->root = strdup(opt->root);
-    if (!ui || !ui->root || !open_pipe(ui->wake)) {
-        if (ui) free(ui->root);
+    if (!ui || !open_pipe(ui->wake)) {
         free(ui);
         return ds4_fail(err, DS4_E_NOMEM, "no memory for the terminal");
     }
@@ -262,7 +269,6 @@ ds4_status ds4_ui_open(const ds4_ui_options *opt, ds4_ui **out, ds4_err *err)
         const int why = errno;
         close(ui->wake[0]);
         close(ui->wake[1]);
-        free(ui->root);
         free(ui);
         return ds4_fail(err, DS4_E_IO, "cannot use the terminal: %s", strerror(why));
     }
@@ -310,6 +316,5 @@ void ds4_ui_close(ds4_ui *ui)
     pthread_cond_destroy(&ui->answered);
     close(ui->wake[0]);
     close(ui->wake[1]);
-    free(ui->root);
     free(ui);
 }

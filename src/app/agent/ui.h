@@ -12,7 +12,6 @@ typedef struct ds4_ui ds4_ui;
 
 typedef struct ds4_ui_options {
     const char *history_path;           /* NULL: nothing is kept */
-    const char *root;                   /* where names of files begin, for completion */
     bool        colour;
     int         in, out;                /* the terminal */
 } ds4_ui_options;
@@ -28,6 +27,9 @@ ds4_front ds4_ui_front(ds4_ui *ui);
  *
  * Returns DS4_OK; DS4_E_NOMEM without a thread.                                             */
 DS4_MUST_CHECK ds4_status ds4_ui_start(ds4_ui *ui, ds4_agent *agent, ds4_err *err);
+
+/* A line of the program itself, from any thread: standard error would be written over. */
+void ds4_ui_say(ds4_ui *ui, const char *text);
 
 /* Show what is left, and give the terminal back. NULL is fine. */
 void ds4_ui_close(ds4_ui *ui);

@@ -158,10 +158,16 @@ static void complete(ds4_ui *ui)
 {
     uint32_t              n;
     const ds4_agent_word *words = ds4_agent_words(&n);
+    ds4_str               root = { 0 };
 
-    if (!ui_complete(&ui->line, ui->root, words, n, MAX_OFFERS, &ui->offers) && ui->offers.n_bytes == 0) {
+    pthread_mutex_lock(&ui->lock);
+    ds4_str_add_text(&root, ui->view.root.n_bytes ? ui->view.root.data : ".");
+    pthread_mutex_unlock(&ui->lock);
+    if (!ui_complete(&ui->line, ds4_str_text(&root), words, n, MAX_OFFERS, &ui->offers) &&
+        ui->offers.n_bytes == 0) {
         ui_screen_bell(&ui->screen);
     }
+    ds4_str_clear(&root);
 }
 
 /* As a shell's Ctrl-Z; SIGCONT is seen by the front's thread too. */

@@ -10,7 +10,6 @@
 
 struct ds4_ui {
     ds4_agent      *agent;
-    char           *root;
     ui_screen       screen;             /* the front's thread only, until ui_input: */
     ui_keys         keys;
     ui_line         line;

@@ -341,6 +341,15 @@ void ui_markdown_end(ui_markdown *m, ui_rows *out)
     m->cols = cols;
 }
 
+/* The last line of lines that all ended. */
+static const char *last_line(const ds4_str *lines)
+{
+    size_t at = lines->n_bytes ? lines->n_bytes - 1 : 0;
+
+    while (at > 0 && lines->data[at - 1] != '\n') at--;
+    return ds4_str_text(lines) + at;
+}
+
 void ui_markdown_open(ui_markdown *m, size_t most, ui_rows *given, ui_rows *out)
 {
     const ds4_slice line = { ds4_str_text(&m->line), m->line.n_bytes };
@@ -351,15 +360,9 @@ void ui_markdown_open(ui_markdown *m, size_t most, ui_rows *given, ui_rows *out)
 
     if (line.n_bytes == 0 && m->table.n_bytes == 0) return;
     if (!m->plain && (m->table.n_bytes || is_table(m, line))) {
-        const char *last =
-            memrchr(ds4_str_text(&m->table), '\n', m->table.n_bytes ? m->table.n_bytes - 1 : 0);
-        ds4_str     shown = { 0 };
-        if (line.n_bytes == 0) ds4_str_add_text(&shown, last ? last + 1 : ds4_str_text(&m->table));
-        else ds4_str_add(&shown, line.data, line.n_bytes);
-        ui_row *row = ui_rows_add(out);
-        const size_t n = strcspn(ds4_str_text(&shown), "\n");
-        if (row) row->columns = ui_cut(m->look, ds4_str_text(&shown), n, m->cols, &row->text);
-        ds4_str_clear(&shown);
+        const char  *shown = line.n_bytes ? line.data : last_line(&m->table);
+        ui_row      *row = ui_rows_add(out);
+        if (row) row->columns = ui_cut(m->look, shown, strcspn(shown, "\n"), m->cols, &row->text);
         return;
     }
     if (m->fenced || (!m->plain && fence_of(line, &mark, &info))) {
@@ -371,7 +374,7 @@ void ui_markdown_open(ui_markdown *m, size_t most, ui_rows *given, ui_rows *out)
             ui_rows_drop(&rows, rows.n - most); /* it is given whole, as one line, when it ends */
     } else {
         lay_line(m, line.data, line.n_bytes, false, &rows);
-        if (rows.n > m->n_given) ui_rows_drop(&rows, m->n_given);
+        ui_rows_drop(&rows, m->n_given);
         while (rows.n > most) {
             ui_row *row = ui_rows_add(given);
             if (!row) break;

@@ -315,6 +315,8 @@ static void add_session(ui_view *v, const ds4_session_facts *s)
 {
     ds4_str text = { 0 };
 
+    ds4_str_truncate(&v->root, 0);
+    ds4_str_add_text(&v->root, s->root);
     end_text(v);
     blank(v);
     ds4_str_addf(&text, "ds4-agent  %s  in %s", s->model, s->root);
@@ -517,4 +519,5 @@ void ui_view_clear(ui_view *v)
     ui_rows_clear(&v->given);
     ds4_str_clear(&v->queued);
     ds4_str_clear(&v->question);
+    ds4_str_clear(&v->root);
 }

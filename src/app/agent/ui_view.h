@@ -37,6 +37,7 @@ typedef struct ui_view {
     ui_call          call;
     ds4_agent_status status;
     uint32_t         n_done, n_total;   /* of a prompt */
+    ds4_str          root;              /* of the session: where names of files begin */
     ds4_str          question;          /* that waits for its answer */
     ds4_str          queued;            /* the last message that waits */
     uint32_t         n_queued;
