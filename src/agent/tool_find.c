@@ -19,7 +19,7 @@ typedef struct search {
     ds4_matcher *matcher;
     const char  *glob;
     size_t       most, context;
-    size_t       n_shown, n_found, n_files, n_with, n_large, n_limited;
+    size_t       n_shown, n_found, n_files, n_with, n_large, n_limited, n_unread;
     uint64_t     end_ns;
     bool         out_of_time;
 } search;
@@ -122,6 +122,8 @@ static ds4_walk_next search_file(void *ctx, const ds4_walk_entry *e)
             }
             search_text(s, e->name, all);
         }
+    } else {
+        s->n_unread++;
     }
     ds4_str_clear(&text);
     ds4_str_clear(&masked);
@@ -146,6 +148,7 @@ static void search_summary(search *s, const ds4_walk_end *end)
         ds4_str_addf(out,
                      "[In %zu files the pattern took too many steps; they were not searched to the end.]\n",
                      s->n_limited);
+    if (s->n_unread) ds4_str_addf(out, "[%zu files could not be read.]\n", s->n_unread);
     if (s->n_large) ds4_str_addf(out, "[%zu files are too large and were not searched.]\n", s->n_large);
     if (end->bounded)
         ds4_str_add_text(out, "[The tree is too large or too deep: a part was not searched.]\n");

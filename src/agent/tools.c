@@ -263,6 +263,13 @@ void ds4_tools_call(ds4_tools *t, const ds4_tool_call *call, ds4_tool_sink_fn *s
 {
     tool_run r = { .t = t, .call = call, .sink = sink, .sink_ctx = sink_ctx, .result = result };
 
+    /* What the last result left out can be asked for until the next one. */
+    if (!same_name("more", call->name)) {
+        ds4_str_clear(&t->rest.text);
+        free(t->rest.file);
+        t->rest.file = NULL;
+        t->rest.next = 0;
+    }
     if (t->cancelled) tool_fail(&r, "the call was not run because the user stopped it");
     else              run_named(&r);
     json_decref(r.args);

@@ -151,6 +151,28 @@ static void test_long_results_are_cut_and_say_so(void **state)
     ds4_str_clear(&big);
 }
 
+static void test_large_files_are_read_in_parts(void **state)
+{
+    (void)state;
+    ds4_str                 big = { 0 };
+    ds4_err                 err = { 0 };
+    const ds4_tools_options opt = { .root = dir.root, .limits = { .max_file_bytes = 1000 } };
+
+    for (int i = 1; i <= 200; i++) ds4_str_addf(&big, "line %d\n", i);
+    agent_put(dir.root, "big.txt", big.data);
+    ds4_str_clear(&big);
+    ds4_tools_close(tools);
+    tools = NULL;
+    if (ds4_tools_open(&opt, &tools, &err) != DS4_OK) fail_msg("%s", err.text);
+    expect("read", "{\"path\":\"big.txt\",\"start\":150,\"lines\":2}",
+           "150\tline 150\n151\tline 151\n[From line 150");
+    expect("more", "{}", "152\tline 152\n");
+    assert_non_null(strstr(last.text.data, "200\tline 200\n"));
+    refuse("edit", "{\"path\":\"big.txt\",\"old\":\"line 7\",\"new\":\"x\"}", "at most 1000 are handled");
+    refuse("write", "{\"path\":\"big.txt\",\"content\":\"x\"}", "at most 1000 are handled");
+    expect("search", "{\"pattern\":\"line 7\"}", "1 files are too large");
+}
+
 static void test_writing(void **state)
 {
     (void)state;
@@ -205,6 +227,12 @@ static void test_searching(void **state)
            "1- int one;\n  2: int two;\n");
     expect("search", "{\"pattern\":\"INT ONE\",\"ignore_case\":true,\"path\":\"a.c\"}", "1: int one;");
     expect("search", "{\"pattern\":\"t.o\"}", "No match");
+    char from[700], to[700];
+    snprintf(from, sizeof from, "%s/secret", dir.outside);
+    snprintf(to, sizeof to, "%s/hard.txt", dir.root);
+    assert_int_equal(link(from, to), 0);
+    expect("search", "{\"pattern\":\"outside\"}", "[1 files could not be read.]");
+    unlink(to);
     expect("search", "{\"pattern\":\"int\",\"max\":1}", "[1 of 3 matching lines in 1 files are shown");
     expect("search", "{\"pattern\":\"API_KEY\"}", "<masked, 19 characters>");
     assert_null(strstr(last.text.data, "sk-abc"));
@@ -377,7 +405,9 @@ static void test_git(void **state)
              "cd '%s' && git init -q . && git config user.email a@b && git config user.name n && "
                                       "git add -A && git commit -qm first", dir.root);
     assert_int_equal(system(command), 0);
+    uint64_t mark = 0;
     expect("git", "{\"do\":\"status\"}", "## ");
+    assert_int_equal(ds4_tools_mark(tools, &mark, NULL), DS4_OK);
     expect("edit", "{\"path\":\"a.c\",\"old\":\"two\",\"new\":\"2\"}", "Edited");
     expect("git", "{\"do\":\"status\"}", " M a.c");
     expect("git", "{\"do\":\"diff\"}", "-int two;\n+int 2;\n");
@@ -385,6 +415,13 @@ static void test_git(void **state)
     expect("git", "{\"do\":\"commit\",\"message\":\"it's done\"}", "1 file changed");
     expect("bash", "{\"command\":\"git log --oneline\"}", "it's done");
     refuse("git", "{\"do\":\"push\"}", "status, diff or commit");
+    refuse("more", "{}", "nothing of the last result is left");
+
+    /* Going back takes the commit back too. */
+    assert_int_equal(ds4_tools_restore(tools, mark, NULL, NULL), DS4_OK);
+    expect("bash", "{\"command\":\"git log --oneline; git status --short\"}", "first");
+    assert_null(strstr(last.text.data, "it's done"));
+    assert_null(strstr(last.text.data, " M a.c"));
 }
 
 static void answer_foreign(void *ctx, const ds4_tool_call *c, const volatile int *cancelled,
@@ -476,7 +513,8 @@ static void test_schemas_are_short(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_reading), TEST(test_long_results_are_cut_and_say_so), TEST(test_writing),
+        TEST(test_reading), TEST(test_large_files_are_read_in_parts),
+            TEST(test_long_results_are_cut_and_say_so), TEST(test_writing),
             TEST(test_editing),
         TEST(test_searching), TEST(test_listing), TEST(test_arguments_of_any_shape), TEST(test_modes),
         TEST(test_without_a_sandbox_each_command_is_asked), TEST(test_commands_and_jobs),
