@@ -69,6 +69,7 @@ met() {
         cmocka)        has_lib cmocka ;;
         c++-compiler)  [ "$system" = Darwin ] || has "${CXX:-c++}" || has g++ ;;
         curl)          [ "$system" = Darwin ] || has curl ;;
+        bwrap)         [ "$system" != Linux ] || has bwrap ;;
         tmux)          has tmux ;;
         git)           [ "$system" = Darwin ] || has git ;;
         mandoc)        has mandoc ;;
@@ -93,7 +94,7 @@ met() {
 needs_of() {
     case $1 in
         build) echo compiler make pkg-config jansson sqlite xxhash openssl pcre2 libedit liburing libcurl utf8proc ;;
-        test)  echo cmocka curl git c++-compiler tmux ;;
+        test)  echo cmocka curl git c++-compiler tmux bwrap ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         lint)  echo mandoc man zsh fish promtool ;;
         fuzz)  echo clang clang-runtime ;;
@@ -122,6 +123,7 @@ cmocka           libcmocka-dev          libcmocka-devel        cmocka           
 c++-compiler     g++                    gcc-c++                gcc                    -
 curl             curl                   curl                   curl                   -
 tmux             tmux                   tmux                   tmux                   tmux
+bwrap            bubblewrap             bubblewrap             bubblewrap             -
 git              git                    git                    git                    -
 mandoc           mandoc                 mandoc                 ?                      mandoc
 man              man-db                 man-db                 man-db                 -
@@ -143,10 +145,10 @@ caddy            caddy                  caddy                  caddy            
 
 # Needs that a system cannot meet are left out: `make check` skips the Arm kernels and what other programs say of
 # pages, completions and numbers, `make test` the emulated GPU, without liburing a pool of threads reads streamed experts, and without libcurl the agent uses
-# no servers of tools at an address; tests of the terminal want tmux.
+# no servers of tools at an address; tests of the terminal want tmux, those of the sandbox bubblewrap too.
 optional() {
     case $1 in
-        arm-*|liburing|libcurl|c++-compiler|tmux) return 0 ;;
+        arm-*|liburing|libcurl|c++-compiler|tmux|bwrap) return 0 ;;
         mandoc|man|zsh|fish|promtool)             return 0 ;;
         *)     return 1 ;;
     esac
