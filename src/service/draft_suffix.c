@@ -141,7 +141,7 @@ static void trace_copy(ds4_suffix_drafter *s, uint32_t n_before)
     if (s->broke_at) align(s);
 }
 
-static bool remember(ds4_suffix_drafter *s, int32_t token)
+static bool take(ds4_suffix_drafter *s, int32_t token)
 {
     if (s->n_said == s->said_room) {
         const uint32_t room = s->said_room ? s->said_room * 2 : 1024;
@@ -155,6 +155,19 @@ static bool remember(ds4_suffix_drafter *s, int32_t token)
     suffix_index_add(&s->index, token);
     trace_copy(s, n_before);
     return true;
+}
+
+/* It stands before the conversation: what is followed goes on behind a gap. */
+static void remember(ds4_drafter *d, const int32_t *tokens, uint32_t n_tokens)
+{
+    ds4_suffix_drafter *s = (ds4_suffix_drafter *)d;
+
+    suffix_index_add(&s->index, GAP);
+    for (uint32_t i = 0; i < n_tokens; i++) suffix_index_add(&s->index, tokens[i]);
+    suffix_index_add(&s->index, GAP);
+    s->n_said = 0;
+    s->last.n = 0;
+    s->source = s->broke_at = 0;
 }
 
 static void follow(ds4_drafter *d, const int32_t *tokens, uint32_t n_tokens, int32_t next)
@@ -177,11 +190,12 @@ static void follow(ds4_drafter *d, const int32_t *tokens, uint32_t n_tokens, int
         suffix_index_add(&s->index, GAP);
         s->n_said = n;
         s->last.n = 0;
+        s->source = s->broke_at = 0;
     }
     for (uint32_t i = n; i < n_tokens; i++) {
-        if (!remember(s, tokens[i])) return;
+        if (!take(s, tokens[i])) return;
     }
-    remember(s, next);
+    take(s, next);
 }
 
 /* The copy under way is preferred to a later place that is alike, unless that is so for much longer;
@@ -227,7 +241,7 @@ static void propose(ds4_drafter *d, uint32_t most, ds4_draft *out)
     s->last_changed = changed;
 }
 
-static const ds4_drafter_kind suffix_kind = { "suffix", free_suffix, forget, follow, propose };
+static const ds4_drafter_kind suffix_kind = { "suffix", free_suffix, forget, remember, follow, propose };
 
 ds4_status ds4_drafter_suffix_create(uint32_t max_tokens, ds4_drafter **out, ds4_err *err)
 {

@@ -25,6 +25,9 @@ typedef struct ds4_drafter_kind {
     /* Forget every text: the seat serves somebody else now. */
     void (*forget)(ds4_drafter *d);
 
+    /* A text of the same reader, which conversations may take from. Called between follow()s. */
+    void (*remember)(ds4_drafter *d, const int32_t *tokens, uint32_t n_tokens);
+
     /* The conversation is tokens[n_tokens], and then `next`, which is chosen and not evaluated.
      * Called before each step of an answer; mostly a few tokens are new. */
     void (*follow)(ds4_drafter *d, const int32_t *tokens, uint32_t n_tokens, int32_t next);

@@ -96,6 +96,20 @@ static bool is_superseded(const ds4_kept *k, uint32_t i)
     return false;
 }
 
+const ds4_snapshot *ds4_kept_before(const ds4_kept *k, const ds4_kv_key *reader, uint64_t *used)
+{
+    const entry *best = NULL;
+
+    for (uint32_t i = 0; i < k->n; i++) {
+        const entry *e = &k->item[i];
+        if (e->used >= *used || (best && e->used < best->used)) continue;
+        if (ds4_kv_key_eq(&e->reader, reader) && !is_superseded(k, i)) best = e;
+    }
+    if (!best) return NULL;
+    *used = best->used;
+    return best->p;
+}
+
 /* Does a leave before b? */
 static bool goes_before(const entry *a, bool a_superseded, const entry *b, bool b_superseded)
 {

@@ -48,6 +48,11 @@ const ds4_snapshot *ds4_kept_find_even(ds4_kept *k, const int32_t *tokens, uint3
 /* Tokens that the given and some position begin with alike. */
 uint32_t ds4_kept_common(const ds4_kept *k, const int32_t *tokens, uint32_t n_tokens);
 
+/* The position of a reader that was used last before *used, and that no longer one goes on from; NULL: none
+ * is left. *used is UINT64_MAX at first, and receives when it was used, for the next call. Lent until the
+ * next change. */
+const ds4_snapshot *ds4_kept_before(const ds4_kept *k, const ds4_kv_key *reader, uint64_t *used);
+
 void     ds4_kept_clear(ds4_kept *k);
 uint32_t ds4_kept_n(const ds4_kept *k);
 uint64_t ds4_kept_bytes(const ds4_kept *k);             /* now */

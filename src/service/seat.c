@@ -30,6 +30,7 @@ void ds4_seat_set_drafter(ds4_seat *seat, ds4_drafter *drafter)
 {
     if (seat->drafter) seat->drafter->kind->free(seat->drafter);
     seat->drafter = drafter;
+    seat->has_texts = false;
 }
 
 /* What the session holds is its last prompt's reader's. */
@@ -44,6 +45,31 @@ static void new_reader(ds4_seat *seat, const ds4_kv_key *reader)
 {
     if (ds4_kv_key_eq(&seat->prompt.reader, reader)) return;
     if (seat->drafter) seat->drafter->kind->forget(seat->drafter);
+    seat->has_texts = false;
+}
+
+enum {
+    MAX_TEXTS = 4,              /* earlier conversations that a new drafter is told of */
+    MAX_TEXT_TOKENS = 8192,     /* of each, its end */
+};
+
+/* A drafter that knows nothing is told what the reader's last conversations were, on whichever seat. */
+static void tell_texts(ds4_seat *seat)
+{
+    const ds4_prompt *prompt = &seat->prompt;
+    const ds4_kept   *kept = ds4_resume_kept(seat->resume);
+    uint64_t          used = UINT64_MAX;
+
+    if (!seat->drafter || seat->has_texts) return;
+    for (int i = 0; i < MAX_TEXTS; i++) {
+        const ds4_snapshot *p = ds4_kept_before(kept, &prompt->reader, &used);
+        if (!p) break;
+        const uint32_t n = ds4_snapshot_pos(p), n_end = n < MAX_TEXT_TOKENS ? n : MAX_TEXT_TOKENS;
+        const int32_t *tokens = ds4_snapshot_tokens(p);
+        if (n <= prompt->tokens.n && !memcmp(tokens, prompt->tokens.ids, n * sizeof *tokens)) continue;
+        seat->drafter->kind->remember(seat->drafter, tokens + (n - n_end), n_end);
+    }
+    seat->has_texts = true;
 }
 
 ds4_status ds4_seat_renew(ds4_seat *seat, uint32_t n_ctx, ds4_err *err)
@@ -86,6 +112,7 @@ ds4_status ds4_seat_take(ds4_seat *seat, ds4_prompt *prompt, ds4_err *err)
     ds4_prompt_clear(&seat->prompt);
     seat->prompt = *prompt;
     *prompt = (ds4_prompt){ .pin = { .fd = -1 } };
+    tell_texts(seat);
     return DS4_OK;
 }
 

@@ -48,6 +48,7 @@ typedef struct ds4_seat {
     uint32_t        n_kept;     /* tokens of the answer that the last step evaluated */
     float          *run_rows;   /* [n_run][n_vocab] lent, where there are guesses */
     ds4_drafter    *drafter;    /* its own; NULL: nothing is guessed */
+    bool            has_texts;  /* the drafter knows earlier conversations, or this one */
     ds4_draft       draft;
     uint32_t        n_guessed, n_right;         /* guesses of this turn that were evaluated; that agreed */
     uint64_t        writing_ns; /* when the prompt had been read; 0: not yet */

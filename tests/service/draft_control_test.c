@@ -205,6 +205,36 @@ static void test_edits(void **state)
     ds4_tokens_clear(&t);
 }
 
+/* What an earlier conversation said is guessed in a new one, across its end. */
+static void test_earlier_texts(void **state)
+{
+    ds4_tokens t = { 0 };
+    desk       d;
+
+    (void)state;
+    read_tokens(&t);
+    open_desk(&d, &machines[0]);
+    const ds4_drafter_kind *kind = d.drafter->kind;
+    kind->remember(d.drafter, t.ids, 900);
+    ds4_draft draft;
+    kind->follow(d.drafter, t.ids + 400, 30, t.ids[430]);
+    kind->propose(d.drafter, 8, &draft);
+    assert_int_equal(draft.n, 8);
+    assert_memory_equal(draft.token, t.ids + 431, 8 * sizeof *t.ids);
+    /* Nothing is guessed behind the end of a text. */
+    kind->forget(d.drafter);
+    kind->remember(d.drafter, t.ids, 435);
+    kind->follow(d.drafter, t.ids + 400, 30, t.ids[430]);
+    kind->propose(d.drafter, 8, &draft);
+    assert_int_equal(draft.n, 4);
+    kind->forget(d.drafter);
+    kind->follow(d.drafter, t.ids + 400, 30, t.ids[430]);
+    kind->propose(d.drafter, 8, &draft);
+    assert_true(draft.n == 0 || draft.token[0] != t.ids[431]);
+    close_desk(&d);
+    ds4_tokens_clear(&t);
+}
+
 /* Many short answers, each of which is half new and half from its prompt. */
 static void test_short_answers(void **state)
 {
@@ -232,7 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_to_guess), cmocka_unit_test(test_prose),
         cmocka_unit_test(test_broken_promises), cmocka_unit_test(test_edits),
-        cmocka_unit_test(test_short_answers),
+        cmocka_unit_test(test_short_answers), cmocka_unit_test(test_earlier_texts),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -335,6 +335,31 @@ static void test_positions_are_kept_alike(void **state)
     ds4_tokens_clear(&text);
 }
 
+/* A new seat's drafter is told of earlier conversations of its reader, and of nobody else's. */
+static void test_texts_stay_with_their_reader(void **state)
+{
+    static const uint8_t readers[3] = { 1, 2, 1 };
+    static const char *const said[3] = { "A first conversation.", "Of somebody else.", "Quite another one." };
+    oracle         o[3];
+    ds4_scheduler *s;
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) forget(&o[i], &(ds4_tokens){ 0 }, 1);
+    s = new_scheduler(3, o);
+    for (uint32_t i = 0; i < 3; i++) {
+        asked        a;
+        ds4_job_spec spec = spec_of(&a, &manners[9], said[i]);
+        memset(&spec.reader, readers[i], sizeof spec.reader);
+        submit(s, &a, &spec);
+        wait_for(&a);
+        done(&a);
+    }
+    assert_int_equal(o[0].n_texts, 0);
+    assert_int_equal(o[1].n_texts, 0);
+    assert_int_equal(o[2].n_texts, 1);
+    ds4_scheduler_free(s);
+}
+
 /* ---- frequencies -------------------------------------------------------------------------------- */
 
 enum { N_DRAWS = 1500 };
@@ -440,7 +465,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_accepted_length), cmocka_unit_test(test_every_manner),
         cmocka_unit_test(test_company), cmocka_unit_test(test_positions_are_kept_alike),
-        cmocka_unit_test(test_frequencies),
+        cmocka_unit_test(test_texts_stay_with_their_reader), cmocka_unit_test(test_frequencies),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -20,6 +20,13 @@ static void forget(ds4_drafter *d)
     ((oracle_of_seat *)d)->expected = 0;
 }
 
+static void remember(ds4_drafter *d, const int32_t *tokens, uint32_t n_tokens)
+{
+    (void)tokens;
+    (void)n_tokens;
+    ((oracle_of_seat *)d)->o->n_texts++;
+}
+
 static void follow(ds4_drafter *d, const int32_t *tokens, uint32_t n_tokens, int32_t next)
 {
     oracle_of_seat *s = (oracle_of_seat *)d;
@@ -60,7 +67,7 @@ static void propose(ds4_drafter *d, uint32_t most, ds4_draft *out)
     s->expected = s->known + 1 + n_good;
 }
 
-static const ds4_drafter_kind oracle_kind = { "oracle", free_oracle, forget, follow, propose };
+static const ds4_drafter_kind oracle_kind = { "oracle", free_oracle, forget, remember, follow, propose };
 
 ds4_drafter *oracle_drafter(oracle *o)
 {

@@ -13,6 +13,7 @@ typedef struct oracle {
     uint32_t       n_vocab;     /* wrong guesses are below it */
     /* Results. */
     uint32_t       n_made;      /* guesses */
+    uint32_t       n_texts;     /* earlier texts that it was told of */
     uint32_t       n_checked[DS4_DRAFT_TOKENS + 1];     /* steps that advanced by 1 + so many, as due */
     uint32_t       n_astray;    /* steps that did not */
 } oracle;
