@@ -2,9 +2,7 @@
 #include "app/server/budget.h"
 
 #include "base/clock.h"
-
-#include <stdint.h>
-#include <time.h>
+#include "base/wait.h"
 
 /* Who must go notices when it asks next or has been read, within a fraction of a second; only one whose
  * client sends slowly takes longer. */
@@ -12,16 +10,9 @@ static const uint64_t wait_ns = 2000000000;
 
 void ds4_budget_init(ds4_budget *b, size_t n_most)
 {
-    pthread_condattr_t how;
-
     *b = (ds4_budget){ .n_most = n_most };
     pthread_mutex_init(&b->lock, NULL);
-    pthread_condattr_init(&how);
-#ifdef __linux__
-    pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
-#endif
-    pthread_cond_init(&b->given, &how);
-    pthread_condattr_destroy(&how);
+    ds4_cond_init(&b->given);
 }
 
 void ds4_budget_clear(ds4_budget *b)
@@ -75,25 +66,6 @@ static bool is_behind_another(const ds4_purse *p)
     return false;
 }
 
-/* Wait until somebody gives back; false when the time is up. */
-static bool wait_until(ds4_budget *b, uint64_t until_ns)
-{
-    const uint64_t now = ds4_now_ns();
-    struct timespec at;
-
-    if (now >= until_ns) return false;
-#ifdef __linux__
-    clock_gettime(CLOCK_MONOTONIC, &at);
-#else
-    clock_gettime(CLOCK_REALTIME, &at);
-#endif
-    const uint64_t ns = (uint64_t)at.tv_nsec + (until_ns - now);
-    at.tv_sec += (time_t)(ns / 1000000000);
-    at.tv_nsec = (long)(ns % 1000000000);
-    pthread_cond_timedwait(&b->given, &b->lock, &at);
-    return true;
-}
-
 /* Make those that came after p give back until n bytes fit. */
 static bool make_room(ds4_purse *p, size_t n)
 {
@@ -111,7 +83,7 @@ static bool make_room(ds4_purse *p, size_t n)
             last->must_go = true;
             pthread_cond_broadcast(&b->given);  /* it may be waiting itself */
         }
-        if (!wait_until(b, until)) break;
+        if (!ds4_cond_wait_until(&b->given, &b->lock, until)) break;
     }
     p->waits = false;
     b->n_waiting--;
