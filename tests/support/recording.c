@@ -112,9 +112,34 @@ static void read_step(json_t *json, recording_step *step)
         ds4_str_addf(&calls, "%s %s\n", text_of(call, "name"), text_of(call, "arguments"));
     }
     step->calls = strdup(ds4_str_text(&calls));
-    step->has_tools = json_object_get(json_object_get(json, "body"), "tools") != NULL;
     step->is_head = !strcmp(step->method, "HEAD");
     ds4_str_clear(&calls);
+}
+
+/* How many tools a request offers. */
+static size_t tools_of(const recording *r, json_t *json)
+{
+    json_t  *tools = json_object_get(json_object_get(json, "body"), "tools");
+    unsigned n;
+
+    if (json_is_string(tools) && sscanf(json_string_value(tools), "{{#%u}}", &n) == 1) {
+        tools = json_array_get(json_object_get(r->json, "table"), n);
+    }
+    return json_array_size(tools);
+}
+
+/* Titles and memories are asked for with fewer tools than the conversation has. */
+static void tell_requests_apart(recording *r)
+{
+    json_t *steps = json_object_get(r->json, "steps"), *json;
+    size_t  i, most = 0;
+
+    json_array_foreach(steps, i, json) {
+        if (tools_of(r, json) > most) most = tools_of(r, json);
+    }
+    json_array_foreach(steps, i, json) {
+        r->step[i].has_tools = most > 0 && tools_of(r, json) * 5 >= most * 4;
+    }
 }
 
 void recording_open(recording *r, const char *client, uint32_t part, uint32_t n_tools)
@@ -131,6 +156,7 @@ void recording_open(recording *r, const char *client, uint32_t part, uint32_t n_
         assert_true(i < RECORDING_MAX_STEPS);
         read_step(json, &r->step[r->n_steps++]);
     }
+    tell_requests_apart(r);
 }
 
 void recording_close(recording *r)

@@ -12,7 +12,7 @@ enum { RECORDING_MAX_STEPS = 40, RECORDING_MAX_IDS = 64 };
 
 typedef struct recording_step {
     bool        restart;        /* the server is started again; nothing else is set */
-    bool        has_tools;      /* a request of the conversation, not one beside it */
+    bool        has_tools;      /* a request of the conversation, not one beside it with fewer of them */
     bool        is_head;
     int         status;
     const char *method, *path;

@@ -120,6 +120,24 @@ bool scripted_server_stop(scripted_server *s)
     return well;
 }
 
+uint32_t scripted_server_parted(const scripted_server *s, long *n_read)
+{
+    char     path[512], line[1024];
+    uint32_t n_common = 0;
+
+    inside(s, "log", path);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(0, fseek(file, *n_read, SEEK_SET));
+    while (fgets(line, sizeof line, file)) {
+        const char *at = strstr(line, " cache "), *common = at ? strstr(at, " common=") : NULL;
+        if (common) n_common = (uint32_t)strtoul(common + 8, NULL, 10);
+    }
+    *n_read = ftell(file);
+    fclose(file);
+    return n_common;
+}
+
 /* ---- one exchange --------------------------------------------------------------------------- */
 
 static void send_all(int fd, const char *data, size_t n_bytes)
