@@ -8,7 +8,7 @@
 
 enum { MAX_PROMPT = 4096, MAX_ANSWER = 256 };
 
-/* What an answer needs at hand; all of it is freed by answer(). */
+/* An answer needs these at hand; all of it is freed by answer(). */
 typedef struct room {
     ds4_session   *session;
     float         *logits;      /* [n_vocab] */

@@ -29,7 +29,7 @@ static ds4_status begin(ds4_engine *e, const char *question, talk *t, ds4_err *e
     return ds4_session_create(e, N_CTX, &t->session, err);
 }
 
-/* What a talk wants of the next step: a piece of its prompt, or its next token. A step
+/* A talk wants this of the next step: a piece of its prompt, or its next token. A step
  * takes any mix of both. */
 static ds4_work next(const ds4_engine *e, talk *t, ds4_candidate *scratch)
 {

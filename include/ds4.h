@@ -35,7 +35,7 @@ extern "C" {
 
 /* ---- errors ------------------------------------------------------------------- */
 
-/* What the caller can do about it, not where it happened. */
+/* A status says what the caller can do about it, not where it happened. */
 typedef enum ds4_status {
     DS4_OK            =  0,
     DS4_E_ARG         = -1,  /* the caller broke the documented contract: fix the call */
@@ -64,7 +64,7 @@ typedef struct ds4_engine  ds4_engine;
 typedef struct ds4_session ds4_session;
 typedef struct ds4_vocab   ds4_vocab;
 
-/* Where routed experts live. */
+/* The place of routed experts. */
 typedef enum ds4_experts {
     DS4_EXPERTS_AUTO,           /* resident if everything fits the budget, else streamed */
     DS4_EXPERTS_RESIDENT,       /* mapped with the rest of the file */
@@ -92,7 +92,7 @@ typedef struct ds4_engine_options {
     uint32_t    plan_sessions;
 } ds4_engine_options;
 
-/* What the file says about itself. Strings live as long as the engine. */
+/* The file's description of itself. Strings live as long as the engine. */
 typedef struct ds4_model_info {
     const char *path, *name;    /* name is "" when the file has none */
     uint64_t    file_bytes, n_params, n_params_active;
@@ -166,7 +166,7 @@ typedef struct ds4_plan_place {
     uint64_t free;              /* now; 0: unknown */
 } ds4_plan_place;
 
-/* What running a model takes, known before anything large is allocated. All in bytes. */
+/* The memory that running a model takes, known before anything large is allocated. All in bytes. */
 typedef struct ds4_plan {
     uint64_t dense;             /* weights that every token needs: the sum of the next five */
     uint64_t attention;         /* projections of queries, KV rows and outputs */
@@ -206,7 +206,7 @@ DS4_MUST_CHECK ds4_status ds4_plan_make(const ds4_engine_options *opt, ds4_plan 
 /* The plan that an engine was opened by. */
 const ds4_plan *ds4_engine_plan(const ds4_engine *e);
 
-/* What streamed experts did so far. "Needed" counts each expert once for each layer of a
+/* The numbers of streamed experts so far. "Needed" counts each expert once for each layer of a
  * step. */
 typedef struct ds4_expert_stats {
     uint64_t    cache_bytes;        /* of all experts in it */
@@ -312,7 +312,7 @@ typedef struct ds4_sampling {
 
 typedef struct ds4_candidate { float value; int32_t id; } ds4_candidate;
 
-/* How a step chooses a token itself, so that logits need not leave the device. */
+/* A step's settings for choosing a token itself, so that logits need not leave the device. */
 typedef struct ds4_pick {
     ds4_sampling    how;
     double          u;          /* 0 <= u < 1, drawn by the caller; not used at temperature 0 */
@@ -323,7 +323,7 @@ typedef struct ds4_pick {
 
 enum { DS4_PICK_MAX_TOP = 20 };
 
-/* What was chosen. Log-probabilities are the model's, without temperature, filters and mask. */
+/* A choice. Log-probabilities are the model's, without temperature, filters and mask. */
 typedef struct ds4_picked {
     int32_t       token;        /* -1: the mask allows none */
     float         logprob;

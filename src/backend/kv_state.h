@@ -18,7 +18,7 @@ enum {
     DS4_KV_ALIGN      = 16,         /* bytes; planes and tables begin at its multiples */
 };
 
-/* How a device stores rows. The numbers stand in files of the store. */
+/* The form in which a device stores rows. The numbers stand in files of the store. */
 typedef enum ds4_kv_form {
     DS4_KV_RECORDS = 0,             /* packed rows, one behind the other */
     DS4_KV_FLOATS  = 1,             /* plain float32, no rounding (diagnostic) */

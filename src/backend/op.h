@@ -34,7 +34,7 @@ typedef struct ds4_rows {
     uint32_t stride;                /* floats from one row to the next */
 } ds4_rows;
 
-/* How often a weight is read, which decides where it should lie. */
+/* The rate at which a weight is read decides where it should lie. */
 typedef enum ds4_use {
     DS4_USE_ALWAYS,                 /* by every token */
     DS4_USE_ROWS,                   /* single rows here and there: a token table */

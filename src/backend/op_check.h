@@ -22,7 +22,7 @@ typedef struct ds4_touch {
 /* Stretches and matrices of one operation, at most. */
 enum { DS4_MAX_TOUCHES = 2 * DS4_MAX_PROJECT, DS4_MAX_MATRICES = DS4_MAX_PROJECT };
 
-/* What an operation touches in steps as large as the limits allow. Fills at most DS4_MAX_TOUCHES
+/* List what an operation touches in steps as large as the limits allow. Fills at most DS4_MAX_TOUCHES
  * entries and returns their number. What a list may leave out (a router's bias) is not in it then. */
 uint32_t ds4_op_touches(const ds4_op *op, const ds4_limits *l, ds4_touch out[DS4_MAX_TOUCHES]);
 

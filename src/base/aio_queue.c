@@ -86,7 +86,7 @@ bool aio_take(ds4_aio *aio, aio_piece *out, bool block)
     return false;
 }
 
-/* How much of a piece must arrive: at the end of the file the widened part may be missing. */
+/* Count the bytes of a piece that must arrive: at the end of the file the widened part may be missing. */
 static uint64_t needed(const aio_piece *p)
 {
     const uint64_t end = p->read->offset + p->read->n_bytes, from = p->offset;

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* Which file it is and when it was changed last: what a file system says without reading it. */
+/* The identity of a file and the time of its last change: what a file system says without reading it. */
 typedef struct ds4_file_facts {
     uint64_t device, inode, n_bytes;
     int64_t  mtime_ns, ctime_ns;        /* of the content; of anything, which nobody can set */

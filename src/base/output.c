@@ -275,7 +275,7 @@ ds4_status ds4_output_commit(ds4_output *o, ds4_err *err)
 {
     int reason = 0;
 
-    /* What is written in place need not know how to sync. */
+    /* A device or a pipe, written in place, need not know how to sync. */
     if (o->temp[0] && fsync(o->fd) != 0) reason = errno;
     if (close(o->fd) != 0 && reason == 0) reason = errno;
     o->fd = -1;

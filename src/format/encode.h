@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How much work to spend. The decoder is the same. */
+/* The work to spend on a row. The decoder is the same. */
 typedef enum ds4_encode_effort {
     DS4_ENCODE_STANDARD,    /* the usual encoders, byte for byte; IQ2_XXS needs importance there */
     DS4_ENCODE_BEST,        /* least error: slower searches for Q2_K and IQ2_XXS, otherwise the same */

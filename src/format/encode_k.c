@@ -11,7 +11,7 @@
 #include "format/encode_fit.h"
 #include "format/small_float.h"
 
-/* What Q2_K and Q4_K have in common. */
+/* Q2_K and Q4_K have one search; these are its sizes for each. */
 typedef struct shape {
     int          n_sub;         /* sub-blocks in 256 weights */
     int          sub;           /* weights in one of them */

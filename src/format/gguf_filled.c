@@ -46,7 +46,7 @@ static ds4_status refuse(const ds4_gguf *g, uint32_t i_file, const ds4_gguf_tens
                     " a download that did not end?", g->paths[i_file], ds4_gguf_shown(t->name, shown));
 }
 
-/* What pads tensors apart may be a hole; a page inside one may not. */
+/* A hole may pad tensors apart; a page inside one may be none. */
 static ds4_status check_file(const ds4_gguf *g, uint32_t i_file, ds4_err *err)
 {
     const uint64_t n_bytes = i_file == 0 ? g->n_bytes : g->more[i_file - 1]->n_bytes;

@@ -42,7 +42,7 @@ ds4_matvec_fn ds4_matvec_q8_0_avx512, ds4_matvec_mxfp4_avx512, ds4_matvec_q2_k_a
               ds4_matvec_q4_k_avx512;
 ds4_matvec_fn ds4_matvec_q2_k_avx2, ds4_matvec_q4_k_avx2, ds4_matvec_iq2_xxs_avx2;
 
-/* What AMX leaves to AVX-512: products with few tokens. */
+/* AMX leaves products with few tokens to AVX-512. */
 ds4_matmul_fn ds4_matmul_q8_0_avx512, ds4_matmul_mxfp4_avx512, ds4_matmul_q2_k_avx512,
               ds4_matmul_q4_k_avx512, ds4_matmul_q6_k_avx512, ds4_matmul_iq2_xxs_vbmi;
 

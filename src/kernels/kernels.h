@@ -17,7 +17,7 @@
 
 /* ---- activations as the integer products want them ------------------------------- */
 
-/* How a weight type wants its activations. */
+/* The form of activations that a weight type multiplies. */
 typedef enum ds4_act {
     DS4_ACT_F32,    /* plain floats:            F32, F16, BF16 */
     DS4_ACT_Q32,    /* ds4_q32 per 32 values:   Q8_0, MXFP4 */

@@ -39,7 +39,7 @@ uint32_t ds4_tensors_list(const ds4_shape *s, int32_t layer, ds4_tensor_want out
 /* Bytes in memory of a tensor that has n_bytes in the file. */
 uint64_t ds4_tensor_memory(const ds4_tensor_want *want, uint64_t n_bytes);
 
-/* How often steps read a tensor of n_bytes. */
+/* Steps read a tensor of n_bytes as often as this says. */
 ds4_use ds4_tensor_use(const ds4_tensor_want *want, uint64_t n_bytes);
 
 #endif

@@ -17,7 +17,7 @@
  * Source: docs/TOKENIZER.md section 1.                                               */
 DS4_MUST_CHECK ds4_status ds4_vocab_from_gguf(const ds4_gguf *g, ds4_vocab **out, ds4_err *err);
 
-/* Which generation of the chat protocol the file speaks, from its name, its template and
+/* Tell the generation of the chat protocol that the file speaks from its name, its template and
  * its vocabulary. A key of another type than text counts as missing.                  */
 ds4_protocol ds4_protocol_from_gguf(const ds4_gguf *g, const ds4_vocab *v);
 

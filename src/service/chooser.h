@@ -45,7 +45,7 @@ uint32_t ds4_chooser_screen(ds4_chooser *c, const int32_t *tokens, uint32_t n);
 /* The last token with its likelihood; false when none is recorded. */
 bool ds4_chooser_recorded(const ds4_chooser *c, ds4_event *event);
 
-/* How likely a token was, with the alternatives: token, top and n_top of *out are set. */
+/* Tell how likely a token was, with the alternatives: token, top and n_top of *out are set. */
 void ds4_chooser_score(const ds4_chooser *c, const float *logits, int32_t id, ds4_event *out);
 
 /* For tests of a whole server: the tokens that are chosen, until they are used up. Does

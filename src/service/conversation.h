@@ -17,7 +17,7 @@
 
 typedef struct ds4_conversation ds4_conversation;
 
-/* How to answer once. All pointers are borrowed for the time of the call. */
+/* The settings of one answer. All pointers are borrowed for the time of the call. */
 typedef struct ds4_turn {
     ds4_chat_options  chat; /* thinking, effort, keep_reasoning, tools, ...; the protocol is the
                                        conversation's own */

@@ -95,7 +95,7 @@ uint32_t ds4_draft_control_plan(ds4_draft_control *c, const ds4_draft *const *dr
     return n;
 }
 
-/* What the step of the plan cost, in steps of one row: as it was measured, but no more than others may
+/* Cost the plan's step in steps of one row: as it was measured, but no more than others may
  * have made of it. */
 static double cost_of_step(const ds4_draft_control *c, uint64_t took_ns)
 {

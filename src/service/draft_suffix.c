@@ -1,7 +1,7 @@
 /* draft_suffix.c - guesses by what followed the last time (drafter.h).
  *
  * Its text is what its seat read and wrote: one conversation behind another, parted by gaps.
- * How often it is right depends on the length of what was found again, and is learned: each of
+ * The rate of right guesses depends on the length of what was found again, and is learned: each of
  * its guesses is compared with what came, whether a step was spent on it or not. */
 #include "service/drafter.h"
 
@@ -48,7 +48,7 @@ static uint32_t class_of(uint32_t len, bool changed)
     return i;
 }
 
-/* What to expect before anything was compared; about what prompts of code and tools gave. */
+/* Rates to expect before anything was compared; about what prompts of code and tools gave. */
 static const float expected[N_CLASSES] = { 0.3f, 0.5f, 0.6f, 0.65f, 0.7f, 0.75f, 0.85f, 0.92f, 0.96f, 0.97f,
                                            0.6f, 0.75f, 0.8f, 0.85f };
 

@@ -36,7 +36,7 @@ typedef struct ds4_drafter_kind {
     void (*propose)(ds4_drafter *d, uint32_t most, ds4_draft *out);
 } ds4_drafter_kind;
 
-/* What every drafter begins with. */
+/* Every drafter begins with this. */
 struct ds4_drafter {
     const ds4_drafter_kind *kind;
 };

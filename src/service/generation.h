@@ -50,7 +50,7 @@ uint32_t ds4_generation_left(const ds4_generation *g);
  * opening, the end of a block. Returns their number. */
 uint32_t ds4_generation_foretell(const ds4_generation *g, int32_t *tokens, uint32_t most);
 
-/* How many of these guesses [n] may come next at all: by the grammar, by the limit of reasoning, and
+/* Count the guesses [n] that may come next at all: by the grammar, by the limit of reasoning, and
  * without tokens that end an answer. */
 uint32_t ds4_generation_screen(ds4_generation *g, const int32_t *tokens, uint32_t n);
 /* Go on with an answer that was begun before and cut, by the end of a process: its tokens are the end of the

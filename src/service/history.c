@@ -6,7 +6,7 @@
 
 enum { MAX_MESSAGES = 1 << 24 };
 
-/* Where the next copied bytes go. The block was measured before, so it never ends early. */
+/* The next copied bytes go here. The block was measured before, so it never ends early. */
 typedef struct pen {
     char *at;
 } pen;

@@ -10,7 +10,7 @@
 #include "engine/snapshot.h"
 #include "service/store/store_hash.h"
 
-/* Why it is kept. */
+/* The reason for which it is kept. */
 typedef enum ds4_kept_kind {
     DS4_KEPT_ANCHOR,            /* the end of system prompt and tools */
     DS4_KEPT_TURN,              /* the end of a turn, or a prompt without its last tokens */

@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "text/chat.h"
 
-/* Where to look when the user names no file, in this order:
+/* Look for a model when the user names no file, in this order:
  * ds4flash.gguf in the current folder; the bundled models/ds4-mini.gguf in the current
  * folder, in the program's folder, in the folder above it, and ../share/ds4 from it.
  *

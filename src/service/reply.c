@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How much of a call's arguments is held back while its first one is still being written. */
+/* So much of a call's arguments is held back while its first one is still being written. */
 enum { CALL_HELD_BYTES = 256 };
 
 struct ds4_reply {
@@ -257,7 +257,7 @@ static ds4_status read_token(ds4_reply *r, int32_t id, ds4_err *err)
     return DS4_OK;
 }
 
-/* What stands in a call is copied from elsewhere: there a penalty would only do damage. */
+/* A call copies text from elsewhere: there a penalty would only do damage. */
 static bool is_weighed(const ds4_reply *r)
 {
     return r->weights && r->result.state != DS4_DSML_CALLS &&

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where the run of ordinary tokens that ends at `end` begins. */
+/* Find the begin of the run of ordinary tokens that ends at `end`. */
 static uint32_t run_begin(const ds4_vocab *v, const int32_t *ids, uint32_t end)
 {
     while (end > 0 && !ds4_vocab_is_special(v, ids[end - 1])) end--;
@@ -33,7 +33,7 @@ static bool same_ids(const int32_t *a, uint32_t n_a, const int32_t *b, uint32_t 
     return n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * sizeof *a) == 0);
 }
 
-/* How far back a turn that ends at `end` agrees with what was sampled: *begin of the prompt, and the
+/* Compare a turn that ends at `end` with what was sampled, backwards: *begin of the prompt, and the
  * number of sampled tokens that stand there. */
 static uint32_t agree(const ds4_vocab *v, const int32_t *ids, uint32_t end, const ds4_sampled_turn *t,
                       uint32_t *begin)

@@ -276,7 +276,7 @@ static void account(ds4_scheduler *s, uint32_t n, uint64_t begin_ns, uint64_t en
     s->stepped_ns = end_ns;
 }
 
-/* What the guesses of a step were worth. */
+/* Count what the guesses of a step were worth. */
 static void learn(ds4_scheduler *s, uint32_t n_work, uint64_t took_ns)
 {
     uint32_t n_tokens = 0;

@@ -33,7 +33,7 @@ void ds4_seat_set_drafter(ds4_seat *seat, ds4_drafter *drafter)
     seat->has_texts = false;
 }
 
-/* What the session holds is its last prompt's reader's. */
+/* The session's content belongs to the reader of its last prompt. */
 static void leave(ds4_seat *seat)
 {
     ds4_resume_read_for(seat->resume, &seat->prompt.reader);

@@ -34,7 +34,7 @@ typedef struct ds4_speculation_options {
     bool               always;          /* likewise: each guess is used, whatever it costs */
 } ds4_speculation_options;
 
-/* What came of it. */
+/* The results of guessing. */
 typedef struct ds4_speculation_stats {
     uint64_t n_steps;           /* with guesses */
     uint64_t n_guessed, n_agreed;       /* tokens that were evaluated with them, and those that were right */

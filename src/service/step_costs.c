@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-/* What a row adds on a machine of which nothing is known. */
+/* A row adds so much on a machine of which nothing is known. */
 static const double EXPECTED_ROW = 0.25;
 
 /* Of what rows cost so far: that more of them are hoped to cost. */
@@ -28,7 +28,7 @@ static double expected(uint32_t n_rows)
     return 1 + EXPECTED_ROW * (n_rows - 1);
 }
 
-/* What was learned of the nearest width on each side of n_rows. Behind the widest one rows cost less than so
+/* Interpolate between the nearest widths on each side of n_rows. Behind the widest one rows cost less than so
  * far, unless that is much: else they would not be tried. */
 static double between(const ds4_step_costs *c, uint32_t n_rows)
 {

@@ -42,7 +42,7 @@ typedef struct ds4_replayed {
     void     *block;                            /* the caller frees it */
 } ds4_replayed;
 
-/* What was sampled for an assistant message. Returns false when it is not known. */
+/* Find the sampled text of an assistant message. Returns false when it is not known. */
 bool ds4_replay_find(ds4_texts *t, const ds4_replay_scope *scope, uint64_t key, const ds4_message *m,
                      ds4_replayed *out);
 

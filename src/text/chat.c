@@ -327,7 +327,7 @@ static const char *task_mark(ds4_task task)
     }
 }
 
-/* What stands between turn i and the assistant's words, if these come next. */
+/* Render the text between turn i and the assistant's words, if these come next. */
 static void add_opener(chat *c, uint32_t i)
 {
     const turn *t = &c->turns[i], *next = i + 1 < c->n_turns ? t + 1 : NULL;

@@ -112,7 +112,7 @@ bool ds4_chat_ends_in_thinking(const ds4_segments *rendered);
 void ds4_chat_render_raw(ds4_slice prompt, ds4_segments *out);
 void ds4_chat_render_fim(ds4_slice prompt, ds4_slice suffix, ds4_segments *out);
 
-/* Which generation a model file speaks: from general.name, the text of its chat template
+/* Tell the generation that a model file speaks from general.name, the text of its chat template
  * ("" when it has none) and its vocabulary (may be NULL).                            */
 ds4_protocol ds4_protocol_detect(const char *name, ds4_slice chat_template, const ds4_vocab *v);
 

@@ -17,7 +17,7 @@ typedef enum ds4_dsml_state {
     DS4_DSML_DONE,              /* the turn is over: sample no more */
 } ds4_dsml_state;
 
-/* What was tolerated; a strict parser refuses the output for those marked S. */
+/* The reader tolerates these; a strict parser refuses the output for those marked S. */
 enum {
     DS4_DSML_NO_THINK_CLOSE = 1 << 0,   /* S: ended inside the reasoning */
     DS4_DSML_CALL_IN_THINK  = 1 << 1,   /* S: a whole block of calls ended the reasoning */

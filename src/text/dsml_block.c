@@ -237,7 +237,7 @@ bool ds4_dsml_step_between(ds4_dsml *r)
     return true;
 }
 
-/* What ends a call whose own closing tag is missing: the end of the block, or another call. */
+/* Find the end of a call whose own closing tag is missing: the end of the block, or another call. */
 static ds4_found implied_end(const ds4_dsml *r, size_t at)
 {
     ds4_dsml_tag    tag;

@@ -6,7 +6,7 @@
 #include "text/dsml.h"
 #include "text/dsml_call.h"
 
-/* What is expected inside a block. */
+/* A block is read in these phases; each expects something else. */
 typedef enum ds4_dsml_phase {
     DS4_DSML_PHASE_NONE,        /* not in a block */
     DS4_DSML_PHASE_BETWEEN,     /* an invoke or the end of the block */

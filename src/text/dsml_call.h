@@ -5,7 +5,7 @@
 #include "text/dsml_scan.h"
 #include "text/utf8.h"
 
-/* How the value of the open parameter becomes JSON. */
+/* The value of the open parameter becomes JSON in one of these ways. */
 typedef enum ds4_value_kind {
     DS4_VALUE_STRING,           /* escaped while it arrives */
     DS4_VALUE_JSON,             /* checked at its end; a string if it is no JSON */

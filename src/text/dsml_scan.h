@@ -61,7 +61,7 @@ typedef struct ds4_dsml_tag {
     bool            wrapped;    /* of an opener: it has the tool_calls tag */
 } ds4_dsml_tag;
 
-/* What begins a block: the wrapper and the first invoke, or an invoke alone. The tag's end is
+/* Match the opener of a block: the wrapper and the first invoke, or an invoke alone. The tag's end is
  * where the invoke begins.                                                            */
 ds4_found ds4_dsml_match_opener(const ds4_dsml_text *t, size_t at, ds4_dsml_tag *tag);
 ds4_found ds4_dsml_match_invoke(const ds4_dsml_text *t, size_t at, ds4_dsml_tag *tag);

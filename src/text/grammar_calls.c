@@ -291,7 +291,7 @@ static void write_free(caller *c, uint32_t at, uint32_t to)
     ds4_g_go(g, loop, to);
 }
 
-/* What fits a schema; a failure is the schema's. */
+/* Write the rule for values that fit a schema; a failure is the schema's. */
 static void write_schema(caller *c, ds4_schema *s, uint32_t at, uint32_t to)
 {
     ds4_g_schema x = { .b = c->b, .s = s };

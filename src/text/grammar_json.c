@@ -66,7 +66,7 @@ static void make_entries(ds4_g_build *b, ds4_rule rule, char open, char close, b
     ds4_g_end(g, end);
 }
 
-/* What the other rules take: each is gone on to and ends in place of this one, so that values
+/* A value is one of the other rules: each is gone on to and ends in place of this one, so that values
  * in each other cost one call for a level. */
 static void make_value(ds4_g_build *b, ds4_rule rule)
 {

@@ -267,7 +267,7 @@ static uint32_t tuple_number(meeting *m, const tuple *t)
     return m->n - 1;
 }
 
-/* Where all parts go by characters from `c` on: the next tuple and the last character that
+/* Move all parts by characters from `c` on: the next tuple and the last character that
  * leads there. False when a part takes nothing there; then `up_to` ends the gap. */
 static bool go(const meeting *m, const tuple *t, uint32_t c, tuple *to, uint32_t *up_to)
 {

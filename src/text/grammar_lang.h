@@ -45,7 +45,7 @@ DS4_MUST_CHECK ds4_status ds4_lang_from_regex(ds4_grammar *g, ds4_slice pattern,
 DS4_MUST_CHECK ds4_status ds4_lang_of_texts(ds4_grammar *g, const ds4_slice *texts, uint32_t n,
                                             ds4_lang **out, ds4_err *err);
 
-/* What all parts have in common. */
+/* The texts that are in all parts. */
 typedef struct ds4_lang_parts {
     const ds4_lang *part[DS4_LANG_MAX_PARTS];
     bool            without[DS4_LANG_MAX_PARTS]; /* all texts but those of the part */

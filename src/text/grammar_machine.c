@@ -307,7 +307,7 @@ static void found(ds4_grammar *g, needs *n, uint32_t state, uint32_t need)
     n->queue[n->n_queue++] = state;
 }
 
-/* What a state of known need says about those in front of it, for needs up to `level`. */
+/* A state whose need is known tells it to those in front of it, for needs up to `level`. */
 static void spread(ds4_grammar *g, needs *n, uint32_t state, uint32_t level)
 {
     for (uint32_t i = n->first[state]; i; i = n->next[i]) {

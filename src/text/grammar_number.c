@@ -188,7 +188,7 @@ typedef struct interval {
     bool               low_open, high_open, empty;
 } interval;
 
-/* How the number so far compares with a bound: -1, 0 or 1, in front of the point digit by digit
+/* A number so far compares with a bound as -1, 0 or 1, in front of the point digit by digit
  * until the counts are known, and LONGER when it has more digits there. */
 enum { LONGER = 2, BUCKETS = 512, MOST_WHOLE = 20 };
 
@@ -212,7 +212,7 @@ typedef struct explorer {
 
 static const ds4_decimal ZERO = { 0 };
 
-/* Which sizes may follow no minus, and which a minus: with a minus no zero. */
+/* Sizes that may follow no minus, and sizes that may follow one: zero is none of these. */
 static void split_at_zero(explorer *e)
 {
     const ds4_number *n = e->n;
@@ -311,7 +311,7 @@ static uint32_t larger(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-/* Where a character leads; false when it does not. */
+/* Find the state that a character leads to; false when there is none. */
 static bool go(const explorer *e, const place *from, char c, place *to)
 {
     const interval *in = &e->part[from->negative];

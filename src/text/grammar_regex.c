@@ -243,7 +243,7 @@ static bool takes(const maker *m, const node *k, uint32_t c)
     return low < k->first + k->n && m->r->range[low].from <= c;
 }
 
-/* Where only one set of characters leads on, its ranges are the edges. */
+/* The ranges are the edges when only one set of characters leads on. */
 static bool explore_single(maker *m, const subset *s)
 {
     const node *only = NULL;
@@ -306,7 +306,7 @@ static void make_deterministic(maker *m, uint32_t start)
     if (m->g->failed == DS4_OK) ds4_lang_trim(m->g, m->l);
 }
 
-/* Which text may stand beside what a tree matches. */
+/* Text that may stand beside a tree's match. */
 typedef struct surroundings {
     bool front, behind;
 } surroundings;

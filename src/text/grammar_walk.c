@@ -53,7 +53,7 @@ typedef struct pool {
     uint32_t n, capacity;
 } pool;
 
-/* What is remembered; numbers begin at 1. */
+/* A walk remembers these; numbers begin at 1. */
 typedef struct memory {
     pool     stacks, links, places, items, merges, moves; /* moves [n places][n_classes + 1] */
     uint32_t stack_bucket[BUCKETS], place_bucket[BUCKETS], merge_bucket[BUCKETS];

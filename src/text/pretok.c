@@ -131,7 +131,7 @@ static size_t skip_space(const ds4_pretok *p, size_t pos)
     return last;
 }
 
-/* Where the match of the third split that begins at pos ends; pos when none does. */
+/* Return the end of the third split's match that begins at pos; pos when there is none. */
 static size_t match_third(const ds4_pretok *p, size_t pos)
 {
     const character first = read_at(p, pos, p->limit);

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the splits ask of a character; from its Unicode general category and White_Space. */
+/* The splits tell characters apart by these; from the Unicode general category and White_Space. */
 typedef enum ds4_char_class {
     DS4_CHAR_OTHER,             /* control, format, private, unassigned; a byte that is no UTF-8 */
     DS4_CHAR_LETTER,

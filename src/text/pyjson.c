@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a member of an open object lies in the output. */
+/* The place of a member of an open object in the output. */
 typedef struct member {
     size_t   begin;             /* of its name */
     size_t   name_bytes, n_bytes;       /* of the name alone; of name, ": " and value */

@@ -26,7 +26,7 @@ typedef enum ds4_json_kind {
     DS4_JSON_NULL,
 } ds4_json_kind;
 
-/* What the text is, told from its first byte that is not white space. */
+/* Tell the kind of a text from its first byte that is not white space. */
 ds4_json_kind ds4_pyjson_kind(ds4_slice json);
 
 /* Append one JSON value, written anew: ", " and ": " between, members in their order.

@@ -37,7 +37,7 @@ typedef struct ds4_regex_node {
     uint32_t       a, b, least, most;
 } ds4_regex_node;
 
-/* What the text behind the beginning must, or must not, begin with. */
+/* The text behind the beginning must, or must not, begin with this. */
 typedef struct ds4_regex_ahead {
     uint32_t node;
     bool not ;

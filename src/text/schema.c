@@ -279,7 +279,7 @@ static uint32_t find_anchor(ds4_schema *s, ds4_slice name, const char *keyword)
     return 0;
 }
 
-/* Where a reference leads: "#", "#/a/b", "#anchor", each also behind the schema's own $id. */
+/* Follow a reference: "#", "#/a/b", "#anchor", each also behind the schema's own $id. */
 static uint32_t resolve(ds4_schema *s, uint32_t reference)
 {
     ds4_slice      text = s->tree.node[reference].string;

@@ -71,7 +71,7 @@ typedef enum ds4_word {
     DS4_N_WORDS,
 } ds4_word;
 
-/* What one schema says: the value of each keyword, 0 for those it lacks. */
+/* The keywords of one schema: the node of each value, 0 for those it lacks. */
 typedef struct ds4_words {
     uint32_t node;
     uint32_t at[DS4_N_WORDS];
@@ -146,7 +146,7 @@ uint32_t ds4_schema_count(const ds4_schema *s, uint32_t node, uint32_t otherwise
 /* The language of a pattern, or NULL when it is ignored; lent. */
 const ds4_lang *ds4_schema_pattern(ds4_schema *s, uint32_t node);
 
-/* What one schema's bounds and steps demand, added to what is demanded already. */
+/* Add one schema's bounds and steps to those that are demanded already. */
 void ds4_schema_bounds(ds4_schema *s, const ds4_words *w, ds4_number *out);
 
 /* Give a language to the schema, under the node of its pattern or format; lends it back. */

@@ -156,7 +156,7 @@ static bool among(const ds4_schema *s, uint32_t value, uint32_t list)
     return false;
 }
 
-/* What a schema says itself, without what it refers to and its alternatives. */
+/* Check a value against a schema's own keywords, without references and alternatives. */
 static bool words_fit(ds4_schema *s, uint32_t value, ds4_words w, unsigned depth)
 {
     const uint8_t kind = ds4_schema_kind(s, value);

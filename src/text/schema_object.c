@@ -29,7 +29,7 @@ static void allow_listed(ds4_members *m, const uint32_t *values, uint32_t n)
     m->closed = true;
 }
 
-/* What the schemas say about names: the list of them, or a language, which is given. */
+/* Gather what the schemas say about names: a list, which is applied, or a language, which is returned. */
 static ds4_lang *name_language(ds4_members *m)
 {
     uint32_t       *nodes = malloc((m->s->set[m->set].n + 1) * sizeof *nodes), n = 0;

@@ -53,7 +53,7 @@ static bool add_choice(spreader *x, uint32_t list, uint32_t owner, bool only_one
     return true;
 }
 
-/* What a schema refers to, all it is made of, and its alternatives. */
+/* Add a schema's reference, the schemas it is made of, and its alternatives. */
 static bool add_beside(spreader *x, uint32_t number, ds4_words w)
 {
     const ds4_json_node *node = x->s->tree.node;

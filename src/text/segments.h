@@ -31,7 +31,7 @@ ds4_slice ds4_segments_text(const ds4_segments *s);                 /* lent unti
 DS4_MUST_CHECK ds4_status ds4_segments_encode(const ds4_vocab *v, const ds4_segments *s,
                                               ds4_tokens *out, ds4_err *err);
 
-/* How far tokens that were evaluated earlier are still this text: their bytes equal the
+/* Count the tokens, evaluated earlier, that are still this text: their bytes equal the
  * text's, and special tokens lie in trusted bytes. They need not be the tokens that
  * encoding would give.
  *

@@ -32,7 +32,7 @@ size_t ds4_utf8_safe_bytes(const char *data, size_t n_bytes);
 void ds4_utf8_repair(const char *data, size_t n_bytes, ds4_str *out);
 
 /* Turns a stream of byte pieces into a stream of whole characters. Zeroed is ready.
- * What it hands out over all calls equals ds4_utf8_repair() of all bytes at once.       */
+ * Its output over all calls equals ds4_utf8_repair() of all bytes at once.       */
 typedef struct ds4_utf8_stream {
     char    held[4];            /* [n_held] beginning of a character */
     uint8_t n_held;             /* 0..3 */

@@ -118,7 +118,7 @@ static const char *const SPECIAL_NAMES[] = {
 enum { N_SPECIALS = sizeof SPECIAL_NAMES / sizeof SPECIAL_NAMES[0], N_CHAT_SPECIALS = 7 };
 _Static_assert(sizeof(ds4_specials) == N_SPECIALS * sizeof(int32_t), "one name for each special");
 
-/* Which of SPECIAL_NAMES a text is, or -1. */
+/* Find a text among SPECIAL_NAMES; -1 when it is none. */
 static int special_index(ds4_slice text)
 {
     for (int i = 0; i < N_SPECIALS; i++) {

@@ -26,7 +26,7 @@ typedef enum ds4_token_type {
     DS4_TOKEN_BYTE    = 6,
 } ds4_token_type;
 
-/* What a vocabulary is made of. Normal tokens and merges are spelled in the GPT-2 byte
+/* The parts of a vocabulary. Normal tokens and merges are spelled in the GPT-2 byte
  * alphabet (a space is U+0120), special tokens literally.                            */
 typedef struct ds4_vocab_source {
     const ds4_slice *tokens;    /* [n_tokens] by id; may repeat: the lowest id wins */

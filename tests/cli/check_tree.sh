@@ -140,6 +140,9 @@ planted "a long function behind one with a reason" src/base/f.c "src/base/f.c:66
 { printf '# a text\n\n| '; lines 20 'abcdefghij' | tr '\n' '|'; printf '\n\n```\n'; lines 20 'abcdefghij' | tr -d '\n'
   printf '\n```\n'; lines 15 'abcdefghij' | tr -d '\n'; echo; } >"$input"
 planted "a long line of a text" README.md "README.md:8: columns: 150" <"$input"
+planted "a riddle" src/base/a.h "src/base/a.h:2: riddle:" <<'END'
+/* What a device does when nobody asks. */
+END
 planted "kernels of a GPU are C" src/backend/gpu/k.k "src/backend/gpu/k.k:1: header:" <<'END'
 int b;
 END

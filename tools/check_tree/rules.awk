@@ -40,6 +40,7 @@ function begin_file(    parts, n)
     is_c = FILENAME ~ /\.([chkm]|cu|cpp)$/
     is_doc = FILENAME ~ /\.md$/ && FILENAME !~ /\/sample\.md$/       # a sample is data
     in_src = FILENAME ~ /^src\//
+    in_tests = FILENAME ~ /^tests\//
     in_lib = in_src && FILENAME !~ /^src\/app\//
     is_table = FILENAME ~ /_table\.[ch]$/
     n = split(FILENAME, parts, "/")
@@ -158,6 +159,9 @@ function check_c(    code, was_comment)
         report(FNR, "columns", columns($0) " columns, at most 110")
     if (FNR == 601 && !is_table) report(FNR, "length", "more than 600 lines")
     if ($0 ~ /[Ll]onger than 60 lines/) has_reason = 1
+    if ($0 ~ /^ *\/\* (What|Where|Whose|Who|Whom|How|Which|Why) / && $0 !~ /\?/ && !in_tests && \
+        FILENAME !~ under_construction)
+        report(FNR, "riddle", "a comment begins with its subject, not with a question word")
     if (!in_comment && $0 ~ /^ *# *include/) check_include()
     code = code_of($0)
     check_calls(code)

@@ -40,7 +40,7 @@ typedef struct bench_row {
     double   bandwidth_share;               /* gbps over probe_gbps */
 } bench_row;
 
-/* What one kind of operation, or a part of one, took over the whole measurement. */
+/* The time of one kind of operation, or of a part of one, over the whole measurement. */
 typedef struct bench_op {
     const char *name;
     uint64_t    n, ns, weight_bytes;
@@ -76,7 +76,7 @@ typedef struct bench_result {
 DS4_MUST_CHECK ds4_status bench_measure(const bench_options *o, ds4_engine *e, bench_result *out,
                                         ds4_err *err);
 
-/* What steps of 1 to DS4_MAX_DRAFT tokens of one session cost, with the logits of each, at ctx_start:
+/* Measure steps of 1 to DS4_MAX_DRAFT tokens of one session, with the logits of each, at ctx_start:
  * gen_tokens steps of each, appended as lines of CSV. Returns as bench_measure(). */
 DS4_MUST_CHECK ds4_status bench_rows(const bench_options *o, ds4_engine *e, ds4_str *out, ds4_err *err);
 
@@ -96,7 +96,7 @@ DS4_MUST_CHECK ds4_status bench_speculate(const bench_options *o, ds4_model *mod
 DS4_MUST_CHECK ds4_status bench_prompt(const ds4_engine *e, const bench_options *o, int32_t **out,
                                        ds4_err *err);
 
-/* How fast memory can be read: a large buffer and as many threads as the engine has. On a
+/* A probe of the memory's speed: a large buffer and as many threads as the engine has. On a
  * machine that others use too the answer changes within seconds, so it is asked beside what
  * it is compared with. */
 typedef struct bench_probe bench_probe;

@@ -23,7 +23,7 @@ enum { WARM_TOKENS = 256, WARM_GEN = 8 };
 
 static const double seconds_between_rounds = 0.5;      /* of decoding */
 
-/* What the probe read beside the decoding of one row, in GB/s. */
+/* Rounds of the probe beside the decoding of one row, in GB/s. */
 typedef struct rounds {
     double  *gbps;                  /* [n] */
     uint32_t n, n_alloc;
@@ -225,7 +225,7 @@ static ds4_status decode_batches(bench *b, const bench_result *r, uint32_t i_row
     return st;
 }
 
-/* What the model says at a context, as it is in memory. */
+/* Write the logits at a context, as they are in memory. */
 static ds4_status write_logits(const bench *b, uint32_t ctx, ds4_err *err)
 {
     ds4_str path = { 0 };

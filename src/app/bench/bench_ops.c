@@ -8,7 +8,7 @@
 
 /* ---- counting ---------------------------------------------------------------------------- */
 
-/* What finds no place in the table counts as what no operation took. */
+/* An operation that finds no place in the table counts towards "outside". */
 static void add(void *ctx, const char *name, uint64_t ns, uint64_t weight_bytes)
 {
     bench_ops *ops = ctx;

@@ -37,7 +37,7 @@ static void make_tokens(const ds4_vocab *v, uint32_t n, ds4_tokens *out)
     }
 }
 
-/* What ds4 would send for the text with --nothink. */
+/* Render the text as ds4 does with --nothink. */
 static ds4_status read_chat(const ds4_engine *e, const bench_options *o, ds4_tokens *out, ds4_err *err)
 {
     ds4_str text = { 0 };

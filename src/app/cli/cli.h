@@ -74,10 +74,10 @@ uint32_t ds4_cli_ctx(const ds4_cli *cli, const ds4_model *model);
  * by somebody who means its special tokens, and they are recognised. */
 void ds4_cli_render_raw(const ds4_model *model, ds4_slice text, ds4_segments *out);
 
-/* What they say about guessing tokens. */
+/* Read the options about guessing tokens. */
 ds4_speculation_options ds4_cli_speculation(const ds4_cli *cli);
 
-/* What the options say about an answer; the caller adds cancel, progress and piece.
+/* Read the options about an answer; the caller adds cancel, progress and piece.
  *
  *   stops   [DS4_OPTION_MAX_TEXTS] filled, and must live as long as *turn
  *   rng     seeded                                                                      */

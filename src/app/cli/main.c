@@ -126,7 +126,7 @@ static int answer(const ds4_cli *c, ds4_model *model)
     return c->prompt || c->prompt_file ? ds4_cli_once(c, model) : ds4_cli_repl(c, model);
 }
 
-/* What went wrong with a trace or a dump: a wrong command line, or a failure. */
+/* Say what went wrong with a trace or a dump. Returns the exit code. */
 static int look_failed(const ds4_err *err)
 {
     const int code = ds4_app_failed(DS4_CLI_NAME, err);

@@ -36,7 +36,7 @@ static void set_grey(ds4_show *s, bool grey)
     if (s->colour) fputs(grey ? "\033[90m" : "\033[0m", stdout);
 }
 
-/* What stands between one kind of piece and the next. */
+/* Print what separates one kind of piece from the next. */
 static void change(ds4_show *s, ds4_piece_kind to)
 {
     if (s->in_call && to != DS4_PIECE_ARGUMENTS) {

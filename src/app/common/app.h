@@ -86,7 +86,7 @@ ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char 
  * beside the plan. most_bytes 0: not known, nothing is said. */
 void ds4_app_say_memory(const char *program, const ds4_engine *engine, uint64_t most_bytes);
 
-/* What streamed experts did so far, in one line; nothing when they are resident. */
+/* Print the numbers of streamed experts so far, in one line; nothing when they are resident. */
 void ds4_app_say_experts(const char *program, ds4_engine *engine);
 
 /* The entry of an option table for guessing tokens; to is an int * that receives a ds4_speculate of

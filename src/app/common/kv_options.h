@@ -26,7 +26,7 @@ typedef struct ds4_app_kv {
                  "memory for conversations, as 4G or 500M: what is\n"                          \
                  "beyond it goes to disk or is computed again\n[as much as they need]")
 
-/* What the engine must know of it, before it is opened. */
+/* Tell the engine's options about it, before the engine is opened. */
 void ds4_app_kv_model(const ds4_app_kv *kv, ds4_app_model *want);
 
 /* Open what keeps conversations. Returns DS4_EXIT_OK, or the exit code after saying what is

@@ -209,7 +209,7 @@ static bool written_in_full(const char *word, const char *name)
            (strncmp(word + 2, name, n) == 0 && (word[2 + n] == '\0' || word[2 + n] == '='));
 }
 
-/* What getopt_long could not make sense of: `word` as the user wrote it. */
+/* Refuse a word that getopt_long could not read: `word` as the user wrote it. */
 static ds4_parsed explain(const ds4_command *cmd, const tables *t, int found, const char *word)
 {
     const bool is_long = strncmp(word, "--", 2) == 0;

@@ -69,7 +69,7 @@ void ds4_script_free(ds4_script *s)
     free(s);
 }
 
-/* What was said last to the model. */
+/* Find the last words to the model. */
 static ds4_slice last_turn(ds4_slice prompt)
 {
     const ds4_slice mark = DS4_SLICE(DS4_MARK_USER);

@@ -92,7 +92,7 @@ static uint32_t find_first(const paragraphs *p, ds4_slice filler, uint64_t offse
     return 0;
 }
 
-/* How many paragraphs make the message as long as it may be: their tokens one by one give
+/* Take as many paragraphs as the message may have: their tokens one by one give
  * a first guess, which is then made smaller until the whole message fits. */
 static ds4_status build(const ds4_case *c, const ds4_vocab *v, const paragraphs *p, uint32_t first,
                         ds4_slice question, ds4_str *out, ds4_err *err)

@@ -22,7 +22,7 @@ static bool holds(ds4_slice text, const json_t *part)
            (n <= text.n_bytes && memmem(text.data, text.n_bytes, json_string_value(part), n));
 }
 
-/* How many strings of a list the text holds. */
+/* Count the strings of a list that the text holds. */
 static size_t count_held(ds4_slice text, const json_t *list)
 {
     size_t  i, n = 0;

@@ -7,10 +7,10 @@
 
 #include "format/dtype.h"
 
-/* How a tensor is stored. */
+/* The form in which a tensor is stored. */
 typedef enum class { VECTOR, FINE, MATRIX, TABLE, EXPERT } class;
 
-/* Where a tensor occurs. */
+/* The layers in which a tensor occurs. */
 typedef enum where { ALL, COMP, INDEXED, HASHED, BIAS, MTP } where;
 
 /* Sizes by name, resolved for one layer. */

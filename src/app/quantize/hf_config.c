@@ -10,7 +10,7 @@
 
 enum { MAX_JSON_BYTES = 16 << 20, TOP = 1 << 24 };
 
-/* Where a number of config.json goes: a field of hf_config and a key of the GGUF file. */
+/* A number of config.json goes into a field of hf_config and a key of the GGUF file. */
 typedef struct int_field {
     const char *name, *key;                 /* key NULL: written elsewhere */
     size_t      at;
@@ -142,7 +142,7 @@ static ds4_status get_yarn(const char *path, const json_t *root, hf_config *c, d
     return get_int(path, scaling, "original_max_position_embeddings", 1, 1u << 30, &c->yarn_context, err);
 }
 
-/* Which weights share an FP8 scale: 128 x 128 unless the checkpoint says otherwise. */
+/* Blocks of weights share an FP8 scale: 128 x 128 unless the checkpoint says otherwise. */
 static ds4_status get_tile(const char *path, const json_t *root, hf_config *c, ds4_err *err)
 {
     const json_t *size = json_object_get(json_object_get(root, "quantization_config"), "weight_block_size");

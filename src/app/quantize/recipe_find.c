@@ -8,7 +8,7 @@
 
 enum { MAX_TEXT = 64 << 10 };
 
-/* Where recipes lie beside a program: in the tree, and where make install puts them. */
+/* Recipes lie beside a program here: in the tree, and where make install puts them. */
 static bool find_among(const char *name, const char *argv0, ds4_str *path)
 {
     static const char *const places[] = { "recipes", "../recipes", "../share/ds4/recipes" };

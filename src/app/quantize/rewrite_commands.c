@@ -13,7 +13,7 @@ static const char program[] = "ds4-quantize";
 
 enum { MAX_THREADS = 256, SAVE_EVERY = 256 << 20 };
 
-/* What the options of all four commands fill. */
+/* The options of all four commands fill this. */
 typedef struct wanted {
     enum { REQUANTIZE, SPLICE, SPLIT, MERGE } kind;
     const char      *from, *other, *out, *recipe;

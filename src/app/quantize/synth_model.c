@@ -10,7 +10,7 @@
 
 enum { ALIGNMENT = DS4_GGUF_ALIGNMENT };
 
-/* What differs between the published models. */
+/* The published models differ in these. */
 typedef struct known_model {
     const char *name;
     uint32_t    n_layers, n_embd, n_heads, q_rank, o_groups, top_k, n_experts, n_ffn;

@@ -24,7 +24,7 @@ DS4_MUST_CHECK ds4_status verify_weights(const ds4_gguf *g, const verify_options
 DS4_MUST_CHECK ds4_status verify_digest(const char *path, const verify_options *opt,
                                         uint8_t digest[DS4_SHA256_BYTES], ds4_err *err);
 
-/* What the list of published files says of a file. */
+/* An entry of the list of published files. */
 typedef enum verify_known { VERIFY_UNKNOWN, VERIFY_PUBLISHED, VERIFY_SAME_SIZE } verify_known;
 
 /* Look a file up, in lines of name, bytes, digest and file name.

@@ -9,7 +9,7 @@
 
 typedef struct ds4_answer ds4_answer;
 
-/* What is open in a stream. */
+/* The item that is open in a stream. */
 typedef enum ds4_open_item {
     DS4_OPEN_NOTHING,
     DS4_OPEN_THINKING,

@@ -4,8 +4,8 @@
 #include "base/clock.h"
 #include "base/wait.h"
 
-/* Who must go notices when it asks next or has been read, within a fraction of a second; only one whose
- * client sends slowly takes longer. */
+/* A request that must go notices it when it asks next or has been read, within a fraction of a second; only
+ * one whose client sends slowly takes longer. */
 static const uint64_t wait_ns = 2000000000;
 
 void ds4_budget_init(ds4_budget *b, size_t n_most)

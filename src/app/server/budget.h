@@ -2,7 +2,7 @@
  * prompts. Each of them asks before it allocates, so that many large requests at once do not take the
  * machine down.
  *
- * What a request holds is its purse. When memory is short while requests are being read, those that came
+ * A request's memory is its purse. When memory is short while requests are being read, those that came
  * first get it: the one that came last is refused and gives back what it holds, and those before it
  * wait for that. So of any number of large requests at once some are served and never none. A request
  * that has been read (ds4_purse_settle) keeps what it holds for its answer, and nobody waits for it. */

@@ -162,8 +162,8 @@ static ds4_status read_stream_options(ds4_request *rq, const ds4_fields *f, ds4_
     return ds4_fields_bool(&options, "include_usage", &rq->include_usage, &rq->refusal, err);
 }
 
-/* How other servers are told to go on with the last message. It is what is done anyway; what asks for
- * something else is refused. */
+/* Read the members by which other servers are told to go on with the last message. This one does so anyway;
+ * members that ask for something else are refused. */
 static ds4_status read_continuation(ds4_request *rq, const ds4_fields *f, ds4_err *err)
 {
     ds4_slice  value;

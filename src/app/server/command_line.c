@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What is kept of conversations beside the positions; s is a ds4_server_options *. */
+/* Options about the texts of conversations, beside their positions; s is a ds4_server_options *. */
 #define TEXT_OPTIONS(s) \
     DS4_OPT_FLAG(0, "kv-keys-apart", &(s)->keys_apart,                                        \
                  "never resume a prompt of one API key for another: what\n"                 \

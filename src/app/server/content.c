@@ -23,7 +23,7 @@ typedef struct reader {
     uint32_t     depth;
 } reader;
 
-/* What a part has: what names it, and what it says. */
+/* The words of a part: those that name it, and those it says. */
 typedef struct words {
     ds4_str head, body;
 } words;

@@ -5,7 +5,7 @@
 #include "base/histogram.h"
 #include "base/str.h"
 
-/* What stands in front of the samples of a name: HELP and TYPE ("counter", "gauge", "histogram"). */
+/* Write the head of a name's samples: HELP and TYPE ("counter", "gauge", "histogram"). */
 void ds4_expose_family(ds4_str *out, const char *name, const char *type, const char *help);
 
 /* A sample. labels is text as `a="b",c="d"`, whose values were escaped; NULL or "": none. */

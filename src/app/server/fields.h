@@ -14,7 +14,7 @@ typedef struct ds4_fields {
     char       where[64];       /* what refusals put before a name, e.g. "messages[2]." */
 } ds4_fields;
 
-/* Which member a request was refused for. Zeroed: none. */
+/* The member that a request was refused for. Zeroed: none. */
 typedef struct ds4_refusal {
     char param[96];
 } ds4_refusal;

@@ -21,8 +21,8 @@ static bool is_blank(ds4_slice s)
     return true;
 }
 
-/* What was sampled for an assistant message; reasoning that a client sends back changed is its own
- * business and stays. */
+/* Put the sampled tokens in place of an assistant message; reasoning that a client sends back changed is its
+ * own business and stays. */
 static void replay_turn(ds4_answer *a, uint64_t key, ds4_message *m, ds4_sampled_turn *turn)
 {
     ds4_arena   *arena = &a->request.arena;
@@ -61,7 +61,7 @@ static void replay_turns(ds4_answer *a)
 
 /* ---- preparing ------------------------------------------------------------------------------ */
 
-/* What an answer must begin with so that it is a call. Of a named tool no other is left. */
+/* Make the beginning of an answer that is a call. A named tool leaves no other. */
 static void make_opening(ds4_answer *a)
 {
     ds4_request *rq = &a->request;

@@ -114,7 +114,7 @@ static void begin_client(ds4_http *h, int fd, const struct sockaddr *from, sockl
     if (pthread_create(&thread, &h->attr, serve, c) != 0) remove_client(c);
 }
 
-/* What keeps the process from taking a connection passes when another one ends. */
+/* A lack of descriptors or memory, which keeps connections out, passes when another one ends. */
 static void take_client(ds4_http *h)
 {
     struct sockaddr_storage from;

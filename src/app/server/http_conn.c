@@ -24,7 +24,7 @@ enum {
 
 static const uint64_t second_ns = 1000000000;
 
-/* How long a client that has closed its side is believed to listen without a try. */
+/* A client that has closed its side is believed to listen for so long without a try. */
 static const uint64_t probe_ns = 500000000;
 
 struct ds4_http_call {
@@ -459,7 +459,7 @@ static bool answer(ds4_http_call *call, ds4_http_fault *fault, ds4_http_answer *
     if (!fault->status && opt->check(opt->ctx, &call->rq, a)) return no_body;
     if (!fault->status && read_body(call, fault)) {
         opt->handle(opt->ctx, &call->rq, a);
-        /* Who was refused gives back before others look whether he has; an answer needs its memory. */
+        /* A refused request gives its memory back before others look whether it has; an answer needs some. */
         if (a->read) ds4_purse_settle(&call->purse);
         else free_body(call);
         return true;
@@ -509,7 +509,7 @@ static bool serve_one(ds4_http_conn *c, ds4_http_call *call)
     ds4_purse_close(&call->purse);
     tell(call, status, whole, n_received, n_sent);
     atomic_fetch_sub(c->n_busy, 1);
-    /* Who was too slow is not waited for any longer. */
+    /* A client that was too slow is not waited for any longer. */
     if (whole && !keep && status != 408) {
         ds4_wire_linger(&c->wire, ds4_now_ns() + LINGER_SECONDS * second_ns);
     }

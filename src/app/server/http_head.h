@@ -32,7 +32,7 @@ typedef struct ds4_http_head {
     bool           expects;     /* the client waits for "100 Continue" */
 } ds4_http_head;
 
-/* What is wrong with a head: the status of the answer, and a sentence. */
+/* The fault of a head: the status of the answer, and a sentence. */
 typedef struct ds4_http_fault {
     int         status;
     const char *message;

@@ -125,7 +125,7 @@ static ds4_status read_words(blocks *b, const ds4_fields *f, bool is_text, ds4_e
     return DS4_OK;
 }
 
-/* What a service's own tools did in a history that began there (server_tool_use, mcp_tool_use and
+/* Blocks of a service's own tools, in a history that began there (server_tool_use, mcp_tool_use and
  * what came of them) are calls and results like others: the message is split around the results. */
 static ds4_status read_block(ds4_request *rq, ds4_slice json, const char *where, void *ctx,
                              ds4_err *err)

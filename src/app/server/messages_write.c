@@ -1,7 +1,7 @@
 /* messages_write.c - answers of /v1/messages. */
 #include "app/server/answer.h"
 
-/* What is sent as the signature of a thinking block: opaque to clients, which hand it back. */
+/* The signature of a thinking block: opaque to clients, which hand it back. */
 static void add_signature(const ds4_answer *a, ds4_str *out)
 {
     ds4_str_addf(out, "\"signature\":\"ds4-%s\"", a->id);

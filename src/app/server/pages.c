@@ -127,7 +127,7 @@ static void add_disk(const ds4_scheduler_stats *n, ds4_str *out)
                  (count)n->n_misses);
 }
 
-/* What the dashboard plots; see web/README.md. */
+/* Numbers that the dashboard plots; see web/README.md. */
 void ds4_page_stats(ds4_server *s, ds4_http_answer *a)
 {
     const ds4_model_info *info = ds4_engine_info(s->model.engine);

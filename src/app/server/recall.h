@@ -9,7 +9,7 @@
 #include "app/server/request.h"
 #include "service/store/store_texts.h"
 
-/* Whose responses. Fits the context of ds4_recall_find(). */
+/* The owner of responses. Fits the context of ds4_recall_find(). */
 typedef struct ds4_recall {
     ds4_texts *texts;
     ds4_kv_key owner;

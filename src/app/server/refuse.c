@@ -112,7 +112,7 @@ static bool is_final(int status)
     return status >= 400 && status < 500 && status != 408 && status != 409 && status != 429;
 }
 
-/* What makes clients stop trying, or come again later. The SDKs of OpenAI and Anthropic read
+/* Add the fields that make clients stop trying, or come again later. The SDKs of OpenAI and Anthropic read
  * x-should-retry; RFC 9110 asks for a challenge beside 401 (15.5.2). */
 static void add_advice(int status, ds4_http_answer *a)
 {

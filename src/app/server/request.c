@@ -47,7 +47,7 @@ static ds4_status answer_calls(ds4_request *rq, ds4_err *err)
     return DS4_OK;
 }
 
-/* What the answer follows. Words of the assistant at the end are gone on with; an empty turn of his is
+/* Settle the last turn. The answer continues words of the assistant at the end; an empty turn of his is
  * none. */
 static ds4_status settle_end(ds4_request *rq, ds4_err *err)
 {

@@ -22,7 +22,7 @@ typedef enum ds4_tool_choice {
     DS4_TOOLS_NAMED,            /* ds4_request.tool_name */
 } ds4_tool_choice;
 
-/* How a tool was declared, for the form its calls are answered in. */
+/* A tool's kind of declaration decides the form its calls are answered in. */
 typedef struct ds4_tool {
     ds4_slice name;             /* as the model sees it */
     ds4_slice own_name, space;  /* inside a namespace: its name there, and that of the namespace */
@@ -105,7 +105,7 @@ typedef struct ds4_request {
     ds4_slice         echo_fields;      /* members that the response object repeats, JSON text */
 } ds4_request;
 
-/* What a server puts in where a request says nothing. */
+/* A server puts these in where a request says nothing. */
 typedef struct ds4_request_defaults {
     ds4_protocol protocol;
     ds4_sampling sampling;

@@ -197,7 +197,7 @@ static bool ends_with(ds4_slice s, const char *end)
     return s.n_bytes >= n && !memcmp(s.data + s.n_bytes - n, end, n);
 }
 
-/* What a tool of the service itself was asked and what it gave: a call and a result like others. The
+/* Read a hosted tool's question and answer as a call and a result like others. The
  * call has the name of its kind, or its own. */
 static ds4_status read_hosted_call(ds4_request *rq, const ds4_fields *f, ds4_slice type, open_turn *turn,
                                    ds4_err *err)
@@ -389,7 +389,7 @@ static ds4_status read_summary(ds4_request *rq, const ds4_fields *f, ds4_err *er
     return DS4_OK;
 }
 
-/* What the response object repeats of the request. */
+/* Members of the request that the response object repeats. */
 static void echo_fields(ds4_request *rq, const ds4_fields *f)
 {
     static const struct {

@@ -32,7 +32,7 @@ static void add_usage(const ds4_answer *a, ds4_str *out)
                  u.n_prompt + u.n_generated);
 }
 
-/* Why an answer is incomplete, JSON; "null" for one that is not. */
+/* The reason of an incomplete answer as JSON; "null" for a complete one. */
 static const char *incomplete_details(const ds4_answer *a, const char *status)
 {
     if (!status || strcmp(status, "incomplete") != 0) return "null";
@@ -86,7 +86,7 @@ static ds4_slice slice_of(const ds4_str *s)
     return (ds4_slice){ ds4_str_text(s), s->n_bytes };
 }
 
-/* What could not be stored is not said to be. */
+/* A response that could not be stored is not said to be. */
 static void keep_response(ds4_answer *a, const ds4_choice *c, const char *status)
 {
     ds4_str head = { 0 }, rest = { 0 };

@@ -160,7 +160,7 @@ static void add_cors(const ds4_server *s, const ds4_http_request *rq, ds4_http_a
     ds4_http_add_header(a, "Vary", "Origin");
 }
 
-/* What a browser asks before it sends a request of another page. A page that was named may send
+/* Answer the question of a browser before it sends a request of another page. A page that was named may send
  * all the headers it wants to: SDKs add to theirs with every version. */
 static void preflight(const ds4_http_request *rq, ds4_http_answer *a)
 {
@@ -211,7 +211,7 @@ static bool wrong_type(const ds4_http_request *rq)
     return !type || strncasecmp(type, "application/json", 16) != 0;
 }
 
-/* What a browser may send from where; true when it was answered. Whoever has a key is no page that
+/* Refuse requests of other places; true when it was answered. Whoever has a key is no page that
  * came by, and what asks for none is public. */
 static bool refuse_place(const ds4_server *s, const route *r, const ds4_http_request *rq,
                          ds4_http_answer *a)
@@ -246,7 +246,7 @@ static bool is_ready_soon(const ds4_server *s)
     return atomic_load(&s->ready);
 }
 
-/* What the state of the server makes impossible; true when it was answered. */
+/* Refuse what the state of the server makes impossible; true when it was answered. */
 static bool refuse_state(const ds4_server *s, const route *r, const ds4_http_request *rq,
                          ds4_http_answer *a)
 {

@@ -157,7 +157,7 @@ static void library_line(void *ctx, ds4_log_level level, const char *subject, co
     say(level, subject, text);
 }
 
-/* What all programs say while they start, and why they end. */
+/* Put the lines that all programs print, at their start and end, into the log's form. */
 static void app_line(const char *text)
 {
     say(DS4_LOG_INFO, "program", text);

@@ -12,7 +12,7 @@
  *     *_write.c           say what happens in the words of the API
  *     http.c              sends it
  *
- * What needs no model is in pages.c and metrics_page.c. say.c writes the log, in which every
+ * Pages that need no model are in pages.c and metrics_page.c. say.c writes the log, in which every
  * request has a line (route.c, at its end). main.c starts and ends it all, as command_line.c has
  * read it. */
 #ifndef DS4_APP_SERVER_SERVER_H
@@ -80,7 +80,7 @@ typedef struct ds4_server {
 /* The key that a request shows, lent; NULL for none or a wrong one. */
 const char *ds4_key_of(const ds4_server *s, const ds4_http_request *rq);
 
-/* Whose a request is: a name that comes from its key and does not tell it; zero without keys. */
+/* Name the owner of a request: the name comes from its key and does not tell it; zero without keys. */
 ds4_kv_key ds4_owner_of(const ds4_server *s, const ds4_http_request *rq);
 
 /* ---- route.c ---------------------------------------------------------------------------------- */

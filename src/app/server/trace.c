@@ -17,7 +17,7 @@ struct ds4_trace {
     char            path[];
 };
 
-/* Who may read the file reads everything that is said. A device or a pipe is the user's own choice. */
+/* The file holds everything that is said, so its mode is 0600. A device or a pipe is the user's choice. */
 static ds4_status check_mode(int fd, const char *path, ds4_err *err)
 {
     struct stat st;

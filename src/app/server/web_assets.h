@@ -4,7 +4,7 @@
  * tools/embed_web.sh when the program is built, so that a server is one file and its page
  * needs nothing from elsewhere.
  *
- * What a server has to do with it: answer GET and HEAD for each path with the type, bytes and
+ * A server does this with it: answer GET and HEAD for each path with the type, bytes and
  * etag (304 when If-None-Match names it) and the headers below, without asking for the API
  * key: the pages ask for it themselves when an answer of the API has status 401.
  * web/README.md says which endpoints the pages call and what they read from the answers.   */

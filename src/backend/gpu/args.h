@@ -1,7 +1,7 @@
 /* args.h - what the kernels are told: structs that C, CUDA and Metal read alike.
  *
  * Fields are 4 or 8 bytes and lie on multiples of their size. Strides count floats unless they say bytes.
- * What depends on the step and not on the operation (tokens, positions, spans, where the sessions' state
+ * The numbers of a step that no operation has (tokens, positions, spans, where the sessions' state
  * lies) is not here but in tables in device memory, so that a recorded list of launches stays valid. */
 #ifndef DS4_BACKEND_GPU_KERNELS_ARGS_H
 #define DS4_BACKEND_GPU_KERNELS_ARGS_H
@@ -40,7 +40,7 @@ typedef struct kd_block {
     uint64_t cold, warm;
 } kd_block;
 
-/* Where the values of a table's rows lie: arrays of rows, which may be one array of records. Bytes
+/* The places of a table's values: arrays of rows, which may be one array of records. Bytes
  * from the beginning of the table's memory (the tail, a block). */
 typedef struct kd_row_form {
     uint32_t code, code_stride;         /* E4M3 codes [n_nope] */

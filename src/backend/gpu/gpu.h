@@ -46,7 +46,7 @@ typedef struct gpu_recording gpu_recording;     /* launches that can be made aga
 typedef struct gpu_api {
     const char *name;
 
-    /* What device i_dev is, without taking anything. DS4_E_UNSUPPORTED: there is none, or the driver or
+    /* Describe device i_dev without taking anything. DS4_E_UNSUPPORTED: there is none, or the driver or
      * the chip does not suffice. */
     ds4_status (*probe)(uint32_t i_dev, gpu_info *out, ds4_err *err);
     ds4_status (*open)(uint32_t i_dev, gpu_device **out, ds4_err *err);

@@ -54,7 +54,7 @@ ds4_status gpu_backend_open(const ds4_backend *backend, const gpu_api *api, uint
     return DS4_OK;
 }
 
-/* What operations need besides their buffers: pairs of tokens and experts, lists of the indexer. */
+/* Operations need this besides their buffers: pairs of tokens and experts, lists of the indexer. */
 uint64_t gpu_backend_scratch_bytes(const ds4_limits *l, const ds4_op *ops, uint32_t n, uint32_t n_ctx)
 {
     uint64_t most = 0;

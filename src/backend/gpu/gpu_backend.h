@@ -10,7 +10,7 @@
 DS4_MUST_CHECK ds4_status gpu_backend_open(const ds4_backend *backend, const gpu_api *api, uint32_t i_dev,
                                            const ds4_limits *limits, ds4_dev **out, ds4_err *err);
 
-/* What is known about device i_dev. */
+/* Ask what is known about device i_dev. */
 DS4_MUST_CHECK ds4_status gpu_backend_probe(const gpu_api *api, uint32_t i_dev, ds4_dev_info *out,
                                             ds4_err *err);
 

@@ -101,7 +101,7 @@ static uint64_t weight_bytes(const ds4_op *op)
     return n_bytes;
 }
 
-/* Where somebody wants to know the time of an operation, each is waited for. */
+/* Each operation is waited for when somebody wants to know its time. */
 static ds4_status run_one(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const uint64_t begin = dev->time_fn ? ds4_now_ns() : 0;

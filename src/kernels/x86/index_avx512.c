@@ -6,7 +6,7 @@
  * bytes. Then a dot product is one chain of integers, exact in any order: 64 rows stand
  * side by side as in tile_avx512.h, four heads are taken at once, and a head's sum becomes a
  * float once. Heads are added in their order. Other rows and queries take the general form.
- * Which form a score takes depends on its query and its row alone. */
+ * A score's form depends on its query and its row alone. */
 #include "kernels/x86/tile_avx512.h"
 #include "kernels/kernel_init.h"
 

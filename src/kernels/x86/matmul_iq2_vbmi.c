@@ -20,7 +20,7 @@ static void prepare_iq2_xxs(unit256 *u, size_t b, const ds4_q256 *x)
     prepare_iq2(u, b, x, in_order);
 }
 
-/* What turns codewords into weights. A key has the digits of two neighbours in bits 0-3 and their
+/* Tables turn codewords into weights. A key has the digits of two neighbours in bits 0-3 and their
  * signs in bits 4 and 5. */
 typedef struct iq2_row_tables {
     iq2_tables of;

@@ -17,7 +17,7 @@ typedef struct unit256 {
     float   d[UNIT_BLOCKS];
 } unit256;
 
-/* What is kept of four blocks of eight rows. */
+/* The sums that are kept of four blocks of eight rows. */
 typedef struct kept256 {
     _Alignas(32) int32_t sum[TILE_ROWS][8];     /* see load_sums() */
     int32_t  min[TILE_ROWS][8];                 /* see load_fours() */

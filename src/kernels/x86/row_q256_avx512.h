@@ -32,13 +32,13 @@ INLINE bool has_mins(size_t block_bytes)
     return block_bytes == Q2_K_BYTES || block_bytes == Q4_K_BYTES;
 }
 
-/* What is kept of the blocks of 16 rows; min and min_scale for types with mins. */
+/* The sums that are kept of the blocks of 16 rows; min and min_scale for types with mins. */
 typedef struct kept256 {
     kept sum, scale, min, min_scale;
 } kept256;
 
-/* What a type does: its activations, block b of a unit; its weights, the eight blocks of row `row` that
- * begin at w, the last four at w + second, kept as blocks b.. of that row. */
+/* A type gives two functions: its activations, block b of a unit; its weights, the eight blocks of row `row`
+ * that begin at w, the last four at w + second, kept as blocks b.. of that row. */
 typedef void prepare_fn(unit256 *u, size_t b, const ds4_q256 *x);
 typedef void keep_fn(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
                      const unit256 *u, const void *tables);

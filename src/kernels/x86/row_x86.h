@@ -27,7 +27,7 @@ enum {
     AHEAD_BYTES = 16384,
 };
 
-/* What asks memory for the weights that are read soon. A processor's own prefetching ends with
+/* A reader asks memory for the weights that are needed soon. A processor's own prefetching ends with
  * each page of 4 KiB and begins slowly with the next; four pages by turns keep it, and memory,
  * busy. Only into the second cache: the first has fewer places for what is under way. */
 typedef struct reader {

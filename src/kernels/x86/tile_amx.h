@@ -14,7 +14,7 @@
 /* Registers 0 to 3 hold sums; one each is enough for what is loaded. */
 enum { AMX_TOKENS = 4, AMX_WEIGHTS = 5, AMX_MAX_TOKENS = 16 };
 
-/* What LDTILECFG reads: Intel's manual, volume 1, section 18.2. */
+/* LDTILECFG reads this: Intel's manual, volume 1, section 18.2. */
 typedef struct amx_config {
     uint8_t  palette, start_row, reserved[14];
     uint16_t line_bytes[16];

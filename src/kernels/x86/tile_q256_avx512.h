@@ -5,7 +5,7 @@
 
 #include "kernels/x86/tile_avx512.h"
 
-/* What the bytes of a tile stand for. */
+/* The bytes of a tile stand for these. */
 typedef enum tile_kind {
     KIND_MIN16,         /* 16 groups of 16 with scales; pair = mins:  Q2_K */
     KIND_MIN32,         /* 8 groups of 32 with scales; pair = mins:   Q4_K */

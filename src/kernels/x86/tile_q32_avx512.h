@@ -5,7 +5,7 @@
 
 #include "kernels/x86/tile_avx512.h"
 
-/* What is added to weights to make them unsigned. */
+/* This is added to weights to make them unsigned. */
 enum { Q8_0_OFFSET = 128, MXFP4_OFFSET = 16 };
 
 /* The sum of a block of activations. */

@@ -90,7 +90,7 @@ ds4_index *ds4_store_index(ds4_store *s)
 
 /* ---- keeping ------------------------------------------------------------------------------------ */
 
-/* What is to be written for one position. */
+/* The files and rows to write for one position. */
 typedef struct job {
     ds4_store          *s;
     const ds4_snapshot *p;
@@ -107,7 +107,7 @@ typedef struct job {
     uint8_t            *bytes;          /* room for the largest file */
 } job;
 
-/* What the index has, and whether it is what it should be: a row may be damaged too. */
+/* A row that the index has, and whether it is right: a row may be damaged too. */
 typedef struct row {
     const ds4_index_block *block;       /* wanted, or NULL */
     const ds4_index_tail  *tail;
@@ -192,7 +192,7 @@ static ds4_status reserve(job *j, ds4_err *err)
     if (st == DS4_OK) st = store_be_writer(s, err);
     if (st == DS4_OK) st = ds4_index_reserve(s->index, s->writer, s->rows_bytes + j->need + rows, err);
     if (st == DS4_OK) return ds4_index_commit(s->index, err);
-    /* What went is gone, also when it was not enough. */
+    /* Files that went are gone, also when they were not enough. */
     ds4_err ignored;
     if (st != DS4_E_LIMIT || ds4_index_commit(s->index, &ignored) != DS4_OK) ds4_index_rollback(s->index);
     return st;
@@ -387,7 +387,7 @@ static ds4_status note_use(job *j, ds4_err *err)
     return st;
 }
 
-/* What is reserved must not count on when nothing came of it. */
+/* A reservation must not count on when nothing came of it. */
 static void unreserve(job *j)
 {
     ds4_store *s = j->s;

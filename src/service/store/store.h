@@ -1,6 +1,6 @@
 /* store.h - positions of conversations kept on disk: a folder that several processes share.
  *
- * What is kept is a tail (ds4_snapshot) and the blocks before it. Blocks are shared: a
+ * A position is kept as a tail (ds4_snapshot) and the blocks before it. Blocks are shared: a
  * longer conversation adds only its own, and so does another one with the same beginning.
  * A budget holds for the whole folder at all times, with files under way; what was not
  * used for longest goes first, ends of conversations before their beginnings, and never

@@ -158,7 +158,7 @@ static int32_t next_block(const leaf *x, const ds4_kv_key *half, const node *b)
     return x->token_bytes == 4 * HALF && ds4_kv_key_eq(half, &b->half) ? b->next[1] : -1;
 }
 
-/* How many ways lead on from a tail: more than one token may follow. */
+/* Count the ways that lead on from a tail: more than one token may follow. */
 static void count_ways(const tree *t, leaf *x)
 {
     const ds4_kv_key half = ds4_kv_hash(x->tokens, x->token_bytes);
@@ -478,7 +478,7 @@ ds4_status ds4_store_prune(ds4_store *s, uint64_t n_bytes, ds4_err *err)
     DS4_TRY(ds4_index_begin(s->index, err));
     ds4_status st = store_make_room(s, 0, n_bytes, 0, err);
     if (st == DS4_OK) return ds4_index_commit(s->index, err);
-    /* What went is gone, also when it was not enough. */
+    /* Files that went are gone, also when they were not enough. */
     ds4_err ignored;
     if (st != DS4_E_LIMIT || ds4_index_commit(s->index, &ignored) != DS4_OK) ds4_index_rollback(s->index);
     return st;

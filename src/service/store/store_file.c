@@ -150,7 +150,7 @@ static ds4_status read_header(const char *what, const uint8_t *bytes, uint64_t n
     return DS4_OK;
 }
 
-/* How many tokens there are follows from the position; the rest must fill the file. */
+/* The number of tokens follows from the position; the rest must fill the file. */
 static ds4_status check_sizes(const char *what, uint64_t n_bytes, ds4_kv_file *f, ds4_err *err)
 {
     const ds4_state_form *form = &f->owner.form;

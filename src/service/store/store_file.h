@@ -39,7 +39,7 @@ enum {
 
 typedef enum ds4_kv_kind { DS4_KV_BLOCK = 1, DS4_KV_TAIL = 2 } ds4_kv_kind;
 
-/* Whose state a file holds. */
+/* The owner of the state in a file. */
 typedef struct ds4_kv_owner {
     ds4_kv_key     identity;
     ds4_state_form form;

@@ -407,7 +407,7 @@ static ds4_status give_block(void *ctx, uint32_t i, uint8_t *to, ds4_err *err)
     return st;
 }
 
-/* What could not be used does not come up again. */
+/* A position that could not be used does not come up again. */
 static void put_away(const loader *l, const ds4_err *why)
 {
     ds4_store *s = l->s;

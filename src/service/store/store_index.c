@@ -23,7 +23,7 @@ static const char tree_schema[] =
     "CREATE TABLE writer(name TEXT PRIMARY KEY, reserved INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE aside(name TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;";
 
-/* What version 3 has beyond version 2: an index of that one is brought up to it. */
+/* Version 3 has this beyond version 2: an index of that one is brought up to it. */
 static const char newer_schema[] =
     "ALTER TABLE model ADD COLUMN identity BLOB; ALTER TABLE model ADD COLUMN content BLOB;"
     "DROP TABLE wanted;"

@@ -31,7 +31,7 @@ typedef struct ds4_index_block {
     ds4_slice  tokens, text;        /* little endian tokens; the bytes they stand for */
 } ds4_index_block;
 
-/* Why a tail was kept: what is given up first comes last. */
+/* The reason for which a tail was kept: what is given up first comes last. */
 typedef enum ds4_tail_kind { DS4_TAIL_ANCHOR = 1, DS4_TAIL_TURN, DS4_TAIL_WAY } ds4_tail_kind;
 
 typedef struct ds4_index_tail {

@@ -24,7 +24,7 @@ enum { MOST_DOUBLINGS = 4 };            /* of the time between two tries */
 
 /* ---- the index -------------------------------------------------------------------------------- */
 
-/* What SQLite would take for a part of the database must be a file: anything else of such a name is
+/* SQLite takes files of these names for parts of the database: anything else of such a name is
  * put aside, as no content of a folder may end the start. */
 static ds4_status clear_way(const ds4_store *s, ds4_err *err)
 {
@@ -75,7 +75,7 @@ static ds4_status open_index(ds4_store *s, ds4_sql_mode mode, ds4_err *err)
     return open_index_named(s, "index.sqlite", mode, &s->index, err);
 }
 
-/* Which folder and which index the names lead to; zero where they lead nowhere. */
+/* Identify the folder and the index that the names lead to; zero where they lead nowhere. */
 static ds4_kv_key look_at_place(const ds4_store *s)
 {
     struct stat dir, index;
@@ -127,7 +127,7 @@ static ds4_status open_tree(ds4_store *s, ds4_err *err)
     return shrink(s, err);
 }
 
-/* What cannot be written can often be read. */
+/* A folder that cannot be written can often be read. */
 static void open_for_reading(ds4_store *s)
 {
     ds4_err err;

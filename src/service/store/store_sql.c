@@ -39,7 +39,7 @@ static ds4_status failed(const ds4_sql *db, int code, ds4_err *err)
 
 /* ---- opening ---------------------------------------------------------------------------------- */
 
-/* What is deleted is overwritten where that costs nothing: pages that leave the file do anyhow. */
+/* Deleted rows are overwritten where that costs nothing: pages that leave the file do anyhow. */
 static const char settings[] =
     "PRAGMA trusted_schema = OFF; PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;"
     "PRAGMA cell_size_check = ON; PRAGMA auto_vacuum = FULL; PRAGMA secure_delete = FAST";

@@ -14,13 +14,13 @@ typedef struct ds4_text_response {
     ds4_slice head, rest;
 } ds4_text_response;
 
-/* What was sampled for a turn. */
+/* The sampled text of a turn. */
 typedef struct ds4_text_turn {
     ds4_slice reasoning, content, calls;
     ds4_slice tokens;                   /* little endian, 4 bytes each */
 } ds4_text_turn;
 
-/* Where a row stands in the order of use. 0: by the clock; a use within an hour of the last one is then not
+/* A row's place in the order of use. 0: by the clock; a use within an hour of the last one is then not
  * written, because it would cost a write for every reading. */
 typedef int64_t ds4_text_time;
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a row costs the database beside its own size: pages that are not full, entries of indices. */
+/* A row costs the database this beside its own size: pages that are not full, entries of indices. */
 enum { PAGE_BYTES = 4096 };
 #define MOST_WAITING (UINT64_C(64) << 20)
 
@@ -105,7 +105,7 @@ static ds4_status write_tasks(ds4_store *s, task *first, const task *behind, ds4
     if (need > 0) {
         DS4_TRY(ds4_index_begin(s->index, err));
         st = store_make_room(s, need, s->max_bytes, 0, err);
-        /* What went is gone, also when it was not enough. */
+        /* Rows that went are gone, also when they were not enough. */
         ds4_err          why;
         const ds4_status gone = st == DS4_OK || st == DS4_E_LIMIT ? ds4_index_commit(s->index, &why) : DS4_OK;
         if (gone != DS4_OK || (st != DS4_OK && st != DS4_E_LIMIT)) ds4_index_rollback(s->index);
@@ -232,7 +232,7 @@ static task *new_task(task_kind kind, ds4_slice id, const ds4_kv_key *keys, uint
     return x;
 }
 
-/* What is found on the disk counts as used there. */
+/* A text that is found on the disk counts as used there. */
 static void note_use(ds4_texts *t, task *x)
 {
     if (!x) return;

@@ -20,7 +20,7 @@ enum { DS4_WRITER_JOBS = 16 };                          /* that wait, at most */
 DS4_MUST_CHECK ds4_status ds4_store_writer_start(const ds4_store_options *opt, ds4_store_writer **out,
                                                  ds4_err *err);
 
-/* What waits is stored first. NULL is fine. */
+/* Store what waits, and end. NULL is fine. */
 void ds4_store_writer_stop(ds4_store_writer *w);
 
 /* False from a failure, which was logged, until writing works again; what waits meanwhile is kept.
