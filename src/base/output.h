@@ -34,7 +34,7 @@ DS4_MUST_CHECK ds4_status ds4_output_open(ds4_output **out, const char *path, ds
 DS4_MUST_CHECK ds4_status ds4_output_open_partial(ds4_output **out, const char *path, const uint8_t id[32],
                                                   bool resume, uint64_t *n_kept, ds4_err *err);
 
-/* What was written so far outlives a loss of power. Nothing for other outputs.
+/* Let what was written so far outlive a loss of power. Does nothing for other outputs.
  * Returns DS4_OK; DS4_E_IO.                                                            */
 DS4_MUST_CHECK ds4_status ds4_output_mark(ds4_output *o, ds4_err *err);
 

@@ -232,7 +232,7 @@ ds4_status ds4_gguf_writer_header(const ds4_gguf_writer *w, ds4_str *out, ds4_er
     return DS4_OK;
 }
 
-/* How the output of a header is opened. */
+/* The way in which the output of a header is opened. */
 typedef struct opening {
     bool        is_partial, resume;
     const void *from;                   /* [n_from] */

@@ -57,7 +57,7 @@ static ds4_status find_table(const converter *c, const tensor_plan *t, const ds4
     return DS4_OK;
 }
 
-/* What came from files that are still whole may be marked as safe. */
+/* Bytes that came from files which are still whole may be marked as safe. */
 static ds4_status keep_so_far(const converter *c, ds4_err *err)
 {
     DS4_TRY(ds4_checkpoint_check(c->checkpoint, err));

@@ -154,7 +154,7 @@ static ds4_status go_on(rewriter *w, const item *it, uint64_t n_bytes, ds4_err *
     return DS4_OK;
 }
 
-/* What came from a file that is still whole may be marked as safe. */
+/* Bytes that came from a file which is still whole may be marked as safe. */
 static ds4_status keep_so_far(const rewriter *w, const item *it, ds4_gguf_writer *writer, ds4_err *err)
 {
     DS4_TRY(ds4_gguf_check(it->file, err));
