@@ -108,7 +108,7 @@ static void say_ops(const bench_ops *ops)
     ds4_str_clear(&out);
 }
 
-/* What speculation costs, or what it brings. */
+/* Measure the cost of speculation, or its gain. */
 static int run_speculation(const bench_options *o)
 {
     ds4_model model = { 0 };
