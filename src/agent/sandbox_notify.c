@@ -10,6 +10,8 @@
  * sent by the caller when we have seen who would get it: its number cannot change meanwhile. */
 #include "agent/sandbox_local.h"
 
+#include "agent/process.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -169,33 +171,15 @@ static int grant(const ds4_sandbox *s, bool read_only, int listener, const struc
     return e;
 }
 
-static bool parent_of(pid_t pid, pid_t *parent, bool *no_new_privileges)
-{
-    char  path[64], line[256];
-    int   n = 0;
-
-    *parent = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *fp = fopen(path, "re");
-    if (!fp) return false;
-    while (fgets(line, sizeof line, fp)) {
-        if (sscanf(line, "PPid: %d", &n) == 1) *parent = n;
-        if (sscanf(line, "NoNewPrivs: %d", &n) == 1) *no_new_privileges = n != 0;
-    }
-    fclose(fp);
-    return *parent > 0;
-}
-
 /* Is the process below the command's first one, or an orphan of a confined one? */
 static bool is_below(pid_t pid, pid_t leader)
 {
     for (int i = 0; i < 256; i++) {
-        pid_t parent = 0;
-        bool  confined = false;
+        ds4_process p;
         if (pid == leader) return true;
-        if (!parent_of(pid, &parent, &confined)) return false;
-        if (parent == getpid()) return confined;
-        pid = parent;
+        if (!ds4_process_look((int)pid, &p)) return false;
+        if (p.parent == getpid()) return ds4_process_is_confined(&p);
+        pid = p.parent;
     }
     return false;
 }

@@ -1,6 +1,7 @@
 /* shell_job.c - see shell_job.h. */
 #include "agent/shell_job.h"
 
+#include "agent/process.h"
 #include "base/clock.h"
 #include "base/wait.h"
 
@@ -67,30 +68,6 @@ static bool has_token(const char *pid, const char *token)
     return has;
 }
 
-typedef struct process {
-    pid_t parent;
-    char  state;
-    bool  no_new_privileges;
-} process;
-
-static bool look_up(const char *pid, process *out)
-{
-    char  path[64], line[256];
-
-    *out = (process){ 0 };
-    snprintf(path, sizeof path, "/proc/%.20s/status", pid);
-    FILE *fp = fopen(path, "re");
-    if (!fp) return false;
-    while (fgets(line, sizeof line, fp)) {
-        int n = 0;
-        if (sscanf(line, "PPid: %d", &n) == 1) out->parent = n;
-        if (sscanf(line, "NoNewPrivs: %d", &n) == 1) out->no_new_privileges = n != 0;
-        if (strncmp(line, "State:", 6) == 0) sscanf(line + 6, " %c", &out->state);
-    }
-    fclose(fp);
-    return true;
-}
-
 /* Kill what carries the token, and orphans that came to us: they were below a confined command, of which
  * no other is running. Returns how many there were. */
 static unsigned kill_left(const ds4_shell_job *j, bool orphans_too)
@@ -98,12 +75,12 @@ static unsigned kill_left(const ds4_shell_job *j, bool orphans_too)
     unsigned       n = 0;
     struct dirent *entry;
     DIR           *dir = opendir("/proc");
-    process        p;
+    ds4_process    p;
 
     while (dir && (entry = readdir(dir)) != NULL) {
         const long pid = strtol(entry->d_name, NULL, 10);
-        if (pid <= 1 || pid == getpid() || pid == j->pid || !look_up(entry->d_name, &p)) continue;
-        const bool orphan = orphans_too && p.parent == getpid() && p.no_new_privileges;
+        if (pid <= 1 || pid == getpid() || pid == j->pid || !ds4_process_look((int)pid, &p)) continue;
+        const bool orphan = orphans_too && p.parent == getpid() && ds4_process_is_confined(&p);
         if (!orphan && !has_token(entry->d_name, j->token)) continue;
         if (p.state != 'Z') {
             kill((pid_t)pid, SIGKILL);
