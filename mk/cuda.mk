@@ -23,7 +23,8 @@ CUDA_NEWEST := $(patsubst sm_%,compute_%,$(lastword $(filter-out %a,$(CUDA_CHIPS
 CUDA_CODE   := $(foreach a,$(CUDA_CHIPS),-gencode=arch=$(a:sm_%=compute_%),code=$(a)) \
                $(patsubst %,-gencode=arch=%$(comma)code=$(CUDA_NEWEST),$(CUDA_NEWEST))
 NVCCFLAGS   += -std=c++17 -O3 -fmad=false -Isrc
-$(CUDA_IMAGE): src/backend/gpu/cuda/kernels.cu $(wildcard src/backend/gpu/kernels/*) src/format/iq2xxs_codes_table.h
+$(CUDA_IMAGE): src/backend/gpu/cuda/kernels.cu $(wildcard src/backend/gpu/kernels/* src/backend/gpu/cuda/own_*) \
+               src/backend/gpu/args.h src/backend/gpu/kernel_list.h src/format/iq2xxs_codes_table.h
 	@mkdir -p $(@D)
 	$(call say,NVCC,$@)
 	$(Q)$(NVCC) $(NVCCFLAGS) $(CUDA_CODE) -fatbin -o $@.part.$(notdir $(OUT)) $< && mv $@.part.$(notdir $(OUT)) $@

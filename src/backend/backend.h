@@ -64,6 +64,7 @@ typedef struct ds4_tensor {
     uint32_t       dtype;           /* ds4_dtype */
     uint32_t       n_in, n_out, n_mats;     /* [n_mats][n_out][n_in] */
     ds4_use        use;
+    bool           by_rows;         /* single rows are read (ds4_op_embed), nothing is multiplied with it */
 } ds4_tensor;
 
 /* Told what an operation took, or a named part of one, and how many bytes of weights it

@@ -56,7 +56,7 @@ static ds4_status bind_matrix(binder *b, const ds4_tensor_want *want, const ds4_
         .data = t->data,
         .file_offset = ds4_gguf_tensor_offset(b->g, t), .n_bytes = t->n_bytes, .dtype = t->dtype,
         .n_in = (uint32_t)want->n_in, .n_out = (uint32_t)want->n_out, .n_mats = want->n_mats,
-        .use = ds4_tensor_use(want, t->n_bytes),
+        .use = ds4_tensor_use(want, t->n_bytes), .by_rows = want->part == DS4_PART_EMBEDDING,
     };
 
     if (!type || !type->is_matrix) {

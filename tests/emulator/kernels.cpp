@@ -1,6 +1,7 @@
 /* kernels.cpp - the kernels of the GPU backends, compiled for the CPU as Metal's compiler reads them. */
 #include "backend/gpu/kernels/token.k"
 #include "backend/gpu/kernels/product.k"
+#include "backend/gpu/kernels/product_i8.k"
 #include "backend/gpu/kernels/experts.k"
 #include "backend/gpu/kernels/attention.k"
 #include "backend/gpu/kernels/compress.k"

@@ -129,7 +129,8 @@ twin_matrix twin_matrix_make(twin *t, uint32_t dtype, uint32_t n_in, uint32_t n_
                                 .n_in = n_in,
                                 .n_out = n_out,
                                 .n_mats = n_mats,
-                                .use = use };
+                                .use = use,
+                                .by_rows = use == DS4_USE_ROWS };
     for (int s = 0; s < TWIN_SIDES; s++) {
         must(t->backend[s]->bind(t->dev[s], &tensor, &m.w[s], &err), &err);
         must(t->backend[s]->load(t->dev[s], &err), &err);

@@ -17,6 +17,8 @@ enum {
     KD_TOKENS = 8,              /* tokens that a weight is decoded for at once */
     KD_SEGMENT = 2048,          /* columns of a product that are summed up alone */
     KD_MAX_SEGMENTS = 32,       /* of a row */
+    KD_SEGMENT_I8 = 512,        /* the same of integer weights in blocks of 32 */
+    KD_MAX_QUANTIZED = 256,     /* activations that are rounded with one scale */
     KD_CHUNK = 64,              /* attention rows that are summed up alone */
     KD_MAX_HEAD = 512,          /* values of an attention row or head */
     KD_MAX_INDEX = 128,         /* values of an indexer row */
@@ -106,6 +108,28 @@ typedef struct experts_args {
     uint32_t sorted;                    /* tiles are those of experts_sort; else a pair is a tile */
     uint32_t n_sharing, aligned;
 } experts_args;
+
+/* Activations as int8: a row of codes for each token, then their scales. */
+typedef struct quantize_args {
+    uint32_t n, group;                  /* values of a matrix, of them those with one scale: 32 or 256 */
+    uint32_t x_stride, x_mat;
+    uint32_t to_bytes, to_scales;       /* of a token's row; from its beginning to the scales */
+} quantize_args;
+
+/* The products with them. */
+typedef struct product_i8_args {
+    uint64_t row_bytes, w_stride;
+    uint32_t n_in, n_out, n_tokens, group;
+    uint32_t x_bytes, x_scales, x_mat;  /* as above; codes from matrix to matrix */
+    uint32_t y_stride, y_mat;
+} product_i8_args;
+
+typedef struct experts_i8_args {
+    uint64_t row_bytes, w_stride;
+    uint32_t n_in, n_out, n_used;
+    uint32_t x_bytes, x_scales, y_stride;
+    uint32_t x_by_token, sorted;        /* as in experts_args */
+} experts_i8_args;
 
 typedef struct sort_args {
     uint32_t n_pairs, n_experts;

@@ -30,12 +30,15 @@ typedef struct gpu_launch {
     const gpu_at *buffer;
     uint32_t      groups[3];
     uint32_t      n_threads;            /* of a group, a multiple of 32 */
+    uint32_t      group_bytes;          /* of a group's memory beside what the kernel declares */
+    bool          starts_early;         /* the kernel itself waits for the launches before it */
 } gpu_launch;
 
 typedef struct gpu_info {
     char     name[128];
     char     family[64];                /* devices that say the same give the same bits */
     uint64_t mem_total, mem_free;
+    uint32_t group_bytes;               /* memory that a group of threads may have */
 } gpu_info;
 
 typedef struct gpu_device gpu_device;
@@ -44,7 +47,8 @@ typedef struct gpu_recording gpu_recording;     /* launches that can be made aga
 /* Functions that return a status fill err with a sentence that names the device and the reason. After
  * DS4_E_DEVICE nothing but close() may be called. */
 typedef struct gpu_api {
-    const char *name;
+    const char           *name;
+    const struct gpu_own *own;          /* what it does in a way of its own, see gpu_own.h; NULL: nothing */
 
     /* Describe device i_dev without taking anything. DS4_E_UNSUPPORTED: there is none, or the driver or
      * the chip does not suffice. */

@@ -46,11 +46,13 @@ static kd_index_form index_form(const ds4_kv_layout *kv, const ds4_kv_rows *t)
 /* The rows of the step itself are records, or floats. */
 static kd_row_form step_form(const ds4_kv_layout *kv)
 {
-    const ds4_kv_rows records = { .n_rows = 1, .n_planes = 1, .width = { (uint32_t)kv->row_bytes } };
+    const ds4_kv_rows records = { .n_rows = 1,
+                                  .n_planes = 1,
+                                  .width = { (uint32_t)kv->row_bytes } };
     return row_form(kv, &records);
 }
 
-static kd_kv kv_of(const ds4_kv_layout *kv, uint32_t layer)
+kd_kv gpu_kv_of(const ds4_kv_layout *kv, uint32_t layer)
 {
     const ds4_kv_layer *l = &kv->layer[layer];
 
@@ -78,15 +80,15 @@ ds4_status gpu_heads(ds4_dev *dev, const ds4_op *op, ds4_err *err)
                               .angles_stride = o->angles.stride,
                               .eps = o->eps };
 
-    return GPU_LAUNCH(dev, GPU_KERNEL_heads, a, gpu_div_up(a.n_heads, KD_ROWS), dev->step.n_tokens, 1,
-                      KD_GROUP, err, gpu_address(o->angles.at), gpu_address(o->q.at));
+    return GPU_LAUNCH(dev, GPU_KERNEL_heads, a, gpu_div_up(a.n_heads, KD_ROWS), dev->step.n_tokens,
+                      1, KD_GROUP, err, gpu_address(o->angles.at), gpu_address(o->q.at));
 }
 
 static ds4_status check_head(const ds4_op *op, uint32_t n, ds4_err *err)
 {
     if (n <= KD_MAX_HEAD) return DS4_OK;
-    return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s: rows of %u values, at most %d", op->name, n,
-                    KD_MAX_HEAD);
+    return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s: rows of %u values, at most %d", op->name,
+                    n, KD_MAX_HEAD);
 }
 
 ds4_status gpu_kv_row(ds4_dev *dev, const ds4_op *op, ds4_err *err)
@@ -114,7 +116,8 @@ static uint32_t at_most(uint32_t n, uint32_t most)
 ds4_status gpu_window(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const ds4_op_window *o = &op->window;
-    const window_args    a = { .kv = kv_of(dev->kv, o->layer), .row_bytes = (uint32_t)dev->kv->row_bytes };
+    const window_args    a = { .kv = gpu_kv_of(dev->kv, o->layer),
+                               .row_bytes = (uint32_t)dev->kv->row_bytes };
 
     return GPU_LAUNCH(dev, GPU_KERNEL_window, a, at_most(dev->step.max_span, a.kv.n_slots),
                       dev->step.n_spans, 1, 64, err, gpu_address(o->rows), 0, dev->step.span);
@@ -133,20 +136,25 @@ uint64_t gpu_attend_scratch(const ds4_op_attend *o, uint32_t n_chunks)
     return (uint64_t)GPU_FEW_TOKENS * o->n_heads * n_chunks * (2 + o->n_head) * 4;
 }
 
+attend_args gpu_attend_args(const ds4_dev *dev, const ds4_op_attend *o)
+{
+    return (attend_args){ .kv = gpu_kv_of(dev->kv, o->layer),
+                          .n_heads = o->n_heads,
+                          .n_head = o->n_head,
+                          .top_k = o->top_k,
+                          .q_stride = o->q.stride,
+                          .out_stride = o->out.stride,
+                          .angles_stride = o->angles.stride,
+                          .scale = o->scale };
+}
+
 /* With few tokens the chunks of a token are computed side by side, with many one after the other: the
  * result is the same. */
 ds4_status gpu_attend(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const ds4_op_attend *o = &op->attend;
     const gpu_step      *st = &dev->step;
-    attend_args          a = { .kv = kv_of(dev->kv, o->layer),
-                               .n_heads = o->n_heads,
-                               .n_head = o->n_head,
-                               .top_k = o->top_k,
-                               .q_stride = o->q.stride,
-                               .out_stride = o->out.stride,
-                               .angles_stride = o->angles.stride,
-                               .scale = o->scale };
+    attend_args          a = gpu_attend_args(dev, o);
     const uint32_t       n_chunks = gpu_attend_chunks(dev->kv, o, 4 * st->max_rows);
 
     DS4_TRY(check_head(op, o->n_head, err));
@@ -159,8 +167,8 @@ ds4_status gpu_attend(ds4_dev *dev, const ds4_op *op, ds4_err *err)
                        gpu_address(o->chosen), st->pos, st->span_of, st->span, st->block,
                        gpu_address(o->out.at), dev->scratch.at));
     if (a.n_chunks == 0) return DS4_OK;
-    return GPU_LAUNCH(dev, GPU_KERNEL_attend_join, a, gpu_div_up(a.n_heads, KD_ROWS), st->n_tokens, 1,
-                      KD_GROUP, err, gpu_address(o->sink), gpu_address(o->angles.at), st->pos,
+    return GPU_LAUNCH(dev, GPU_KERNEL_attend_join, a, gpu_div_up(a.n_heads, KD_ROWS), st->n_tokens,
+                      1, KD_GROUP, err, gpu_address(o->sink), gpu_address(o->angles.at), st->pos,
                       dev->scratch.at, gpu_address(o->out.at));
 }
 
@@ -173,7 +181,7 @@ ds4_status gpu_compress(ds4_dev *dev, const ds4_op *op, ds4_err *err)
     const gpu_step        *st = &dev->step;
     const ds4_kv_ring     *ring = o->index ? &l->icomp : &l->comp;
     const compress_args    a = {
-           .kv = kv_of(dev->kv, o->layer),
+           .kv = gpu_kv_of(dev->kv, o->layer),
            .irow = index_form(dev->kv, &l->irow),
            .ring_off = ring->off,
            .n = o->n,
@@ -188,14 +196,14 @@ ds4_status gpu_compress(ds4_dev *dev, const ds4_op *op, ds4_err *err)
     const gpu_at k = gpu_address(o->k.at), s = gpu_address(o->s.at);
 
     DS4_TRY(check_head(op, o->n, err));
-    DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_compress_bias, a, gpu_div_up(a.width, KD_GROUP), st->n_tokens, 1,
-                       KD_GROUP, err, st->pos, gpu_address(o->ape), s));
+    DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_compress_bias, a, gpu_div_up(a.width, KD_GROUP),
+                       st->n_tokens, 1, KD_GROUP, err, st->pos, gpu_address(o->ape), s));
     /* A span of n tokens completes at most so many rows, wherever it begins. */
-    DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_compress_emit, a, gpu_div_up(st->max_span, l->ratio), st->n_spans, 1,
-                       KD_GROUP, err, k, s, gpu_address(o->norm), gpu_address(o->freq), 0, st->span,
-                       st->block));
-    return GPU_LAUNCH(dev, GPU_KERNEL_compress_keep, a, at_most(st->max_span, a.n_slots), st->n_spans, 1,
-                      KD_GROUP, err, k, s, 0, st->span);
+    DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_compress_emit, a, gpu_div_up(st->max_span, l->ratio),
+                       st->n_spans, 1, KD_GROUP, err, k, s, gpu_address(o->norm),
+                       gpu_address(o->freq), 0, st->span, st->block));
+    return GPU_LAUNCH(dev, GPU_KERNEL_compress_keep, a, at_most(st->max_span, a.n_slots),
+                      st->n_spans, 1, KD_GROUP, err, k, s, 0, st->span);
 }
 
 /* ---- the indexer ----------------------------------------------------------------------------------- */
@@ -219,40 +227,46 @@ ds4_status gpu_index_query(ds4_dev *dev, const ds4_op *op, ds4_err *err)
                                     .irow_bytes = (uint32_t)dev->kv->irow_bytes };
 
     DS4_TRY(check_index(op, o->n_heads, o->n, err));
-    return GPU_LAUNCH(dev, GPU_KERNEL_index_query, a, gpu_div_up(a.n_heads, KD_ROWS), dev->step.n_tokens, 1,
-                      KD_GROUP, err, gpu_address(o->angles.at), gpu_address(o->q.at),
-                      gpu_address(o->packed));
+    return GPU_LAUNCH(dev, GPU_KERNEL_index_query, a, gpu_div_up(a.n_heads, KD_ROWS),
+                      dev->step.n_tokens, 1, KD_GROUP, err, gpu_address(o->angles.at),
+                      gpu_address(o->q.at), gpu_address(o->packed));
+}
+
+select_args gpu_select_args(const ds4_dev *dev, const ds4_op_select *o)
+{
+    const ds4_kv_rows *rows = &dev->kv->layer[o->layer].irow;
+
+    return (select_args){ .irow = index_form(dev->kv, rows),
+                          .per_block = rows->n_rows,
+                          .n_heads = o->n_heads,
+                          .n = o->n,
+                          .top_k = o->top_k,
+                          .exact = dev->kv->form == DS4_KV_FLOATS,
+                          .weight_stride = o->weight.stride,
+                          .query_bytes = (uint32_t)dev->kv->irow_bytes,
+                          .scale = o->scale,
+                          .n_parts = gpu_div_up(dev->step.max_rows, KD_INDEX_PART) };
 }
 
 ds4_status gpu_select(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const ds4_op_select *o = &op->select;
     const gpu_step      *st = &dev->step;
-    const ds4_kv_rows   *rows = &dev->kv->layer[o->layer].irow;
-    select_args          a = { .irow = index_form(dev->kv, rows),
-                               .per_block = rows->n_rows,
-                               .n_heads = o->n_heads,
-                               .n = o->n,
-                               .top_k = o->top_k,
-                               .exact = dev->kv->form == DS4_KV_FLOATS,
-                               .weight_stride = o->weight.stride,
-                               .query_bytes = (uint32_t)dev->kv->irow_bytes,
-                               .scale = o->scale,
-                               .n_parts = gpu_div_up(st->max_rows, KD_INDEX_PART) };
+    select_args          a = gpu_select_args(dev, o);
 
     DS4_TRY(check_index(op, o->n_heads, o->n, err));
     if (o->top_k > KD_MAX_TOP_K) {
-        return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s: %u rows are chosen, at most %d", op->name,
-                        o->top_k, KD_MAX_TOP_K);
+        return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s: %u rows are chosen, at most %d",
+                        op->name, o->top_k, KD_MAX_TOP_K);
     }
     if (a.n_parts == 0) return DS4_OK;
     for (; a.first_token < st->n_tokens; a.first_token += GPU_INDEX_TOKENS) {
         const uint32_t n = at_most(st->n_tokens - a.first_token, GPU_INDEX_TOKENS);
         DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_index_part, a, a.n_parts, n, 1, KD_GROUP, err, 0,
-                           gpu_address(o->query), gpu_address(o->weight.at), st->pos, st->span_of, st->span,
-                           st->block, dev->scratch.at));
-        DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_index_join, a, n, 1, 1, KD_GROUP, err, dev->scratch.at, st->pos,
-                           gpu_address(o->chosen)));
+                           gpu_address(o->query), gpu_address(o->weight.at), st->pos, st->span_of,
+                           st->span, st->block, dev->scratch.at));
+        DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_index_join, a, n, 1, 1, KD_GROUP, err, dev->scratch.at,
+                           st->pos, gpu_address(o->chosen)));
     }
     return DS4_OK;
 }

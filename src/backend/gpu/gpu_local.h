@@ -14,10 +14,11 @@ typedef struct gpu_buf {
     gpu_at  at;
 } gpu_buf;
 
-/* Rows of a matrix one behind the other, matrices one behind the other. */
+/* Rows of a matrix one behind the other, matrices one behind the other; or records of the device's own. */
 struct ds4_layout {
     gpu_at      at;
-    uint64_t    row_bytes, mat_bytes;
+    uint64_t    row_bytes, mat_bytes;   /* row_bytes: of the file's rows */
+    uint32_t    form;                   /* 0: rows as in the file; others are gpu_own's */
     ds4_layout *next;
 };
 
@@ -72,7 +73,8 @@ static inline uint32_t gpu_div_up(uint64_t n, uint32_t by)
     ((dev)->api->launch((dev)->gpu,                                                                         \
                         &(gpu_launch){ .kernel = (name), .args = &(args_of), .args_bytes = sizeof(args_of), \
                                        .buffer = (const gpu_at[]){ __VA_ARGS__ },                           \
-                                       .groups = { (x), (y), (z) }, .n_threads = (n_threads_of) }, (err)))
+                                       .groups = { (x), (y), (z) }, .n_threads = (n_threads_of),            \
+                                       .starts_early = true }, (err)))
 
 /* ---- operations, by topic -------------------------------------------------------------------------- */
 
@@ -90,6 +92,10 @@ void gpu_weights_free(ds4_dev *dev);
 /* Scratch that an operation needs for steps within limits while sessions have n_ctx tokens; of
  * attention, with so many chunks a token. */
 uint64_t gpu_scratch_of(const ds4_limits *limits, const ds4_op *op, uint32_t n_ctx);
+kd_kv       gpu_kv_of(const ds4_kv_layout *kv, uint32_t layer);
+attend_args gpu_attend_args(const ds4_dev *dev, const ds4_op_attend *o);
+select_args gpu_select_args(const ds4_dev *dev, const ds4_op_select *o);
+hc_args     gpu_enter_args(const ds4_op_hc_enter *o);
 uint64_t gpu_attend_scratch(const ds4_op_attend *op, uint32_t n_chunks);
 
 /* Chunks of rows that a token can have at the end of n_ctx tokens. */

@@ -1,107 +1,43 @@
-/* gpu_product.c - launches of products: matrices, experts, the embedding, and the router. */
-#include "backend/gpu/gpu_local.h"
-
-#include "format/dtype.h"
-
-/* ---- kernels by weight type ------------------------------------------------------------------------ */
-
-#define OF_TYPE(type)                                                                                      \
-    {                                                                                                      \
-        GPU_KERNEL_project_##type, GPU_KERNEL_experts_##type, GPU_KERNEL_embed_##type                      \
-    }
-
-typedef struct type_kernels {
-    gpu_kernel project, experts, embed;
-} type_kernels;
-
-/* NULL where the type is no matrix type. */
-static const type_kernels *kernels_of(uint32_t dtype)
-{
-    static const type_kernels of[DS4_N_DTYPE] = {
-        [DS4_F32] = OF_TYPE(f32),   [DS4_F16] = OF_TYPE(f16),     [DS4_BF16] = OF_TYPE(bf16),
-        [DS4_Q8_0] = OF_TYPE(q8_0), [DS4_MXFP4] = OF_TYPE(mxfp4), [DS4_Q2_K] = OF_TYPE(q2_k),
-        [DS4_Q4_K] = OF_TYPE(q4_k), [DS4_Q6_K] = OF_TYPE(q6_k),   [DS4_IQ2_XXS] = OF_TYPE(iq2_xxs),
-    };
-    return dtype < DS4_N_DTYPE && of[dtype].project ? &of[dtype] : NULL;
-}
-
-bool gpu_multiplies(uint32_t dtype)
-{
-    return kernels_of(dtype) != NULL;
-}
-
-static ds4_status find_kernels(const type_kernels **out, const ds4_matrix *w, const char *name,
-                               ds4_err *err)
-{
-    *out = kernels_of(w->dtype);
-    if (*out) return DS4_OK;
-    return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s: no GPU kernel multiplies weights of type %u",
-                    name, w->dtype);
-}
+/* gpu_product.c - launches of operations with products: matrices, experts, the embedding; and the
+ * router. */
+#include "backend/gpu/gpu_multiply.h"
+#include "backend/gpu/gpu_own.h"
 
 /* ---- one matrix after the other -------------------------------------------------------------------- */
 
-/* Simdgroups of a group that share the segments of a row: a power of two; the others have other rows. */
-static uint32_t sharing(uint32_t n_in)
+/* Parts that read the same values want them rounded once. */
+static bool same_input(const ds4_product *a, const ds4_product *b)
 {
-    uint32_t n = 1;
+    const gpu_rounding ra = gpu_rounding_of(&a->w, a->precise),
+                       rb = gpu_rounding_of(&b->w, b->precise);
 
-    while (n < KD_ROWS && n * KD_SEGMENT < n_in) n *= 2;
-    return n;
-}
-
-/* Rows of x may be loaded 16 bytes at a time. */
-static bool is_aligned(gpu_at x, uint32_t stride, uint32_t n_in)
-{
-    return x % 16 == 0 && stride % 4 == 0 && n_in % 8 == 0;
-}
-
-typedef struct product {
-    const ds4_matrix *w;
-    gpu_at            x, y;
-    uint32_t          x_stride, y_stride, n_tokens;
-    uint32_t          x_step, y_step; /* from matrix to matrix */
-} product;
-
-static ds4_status multiply(ds4_dev *dev, const product *p, const char *name, ds4_err *err)
-{
-    const type_kernels *k;
-
-    DS4_TRY(find_kernels(&k, p->w, name, err));
-    const product_args a = {
-        .row_bytes = p->w->layout->row_bytes,
-        .w_stride = p->w->layout->mat_bytes,
-        .n_in = p->w->n_in,
-        .n_out = p->w->n_out,
-        .n_tokens = p->n_tokens,
-        .x_stride = p->x_stride,
-        .y_stride = p->y_stride,
-        .n_sharing = sharing(p->w->n_in),
-        .x_mat = p->x_step,
-        .y_mat = p->y_step,
-        .aligned = is_aligned(p->x, p->x_stride, p->w->n_in) && p->x_step % 4 == 0,
-    };
-    return GPU_LAUNCH(dev, k->project, a, gpu_div_up(a.n_out, KD_ROWS / a.n_sharing),
-                      gpu_div_up(a.n_tokens, KD_TOKENS), p->w->n_mats, KD_GROUP, err, p->w->layout->at,
-                      p->x, p->y);
+    return ra.group == rb.group && ra.form == rb.form && a->x.at.buf == b->x.at.buf &&
+           a->x.at.off == b->x.at.off && a->x_step == b->x_step && a->w.n_in == b->w.n_in &&
+           a->w.n_mats == b->w.n_mats;
 }
 
 ds4_status gpu_project(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const ds4_op_project *o = &op->project;
+    const ds4_product    *rounded = NULL;
 
     if (o->is_head && dev->step.n_rows == 0) return DS4_OK;
     for (uint32_t i = 0; i < o->n; i++) {
         const ds4_product *part = &o->part[i];
-        const product      p = { .w = &part->w,
+        const gpu_product  p = { .w = &part->w,
                                  .x = gpu_address(part->x.at),
                                  .y = gpu_address(part->y.at),
                                  .x_stride = part->x.stride,
                                  .y_stride = part->y.stride,
                                  .x_step = part->x_step,
                                  .y_step = part->y_step,
+                                 .precise = part->precise,
                                  .n_tokens = o->is_head ? dev->step.n_rows : dev->step.n_tokens };
-        DS4_TRY(multiply(dev, &p, op->name, err));
+        if (gpu_rounding_of(p.w, p.precise).group > 0 && !(rounded && same_input(rounded, part))) {
+            DS4_TRY(gpu_round(dev, &p, dev->scratch.at, err));
+            rounded = part;
+        }
+        DS4_TRY(gpu_multiply(dev, &p, dev->scratch.at, op->name, err));
     }
     return DS4_OK;
 }
@@ -109,15 +45,15 @@ ds4_status gpu_project(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 ds4_status gpu_embed(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const ds4_op_embed *o = &op->embed;
-    const type_kernels *k;
+    gpu_kernel          kernel;
 
-    DS4_TRY(find_kernels(&k, &o->table, op->name, err));
+    DS4_TRY(gpu_embed_kernel(&kernel, &o->table, op->name, err));
     const embed_args a = { .row_bytes = o->table.layout->row_bytes,
                            .n_embd = o->table.n_in,
                            .n_hc = o->n_hc,
                            .stride = o->h.stride };
-    return GPU_LAUNCH(dev, k->embed, a, gpu_div_up(a.n_embd, 8 * KD_GROUP), dev->step.n_tokens, 1, KD_GROUP,
-                      err, dev->step.token, o->table.layout->at, gpu_address(o->h.at));
+    return GPU_LAUNCH(dev, kernel, a, gpu_div_up(a.n_embd, 8 * KD_GROUP), dev->step.n_tokens, 1,
+                      KD_GROUP, err, dev->step.token, o->table.layout->at, gpu_address(o->h.at));
 }
 
 /* ---- the router ------------------------------------------------------------------------------------ */
@@ -147,7 +83,8 @@ ds4_status gpu_route(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 
 /* A token has n_used pairs of routed experts and a row of the shared one. */
 typedef struct experts_room {
-    gpu_at gate, up, out, shared_gate, shared_up, shared_out, order, tile, end;
+    gpu_at gate, up, out, shared_gate, shared_up, shared_out, order, tile, act;
+    gpu_at own_order, own_begin, own_tiles, end;
 } experts_room;
 
 static gpu_at take(gpu_at *next, uint64_t n_bytes)
@@ -157,9 +94,15 @@ static gpu_at take(gpu_at *next, uint64_t n_bytes)
     return at;
 }
 
-static uint32_t most_tiles(uint32_t n_pairs, uint32_t n_experts)
+/* Rounded activations of one product at a time. */
+static uint64_t most_rounded(const ds4_op_experts *o, uint32_t n_tokens)
 {
-    return n_pairs < n_experts ? n_pairs : n_experts + n_pairs / KD_TOKENS;
+    const uint64_t in = gpu_round_bytes(&o->gate, n_tokens),
+                   shared = gpu_round_bytes(&o->shared_gate, n_tokens),
+                   out = gpu_round_bytes(&o->down, (uint64_t)n_tokens * o->n_used),
+                   shared_out = gpu_round_bytes(&o->shared_down, n_tokens);
+    const uint64_t a = in > shared ? in : shared, b = out > shared_out ? out : shared_out;
+    return a > b ? a : b;
 }
 
 static experts_room room_of(const ds4_op_experts *o, uint32_t n_tokens, gpu_at at)
@@ -175,119 +118,164 @@ static experts_room room_of(const ds4_op_experts *o, uint32_t n_tokens, gpu_at a
     r.shared_up = take(&at, n_tokens * ffn);
     r.shared_out = take(&at, n_tokens * embd);
     r.order = take(&at, n_pairs * 4);
-    r.tile = take(&at, (1 + 3ull * most_tiles((uint32_t)n_pairs, o->gate.n_mats)) * 4);
+    r.tile = take(&at, (1 + 3ull * gpu_most_tiles((uint32_t)n_pairs, o->gate.n_mats)) * 4);
+    r.act = take(&at, most_rounded(o, n_tokens));
+    r.own_order = take(&at, n_pairs * 4);
+    r.own_begin = take(&at, (o->gate.n_mats + 1) * 4ull);
+    r.own_tiles = take(&at, (o->gate.n_mats + 1) * 4ull);
     r.end = at;
     return r;
 }
 
+/* Several inputs may be rounded before they are multiplied side by side. */
+static uint64_t project_scratch(const ds4_limits *l, const ds4_op_project *o)
+{
+    const uint32_t n_rows = l->max_batch > l->max_logit_rows ? l->max_batch : l->max_logit_rows;
+    uint64_t       sum = 0;
+
+    for (uint32_t i = 0; i < o->n; i++) {
+        if (!o->part[i].precise) sum += gpu_round_bytes(&o->part[i].w, n_rows);
+    }
+    return sum;
+}
+
 uint64_t gpu_scratch_of(const ds4_limits *l, const ds4_op *op, uint32_t n_ctx)
 {
+    if (op->kind == DS4_OP_PROJECT) return project_scratch(l, &op->project);
     if (op->kind == DS4_OP_EXPERTS) return room_of(&op->experts, l->max_batch, 0).end;
     if (op->kind == DS4_OP_ATTEND) {
         return gpu_attend_scratch(&op->attend, gpu_attend_chunks(l->kv, &op->attend, n_ctx));
     }
     if (op->kind == DS4_OP_SELECT) {
         const uint64_t n_parts = gpu_div_up(n_ctx / 4, KD_INDEX_PART) + 1;
-        return GPU_INDEX_TOKENS * n_parts * (1 + 2 * op->select.top_k) * 4;
+        /* Lists of the best of each part; a device's own way is to keep all scores. */
+        const uint64_t lists = n_parts * (1 + 2 * op->select.top_k) * 4,
+                       scores = n_parts * KD_INDEX_PART * 4;
+        return GPU_INDEX_TOKENS * (lists > scores ? lists : scores);
     }
     return 0;
 }
 
-/* One product of all pairs with their experts. */
-static ds4_status multiply_pairs(ds4_dev *dev, const ds4_op *op, const ds4_matrix *w, const experts_room *r,
-                                 ds4_rows x, bool x_by_token, gpu_at x_at, gpu_at y, bool sorted,
+static ds4_status round_pairs(ds4_dev *dev, const gpu_pairs *p, uint32_t n_rows, gpu_at to,
+                              ds4_err *err)
+{
+    const gpu_product x = { .w = p->w, .x = p->x, .x_stride = p->x_stride, .n_tokens = n_rows };
+    return gpu_round(dev, &x, to, err);
+}
+
+/* Each way of multiplying wants pairs in an order of its own. */
+static ds4_status sort_pairs(ds4_dev *dev, const ds4_op_experts *o, const gpu_pairs *p,
+                             ds4_err *err)
+{
+    const sort_args s = { .n_pairs = p->n_pairs, .n_experts = o->gate.n_mats };
+    const uint32_t  n_own =
+        (o->gate.layout->form > 0) + (o->up.layout->form > 0) + (o->down.layout->form > 0);
+
+    if (n_own > 0) DS4_TRY(dev->api->own->sort(dev, &s, p, err));
+    if (n_own == 3) return DS4_OK;
+    return GPU_LAUNCH(dev, GPU_KERNEL_experts_sort, s, 1, 1, 1, KD_GROUP, err, p->expert, p->order,
+                      p->tile);
+}
+
+static ds4_status routed_experts(ds4_dev *dev, const ds4_op *op, const experts_room *r,
                                  ds4_err *err)
 {
     const ds4_op_experts *o = &op->experts;
-    const uint32_t        n_pairs = dev->step.n_tokens * o->n_used;
-    const type_kernels   *k;
-
-    DS4_TRY(find_kernels(&k, w, op->name, err));
-    const experts_args a = {
-        .row_bytes = w->layout->row_bytes,
-        .w_stride = w->layout->mat_bytes,
-        .n_in = w->n_in,
-        .n_out = w->n_out,
-        .n_pairs = n_pairs,
-        .n_used = o->n_used,
-        .x_stride = x.stride,
-        .y_stride = w->n_out,
-        .x_by_token = x_by_token,
-        .sorted = sorted,
-        .n_sharing = sharing(w->n_in),
-        .aligned = is_aligned(x_at, x.stride, w->n_in),
-    };
-    return GPU_LAUNCH(dev, k->experts, a, gpu_div_up(w->n_out, KD_ROWS / a.n_sharing),
-                      sorted ? most_tiles(n_pairs, w->n_mats) : n_pairs, 1, KD_GROUP, err, w->layout->at,
-                      x_at, y, gpu_address(o->expert), r->order, r->tile);
-}
-
-static ds4_status routed_experts(ds4_dev *dev, const ds4_op *op, const experts_room *r, ds4_err *err)
-{
-    const ds4_op_experts *o = &op->experts;
     const uint32_t        n_pairs = dev->step.n_tokens * o->n_used, n_ffn = o->gate.n_out;
-    const ds4_rows        inner = { .stride = n_ffn };
-    const bool            sorted = dev->step.n_tokens > 1;
-    const gpu_at          x = gpu_address(o->x.at);
+    gpu_pairs             p = { .w = &o->gate,
+                                .x = gpu_address(o->x.at),
+                                .y = r->gate,
+                                .expert = gpu_address(o->expert),
+                                .order = r->order,
+                                .tile = r->tile,
+                                .own_order = r->own_order,
+                                .own_begin = r->own_begin,
+                                .own_tiles = r->own_tiles,
+                                .x_stride = o->x.stride,
+                                .n_pairs = n_pairs,
+                                .n_used = o->n_used,
+                                .x_by_token = true,
+                                .sorted = dev->step.n_tokens > 1 };
 
     if (o->gate.n_mats > KD_MAX_EXPERTS) {
         return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s: %u experts, at most %d", op->name,
                         o->gate.n_mats, KD_MAX_EXPERTS);
     }
-    if (sorted) {
-        const sort_args s = { .n_pairs = n_pairs, .n_experts = o->gate.n_mats };
-        DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_experts_sort, s, 1, 1, 1, KD_GROUP, err, gpu_address(o->expert),
-                           r->order, r->tile));
-    }
-    DS4_TRY(multiply_pairs(dev, op, &o->gate, r, o->x, true, x, r->gate, sorted, err));
-    DS4_TRY(multiply_pairs(dev, op, &o->up, r, o->x, true, x, r->up, sorted, err));
+    /* A device's own kernels want an order also of one token's pairs. */
+    if (p.sorted || o->gate.layout->form + o->up.layout->form + o->down.layout->form > 0)
+        DS4_TRY(sort_pairs(dev, o, &p, err));
+    DS4_TRY(round_pairs(dev, &p, dev->step.n_tokens, r->act, err));
+    DS4_TRY(gpu_multiply_pairs(dev, &p, r->act, op->name, err));
+    p.w = &o->up;
+    p.y = r->up;
+    const gpu_rounding of_gate = gpu_rounding_of(&o->gate, false),
+                       of_up = gpu_rounding_of(&o->up, false);
+    if (of_up.group != of_gate.group || of_up.form != of_gate.form)
+        DS4_TRY(round_pairs(dev, &p, dev->step.n_tokens, r->act, err));
+    DS4_TRY(gpu_multiply_pairs(dev, &p, r->act, op->name, err));
     const activate_args a = { .n_rows = n_pairs,
                               .n = n_ffn,
                               .n_used = o->n_used,
                               .weight_stride = o->weight.stride,
                               .clamp = o->clamp };
-    DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_activate, a, gpu_div_up(n_ffn, KD_GROUP), n_pairs, 1, KD_GROUP, err,
-                       r->gate, r->up, gpu_address(o->weight.at)));
-    return multiply_pairs(dev, op, &o->down, r, inner, false, r->gate, r->out, sorted, err);
+    DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_activate, a, gpu_div_up(n_ffn, KD_GROUP), n_pairs, 1,
+                       KD_GROUP, err, r->gate, r->up, gpu_address(o->weight.at)));
+    p.w = &o->down;
+    p.x = r->gate;
+    p.x_stride = n_ffn;
+    p.x_by_token = false;
+    p.y = r->out;
+    DS4_TRY(round_pairs(dev, &p, n_pairs, r->act, err));
+    return gpu_multiply_pairs(dev, &p, r->act, op->name, err);
+}
+
+/* Round, then multiply. */
+static ds4_status multiply(ds4_dev *dev, const gpu_product *p, gpu_at act, const char *name,
+                           ds4_err *err)
+{
+    DS4_TRY(gpu_round(dev, p, act, err));
+    return gpu_multiply(dev, p, act, name, err);
 }
 
 static ds4_status shared_expert(ds4_dev *dev, const ds4_op *op, const experts_room *r, ds4_err *err)
 {
     const ds4_op_experts *o = &op->experts;
-    const uint32_t n = dev->step.n_tokens, n_ffn = o->shared_gate.n_out, n_embd = o->shared_down.n_out;
-    product        p = { .w = &o->shared_gate,
-                         .x = gpu_address(o->x.at),
-                         .y = r->shared_gate,
-                         .x_stride = o->x.stride,
-                         .y_stride = n_ffn,
-                         .n_tokens = n };
+    const uint32_t        n = dev->step.n_tokens, n_ffn = o->shared_gate.n_out,
+                   n_embd = o->shared_down.n_out;
+    gpu_product p = { .w = &o->shared_gate,
+                      .x = gpu_address(o->x.at),
+                      .y = r->shared_gate,
+                      .x_stride = o->x.stride,
+                      .y_stride = n_ffn,
+                      .n_tokens = n };
 
-    DS4_TRY(multiply(dev, &p, op->name, err));
+    DS4_TRY(multiply(dev, &p, r->act, op->name, err));
     p.w = &o->shared_up;
     p.y = r->shared_up;
-    DS4_TRY(multiply(dev, &p, op->name, err));
+    DS4_TRY(multiply(dev, &p, r->act, op->name, err));
     const activate_args a = { .n_rows = n, .n = n_ffn, .clamp = o->clamp };
-    DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_activate, a, gpu_div_up(n_ffn, KD_GROUP), n, 1, KD_GROUP, err,
-                       r->shared_gate, r->shared_up, 0));
-    p = (product){ .w = &o->shared_down,
-                   .x = r->shared_gate,
-                   .y = r->shared_out,
-                   .x_stride = n_ffn,
-                   .y_stride = n_embd,
-                   .n_tokens = n };
-    return multiply(dev, &p, op->name, err);
+    DS4_TRY(GPU_LAUNCH(dev, GPU_KERNEL_activate, a, gpu_div_up(n_ffn, KD_GROUP), n, 1, KD_GROUP,
+                       err, r->shared_gate, r->shared_up, 0));
+    p = (gpu_product){ .w = &o->shared_down,
+                       .x = r->shared_gate,
+                       .y = r->shared_out,
+                       .x_stride = n_ffn,
+                       .y_stride = n_embd,
+                       .n_tokens = n };
+    return multiply(dev, &p, r->act, op->name, err);
 }
 
 ds4_status gpu_experts(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const ds4_op_experts  *o = &op->experts;
     const experts_room     r = room_of(o, dev->step.n_tokens, dev->scratch.at);
-    const experts_sum_args a = {
-        .n_tokens = dev->step.n_tokens, .n = o->down.n_out, .n_used = o->n_used, .y_stride = o->y.stride
-    };
+    const experts_sum_args a = { .n_tokens = dev->step.n_tokens,
+                                 .n = o->down.n_out,
+                                 .n_used = o->n_used,
+                                 .y_stride = o->y.stride };
 
     DS4_TRY(routed_experts(dev, op, &r, err));
     DS4_TRY(shared_expert(dev, op, &r, err));
-    return GPU_LAUNCH(dev, GPU_KERNEL_experts_sum, a, gpu_div_up(a.n, KD_GROUP), a.n_tokens, 1, KD_GROUP,
-                      err, r.out, r.shared_out, gpu_address(o->y.at));
+    return GPU_LAUNCH(dev, GPU_KERNEL_experts_sum, a, gpu_div_up(a.n, KD_GROUP), a.n_tokens, 1,
+                      KD_GROUP, err, r.out, r.shared_out, gpu_address(o->y.at));
 }

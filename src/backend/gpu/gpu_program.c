@@ -5,6 +5,7 @@
 #include "backend/gpu/gpu_backend.h"
 
 #include "backend/gpu/gpu_local.h"
+#include "backend/gpu/gpu_own.h"
 #include "backend/gpu/gpu_record.h"
 #include "base/clock.h"
 
@@ -35,6 +36,12 @@ static gpu_op_fn *const op_fns[DS4_N_OPS] = {
     [DS4_OP_EXPERTS] = gpu_experts,   [DS4_OP_HC_MERGE] = gpu_hc_merge,
     [DS4_OP_PREFETCH] = no_launch, /* weights are there, or the experts' operation is refused */
 };
+
+/* The device's own way, where it has one. */
+static gpu_op_fn *own_op(const ds4_dev *dev, const ds4_op *op)
+{
+    return dev->api->own ? dev->api->own->op(dev, op) : NULL;
+}
 
 /* ---- compiling ------------------------------------------------------------------------------------- */
 
@@ -106,7 +113,8 @@ static ds4_status run_one(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const uint64_t begin = dev->time_fn ? ds4_now_ns() : 0;
 
-    DS4_TRY(op_fns[op->kind](dev, op, err));
+    gpu_op_fn *own = own_op(dev, op);
+    DS4_TRY((own ? own : op_fns[op->kind])(dev, op, err));
     if (!dev->time_fn) return DS4_OK;
     DS4_TRY(dev->api->wait(dev->gpu, err));
     dev->time_fn(dev->time_ctx, op->name, ds4_now_ns() - begin, weight_bytes(op));

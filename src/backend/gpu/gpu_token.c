@@ -25,18 +25,23 @@ ds4_status gpu_norm(ds4_dev *dev, const ds4_op *op, ds4_err *err)
                       gpu_address(o->x.at), gpu_address(o->w), gpu_address(o->y.at));
 }
 
+hc_args gpu_enter_args(const ds4_op_hc_enter *o)
+{
+    return (hc_args){ .n_hc = o->n_hc,
+                      .n_embd = o->n_embd,
+                      .n_iters = o->n_iters,
+                      .h_stride = o->h.stride,
+                      .m_stride = o->m.stride,
+                      .a_stride = o->a.stride,
+                      .gate_stride = o->gate.stride,
+                      .norm_eps = o->norm_eps,
+                      .hc_eps = o->hc_eps };
+}
+
 ds4_status gpu_hc_enter(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const ds4_op_hc_enter *o = &op->hc_enter;
-    const hc_args          a = { .n_hc = o->n_hc,
-                                 .n_embd = o->n_embd,
-                                 .n_iters = o->n_iters,
-                                 .h_stride = o->h.stride,
-                                 .m_stride = o->m.stride,
-                                 .a_stride = o->a.stride,
-                                 .gate_stride = o->gate.stride,
-                                 .norm_eps = o->norm_eps,
-                                 .hc_eps = o->hc_eps };
+    const hc_args          a = gpu_enter_args(o);
 
     return GPU_LAUNCH(dev, GPU_KERNEL_hc_enter, a, dev->step.n_tokens, 1, 1, KD_GROUP, err,
                       gpu_address(o->h.at), gpu_address(o->m.at), gpu_address(o->scale),

@@ -1,10 +1,11 @@
 /* gpu_weights.c - where weights lie: each tensor is copied to the device as it is bound.
  *
- * Rows keep the form of the file, which every kernel of the dialect reads. A backend whose own kernels
- * want records of another form makes them here. */
+ * Rows keep the form of the file, which every kernel of the dialect reads; or a device's own kernels want
+ * records, of the same size, and make them. */
 #include "backend/gpu/gpu_backend.h"
 
 #include "backend/gpu/gpu_local.h"
+#include "backend/gpu/gpu_own.h"
 #include "format/dtype.h"
 
 #include <stdlib.h>
@@ -41,11 +42,14 @@ ds4_status gpu_backend_bind(ds4_dev *dev, const ds4_tensor *t, ds4_matrix *out, 
     if (!l) return ds4_fail(err, DS4_E_NOMEM, "no memory for the place of %s", t->name);
     l->row_bytes = row_bytes;
     l->mat_bytes = row_bytes * t->n_out;
-    ds4_status st = dev->api->alloc(dev->gpu, l->mat_bytes * t->n_mats, &l->at, err);
-    if (st == DS4_OK) st = dev->api->write(dev->gpu, l->at, t->data, l->mat_bytes * t->n_mats, err);
+    l->form = dev->api->own ? dev->api->own->form_of(t) : 0;
     l->next = dev->weights;
     dev->weights = l;
-    if (st != DS4_OK) return st;
+    DS4_TRY(dev->api->alloc(dev->gpu, l->mat_bytes * t->n_mats, &l->at, err));
+    if (l->form > 0)
+        DS4_TRY(dev->api->own->pack(dev, t, l, err));
+    else
+        DS4_TRY(dev->api->write(dev->gpu, l->at, t->data, l->mat_bytes * t->n_mats, err));
     *out = (ds4_matrix){ .dtype = t->dtype,
                          .n_in = t->n_in,
                          .n_out = t->n_out,

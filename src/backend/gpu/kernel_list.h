@@ -12,6 +12,11 @@
     X(experts_##type, experts_args, 6)   \
     X(embed_##type, embed_args, 3)
 
+/* And with int8 activations. */
+#define GPU_KERNELS_I8_OF(type, X)            \
+    X(project_i8_##type, product_i8_args, 3)  \
+    X(experts_i8_##type, experts_i8_args, 6)
+
 #define GPU_KERNELS(X)                   \
     X(angles, angles_args, 3)            \
     X(rms_norm, norm_args, 3)            \
@@ -41,7 +46,14 @@
     GPU_KERNELS_OF(q2_k, X)              \
     GPU_KERNELS_OF(q4_k, X)              \
     GPU_KERNELS_OF(q6_k, X)              \
-    GPU_KERNELS_OF(iq2_xxs, X)
+    GPU_KERNELS_OF(iq2_xxs, X)           \
+    X(quantize, quantize_args, 2)        \
+    GPU_KERNELS_I8_OF(q8_0, X)           \
+    GPU_KERNELS_I8_OF(mxfp4, X)          \
+    GPU_KERNELS_I8_OF(q2_k, X)           \
+    GPU_KERNELS_I8_OF(q4_k, X)           \
+    GPU_KERNELS_I8_OF(q6_k, X)           \
+    GPU_KERNELS_I8_OF(iq2_xxs, X)
 
 #define GPU_KERNEL_NUMBER(name, args, n_buffers) GPU_KERNEL_##name,
 typedef enum gpu_kernel { GPU_KERNELS(GPU_KERNEL_NUMBER) GPU_N_KERNELS } gpu_kernel;

@@ -6,6 +6,8 @@
 #include "backend/gpu/cuda/cuda_device.h"
 
 #include "backend/gpu/cuda/cuda_driver.h"
+#include "backend/gpu/cuda/own_args.h"
+#include "backend/gpu/cuda/own_ops.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +27,8 @@ struct gpu_device {
     CUcontext          context;
     CUstream           stream, copy_stream;
     CUmodule           module;
-    CUfunction         kernel[GPU_N_KERNELS];
+    CUfunction         kernel[CUDA_N_KERNELS];
+    bool               early;   /* a launch may start before the last is done */
     stage              stages[2];
     uint32_t           i_stage;
 };
@@ -35,10 +38,11 @@ struct gpu_recording {
 };
 
 #define KERNEL_ROW(name, args, n) { #name, n },
+#define OWN_KERNEL_ROW(name, n)   { #name, n },
 static const struct kernel_row {
     const char *name;
     uint32_t    n_buffers;
-} kernel_rows[GPU_N_KERNELS] = { GPU_KERNELS(KERNEL_ROW) };
+} kernel_rows[CUDA_N_KERNELS] = { GPU_KERNELS(KERNEL_ROW) CUDA_OWN_KERNELS(OWN_KERNEL_ROW) };
 
 /* ---- errors ---------------------------------------------------------------------------------------- */
 
@@ -82,7 +86,7 @@ static ds4_status probe(uint32_t i_dev, gpu_info *out, ds4_err *err)
     const cuda_driver *cu;
     CUdevice           handle;
     CUcontext          context;
-    int                major = 0, minor = 0;
+    int                major = 0, minor = 0, group = 0;
     size_t             n_free = 0, n_total = 0;
 
     DS4_TRY(find_device(i_dev, &cu, &handle, err));
@@ -90,6 +94,8 @@ static ds4_status probe(uint32_t i_dev, gpu_info *out, ds4_err *err)
     cu->cuDeviceGetName_(out->name, sizeof out->name, handle);
     cu->cuDeviceGetAttribute_(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, handle);
     cu->cuDeviceGetAttribute_(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, handle);
+    cu->cuDeviceGetAttribute_(&group, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, handle);
+    out->group_bytes = (uint32_t)group;
     snprintf(out->family, sizeof out->family, "cuda sm_%d%d", major, minor);
     CUresult r = cu->cuDevicePrimaryCtxRetain_(&context, handle);
     if (r != CUDA_SUCCESS) return failed(cu, i_dev, r, "opening", err);
@@ -122,12 +128,34 @@ static void close_device(gpu_device *dev)
     free(dev);
 }
 
+/* A group may have more memory than a kernel declares, as much as the chip has. */
+static ds4_status allow_memory(gpu_device *dev, CUfunction kernel, int most, ds4_err *err)
+{
+    int declared = 0;
+
+    CUDA_TRY(dev, cuFuncGetAttribute_(&declared, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, kernel),
+             "asking a kernel", err);
+    CUDA_TRY(dev,
+             cuFuncSetAttribute_(kernel, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, most - declared),
+             "allowing shared memory", err);
+    return DS4_OK;
+}
+
 static ds4_status load_kernels(gpu_device *dev, ds4_err *err)
 {
+    int most = 0, major = 0;
+
     CUDA_TRY(dev, cuModuleLoadData_(&dev->module, cuda_image), "loading the kernels", err);
-    for (uint32_t i = 0; i < GPU_N_KERNELS; i++) {
+    CUDA_TRY(dev,
+             cuDeviceGetAttribute_(&most, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, dev->handle),
+             "asking for shared memory", err);
+    CUDA_TRY(dev, cuDeviceGetAttribute_(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, dev->handle),
+             "asking for the chip", err);
+    dev->early = major >= 9;
+    for (uint32_t i = 0; i < CUDA_N_KERNELS; i++) {
         CUDA_TRY(dev, cuModuleGetFunction_(&dev->kernel[i], dev->module, kernel_rows[i].name),
                  kernel_rows[i].name, err);
+        if (i >= GPU_N_KERNELS) DS4_TRY(allow_memory(dev, dev->kernel[i], most, err));
     }
     return DS4_OK;
 }
@@ -265,9 +293,13 @@ static ds4_status launch(gpu_device *dev, const gpu_launch *l, ds4_err *err)
 
     for (uint32_t i = 0; i < n; i++) parameter[1 + i] = (void *)(uintptr_t)&l->buffer[i];
     DS4_TRY(enter(dev, err));
-    CUDA_TRY(dev,
-             cuLaunchKernel_(dev->kernel[l->kernel], l->groups[0], l->groups[1], l->groups[2], l->n_threads,
-                             1, 1, 0, dev->stream, parameter, NULL),
+    CUlaunchAttribute     early = { .id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                                    .value.programmaticStreamSerializationAllowed = 1 };
+    const CUlaunchConfig how = { .gridDimX = l->groups[0], .gridDimY = l->groups[1], .gridDimZ = l->groups[2],
+                                 .blockDimX = l->n_threads, .blockDimY = 1, .blockDimZ = 1,
+                                 .sharedMemBytes = l->group_bytes, .hStream = dev->stream, .attrs = &early,
+                                 .numAttrs = l->starts_early && dev->early };
+    CUDA_TRY(dev, cuLaunchKernelEx_(&how, dev->kernel[l->kernel], parameter, NULL),
              kernel_rows[l->kernel].name, err);
     return DS4_OK;
 }
@@ -316,6 +348,7 @@ static void forget(gpu_device *dev, gpu_recording *r)
 
 const gpu_api cuda_api = {
     .name = "cuda",
+    .own = &cuda_own,
     .probe = probe,
     .open = open_device,
     .close = close_device,

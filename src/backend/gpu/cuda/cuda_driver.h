@@ -31,7 +31,9 @@
     X(cuModuleLoadData)           \
     X(cuModuleUnload)             \
     X(cuModuleGetFunction)        \
-    X(cuLaunchKernel)             \
+    X(cuFuncSetAttribute)         \
+    X(cuFuncGetAttribute)         \
+    X(cuLaunchKernelEx)           \
     X(cuStreamCreate)             \
     X(cuStreamDestroy)            \
     X(cuStreamSynchronize)        \

@@ -89,21 +89,33 @@ KD_FN void kd_decode_q2_k(PRV float *y, DEV const uchar *w, uint column)
     }
 }
 
+typedef struct kd_pair {
+    uint scale, least;
+} kd_pair;
+
+/* Of the eight blocks of 32 in a block of Q4_K: six bits each, in twelve bytes. */
+KD_FN kd_pair kd_q4_k_scale(DEV const uchar *six, uint b)
+{
+    kd_pair p;
+
+    if (b < 4) {
+        p.scale = six[b] & 63u;
+        p.least = six[b + 4] & 63u;
+    } else {
+        p.scale = ((uint)six[b + 4] & 15u) | (uint)six[b - 4] >> 6 << 4;
+        p.least = (uint)six[b + 4] >> 4 | (uint)six[b] >> 6 << 4;
+    }
+    return p;
+}
+
 KD_FN void kd_decode_q4_k(PRV float *y, DEV const uchar *w, uint column)
 {
     DEV const uchar *p = w + (ulong)(column / 256) * 144;
-    DEV const uchar *six = p + 4;
     const uint       j = column % 256, b = j / 32, shift = b % 2 != 0 ? 4 : 0;
-    uint             scale, least_code;
+    const kd_pair    sm = kd_q4_k_scale(p + 4, b);
+    const uint       scale = sm.scale;
+    const float      d = kd_load_half(p), least = kd_load_half(p + 2) * (float)sm.least;
 
-    if (b < 4) {
-        scale = six[b] & 63u;
-        least_code = six[b + 4] & 63u;
-    } else {
-        scale = ((uint)six[b + 4] & 15u) | (uint)six[b - 4] >> 6 << 4;
-        least_code = (uint)six[b + 4] >> 4 | (uint)six[b] >> 6 << 4;
-    }
-    const float d = kd_load_half(p), least = kd_load_half(p + 2) * (float)least_code;
     for (uint i = 0; i < 8; i += 4) {
         const uint word = kd_load32(p + 16 + 32 * (j / 64) + j % 32 + i) >> shift;
         for (uint k = 0; k < 4; k++) y[i + k] = d * (float)(scale * (word >> (8 * k) & 15u)) - least;
@@ -128,6 +140,16 @@ KD_FN void kd_decode_q6_k(PRV float *y, DEV const uchar *w, uint column)
     }
 }
 
+/* The number of negatives is even: seven signs say what the eighth is. */
+KD_FN uint kd_eight_signs(uint seven)
+{
+    uint parity = seven ^ seven >> 4;
+
+    parity ^= parity >> 2;
+    parity ^= parity >> 1;
+    return seven | (parity & 1u) << 7;
+}
+
 KD_FN void kd_decode_iq2_xxs(PRV float *y, DEV const uchar *w, uint column)
 {
     DEV const uchar *group = w + (ulong)(column / 256) * 66 + 2 + 8 * (column % 256 / 32);
@@ -135,11 +157,8 @@ KD_FN void kd_decode_iq2_xxs(PRV float *y, DEV const uchar *w, uint column)
     const uint       code = kd_iq2xxs_codes[group[k]];
     const float      d = kd_load_half(w + (ulong)(column / 256) * 66);
     const float      unit = d * 0.125f * (float)(2 * (word >> 28) + 1);
-    uint             signs = word >> (7 * k) & 127u, parity = signs ^ signs >> 4;
+    const uint       signs = kd_eight_signs(word >> (7 * k) & 127u);
 
-    parity ^= parity >> 2;
-    parity ^= parity >> 1;
-    signs |= (parity & 1u) << 7;        /* the number of negatives is even */
     for (uint i = 0; i < 8; i++) {
         const uint  digit = code >> (2 * i) & 3u;
         const float m = digit == 0 ? 8.0f : digit == 1 ? 25.0f : 43.0f;

@@ -12,6 +12,7 @@
  *   - floats are added in an order that depends on nothing but the length of the sum, products and sums
  *     are contracted where kd_fma says so and nowhere else, and the functions of kd_math.h replace those
  *     of the platform: then every device gives the same bits, and so does the emulator.
+ *   - KD_BEGIN() is a kernel's first statement: what launches before have written is there;
  * A kernel that needs something else of one platform is an override of that backend. */
 #ifndef DS4_BACKEND_GPU_KERNELS_KDL_H
 #define DS4_BACKEND_GPU_KERNELS_KDL_H
@@ -32,6 +33,7 @@ using namespace metal;
                      uint3 kd_nt [[threads_per_threadgroup]],                                          \
                      uint kd_lane [[thread_index_in_simdgroup]],                                       \
                      uint kd_sg [[simdgroup_index_in_threadgroup]], constant args_t &a, __VA_ARGS__)
+#define KD_BEGIN()
 #define KD_TGX kd_tg.x
 #define KD_TGY kd_tg.y
 #define KD_TGZ kd_tg.z
@@ -93,6 +95,14 @@ typedef unsigned long long kd_u64;
 #define KD_TABLE(T, name, n) static __device__ const T name[n]
 #define KERNEL(name, args_t, ...)                                                                      \
     extern "C" __global__ void __launch_bounds__(256) name(const __grid_constant__ args_t a, __VA_ARGS__)
+/* Programmatic dependent launch: the next launch may begin to start, this one waits for the last. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define KD_BEGIN()                                                                                     \
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");                                    \
+    asm volatile("griddepcontrol.wait;" ::: "memory")
+#else
+#define KD_BEGIN()
+#endif
 #define KD_TGX blockIdx.x
 #define KD_TGY blockIdx.y
 #define KD_TGZ blockIdx.z
