@@ -27,14 +27,14 @@ typedef struct gpu_pairs {
     bool              sorted;
 } gpu_pairs;
 
-/* How a product wants its activations: group values have one scale, 0: floats; in the order of a form of
+/* The activations that a product wants: group values have one scale, 0: floats; in the order of a form of
  * weights. */
 typedef struct gpu_rounding {
     uint32_t group, form;
 } gpu_rounding;
 gpu_rounding gpu_rounding_of(const ds4_matrix *w, bool precise);
 
-/* What so many rounded rows take, in any form. */
+/* Bytes of so many rounded rows, in any form. */
 uint64_t gpu_round_bytes(const ds4_matrix *w, uint64_t n_rows);
 
 /* Nothing to do where a product takes floats. */

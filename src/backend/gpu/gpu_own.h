@@ -16,7 +16,7 @@ typedef struct gpu_own {
     uint32_t (*form_of)(const ds4_tensor *t);
     ds4_status (*pack)(ds4_dev *dev, const ds4_tensor *t, const ds4_layout *l, ds4_err *err);
 
-    /* What gpu_multiply.h says, for matrices of a form of its own. */
+    /* The functions of gpu_multiply.h for matrices of a form of its own. */
     ds4_status (*round)(ds4_dev *dev, const gpu_product *p, gpu_at to, ds4_err *err);
     ds4_status (*multiply)(ds4_dev *dev, const gpu_product *p, gpu_at act, ds4_err *err);
     ds4_status (*multiply_pairs)(ds4_dev *dev, const gpu_pairs *p, gpu_at act, ds4_err *err);

@@ -7,7 +7,7 @@
 #include "backend/gpu/kernels/compress.k"
 #include "backend/gpu/kernels/index.k"
 
-/* What is CUDA's own. */
+/* Kernels of CUDA's own. */
 #include "backend/gpu/cuda/own_attend.cuh"
 #include "backend/gpu/cuda/own_enter.cuh"
 #include "backend/gpu/cuda/own_experts.cuh"

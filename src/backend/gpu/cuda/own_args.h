@@ -44,7 +44,7 @@ enum {
     OWN_GEMM_TOKENS = 64,
 };
 
-/* How weights lie: rows of the file, or records of 16 rows (own_records.cuh). */
+/* The form of weights: rows of the file, or records of 16 rows (own_records.cuh). */
 typedef enum own_form {
     OWN_ROWS, OWN_Q8_0, OWN_IQ2_XXS, OWN_Q2_K,
     OWN_Q8_0_PRECISE,           /* of a part: records of Q8_0, float activations */
