@@ -156,11 +156,11 @@ void ops_select(ops *o)
     float         *q = malloc((uint64_t)n_heads * n * sizeof *q);
     scored        *all = malloc(65536 / 4 * sizeof *all);
     const int32_t *got = (const int32_t *)(const void *)ops_found(o, chosen);
-    for (uint32_t t = 0, seen = 0; t < o->n_tokens; t++) {
+    for (uint32_t t = 0; t < o->n_tokens; t++) {
         const past    *p = &s->session[o->span_of[t]];
         const uint32_t n_rows = (o->pos[t] + 1) / 4;
         double         size;
-        if (n_rows <= sh->top_k || (seen++ > 8 && t + 1 != o->n_tokens)) continue;
+        if (n_rows <= sh->top_k || (t % (o->n_tokens / 16 + 1) != 0 && t + 1 != o->n_tokens)) continue;
         for (uint32_t h = 0; h < n_heads; h++)
             ops_unpack(o, q + (uint64_t)h * n, query->host + t * query_bytes + h * o->kv.irow_bytes, true);
         score_rows(o, p, q, ops_host(weight) + (uint64_t)t * n_heads, n_rows, all, &size);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_ROWS = 48, MOST_TOKENS = 40 }; /* of a large product that are compared */
+enum { GAP = 3, MOST_ROWS = 48, MOST_TOKENS = 40 }; /* of a large product that are compared */
 
 /* Item i of those that are compared: all of few, else some that are drawn. */
 static uint32_t item(ops *o, uint32_t i, uint32_t n, uint32_t most)
@@ -196,7 +196,7 @@ static experts make_experts(ops *o, uint32_t n_most)
     e.expert = ops_bytes(o, e.chosen, n * sizeof *e.chosen);
     e.weight = ops_floats(o, n);
     e.x = inputs(o, e.part[0], (uint64_t)o->n_tokens * e.n_embd);
-    e.y = ops_room(o, (uint64_t)o->n_tokens * e.n_embd * sizeof(float));
+    e.y = ops_room(o, (uint64_t)o->n_tokens * (e.n_embd + GAP) * sizeof(float));
     return e;
 }
 
@@ -214,7 +214,7 @@ static ds4_op experts_op(const experts *e)
                                   .expert = ops_view(e->expert),
                                   .weight = ops_rows(e->weight, e->n_used),
                                   .x = ops_rows(e->x, e->n_embd),
-                                  .y = ops_rows(e->y, e->n_embd) } };
+                                  .y = ops_rows(e->y, e->n_embd + GAP) } };
 }
 
 /* Row r of a matrix times x, and how far off a backend may be. */
@@ -293,11 +293,16 @@ static void expect_experts(ops *o, const experts *e)
         }
         add_expert(o, e, t, 0, true, 1.0, y, off);
         for (uint32_t r = 0; r < e->n_embd; r++) {
-            ops_near(o, (double)ops_found(o, e->y)[(uint64_t)t * e->n_embd + r], y[r],
+            ops_near(o, (double)ops_found(o, e->y)[(uint64_t)t * (e->n_embd + GAP) + r], y[r],
                      far * sqrt(off[r]) + 1e-6 * fabs(y[r]) + 1e-30, "experts", t, r);
         }
     }
     free(y);
+    for (uint32_t k = 0; k < o->n_tokens; k++) {
+        const uint64_t at = (uint64_t)k * (e->n_embd + GAP) + e->n_embd;
+        if (memcmp(ops_found(o, e->y) + at, ops_host(e->y) + at, GAP * sizeof(float)) != 0)
+            ops_fail(o, "the gap behind row %u was written", k);
+    }
 }
 
 void ops_experts(ops *o)

@@ -72,7 +72,7 @@ static options read_options(int argc, char **argv)
     }
     /* An emulated thread costs a hundred times a real one. */
     const bool slow = strcmp(o.backend, "emulated") == 0;
-    o.most = o.all ? (slow ? 3e7 : 1e13) : slow ? 3e5 : 1.2e7;
+    o.most = o.all ? (slow ? 3e7 : 1e13) : slow ? 3e5 : 1.4e7;
     return o;
 }
 

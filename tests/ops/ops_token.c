@@ -164,6 +164,12 @@ static double sigmoid(double x)
     return 1.0 / (1.0 + exp(-x));
 }
 
+/* The model's, or one so large that its place shows. */
+static float hc_eps(const ops *o)
+{
+    return o->shape->n_iters == 20 ? 1e-6f : 0.02f;
+}
+
 /* The rounds of section 3.2, as they are written there. */
 static void sinkhorn(double *a, uint32_t n, uint32_t n_rounds, double eps)
 {
@@ -246,7 +252,7 @@ static void entered_row(ops *o, const hc *b, ops_array *a, ops_array *gate, cons
 
     scaled_mix(o, b, h, t, m);
     for (uint32_t s = 0; s < n; s++) {
-        pre[s] = sigmoid(m[s] * (double)scale[0] + (double)base[s]) + (double)1e-6f;
+        pre[s] = sigmoid(m[s] * (double)scale[0] + (double)base[s]) + (double)hc_eps(o);
         want[s] = 2.0 * sigmoid(m[n + s] * (double)scale[1] + (double)base[n + s]);
     }
     double sharp = 1.0; /* an exponent of this size loses as many digits */
@@ -254,7 +260,7 @@ static void entered_row(ops *o, const hc *b, ops_array *a, ops_array *gate, cons
         want[n + i] = m[2 * n + i] * (double)scale[2] + (double)base[2 * n + i];
         sharp = fmax(sharp, fabs(want[n + i]));
     }
-    sinkhorn(want + n, n, o->shape->n_iters, (double)1e-6f);
+    sinkhorn(want + n, n, o->shape->n_iters, (double)hc_eps(o));
     ops_near_row(o, row_of(o, gate, t, b->n_gate), want, b->n_gate, 3e-5 * sharp, "gate", t);
     mixed_row(o, row_of(o, a, t, b->n_embd), h, pre, ops_host(b->norm), t);
 }
@@ -270,7 +276,7 @@ void ops_hc_enter(ops *o)
                                        .n_embd = b.n_embd,
                                        .n_iters = o->shape->n_iters,
                                        .norm_eps = 1e-6f,
-                                       .hc_eps = 1e-6f,
+                                       .hc_eps = hc_eps(o),
                                        .scale = ops_view(b.scale),
                                        .base = ops_view(b.base),
                                        .norm = ops_view(b.norm),
@@ -297,7 +303,7 @@ void ops_hc_merge(ops *o)
                          .hc_merge = { .n_hc = b.n_hc,
                                        .n_embd = b.n_embd,
                                        .norm_eps = 1e-6f,
-                                       .hc_eps = 1e-6f,
+                                       .hc_eps = hc_eps(o),
                                        .scale = ops_view(b.scale),
                                        .base = ops_view(b.base),
                                        .norm = ops_view(b.norm),
@@ -309,7 +315,8 @@ void ops_hc_merge(ops *o)
         scaled_mix(o, &b, h, o->logit_row[i], m);
         for (uint32_t s = 0; s < b.n_hc; s++) {
             mix[s] =
-                sigmoid(m[s] * (double)ops_host(b.scale)[0] + (double)ops_host(b.base)[s]) + (double)1e-6f;
+                sigmoid(m[s] * (double)ops_host(b.scale)[0] + (double)ops_host(b.base)[s])
+                     + (double)hc_eps(o);
         }
         mixed_row(o, row_of(o, x, i, b.n_embd), h, mix, ops_host(b.norm), i);
     }
