@@ -1,6 +1,7 @@
 /* agent_session.c - sessions of the agent: a folder for each, with a journal and what files held before. */
 #include "agent/agent_local.h"
 
+#include "agent/copy_tree.h"
 #include "base/rng.h"
 
 #include <dirent.h>
@@ -243,12 +244,27 @@ ds4_status ds4_agent_open_session(ds4_agent *a, const char *begin, ds4_err *err)
     return DS4_OK;
 }
 
+/* What files were before goes along, so that the copy can be undone too. */
+static ds4_status fork_undo(const ds4_agent *a, const char *dir, ds4_err *err)
+{
+    ds4_str    from = { 0 }, to = { 0 };
+    ds4_status st = undo_dir(a, &from, err);
+
+    ds4_str_addf(&to, "%s/undo", dir);
+    if (st == DS4_OK && to.failed) st = ds4_fail(err, DS4_E_NOMEM, "no memory for a path");
+    if (st == DS4_OK) st = ds4_copy_tree(from.data, to.data, err);
+    ds4_str_clear(&from);
+    ds4_str_clear(&to);
+    return st;
+}
+
 ds4_status ds4_agent_fork_session(ds4_agent *a, ds4_err *err)
 {
     ds4_str    path = { 0 };
     ds4_status st = free_path(a, &path, err);
 
     if (st == DS4_OK) st = ds4_talk_fork(&a->talk, path.data, err);
+    if (st == DS4_OK) st = fork_undo(a, path.data, err);
     if (st == DS4_OK) st = ds4_agent_open_session(a, strrchr(path.data, '/') + 1, err);
     ds4_str_clear(&path);
     return st;
@@ -359,7 +375,8 @@ ds4_status ds4_agent_last_session(ds4_agent *a, ds4_str *id, ds4_err *err)
     DS4_TRY(read_entries(a, &list, &n, err));
     for (uint32_t i = 0; i < n && id->n_bytes == 0; i++) {
         ds4_talk t;
-        if (peek(a, list[i].id, &t) && strcmp(ds4_str_text(&t.root), ds4_tools_root(a->tools)) == 0) {
+        if (peek(a, list[i].id, &t) && t.n_items > 0
+            && strcmp(ds4_str_text(&t.root), ds4_tools_root(a->tools)) == 0) {
             ds4_str_add_text(id, list[i].id);
         }
         ds4_talk_close(&t);

@@ -12,6 +12,7 @@ enum { CTX = 8192 };
 
 static char      box[256];
 static ds4_model model;
+static ds4_resume *resume;      /* what all sessions have computed */
 
 /* ---- what the model says --------------------------------------------------------------------- */
 
@@ -179,14 +180,11 @@ static const char *inside(const char *name)
 
 static void run_in(watcher *w, const char *session, uint32_t n_ctx)
 {
-    const ds4_resume_options keep = { .engine = model.engine };
-    char                     dir[600], root[600];
-    ds4_resume              *resume = NULL;
-    ds4_err                  err = { .code = DS4_OK };
+    char    dir[600], root[600];
+    ds4_err err = { .code = DS4_OK };
 
     snprintf(dir, sizeof dir, "%s/sessions", box);
     snprintf(root, sizeof root, "%s/project", box);
-    assert_int_equal(DS4_OK, ds4_resume_create(&keep, &resume, &err));
     const ds4_agent_options opt = {
         .engine = model.engine, .resume = resume, .protocol = model.protocol, .n_ctx = n_ctx, .dir = dir,
         .root = root, .session = session, .mode = DS4_TOOLS_YOLO, .no_notes = true, .thinking = true,
@@ -199,7 +197,6 @@ static void run_in(watcher *w, const char *session, uint32_t n_ctx)
     next_task(w);
     assert_int_equal(DS4_OK, ds4_agent_run(w->agent, &err));
     ds4_agent_free(w->agent);
-    ds4_resume_free(resume);
 }
 
 static void run(watcher *w)
@@ -215,7 +212,9 @@ static int setup(void **state)
     (void)state;
     test_temp_path(box, "loop");
     if (mkdir(box, 0700) != 0 || mkdir(inside("project"), 0700) != 0) return -1;
-    return ds4_model_open(&opt, &model, &err) == DS4_OK ? 0 : -1;
+    if (ds4_model_open(&opt, &model, &err) != DS4_OK) return -1;
+    const ds4_resume_options keep = { .engine = model.engine };
+    return ds4_resume_create(&keep, &resume, &err) == DS4_OK ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -223,6 +222,7 @@ static int teardown(void **state)
     char command[300];
 
     (void)state;
+    ds4_resume_free(resume);
     ds4_model_close(&model);
     snprintf(command, sizeof command, "rm -rf '%s'", box);
     return system(command);
@@ -390,9 +390,10 @@ static void test_undo_takes_files_and_words_back(void **state)
     assert_true(ds4_file_exists(inside("project/made.txt")));
     ds4_str_clear(&text);
 
-    watcher back = { .lines = writes, .n_tasks = 2, .tasks = { "/undo", "/history" } };
+    watcher back = { .lines = writes, .n_tasks = 3, .tasks = { "/fork", "/undo", "/history" } };
     run_in(&back, w.id, CTX);
     assert_int_equal(DS4_STOP_DONE, back.stops[0]);
+    assert_int_equal(DS4_STOP_DONE, back.stops[1]);
     assert_int_equal(DS4_OK, ds4_file_read(inside("project/undone.txt"), 100, &text, NULL));
     assert_string_equal("old\n", text.data);
     assert_false(ds4_file_exists(inside("project/made.txt")));

@@ -80,8 +80,9 @@ static void open_prompt(ds4_talk *t)
 static void end_answer(ds4_talk *t)
 {
     static const ds4_dsml_call calls[] = {
-        { .name = { "bash", 4 }, .arguments = { "{\"command\": \"ls \\\"x\\\"\"}", 25 }, .complete = true },
-        { .name = { "read", 4 }, .arguments = { "{}", 2 }, .complete = true },
+        { .name = DS4_SLICE("bash"), .arguments = DS4_SLICE("{\"command\": \"ls \\\"x\\\"\"}"),
+          .complete = true },
+        { .name = DS4_SLICE("read"), .arguments = DS4_SLICE("{}"), .complete = true },
     };
     ds4_reply_result said = { .finish = DS4_FINISH_END,
                               .content = slice("what \"it\" said\n"),

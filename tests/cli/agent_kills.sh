@@ -7,7 +7,7 @@
 kills=${DS4_KILLS:-6}
 seed=${DS4_SEED:-$(date +%s)}
 echo "# seed $seed (DS4_SEED)"
-steps=$((kills * 2))
+steps=$((kills * 6)) context=$((32768 + kills * 1024))
 
 random() {                              # from 0 to N - 1, in number
     seed=$(((seed * 1103515245 + 12345) % 2147483648))
@@ -24,28 +24,32 @@ say -i "did step $steps." "That was the last.</think>All steps are done."
 say "Some steps are left, the next one is to be done now.</think>The next one.$(call bash command 'sh step')"
 
 begin() {
-    "$agent" -m "$mini" --sessions "$sessions" -C "$project" --script "$box/script" --no-notes -t 1 -c 32768 \
+    "$agent" -m "$mini" --sessions "$sessions" -C "$project" --script "$box/script" --no-notes -t 1 -c $context \
         --json --max-answers 100000 "$@" >"$box/events" 2>"$box/stderr" </dev/null &
     pid=$!
 }
 
-n=0 lost=0 longest=0
+n=0 lost=0
 begin -p "do all steps"
 while [ $n -lt "$kills" ]; do
-    random 900
-    sleep "0.$(printf %03d $((number + 60)))"
+    random 500
+    sleep "0.$(printf %03d $((number + 30)))"
     kill -9 $pid 2>/dev/null || { wait $pid 2>/dev/null; break; }
     wait $pid 2>/dev/null
     n=$((n + 1))
     cat "$box/events" >>"$box/all"
     file=$(ls "$sessions"/*/journal 2>/dev/null | head -n 1)
-    [ -n "$file" ] || { begin -p "do all steps"; continue; }
+    if [ -z "$file" ] || ! grep -q "do all steps" "$file"; then
+        rm -rf "$sessions"              # it had not begun
+        begin -p "do all steps"
+        continue
+    fi
     cp "$file" "$box/then"
     begin --continue
     # What was written before the kill is there behind it, but for half a record at the end.
     sleep 0.05
     if [ -e "$box/before" ]; then
-        size=$(($(wc -c <"$box/before") - 65536))
+        size=$(($(wc -c <"$box/before") - 512))
         [ $size -le 0 ] || cmp -s -n "$size" "$box/before" "$file" || lost=$((lost + 1))
     fi
     mv "$box/then" "$box/before"
@@ -69,7 +73,7 @@ is "every step was done" "$steps" "$(ls "$project" | grep -c '^done')"
 # Each result that a killed process told of is in the session, in its place.
 sed -n 's/.*"event": "call_end".*"result": "did step \([0-9]*\)\..*/\1/p' "$box/all" | sort -u >"$box/told"
 printf '/history 9\n' | timeout 100 "$agent" -m "$mini" --sessions "$sessions" -C "$project" --script "$box/script" \
-    --no-notes -t 1 -c 32768 --json --continue >"$box/past" 2>/dev/null
+    --no-notes -t 1 -c $context --json --continue >"$box/past" 2>/dev/null
 sed -n 's/.*"event": "call_end".*"result": "did step \([0-9]*\)\..*/\1/p' "$box/past" | sort -u >"$box/kept"
 is "every result that was told is in the session" "" "$(comm -23 "$box/told" "$box/kept" | tr '\n' ' ')"
 is "the message is there" 1 "$(grep -c '"event": "user".*do all steps' "$box/past" | head -n 1 | sed 's/[2-9]/1/')"
