@@ -60,7 +60,7 @@ static ds4_status summarize(ds4_agent *a, ds4_str *summary, ds4_err *err)
     return st;
 }
 
-/* Where the last part begins: at a message of the user or at results, such that it is short enough. The last
+/* The last part begins at a message of the user or at results, such that it is short enough. The last
  * of these may be longer, because it is what the model works on. */
 static uint32_t tail_of(const ds4_agent *a)
 {

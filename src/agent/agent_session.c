@@ -244,7 +244,7 @@ ds4_status ds4_agent_open_session(ds4_agent *a, const char *begin, ds4_err *err)
     return DS4_OK;
 }
 
-/* What files were before goes along, so that the copy can be undone too. */
+/* The earlier contents of files go along, so that the copy can be undone too. */
 static ds4_status fork_undo(const ds4_agent *a, const char *dir, ds4_err *err)
 {
     ds4_str    from = { 0 }, to = { 0 };

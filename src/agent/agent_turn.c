@@ -90,7 +90,7 @@ static ds4_status begin_answer(ds4_agent *a, ds4_tokens *script, ds4_err *err)
     };
     if (script->n == 0) options.script = NULL;
     DS4_TRY(ds4_generation_create(&options, &a->answer, err));
-    /* What an earlier process sampled; copied, because the front may make the talk grow. */
+    /* Tokens that an earlier process sampled are copied, because the front may make the talk grow. */
     ds4_tokens_append(&before, a->talk.tokens.ids + a->talk.tokens.n - n_before, n_before);
     a->replays = n_before > 0;
     const ds4_status st = before.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for an answer")
@@ -184,7 +184,7 @@ static ds4_status make_prompt(ds4_agent *a, ds4_tokens *prompt, ds4_err *err)
                            a->compacted, prompt, err);
 }
 
-/* What comes next enters the context, which is compacted before it is full. */
+/* The message enters the context, which is compacted before it is full. */
 static ds4_status open_answer(ds4_agent *a, ds4_err *err)
 {
     ds4_tokens prompt = { 0 };

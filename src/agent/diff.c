@@ -33,7 +33,7 @@ static bool split(ds4_slice text, lines *out)
     return true;
 }
 
-/* Which lines of each text have no partner in the other one. */
+/* Marks of the lines that have no partner in the other text. */
 typedef struct marks {
     bool *old_gone, *new_here;
 } marks;

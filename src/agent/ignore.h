@@ -25,7 +25,7 @@ void        ds4_ignore_free(ds4_ignore *ignore);
 DS4_MUST_CHECK ds4_status ds4_ignore_add(ds4_ignore *ignore, const char *folder, ds4_slice text,
                                          ds4_err *err);
 
-/* How many patterns there are, and back to that many: a walk that leaves a folder drops its file. */
+/* Count the patterns, and go back to that many: a walk that leaves a folder drops its file. */
 size_t ds4_ignore_count(const ds4_ignore *ignore);
 void   ds4_ignore_drop(ds4_ignore *ignore, size_t n_patterns);
 

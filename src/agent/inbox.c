@@ -175,14 +175,6 @@ const volatile int *ds4_inbox_stop(const ds4_inbox *b)
     return &b->stop;
 }
 
-bool ds4_inbox_quits(ds4_inbox *b)
-{
-    pthread_mutex_lock(&b->lock);
-    const bool quits = b->quits;
-    pthread_mutex_unlock(&b->lock);
-    return quits;
-}
-
 void ds4_inbox_on_stop(ds4_inbox *b, void (*fn)(void *ctx), void *ctx)
 {
     pthread_mutex_lock(&b->lock);

@@ -38,7 +38,6 @@ bool ds4_inbox_busy(ds4_inbox *b);              /* something waits or is worked 
 
 /* The flag that ends what runs; see ds4_inbox_calm(). */
 const volatile int *ds4_inbox_stop(const ds4_inbox *b);
-bool                ds4_inbox_quits(ds4_inbox *b);
 
 /* Called when an interrupt comes, on the thread that interrupts: stops what does not look at the flag. */
 void ds4_inbox_on_stop(ds4_inbox *b, void (*fn)(void *ctx), void *ctx);

@@ -82,7 +82,7 @@ static ds4_status read_all(int fd, const char *path, uint64_t n_bytes, ds4_str *
     return DS4_OK;
 }
 
-/* Where the last whole record ends. */
+/* Find the end of the last whole record. */
 static uint64_t whole_end(ds4_slice content)
 {
     uint64_t   at = DS4_JOURNAL_HEAD;

@@ -64,6 +64,7 @@ DS4_MUST_CHECK ds4_status ds4_mcp_add(ds4_mcp *m, const ds4_mcp_server *server, 
  * Returns DS4_OK; DS4_E_FORMAT; as ds4_mcp_add(). On failure none of its servers was added. */
 DS4_MUST_CHECK ds4_status ds4_mcp_add_config(ds4_mcp *m, ds4_slice json, const char *name, ds4_err *err);
 
+/* Servers that were added; for tests, which compare it with those that work. */
 uint32_t ds4_mcp_n_servers(const ds4_mcp *m);
 
 /* Start the servers that are not running, and ask each for its tools.
@@ -78,7 +79,7 @@ uint32_t ds4_mcp_start(ds4_mcp *m, const volatile int *cancelled, ds4_str *told)
  * taken gives one line in *told. Returns the number that was added. m must outlive t. */
 uint32_t ds4_mcp_offer(ds4_mcp *m, ds4_tools *t, ds4_str *told);
 
-/* The servers and their tools, a line for each, for a person. */
+/* The servers and their tools, a line for each; for tests with servers of others, which print it. */
 void ds4_mcp_describe(ds4_mcp *m, ds4_str *out);
 
 #endif

@@ -31,7 +31,7 @@ typedef void mcp_receive_fn(void *ctx, ds4_slice text);
 
 typedef struct mcp_wire mcp_wire;
 
-/* How messages travel. A message is a line with its newline. */
+/* The transport of messages. A message is a line with its newline. */
 typedef struct mcp_wire_ops {
     /* Send a request and receive until the wait is over. Returns as mcp_wait_on(); DS4_E_IO when the
      * connection is lost; DS4_E_LIMIT for a message that is too long. */
@@ -98,6 +98,7 @@ typedef struct mcp_talk {
 } mcp_talk;
 
 ds4_status mcp_talk_start(mcp_talk *t, const volatile int *cancelled, ds4_err *err);
+/* Stop the server. Tests by a fuzzer call it too, because they have nothing else to clear. */
 void       mcp_talk_stop(mcp_talk *t);
 void       mcp_talk_clear(mcp_talk *t);         /* stops, and frees everything */
 
@@ -105,12 +106,13 @@ void       mcp_talk_clear(mcp_talk *t);         /* stops, and frees everything *
 ds4_status mcp_talk_call(mcp_talk *t, const char *name, ds4_slice arguments, const volatile int *cancelled,
                          ds4_str *text, bool *failed, ds4_err *err);
 
-/* Take the tools of a result of tools/list into t. Returns DS4_OK; DS4_E_FORMAT; DS4_E_LIMIT; DS4_E_NOMEM. */
+/* Take the tools of a result of tools/list into t; a function of its own for tests by a fuzzer. Returns
+ * DS4_OK; DS4_E_FORMAT; DS4_E_LIMIT; DS4_E_NOMEM. */
 ds4_status mcp_talk_take_tools(mcp_talk *t, const json_t *result, ds4_err *err);
 
 /* ---- all servers (mcp.c, mcp_offer.c) -------------------------------------------------------- */
 
-/* What a tool that was offered points at. */
+/* The target of a tool that was offered. */
 typedef struct mcp_bound {
     mcp_talk *talk;
     char     *name;                     /* the server's */

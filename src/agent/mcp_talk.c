@@ -101,7 +101,7 @@ static void take_message(void *ctx, const ds4_rpc_message *m)
     }
 }
 
-/* What is no message is passed over: servers print to standard output what they should not. */
+/* Lines that are no messages are passed over: servers print to standard output what they should not. */
 static void receive(void *ctx, ds4_slice text)
 {
     const ds4_status st = ds4_rpc_each(text, take_message, ctx, NULL);

@@ -114,7 +114,7 @@ ds4_slice ds4_rpc_slice(const json_t *object, const char *name)
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
-/* What was read leaves the front, so that the buffer stays as large as a line and what came with it. */
+/* Bytes that were read leave the front, so that the buffer stays as large as a line and what came with it. */
 static void forget_read(ds4_rpc_lines *l)
 {
     if (l->at == 0) return;

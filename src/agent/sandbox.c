@@ -380,4 +380,3 @@ void ds4_sandbox_close(ds4_sandbox *s)
 
 ds4_sandbox_kind ds4_sandbox_get_kind(const ds4_sandbox *s) { return s->kind; }
 const char      *ds4_sandbox_sentence(const ds4_sandbox *s) { return s->sentence; }
-const char      *ds4_sandbox_temp(const ds4_sandbox *s) { return s->temp; }

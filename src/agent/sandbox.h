@@ -18,7 +18,7 @@ typedef enum ds4_sandbox_kind {
 
 typedef struct ds4_sandbox ds4_sandbox;
 
-/* What is not to be used though it is there; tests run with each. */
+/* Means that are left unused though they are there; tests run with each. */
 enum { DS4_SANDBOX_WITHOUT_BWRAP = 1, DS4_SANDBOX_WITHOUT_LANDLOCK = 2, DS4_SANDBOX_WITHOUT_SEATBELT = 4 };
 
 /* Find out what works here; takes some ten milliseconds.
@@ -34,7 +34,6 @@ void                      ds4_sandbox_close(ds4_sandbox *s);        /* NULL is f
 
 ds4_sandbox_kind ds4_sandbox_get_kind(const ds4_sandbox *s);
 const char      *ds4_sandbox_sentence(const ds4_sandbox *s);        /* one sentence; lent */
-const char      *ds4_sandbox_temp(const ds4_sandbox *s);
 
 typedef struct ds4_confine_options {
     bool unconfined;            /* no sandbox at all: the user wants it so */

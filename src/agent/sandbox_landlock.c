@@ -59,7 +59,7 @@ static int allow_fd(int ruleset, int fd, uint64_t allowed)
     return (int)syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0);
 }
 
-/* What is not there needs no rule. */
+/* A path that is not there needs no rule. */
 static int allow(int ruleset, const char *path, uint64_t allowed)
 {
     const int fd = open(path, O_PATH | O_CLOEXEC);

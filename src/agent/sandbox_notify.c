@@ -50,7 +50,7 @@ static bool read_text(pid_t pid, uint64_t address, char *out, size_t size)
     return false;
 }
 
-/* Where a link of /proc leads. */
+/* Read the target of a link of /proc. */
 static bool read_link_of(pid_t pid, const char *what, int fd, char *out, size_t size)
 {
     char path[64];
@@ -158,7 +158,7 @@ static int grant(const ds4_sandbox *s, bool read_only, int listener, const struc
         struct iovec mine = { times, sizeof times }, its = { (void *)(uintptr_t)w.times, sizeof times };
         if (process_vm_readv(pid, &mine, 1, &its, 1, 0) != (ssize_t)sizeof times) return EFAULT;
     }
-    /* What was read is the caller's only if it still waits. */
+    /* The path is the caller's only if it still waits. */
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) != 0) return ENOENT;
     const int fd = open_target(s, read_only, path, w.follow);
     if (fd < 0) return errno;

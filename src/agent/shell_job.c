@@ -115,7 +115,7 @@ static unsigned end_all(const ds4_shell_job *j)
 {
     unsigned n = 0;
 
-    /* What is about to end by itself was not left. */
+    /* A process that is about to end by itself was not left. */
     for (int i = 0; i < 10 && kill(-j->pid, 0) == 0; i++) poll(NULL, 0, 2);
     if (kill(-j->pid, SIGKILL) == 0) n++;
     /* bwrap takes all of its processes with it; those that are seen have not noticed yet. */

@@ -97,7 +97,7 @@ static ds4_status add(ds4_talk *t, ds4_talk_record kind, const void *data, size_
     DS4_TRY(ds4_journal_add(t->journal, kind, data, n_bytes, err));
     record.next = ds4_journal_end(t->journal);
     const ds4_status st = ds4_talk_apply(t, &record, err);
-    /* What cannot be done must not be read again. */
+    /* A record that cannot be done must not be read again. */
     if (st != DS4_OK) ds4_journal_take_back(t->journal, record.at);
     return st;
 }

@@ -46,7 +46,7 @@ typedef struct ds4_talk_call {
     ds4_str result;
 } ds4_talk_call;
 
-/* What was said. */
+/* One thing that was said. */
 typedef struct ds4_talk_item {
     ds4_talk_record kind;       /* USER, ANSWER or COMPACT */
     uint64_t        at;         /* place of its record */

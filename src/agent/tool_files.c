@@ -24,7 +24,7 @@ static tools_seen *find_seen(ds4_tools *t, const char *name)
     return NULL;
 }
 
-void tools_remember(ds4_tools *t, const char *name, ds4_slice content)
+static void tools_remember(ds4_tools *t, const char *name, ds4_slice content)
 {
     tools_seen *s = find_seen(t, name);
 
@@ -54,7 +54,7 @@ static freshness how_fresh(ds4_tools *t, const char *name, ds4_slice content)
     return memcmp(hash, s->hash, sizeof hash) == 0 ? AS_SEEN : CHANGED_SINCE;
 }
 
-bool tool_load(tool_run *r, const char *name, ds4_str *out)
+static bool tool_load(tool_run *r, const char *name, ds4_str *out)
 {
     ds4_err err;
 

@@ -59,7 +59,7 @@ size_t tool_add_lines(ds4_slice text, size_t first, size_t max_bytes, ds4_str *o
     return number;
 }
 
-/* Where the last lines begin that fit. */
+/* Find the first of the last lines that fit. */
 static size_t tail_line(ds4_slice text, size_t n_lines, size_t max_bytes)
 {
     const size_t most = tool_line_bytes(max_bytes);

@@ -263,7 +263,7 @@ void ds4_tools_call(ds4_tools *t, const ds4_tool_call *call, ds4_tool_sink_fn *s
 {
     tool_run r = { .t = t, .call = call, .sink = sink, .sink_ctx = sink_ctx, .result = result };
 
-    /* What the last result left out can be asked for until the next one. */
+    /* The rest of the last result can be asked for until the next one. */
     if (!same_name("more", call->name)) {
         ds4_str_clear(&t->rest.text);
         free(t->rest.file);

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* What is done without a question. Masked secrets stay masked in all of them. */
+/* Modes differ in the things that are done without a question. Masked secrets stay masked in all of them. */
 typedef enum ds4_tools_mode {
     DS4_TOOLS_WORK,             /* files under the root are changed, commands run in the sandbox; asked:
                                    the network, and commands where there is no sandbox */
@@ -27,7 +27,7 @@ typedef enum ds4_permission {
     DS4_PERMISSION_ALWAYS,      /* as long as these tools are open: this kind for this tool */
 } ds4_permission;
 
-/* What is asked. Lent during the call. */
+/* One question. Lent during the call. */
 typedef struct ds4_question {
     ds4_slice call_id;          /* as in ds4_tool_call */
     ds4_slice tool;             /* its name */

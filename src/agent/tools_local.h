@@ -22,7 +22,7 @@ typedef struct tools_seen {
     uint8_t hash[32];
 } tools_seen;
 
-/* What of the last result was not shown, for `more`. */
+/* The part of the last result that was not shown, for `more`. */
 typedef struct tools_rest {
     ds4_str text;               /* all lines of the result */
     size_t  next;               /* the line to go on at, from 1 */
@@ -118,7 +118,7 @@ size_t tool_add_lines(ds4_slice text, size_t first, size_t max_bytes, ds4_str *o
 void   tool_text_finish(tool_run *r);
 /* Output of a program as text: UTF-8, no escape sequences, of a line written over itself the last. */
 void   tool_clean_output(ds4_slice bytes, ds4_str *out);
-/* How long a line may be in a result of so many bytes, and one that is cut there. */
+/* The longest line of a result of so many bytes, and a line that is cut there. */
 size_t tool_line_bytes(size_t room);
 void   tool_add_cut_line(ds4_slice line, size_t most, ds4_str *out);
 bool   tool_is_binary(ds4_slice text);
@@ -129,11 +129,8 @@ void tool_read(tool_run *r);
 void tool_more(tool_run *r);
 void tool_write(tool_run *r);
 void tool_edit(tool_run *r);
-void tools_remember(ds4_tools *t, const char *name, ds4_slice content);
 void tool_add_change(tool_run *r, const char *name, ds4_slice before, ds4_slice after, bool made,
                      bool removed);
-/* The content of a file as the model may see it. False: the call has failed. */
-bool tool_load(tool_run *r, const char *name, ds4_str *out);
 
 /* ---- tool_find.c ---- */
 
@@ -146,7 +143,7 @@ void tool_bash(tool_run *r);
 void tool_job(tool_run *r);
 void tool_git(tool_run *r);
 void tools_end_jobs(ds4_tools *t);
-/* What a running job changed is written down. */
+/* Changes by a running job are written down. */
 ds4_status tools_settle(ds4_tools *t, ds4_err *err);
 
 /* ---- guard.c: git's own settings, which programs outside of the sandbox obey ---- */

@@ -71,7 +71,7 @@ static void open_answer(bool thinking, ds4_segments *text)
     ds4_segments_own(text, thinking ? DS4_MARK_THINK : DS4_MARK_THINK_CLOSE);
 }
 
-/* What a tool says cannot end its own result. */
+/* The words of a tool cannot end its own result. */
 static void add_result(ds4_segments *text, ds4_slice result)
 {
     static const char close[] = "</tool_result>";

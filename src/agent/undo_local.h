@@ -5,7 +5,7 @@
 #include "agent/keep.h"
 #include "agent/undo.h"
 
-/* What a name is: kind, permissions, content (of a link: where it leads). */
+/* The state of a name: kind, permissions, content (of a link: where it leads). */
 typedef struct undo_state {
     char     kind;      /* '-' nothing, 'f' file, 'l' link, 'd' folder, 'x' a file that was not kept */
     unsigned mode;
@@ -91,18 +91,13 @@ char       *undo_name_read(const char *at, size_t n_bytes);
 /* Look at the tree: entries of `old` whose facts agree keep their hash, others are read and kept. */
 DS4_MUST_CHECK ds4_status undo_tree_look(ds4_undo *u, const undo_tree *old, undo_tree *out, ds4_err *err);
 void undo_tree_clear(undo_tree *t);
-const undo_entry *undo_tree_find(const undo_tree *t, const char *name);
 bool undo_tree_ignores(const undo_tree *t, const char *name);       /* the name or a folder above it */
 DS4_MUST_CHECK ds4_status undo_tree_save(ds4_undo *u, ds4_err *err);
 DS4_MUST_CHECK ds4_status undo_tree_load(ds4_undo *u, ds4_err *err);
 
-/* What a name is now; its content is kept when `keep`. content receives the bytes of a file or link; may be
- * NULL. Large files are 'x'. */
+/* Find the state of a name now; its content is kept when `keep`. content receives the bytes of a file or
+ * link; may be NULL. Large files are 'x'. */
 DS4_MUST_CHECK ds4_status undo_state_now(ds4_undo *u, const char *name, uint64_t max_bytes, bool keep,
                                          undo_state *out, ds4_str *content, ds4_err *err);
-/* The same below an open folder; st are its facts. */
-DS4_MUST_CHECK ds4_status undo_state_at(ds4_undo *u, int dir, const char *last, const struct stat *st,
-                                        uint64_t max_bytes, bool keep, undo_state *out, ds4_str *content,
-                                        ds4_err *err);
 
 #endif

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What is to be done with one name. */
+/* The work on one name. */
 typedef struct step {
     const char *name;
     undo_state  is, becomes;

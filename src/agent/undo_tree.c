@@ -79,9 +79,9 @@ static ds4_status content_at(int dir, const char *last, uint64_t max_bytes, undo
     return rc == DS4_E_NOMEM ? rc : DS4_OK;
 }
 
-ds4_status undo_state_at(ds4_undo *u, int dir, const char *last, const struct stat *st, uint64_t max_bytes,
-                         bool keep,
-                         undo_state *out, ds4_str *content, ds4_err *err)
+/* As undo_state_now(), below an open folder; st are the facts of the name. */
+static ds4_status state_at(ds4_undo *u, int dir, const char *last, const struct stat *st, uint64_t max_bytes,
+                           bool keep, undo_state *out, ds4_str *content, ds4_err *err)
 {
     ds4_str own = { 0 }, *text = content ? content : &own;
 
@@ -114,7 +114,7 @@ ds4_status undo_state_now(ds4_undo *u, const char *name, uint64_t max_bytes, boo
     if (ds4_root_open_parent(u->root, name, false, &dir, &last, NULL) != DS4_OK) return DS4_OK;
     ds4_status rc = DS4_OK;
     if (fstatat(dir, last, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        rc = undo_state_at(u, dir, last, &st, max_bytes, keep, out, content, err);
+        rc = state_at(u, dir, last, &st, max_bytes, keep, out, content, err);
     close(dir);
     return rc;
 }
@@ -166,6 +166,20 @@ static undo_entry *add_entry(undo_tree *t, const char *name)
     return e;
 }
 
+static const undo_entry *find_entry(const undo_tree *t, const char *name)
+{
+    size_t low = 0, high = t->n;
+
+    while (low < high) {
+        const size_t mid = low + (high - low) / 2;
+        const int    c = strcmp(name, t->entry[mid].name);
+        if (c == 0) return &t->entry[mid];
+        if (c < 0) high = mid;
+        else       low = mid + 1;
+    }
+    return NULL;
+}
+
 static ds4_walk_next see(void *ctx, const ds4_walk_entry *entry)
 {
     look       *l = ctx;
@@ -184,7 +198,7 @@ static ds4_walk_next see(void *ctx, const ds4_walk_entry *entry)
     e->mtime_ns = MTIME(entry->st);
     e->ctime_ns = CTIME(entry->st);
     e->fresh = e->ctime_ns > l->began_ns - FRESH_NS;
-    const undo_entry *old = undo_tree_find(l->old, entry->name);
+    const undo_entry *old = find_entry(l->old, entry->name);
     if (old && !old->fresh && old->inode == e->inode && old->n_bytes == e->n_bytes &&
         old->mtime_ns == e->mtime_ns &&
         old->ctime_ns == e->ctime_ns && old->state.kind != 'd') {
@@ -192,7 +206,7 @@ static ds4_walk_next see(void *ctx, const ds4_walk_entry *entry)
     } else {
         const bool     full = ds4_keep_bytes(l->u->keep) >= l->u->limits.max_bytes;
         const uint64_t most = full ? 0 : l->u->limits.max_file_bytes;
-        l->status = undo_state_at(l->u, entry->dir, entry->last, entry->st, most, true, &e->state, NULL,
+        l->status = state_at(l->u, entry->dir, entry->last, entry->st, most, true, &e->state, NULL,
                                   l->err);
         if (l->status != DS4_OK) return DS4_WALK_STOP;
     }
@@ -234,20 +248,6 @@ ds4_status undo_tree_look(ds4_undo *u, const undo_tree *old, undo_tree *out, ds4
     out->bounded = end.bounded;
     sort_tree(out);
     return DS4_OK;
-}
-
-const undo_entry *undo_tree_find(const undo_tree *t, const char *name)
-{
-    size_t low = 0, high = t->n;
-
-    while (low < high) {
-        const size_t mid = low + (high - low) / 2;
-        const int    c = strcmp(name, t->entry[mid].name);
-        if (c == 0) return &t->entry[mid];
-        if (c < 0) high = mid;
-        else       low = mid + 1;
-    }
-    return NULL;
 }
 
 bool undo_tree_ignores(const undo_tree *t, const char *name)

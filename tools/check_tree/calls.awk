@@ -6,7 +6,6 @@
 #         other and for folders of src. A circle has no floor to begin reading at.
 # unused: a function that a header declares is called in its own file only (then it is static), or by tests only
 #         and the comment above its declaration does not say that tests use it and why, or is defined nowhere.
-# Folders that match under_construction may declare ahead of their users.
 # What only include/ds4.h declares may be used by examples and tests alone: it is there for other programs.
 
 function report(file, line, rule, what)
@@ -140,7 +139,6 @@ FNR == 1 { begin_file() }
 
 function judge_users(name,    n, i, list, by_src, by_test)
 {
-    if (place[name] ~ under_construction) return
     if (!(name in home)) {
         report(place[name], line_of[name], "unused", name "() is declared and defined nowhere")
         return

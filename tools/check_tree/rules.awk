@@ -159,8 +159,7 @@ function check_c(    code, was_comment)
         report(FNR, "columns", columns($0) " columns, at most 110")
     if (FNR == 601 && !is_table) report(FNR, "length", "more than 600 lines")
     if ($0 ~ /[Ll]onger than 60 lines/) has_reason = 1
-    if ($0 ~ /^ *\/\* (What|Where|Whose|Who|Whom|How|Which|Why) / && $0 !~ /\?/ && !in_tests && \
-        FILENAME !~ under_construction)
+    if ($0 ~ /^ *\/\* (What|Where|Whose|Who|Whom|How|Which|Why) / && $0 !~ /\?/ && !in_tests)
         report(FNR, "riddle", "a comment begins with its subject, not with a question word")
     if (!in_comment && $0 ~ /^ *# *include/) check_include()
     code = code_of($0)

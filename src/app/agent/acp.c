@@ -181,8 +181,8 @@ static void do_ask(acp *a, const ds4_rpc_message *m, acp_wish wish)
     ds4_str_clear(&text);
 }
 
-/* What runs is interrupted, what waits is taken back; what was not sent yet will be answered as cancelled
- * when its turn comes. */
+/* The running prompt is interrupted, waiting ones are taken back; those not sent yet will be answered as
+ * cancelled when its turn comes. */
 static void do_cancel(acp *a, const ds4_rpc_message *m)
 {
     const char *id = ds4_rpc_text(m->params, "sessionId");
@@ -372,7 +372,7 @@ static void close_agent(acp *a)
     pthread_mutex_lock(&a->lock);
     ds4_agent *agent = a->agent;
     a->agent = NULL;
-    /* What came while it ended is asked again. */
+    /* Questions that came while it ended are asked again. */
     for (size_t i = 0; i < a->n_orders; i++) a->orders[i].ticket = 0;
     free(a->current);
     a->current = NULL;

@@ -9,7 +9,7 @@
 #include "agent/front.h"
 #include "agent/rpc.h"
 
-/* What has agents. Its functions are called on the thread of ds4_acp_serve(). */
+/* The owner of the agents. Its functions are called on the thread of ds4_acp_serve(). */
 typedef struct ds4_acp_host {
     void *ctx;
     /* Open an agent in a folder.

@@ -33,7 +33,7 @@ struct ds4_ui {
     ds4_permission  answer;
 };
 
-/* What a key does. Called without the lock. */
+/* Do the work of a key. Called without the lock. */
 void ui_input_key(ds4_ui *ui, ui_key key);
 /* As Ctrl-C. */
 void ui_input_interrupt(ds4_ui *ui);

@@ -28,7 +28,7 @@ typedef enum ui_style {
     UI_N_STYLES
 } ui_style;
 
-/* What a terminal can show. */
+/* The abilities of a terminal. */
 typedef struct ui_look {
     bool colour;                /* not under NO_COLOR; bold and the like stay */
     bool utf8;                  /* else frames and marks are of ASCII */
