@@ -64,7 +64,7 @@ static int start(void **state)
     return ds4_http_start(&opt, &http, NULL) == DS4_OK ? 0 : -1;
 }
 
-static int stop(void **state)
+static int stop_server(void **state)
 {
     (void)state;
     ds4_http_stop(http);
@@ -357,5 +357,5 @@ int main(void)
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, stop_server);
 }

@@ -69,7 +69,7 @@ static void matrix(maker *m, int layer, const char *name, uint32_t dtype, uint64
 static void vector(maker *m, int layer, const char *name, uint64_t n, uint64_t n_rows, float scale,
                    float mean)
 {
-    char full[64];
+    char full[96];
     if (layer < 0) snprintf(full, sizeof full, "%s", name);
     else snprintf(full, sizeof full, "blk.%d.%s", layer, name);
     add(m, full, DS4_F32, n, n_rows, 1, scale, mean);
