@@ -43,8 +43,8 @@ static const char *const sql[N_STATEMENTS] = {
     [TAIL_RAISE] = "UPDATE tail SET kind = ?2 WHERE id = ?1 AND kind > ?2",
     [ENDINGS] = "SELECT id, tail, tokens, text FROM ending WHERE tail = ? ORDER BY id DESC",
     [ENDING_ADD] = "INSERT OR REPLACE INTO ending(tail, tokens, text) VALUES(?, ?, ?)",
-    [ENDING_PRUNE] = "DELETE FROM ending WHERE tail = ?1 AND id NOT IN"
-                     " (SELECT id FROM ending WHERE tail = ?1 ORDER BY id DESC LIMIT ?2)",
+    [ENDING_PRUNE] = ("DELETE FROM ending WHERE tail = ?1 AND id NOT IN"
+                      " (SELECT id FROM ending WHERE tail = ?1 ORDER BY id DESC LIMIT ?2)"),
     [ENDINGS_DROP] = "DELETE FROM ending WHERE tail = ?",
     [WANT] = "INSERT OR IGNORE INTO wanted(key) VALUES(?)",
     [WANT_PRUNE] = "DELETE FROM wanted WHERE id <= (SELECT MAX(id) FROM wanted) - ?",
