@@ -80,7 +80,7 @@ static void show_progress(void *ctx, uint64_t n_done, uint64_t n_total, const ch
 /* The list of published files beside the program, in the tree or installed; empty if it is not there. */
 static void read_list(const char *argv0, ds4_str *list)
 {
-    static const char *const places[] = { "models", "../models", "../share/ds4" };
+    static const char *const places[] = { "models", "../models", "../../models", "../share/ds4" };
     ds4_str                  dir = { 0 }, path = { 0 };
     ds4_err                  ignored = { .code = DS4_OK };
 

@@ -11,7 +11,7 @@ enum { MAX_TEXT = 64 << 10 };
 /* Recipes lie beside a program here: in the tree, and where make install puts them. */
 static bool find_among(const char *name, const char *argv0, ds4_str *path)
 {
-    static const char *const places[] = { "recipes", "../recipes", "../share/ds4/recipes" };
+    static const char *const places[] = { "recipes", "../recipes", "../../recipes", "../share/ds4/recipes" };
     ds4_str                  dir = { 0 };
     bool                     found = false;
 
