@@ -14,7 +14,7 @@ report() {                              # report NAME, with $? of the check befo
     echo "not ok $n - $2"
     printf '%s\n' "$text" | sed 's/^/# /'
 }
-run() { text=$(timeout 120 "$quantize" "$@" 2>&1 </dev/null); rc=$?; }
+run() { text=$(timeout 900 "$quantize" "$@" 2>&1 </dev/null); rc=$?; }
 says() { [ "$rc" -eq "$2" ] && printf '%s\n' "$text" | grep -qF -- "$3"; report $? "$1"; }
 same() { text=$(cmp "$2" "$3" 2>&1); report $? "$1"; }
 types() { "$quantize" inspect "$1" | grep -E "^  $2 +$3 "; }
