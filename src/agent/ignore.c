@@ -131,7 +131,7 @@ static bool is_two_stars(const char *p, const char *end)
     return end - p >= 2 && strspn(p, "*") == (size_t)(end - p);
 }
 
-/* The same walk, a floor higher: a component `**` is a star over components. */
+/* Match the components of a path: a component `**` is a star over components. */
 static bool fits_path(const char *p, const char *s)
 {
     const char *star = NULL, *star_s = NULL;

@@ -124,7 +124,7 @@ static int step_into(walk *w, const char *part)
     return 0;
 }
 
-/* Of a component before its last: 0 to go on, -1 with errno. */
+/* Enter a component before the last one: 0 to go on, -1 with errno. */
 static int walk_component(walk *w, const char *part, bool links)
 {
     struct stat st;

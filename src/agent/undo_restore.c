@@ -49,7 +49,7 @@ static bool is_one_of(const ds4_undo *u, const key *keys, size_t n, const undo_s
     return false;
 }
 
-/* Of the records of one name: is there something to do? */
+/* Do the records of one name leave something to do? */
 static ds4_status plan_name(way_back *w, const key *keys, size_t n, ds4_err *err)
 {
     ds4_undo         *u = w->u;
