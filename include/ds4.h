@@ -97,6 +97,8 @@ typedef struct ds4_model_info {
     const char *path, *name;    /* name is "" when the file has none */
     uint64_t    file_bytes, n_params, n_params_active;
     uint32_t    n_layers, n_embd, n_vocab, n_experts, n_experts_used;
+    uint32_t    least_experts;  /* of a layer; n_experts is the most, and pruned files have fewer in some */
+    const char *unused;         /* tensors that text does not need, such as those for images; "": none */
     uint32_t    max_context;    /* positions the model was made for */
     bool        has_mtp;
     float       temperature, top_p, min_p;   /* advised by the file, else 1, 1, 0.05 */

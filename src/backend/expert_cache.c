@@ -38,7 +38,7 @@ typedef struct entry_class {
     uint64_t entry_bytes;
     uint64_t matrix_bytes[DS4_EXPERT_MATRICES];    /* room, a multiple of DS4_AIO_ALIGN */
     uint32_t first, n;                      /* entries */
-    uint32_t n_layers;
+    uint32_t n_layers, n_experts;           /* of all its layers together */
     uint32_t n_ahead;
 } entry_class;
 
@@ -114,6 +114,7 @@ static uint32_t classify(const ds4_expert_file *file, entry_class classes[MAX_CL
             classes[n++] = c;
         }
         classes[k].n_layers++;
+        classes[k].n_experts += file->layer[i].n_experts;
         if (class_of) class_of[i] = (uint8_t)k;
     }
     return n;
@@ -146,10 +147,9 @@ static uint64_t share_entries(entry_class *classes, uint32_t n_classes, const ds
         entry_class    *s = &classes[k];
         const double   part = (double)s->entry_bytes * s->n_layers / weight;
         const uint64_t rest = (uint64_t)((double)(n_bytes - least) * part) / s->entry_bytes;
-        const uint64_t all = (uint64_t)s->n_layers * file->n_experts;
         const uint64_t want = file->n_used + rest;
         s->first = *n_entries;
-        s->n = (uint32_t)(want < all ? want : all);
+        s->n = (uint32_t)(want < s->n_experts ? want : s->n_experts);
         *n_entries += s->n;
         total += s->n * s->entry_bytes;
     }
@@ -245,8 +245,8 @@ ds4_status ds4_expert_cache_open(ds4_expert_cache **out, const ds4_expert_file *
         ds4_expert_cache_close(c);
         return st;
     }
-    c->stats = (ds4_expert_stats){ .cache_bytes = c->arena_bytes, .n_entries = c->n_entries,
-                                   .n_experts = c->n_layers * c->n_experts };
+    c->stats = (ds4_expert_stats){ .cache_bytes = c->arena_bytes, .n_entries = c->n_entries };
+    for (uint32_t k = 0; k < c->n_classes; k++) c->stats.n_experts += c->classes[k].n_experts;
     *out = c;
     return DS4_OK;
 }
@@ -445,12 +445,12 @@ void ds4_expert_cache_begin(ds4_expert_cache *c, uint32_t layer, const uint32_t 
 {
     assert(!c->is_visiting && layer < c->n_layers);
     collect(c);
-    ds4_expert_policy_visit(&c->policy, layer, count, n_tokens);
+    ds4_expert_policy_visit(&c->policy, layer, count, c->layer[layer].n_experts, n_tokens);
     c->is_visiting = true;
     c->has_failed = false;
     c->at = layer;
     c->n_need = c->n_missing = c->next_missing = c->n_lent = 0;
-    for (uint32_t e = 0; e < c->n_experts; e++) {
+    for (uint32_t e = 0; e < c->layer[layer].n_experts; e++) {
         const int32_t place = *place_of(c, layer, e);
         c->is_wanted[e] = count[e] > 0;
         if (place >= 0) settle(c, &c->entries[place], count[e] > 0);
@@ -557,11 +557,11 @@ static uint32_t sort_by_count(uint32_t *order, const uint32_t *count, uint32_t n
 void ds4_expert_cache_prefetch(ds4_expert_cache *c, uint32_t layer, const uint32_t *count)
 {
     entry_class    *k = &c->classes[c->class_of[layer]];
-    const uint32_t n = sort_by_count(c->order, count, c->n_experts);
+    const uint32_t n = sort_by_count(c->order, count, c->layer[layer].n_experts);
 
     assert(!c->is_visiting || c->at != layer);
     collect(c);
-    for (uint32_t e = 0; e < c->n_experts; e++) {
+    for (uint32_t e = 0; e < c->layer[layer].n_experts; e++) {
         const int32_t place = *place_of(c, layer, e);
         if (place < 0) continue;
         entry *s = &c->entries[place];

@@ -20,12 +20,14 @@ typedef struct ds4_expert_layer {
         uint32_t file;
         uint64_t offset, n_bytes;
     } matrix[DS4_EXPERT_MATRICES];
+    uint32_t n_experts;                     /* of this layer, up to the file's n_experts */
 } ds4_expert_layer;
 
 typedef struct ds4_expert_file {
     const char *const      *paths;                          /* [n_files] */
     uint32_t                n_files;
-    uint32_t                n_layers, n_experts, n_used;    /* n_used: chosen by one token */
+    uint32_t                n_layers;
+    uint32_t                n_experts, n_used;      /* most of a layer; chosen by one token */
     const ds4_expert_layer *layer;                          /* [n_layers] */
 } ds4_expert_file;
 
@@ -51,7 +53,7 @@ uint64_t ds4_expert_cache_least(const ds4_expert_file *file);
 
 /* Begin a visit.
  *
- *   count      [n_experts] tokens that chose each expert; 0: not needed
+ *   count      [the layer's experts] tokens that chose each one; 0: not needed
  *   n_tokens   of the step
  */
 void ds4_expert_cache_begin(ds4_expert_cache *c, uint32_t layer, const uint32_t *count,
@@ -79,7 +81,7 @@ DS4_MUST_CHECK ds4_status ds4_expert_cache_check(const ds4_expert_cache *c, ds4_
 
 /* Start reading experts that the next visit of a layer will probably need, after those of
  * the visit in progress. A later guess about the same layer replaces the one before.
- *   count      [n_experts] as for begin(), a guess; larger comes first
+ *   count      [the layer's experts] as for begin(), a guess; larger comes first
  */
 void ds4_expert_cache_prefetch(ds4_expert_cache *c, uint32_t layer, const uint32_t *count);
 

@@ -64,7 +64,7 @@ static void set_step(ds4_expert_policy *p, uint32_t n_tokens)
 }
 
 void ds4_expert_policy_visit(ds4_expert_policy *p, uint32_t layer, const uint32_t *count,
-                             uint32_t n_tokens)
+                             uint32_t n_experts, uint32_t n_tokens)
 {
     const float  n = (float)n_tokens;
     const float  keep_slow = exp2f(-n / slow_tokens), keep_fast = exp2f(-n / fast_tokens);
@@ -72,7 +72,7 @@ void ds4_expert_policy_visit(ds4_expert_policy *p, uint32_t layer, const uint32_
 
     set_step(p, n_tokens);
     p->layer = layer;
-    for (uint32_t e = 0; e < p->n_experts; e++) {
+    for (uint32_t e = 0; e < n_experts; e++) {
         const float part = (float)count[e] / n;
         float      *slow = &p->slow[at + e], *fast = &p->fast[at + e];
         *slow = keep_slow * *slow + (1.0f - keep_slow) * part;

@@ -23,9 +23,9 @@ DS4_MUST_CHECK ds4_status ds4_expert_policy_create(ds4_expert_policy *p, uint32_
                                                    ds4_err *err);
 void                      ds4_expert_policy_clear(ds4_expert_policy *p);
 
-/* A visit: n_tokens tokens, of which count[e] chose expert e. count is [n_experts]. */
+/* A visit: n_tokens tokens, of which count[e] chose expert e. count is [n_experts], the layer's. */
 void ds4_expert_policy_visit(ds4_expert_policy *p, uint32_t layer, const uint32_t *count,
-                             uint32_t n_tokens);
+                             uint32_t n_experts, uint32_t n_tokens);
 
 /* Rounds until the next use, 0 < x: an estimate, in units of one round over all layers. */
 static inline float ds4_expert_policy_distance(const ds4_expert_policy *p, uint32_t layer,

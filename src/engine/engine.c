@@ -1,6 +1,7 @@
 /* engine.c - opening a model, and what is known about it. */
 #include "engine/engine_local.h"
 
+#include "model/file_forms.h"
 #include "model/vocab_gguf.h"
 
 #include <stdlib.h>
@@ -32,6 +33,7 @@ static ds4_status read_info(ds4_engine *e, const char *path, ds4_err *err)
     ds4_slice        name;
 
     DS4_TRY(ds4_gguf_opt_string(m->file, "general.name", DS4_SLICE(""), &name, err));
+    DS4_TRY(ds4_file_forms_unused(m->file, s, &e->unused, err));
     e->path = copy_text(path, strlen(path));
     e->name = copy_text(name.data, name.n_bytes);
     if (!e->path || !e->name) return ds4_fail(err, DS4_E_NOMEM, "no memory for the model's name");
@@ -40,7 +42,8 @@ static ds4_status read_info(ds4_engine *e, const char *path, ds4_err *err)
         .n_params = m->weights.n_params, .n_params_active = m->weights.n_params_active,
         .n_layers = s->n_layers, .n_embd = s->n_embd, .n_vocab = s->n_vocab,
         .n_experts = s->n_experts, .n_experts_used = s->n_used, .max_context = s->n_context,
-        .has_mtp = m->weights.has_mtp,
+        .least_experts = s->least_experts, .has_mtp = m->weights.has_mtp,
+        .unused = ds4_str_text(&e->unused),
     };
     DS4_TRY(read_advice(m->file, "general.sampling.temp", 1.0f, 100.0f, &e->info.temperature, err));
     DS4_TRY(read_advice(m->file, "general.sampling.top_p", 1.0f, 1.0f, &e->info.top_p, err));
@@ -93,6 +96,7 @@ void ds4_engine_close(ds4_engine *e)
     ds4_network_unload(&e->network);
     free(e->path);
     free(e->name);
+    ds4_str_clear(&e->unused);
     free(e);
 }
 

@@ -12,6 +12,7 @@ struct ds4_engine {
     ds4_vocab        *vocab;
     ds4_model_info    info;
     char             *path, *name;
+    ds4_str           unused;       /* what model_info.unused shows */
     ds4_network_watch watch;
     ds4_block_pool    blocks;
     uint32_t          step;         /* counts steps, to find a session named twice in one */

@@ -88,7 +88,7 @@ void ds4_emit_experts(ds4_emitter *e, uint32_t layer);      /* a -> y; emit_ffn.
 
 void ds4_emit_prefetch(ds4_emitter *e, uint32_t layer);     /* h[0] -> a guess; emit_ffn.c */
 
-/* Experts that are guessed for a token: the later ones are read if there is time. */
+/* Experts that are guessed for a token, as many in every layer: the later ones are read if there is time. */
 uint32_t ds4_emit_guesses(const ds4_shape *s);
 
 /* A whole step: token ids to the logits of the rows that the batch names. The last

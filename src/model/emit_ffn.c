@@ -14,7 +14,7 @@ static void emit_route(ds4_emitter *e, uint32_t layer, const char *router, const
 
     ds4_op *op = ds4_emit(e, DS4_OP_ROUTE, route, (int32_t)layer);
     op->route = (ds4_op_route){
-        .n_experts = s->n_experts, .n_used = n_used, .scale = s->expert_scale,
+        .n_experts = s->experts[layer], .n_used = n_used, .scale = s->expert_scale,
         .normalize = s->expert_normalize,
         .by_token = layer < s->n_hash, .bias = l->router_bias, .table = l->token_experts,
         .logits = b->logits_r, .expert = b->expert, .weight = b->weight,
@@ -29,7 +29,7 @@ static void emit_route(ds4_emitter *e, uint32_t layer, const char *router, const
 uint32_t ds4_emit_guesses(const ds4_shape *s)
 {
     const uint32_t n = s->n_used + (s->n_used + 1) / 2;
-    return n < s->n_experts ? n : s->n_experts;
+    return n < s->least_experts ? n : s->least_experts;
 }
 
 /* Ask a layer's router about streams that are not yet what it will see. The answer lies in

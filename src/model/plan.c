@@ -97,12 +97,13 @@ ds4_expert_file ds4_plan_experts(const ds4_gguf *g, const ds4_shape *s, ds4_expe
     char     name[96];
 
     for (uint32_t i = 0; i < s->n_layers; i++) {
+        layer[i].n_experts = s->experts[i];
         for (int p = 0; p < DS4_EXPERT_MATRICES; p++) {
             snprintf(name, sizeof name, "blk.%u.ffn_%s_exps.weight", i, part[p]);
             const ds4_gguf_tensor *t = ds4_gguf_tensor_find(g, name);
             layer[i].matrix[p].file = t ? ds4_gguf_tensor_file(g, t) : 0;
             layer[i].matrix[p].offset = t ? ds4_gguf_tensor_offset(g, t) : 0;
-            layer[i].matrix[p].n_bytes = t ? t->n_bytes / s->n_experts : 0;
+            layer[i].matrix[p].n_bytes = t ? t->n_bytes / s->experts[i] : 0;
         }
     }
     const char *const *paths = ds4_gguf_paths(g, &n_files);

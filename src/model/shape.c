@@ -1,6 +1,8 @@
 /* shape.c - see shape.h. */
 #include "model/shape.h"
 
+#include "model/file_forms.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +28,8 @@ static const int_key int_keys[] = {
     { "deepseek4.attention.output_lora_rank",           AT(o_rank),      1, TOP },
     { "deepseek4.attention.output_group_count",         AT(o_groups),    1, 16 },
     { "deepseek4.attention.sliding_window",             AT(n_window),    1, 4096 },
-    { "deepseek4.expert_count",                         AT(n_experts),   1, 4096 },
     { "deepseek4.expert_used_count",                    AT(n_used),      1, 64 },
     { "deepseek4.expert_feed_forward_length",           AT(n_ffn),       1, TOP },
-    { "deepseek4.hash_layer_count",                     AT(n_hash),      0, DS4_MAX_LAYERS },
-    { "deepseek4.hyper_connection.count",               AT(n_hc),        1, 8 },
-    { "deepseek4.hyper_connection.sinkhorn_iterations", AT(hc_iters),    1, 1000 },
     { "deepseek4.rope.scaling.original_context_length", AT(yarn_context), 1, 1u << 30 },
 };
 
@@ -48,7 +46,6 @@ typedef struct float_key {
 
 static const float_key float_keys[] = {
     { "deepseek4.attention.layer_norm_rms_epsilon", AT(norm_eps) },
-    { "deepseek4.hyper_connection.epsilon",         AT(hc_eps) },
     { "deepseek4.expert_weights_scale",             AT(expert_scale) },
     { "deepseek4.rope.freq_base",                   AT(rope_base) },
     { "deepseek4.attention.compress_rope_freq_base", AT(compress_base) },
@@ -172,13 +169,65 @@ static ds4_status check_relations(const ds4_gguf *g, const ds4_shape *s, ds4_err
         return ds4_fail(err, DS4_E_FORMAT, "%s: %u heads in %u output groups do not divide evenly", path,
                         s->n_heads, s->o_groups);
     }
-    if (s->n_used > s->n_experts || s->n_hash > s->n_layers) {
+    if (s->n_used > s->least_experts || s->n_hash > s->n_layers) {
         return ds4_fail(err, DS4_E_FORMAT, "%s: %u of %u experts used, %u of %u layers routed by token", path,
-                        s->n_used, s->n_experts, s->n_hash, s->n_layers);
+                        s->n_used, s->least_experts, s->n_hash, s->n_layers);
     }
     if (s->n_index && ((s->n_index & (s->n_index - 1)) != 0 || s->n_index < s->n_rot)) {
         return ds4_fail(err, DS4_E_UNSUPPORTED, "%s: deepseek4.attention.indexer.key_length is %u, expected a"
                         " power of two of at least the %u rotated values", path, s->n_index, s->n_rot);
+    }
+    return DS4_OK;
+}
+
+/* Files of llama.cpp lack these keys: what they say is in the tensors, or is the same in all models. */
+static ds4_status read_hyper_connections(const ds4_gguf *g, ds4_shape *s, ds4_err *err)
+{
+    const ds4_gguf_tensor *fn = ds4_gguf_tensor_find(g, "output_hc_fn.weight");
+    uint64_t               value;
+
+    DS4_TRY(ds4_gguf_opt_u64(g, "deepseek4.hyper_connection.count", 1, 8, fn ? fn->dim[1] : 4, &value, err));
+    if (value > 8) return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"output_hc_fn.weight\" has %llu outputs,"
+                                   " expected 1..8", ds4_gguf_path(g), (unsigned long long)value);
+    s->n_hc = (uint32_t)value;
+    DS4_TRY(ds4_gguf_opt_u64(g, "deepseek4.hyper_connection.sinkhorn_iterations", 1, 1000, 20, &value, err));
+    s->hc_iters = (uint32_t)value;
+    DS4_TRY(ds4_gguf_opt_f32(g, "deepseek4.hyper_connection.epsilon", 1e-6f, &s->hc_eps, err));
+    if (s->hc_eps > 0.0f) return DS4_OK;
+    return ds4_fail(err, DS4_E_FORMAT, "%s: deepseek4.hyper_connection.epsilon is %g, expected more than 0",
+                    ds4_gguf_path(g), (double)s->hc_eps);
+}
+
+/* The layers, and which of them route by token. */
+static ds4_status read_layers(const ds4_gguf *g, ds4_shape *s, ds4_err *err)
+{
+    uint64_t value;
+
+    s->n_draft_blocks = ds4_file_forms_draft_blocks(g, s->n_layers);
+    s->n_layers -= s->n_draft_blocks;
+    DS4_TRY(ds4_gguf_opt_u64(g, "deepseek4.hash_layer_count", 0, DS4_MAX_LAYERS,
+                             ds4_file_forms_hash_layers(g, s->n_layers), &value, err));
+    s->n_hash = (uint32_t)value;
+    return DS4_OK;
+}
+
+/* A layer has as many experts as its tensors; the key is for a layer whose tensor is missing, which
+ * opening refuses. */
+static ds4_status read_experts(const ds4_gguf *g, ds4_shape *s, ds4_err *err)
+{
+    const ds4_gguf_key *key = ds4_gguf_key_find(g, "deepseek4.expert_count");
+    uint64_t            otherwise = 1;
+
+    if (key && !key->is_array) {
+        DS4_TRY(ds4_gguf_get_u64(g, "deepseek4.expert_count", 1, 4096, &otherwise, err));
+    }
+    s->n_experts = 0;
+    s->least_experts = UINT32_MAX;
+    for (uint32_t i = 0; i < s->n_layers; i++) {
+        const uint32_t n = ds4_file_forms_experts(g, i);
+        s->experts[i] = n ? n : (uint32_t)otherwise;
+        if (s->experts[i] > s->n_experts) s->n_experts = s->experts[i];
+        if (s->experts[i] < s->least_experts) s->least_experts = s->experts[i];
     }
     return DS4_OK;
 }
@@ -189,6 +238,9 @@ static ds4_status read_sizes(const ds4_gguf *g, ds4_shape *s, ds4_err *err)
     uint64_t       value, n_tokens = 0;
 
     DS4_TRY(read_ints(g, s, int_keys, sizeof int_keys / sizeof int_keys[0], err));
+    DS4_TRY(read_layers(g, s, err));
+    DS4_TRY(read_experts(g, s, err));
+    DS4_TRY(read_hyper_connections(g, s, err));
     if (ds4_gguf_has(g, "tokenizer.ggml.tokens")) {
         DS4_TRY(ds4_gguf_get_array(g, "tokenizer.ggml.tokens", &tokens, err));
         n_tokens = tokens.count;

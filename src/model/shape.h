@@ -17,6 +17,8 @@ typedef struct ds4_shape {
     uint32_t n_window;
     uint32_t index_heads, n_index, top_k;       /* 0 without a ratio-4 layer */
     uint32_t n_experts, n_used, n_ffn, n_hash;  /* the first n_hash layers route by token id */
+    uint32_t least_experts;                     /* of a layer; n_experts is the most */
+    uint32_t n_draft_blocks;                    /* that block_count has beyond the layers */
     uint32_t n_hc, hc_iters;
     float    norm_eps, hc_eps, expert_scale;
     bool     expert_normalize;
@@ -24,6 +26,7 @@ typedef struct ds4_shape {
     uint32_t yarn_context;
     uint32_t ratio[DS4_MAX_LAYERS];             /* 0, 4 or 128 */
     float    clamp[DS4_MAX_LAYERS];             /* of gate and up */
+    uint32_t experts[DS4_MAX_LAYERS];           /* routed experts of each layer; pruned files differ */
 } ds4_shape;
 
 /* Read and check every key. A file of another structure is refused by name.

@@ -97,27 +97,29 @@ static void list_compressors(list *l, const ds4_shape *s, uint32_t ratio)
     vector(l, part, "indexer_compressor_norm.weight", AT(icomp.norm), s->n_index);
 }
 
-static void list_experts(list *l, const ds4_shape *s, bool by_token)
+static void list_experts(list *l, const ds4_shape *s, uint32_t layer)
 {
+    const uint32_t n_experts = s->experts[layer];
     const uint64_t hc_out = s->n_hc * (2 + s->n_hc);
 
     matrix(l, DS4_PART_OTHER, "hc_ffn_fn.weight", AT(hc_ffn.fn), (uint64_t)s->n_hc * s->n_embd, hc_out);
     vector(l, DS4_PART_OTHER, "hc_ffn_scale.weight", AT(hc_ffn.scale), 3);
     vector(l, DS4_PART_OTHER, "hc_ffn_base.weight", AT(hc_ffn.base), hc_out);
     vector(l, DS4_PART_OTHER, "ffn_norm.weight", AT(ffn_norm), s->n_embd);
-    matrix(l, DS4_PART_OTHER, "ffn_gate_inp.weight", AT(router), s->n_embd, s->n_experts);
-    if (by_token) {
+    matrix(l, DS4_PART_OTHER, "ffn_gate_inp.weight", AT(router), s->n_embd, n_experts);
+    if (layer < s->n_hash) {
         ds4_tensor_want *table =
             add(l, DS4_TENSOR_TABLE, DS4_PART_OTHER, "ffn_gate_tid2eid.weight", AT(token_experts));
         table->n_in = s->n_used;
         table->n_out = s->n_vocab;
+        table->n_experts = n_experts;
     } else {
-        vector(l, DS4_PART_OTHER, "exp_probs_b.bias", AT(router_bias), s->n_experts);
+        vector(l, DS4_PART_OTHER, "exp_probs_b.bias", AT(router_bias), n_experts);
         l->out[l->n - 1].is_optional = true;
     }
-    matrices(l, DS4_PART_EXPERTS, "ffn_gate_exps.weight", AT(gate), s->n_embd, s->n_ffn, s->n_experts);
-    matrices(l, DS4_PART_EXPERTS, "ffn_up_exps.weight", AT(up), s->n_embd, s->n_ffn, s->n_experts);
-    matrices(l, DS4_PART_EXPERTS, "ffn_down_exps.weight", AT(down), s->n_ffn, s->n_embd, s->n_experts);
+    matrices(l, DS4_PART_EXPERTS, "ffn_gate_exps.weight", AT(gate), s->n_embd, s->n_ffn, n_experts);
+    matrices(l, DS4_PART_EXPERTS, "ffn_up_exps.weight", AT(up), s->n_embd, s->n_ffn, n_experts);
+    matrices(l, DS4_PART_EXPERTS, "ffn_down_exps.weight", AT(down), s->n_ffn, s->n_embd, n_experts);
     matrix(l, DS4_PART_SHARED, "ffn_gate_shexp.weight", AT(shared_gate), s->n_embd, s->n_ffn);
     matrix(l, DS4_PART_SHARED, "ffn_up_shexp.weight", AT(shared_up), s->n_embd, s->n_ffn);
     matrix(l, DS4_PART_SHARED, "ffn_down_shexp.weight", AT(shared_down), s->n_ffn, s->n_embd);
@@ -150,7 +152,7 @@ uint32_t ds4_tensors_list(const ds4_shape *s, int32_t layer, ds4_tensor_want out
     snprintf(prefix, sizeof prefix, "blk.%d.", layer);
     list_attention(&l, s);
     list_compressors(&l, s, s->ratio[layer]);
-    list_experts(&l, s, (uint32_t)layer < s->n_hash);
+    list_experts(&l, s, (uint32_t)layer);
     return l.n;
 }
 

@@ -27,6 +27,7 @@ typedef struct ds4_tensor_want {
     ds4_tensor_part part;
     uint64_t        n_in, n_out;    /* a matrix [n_out][n_in]; a vector or table of n_out rows */
     uint32_t        n_mats;         /* matrices one behind the other */
+    uint32_t        n_experts;      /* of a table: every entry is below it */
     bool            is_stacked;     /* the file has them as one matrix of n_mats * n_out rows */
     bool            is_optional;
     size_t          field;          /* of ds4_layer_weights, or of ds4_weights outside layers */

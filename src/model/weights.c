@@ -2,6 +2,7 @@
 #include "model/weights.h"
 
 #include "format/small_float.h"
+#include "model/file_forms.h"
 #include "model/tensors.h"
 
 #include <stdlib.h>
@@ -118,10 +119,10 @@ static ds4_status bind_table(binder *b, const ds4_tensor_want *want, const ds4_g
     int32_t *expert = next_vector(b, n * sizeof *expert, out);
     memcpy(expert, t->data, n * sizeof *expert);
     for (uint64_t i = 0; i < n; i++) {
-        if (expert[i] >= 0 && (uint32_t)expert[i] < b->s->n_experts) continue;
-        return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%s\": entry %llu is expert %d, expected 0..%u",
-                        ds4_gguf_path(b->g), want->name, (unsigned long long)i, expert[i],
-                        b->s->n_experts - 1);
+        if (expert[i] >= 0 && (uint32_t)expert[i] < want->n_experts) continue;
+        return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%s\": entry %llu is expert %d, expected 0..%u, the"
+                        " experts that the layer has", ds4_gguf_path(b->g), want->name, (unsigned long long)i,
+                        expert[i], want->n_experts - 1);
     }
     return DS4_OK;
 }
@@ -222,7 +223,7 @@ static ds4_status bind_all(binder *b, ds4_err *err)
     }
     add_frequencies(b, false, &b->w->freq_plain);
     add_frequencies(b, true, &b->w->freq_compressed);
-    b->w->has_mtp = ds4_gguf_tensor_find(b->g, "mtp.0.e_proj.weight") != NULL;
+    b->w->has_mtp = ds4_file_forms_has_mtp(b->g, b->s);
     return ds4_backend_write(b->backend, b->dev, (ds4_view){ b->w->vectors, 0 }, b->vectors, b->n_used, err);
 }
 

@@ -36,6 +36,7 @@ static int write_file(void **state)
     (void)state;
     file_bytes = 777;
     for (int l = 0; l < N_LAYERS; l++) {
+        layers[l].n_experts = N_EXPERTS;
         for (int p = 0; p < DS4_EXPERT_MATRICES; p++) {
             layers[l].matrix[p].offset = file_bytes;
             layers[l].matrix[p].n_bytes = (p == 2 ? 992 : 608) * (l < 4 ? 1 : 9);

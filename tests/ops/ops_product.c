@@ -329,6 +329,7 @@ static ds4_expert_cache *open_cache(ops *o, const experts *e, char path[256])
              (long)getpid());
     FILE *file = fopen(path, "wb");
     if (!file) ops_fail(o, "%s cannot be written", path);
+    layer.n_experts = e->n_experts;
     for (int i = 0; i < 3; i++) {
         layer.matrix[i].offset = off;
         layer.matrix[i].n_bytes = e->part[i]->n_bytes / e->n_experts;

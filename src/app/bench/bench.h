@@ -118,7 +118,8 @@ uint64_t bench_probe_peak(const bench_probe *p);
 typedef struct bench_weights {
     uint64_t dense;             /* read whatever the batch: all but the parts below */
     uint64_t expert;            /* one expert of every layer */
-    uint32_t n_experts, n_used;
+    double   n_experts;         /* of a layer, on average */
+    uint32_t n_used;
     uint64_t index;             /* the indexer's queries, read from index_ctx tokens on */
     uint32_t index_ctx;
 } bench_weights;

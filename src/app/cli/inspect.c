@@ -23,10 +23,13 @@ static void print_shape(const ds4_model *model)
     printf("parameters  %" PRIu64 ", %" PRIu64 " active for a token\n", i->n_params,
            i->n_params_active);
     printf("shape       %u layers, width %u, vocabulary %u\n", i->n_layers, i->n_embd, i->n_vocab);
-    printf("experts     %u, %u used for a token\n", i->n_experts, i->n_experts_used);
+    if (i->least_experts == i->n_experts) printf("experts     %u", i->n_experts);
+    else printf("experts     %u to %u in a layer", i->least_experts, i->n_experts);
+    printf(", %u used for a token\n", i->n_experts_used);
     printf("context     %u tokens\n", i->max_context);
     printf("drafts      %s\n",
            i->has_mtp ? "has a multi-token prediction layer" : "no multi-token prediction layer");
+    if (*i->unused) print_text("not used", i->unused);
     printf("sampling    temperature %g, top-p %g, min-p %g\n", (double)i->temperature,
            (double)i->top_p, (double)i->min_p);
     printf("protocol    %s\n", protocol_name[model->protocol]);

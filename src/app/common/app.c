@@ -191,7 +191,9 @@ int ds4_app_open(const ds4_app_model *want, ds4_model *out)
             const bool bad_file = st == DS4_E_IO || st == DS4_E_FORMAT || st == DS4_E_UNSUPPORTED;
             code = bad_file || st == DS4_E_ARG ? DS4_EXIT_WRONG : DS4_EXIT_FAILURE;
         } else {
+            const char *unused = ds4_engine_info(out->engine)->unused;
             say_plan(want->program, ds4_engine_plan(out->engine));
+            if (*unused) ds4_app_say(want->program, "tensors that text does not need: %s", unused);
         }
     }
     ds4_str_clear(&path);
