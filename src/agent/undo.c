@@ -10,19 +10,11 @@
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
-static void clear_memory(ds4_undo *u)
-{
-    for (size_t i = 0; i < u->n_records; i++) free(u->record[i].name);
-    free(u->record);
-    free(u->mark);
-    free(u->mark_at);
-    undo_tree_clear(&u->tree);
-}
-
 void ds4_undo_close(ds4_undo *u)
 {
     if (!u) return;
-    clear_memory(u);
+    undo_memory_clear(u);
+    undo_tree_clear(&u->tree);
     ds4_keep_close(u->keep);
     if (u->journal >= 0) close(u->journal);
     if (u->dir >= 0) close(u->dir);
@@ -149,7 +141,7 @@ ds4_status ds4_undo_before(ds4_undo *u, const char *name, const ds4_slice *now, 
     ds4_str_clear(&lines);
     if (rc == DS4_OK && !undo_remember(u, name, &was, &next))
         rc = ds4_fail(err, DS4_E_NOMEM, "no memory for undo");
-    while (rc != DS4_OK && u->n_records > n_before) free(u->record[--u->n_records].name);
+    if (rc != DS4_OK) undo_forget_records(u, n_before);
     return rc;
 }
 
@@ -216,13 +208,11 @@ static bool is_text(const ds4_str *s)
     return s->n_bytes == 0 || !memchr(s->data, '\0', s->n_bytes);
 }
 
-/* Did a tool write this very state down? Its last change of the name is looked for. */
+/* Did a tool write this very state down as the last one of the name? */
 static bool is_known(const ds4_undo *u, const char *name, const undo_state *now)
 {
-    for (size_t i = u->n_records; i-- > 0; ) {
-        if (strcmp(u->record[i].name, name) == 0) return undo_state_eq(&u->record[i].now, now);
-    }
-    return false;
+    const undo_record *last = undo_newest(u, name);
+    return last && undo_state_eq(&last->now, now);
 }
 
 static void note_change(found *f, const char *name, const undo_state *was, const undo_state *now)

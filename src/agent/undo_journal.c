@@ -177,46 +177,6 @@ failed:;
     return ds4_fail(err, DS4_E_IO, "the journal of changes cannot be written: %s", strerror(e));
 }
 
-/* ---- memory -------------------------------------------------------------------------------- */
-
-bool undo_remember(ds4_undo *u, const char *name, const undo_state *was, const undo_state *now)
-{
-    if (u->n_records == u->records_capacity) {
-        const size_t n = u->records_capacity ? 2 * u->records_capacity : 64;
-        undo_record *more = realloc(u->record, n * sizeof *more);
-        if (!more) return false;
-        u->record = more;
-        u->records_capacity = n;
-    }
-    char *copy = strdup(name);
-    if (!copy) return false;
-    u->record[u->n_records++] = (undo_record){ copy, *was, *now };
-    return true;
-}
-
-bool undo_remember_mark(ds4_undo *u, uint64_t mark)
-{
-    if (u->n_marks == u->marks_capacity) {
-        const size_t n = u->marks_capacity ? 2 * u->marks_capacity : 64;
-        uint64_t    *marks = realloc(u->mark, n * sizeof *marks);
-        if (!marks) return false;
-        u->mark = marks;
-        size_t *at = realloc(u->mark_at, n * sizeof *at);
-        if (!at) return false;
-        u->mark_at = at;
-        u->marks_capacity = n;
-    }
-    u->mark[u->n_marks] = mark;
-    u->mark_at[u->n_marks++] = u->n_records;
-    if (mark >= u->next_mark) u->next_mark = mark + 1;
-    return true;
-}
-
-void undo_forget_marks(ds4_undo *u, uint64_t after)
-{
-    while (u->n_marks > 0 && u->mark[u->n_marks - 1] > after) u->n_marks--;
-}
-
 /* ---- reading ---------------------------------------------------------------------------------- */
 
 /* Take in one line without its checksum. False when it is none of ours. */

@@ -1,4 +1,5 @@
-/* undo_local.h - what the files of undo share: states of a name, the journal, the list of the tree. */
+/* undo_local.h - what the files of undo share: states of a name, the journal, what is remembered of it,
+ * the list of the tree. */
 #ifndef DS4_AGENT_UNDO_LOCAL_H
 #define DS4_AGENT_UNDO_LOCAL_H
 
@@ -43,6 +44,8 @@ struct ds4_undo {
     ds4_keep       *keep;
     undo_record    *record;     /* [n_records] all changes since the beginning */
     size_t          n_records, records_capacity;
+    size_t         *newest;     /* [n_newest] a hash table of names: the number of a record + 1, or 0 */
+    size_t          n_newest;   /* a power of two, or 0 */
     uint64_t       *mark;       /* [n_marks] growing, and the records that came before each */
     size_t         *mark_at;
     size_t          n_marks, marks_capacity;
@@ -74,17 +77,24 @@ void undo_line_command(ds4_str *lines, bool begins);
 void undo_line_change(ds4_str *lines, const char *name, const undo_state *was, const undo_state *now);
 DS4_MUST_CHECK ds4_status undo_journal_read(ds4_undo *u, ds4_err *err);
 
-/* Remember a change or a mark in memory. False without memory. */
-bool undo_remember(ds4_undo *u, const char *name, const undo_state *was, const undo_state *now);
-bool undo_remember_mark(ds4_undo *u, uint64_t mark);
-void undo_forget_marks(ds4_undo *u, uint64_t after);
-
 /* A state as text and back, also in the list of the tree. */
 void        undo_state_write(ds4_str *out, const undo_state *s);
 const char *undo_state_read(const char *at, undo_state *s);         /* behind it, or NULL */
 void        undo_name_write(ds4_str *out, const char *name);        /* without spaces and line feeds */
 /* the caller frees it; NULL: not a name */
 char       *undo_name_read(const char *at, size_t n_bytes);
+
+/* ---- undo_memory.c ---- */
+
+/* Remember a change or a mark in memory. False without memory. */
+bool undo_remember(ds4_undo *u, const char *name, const undo_state *was, const undo_state *now);
+bool undo_remember_mark(ds4_undo *u, uint64_t mark);
+void undo_forget_records(ds4_undo *u, size_t n_kept);               /* all but the first n_kept */
+void undo_forget_marks(ds4_undo *u, uint64_t after);
+void undo_memory_clear(ds4_undo *u);
+/* The last change of a name, lent until the next one is remembered; NULL: there is none. Takes the same time
+ * however many there are. */
+const undo_record *undo_newest(const ds4_undo *u, const char *name);
 
 /* ---- undo_tree.c ---- */
 

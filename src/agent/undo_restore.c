@@ -40,6 +40,21 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const step *)a)->name, ((const step *)b)->name);
 }
 
+/* How many bytes of a name are its folder. */
+static size_t folder_bytes(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    return slash ? (size_t)(slash - name) : 0;
+}
+
+static int by_folder(const void *a, const void *b)
+{
+    const char  *x = ((const step *)a)->name, *y = ((const step *)b)->name;
+    const size_t n_x = folder_bytes(x), n_y = folder_bytes(y);
+    const int    c = memcmp(x, y, n_x < n_y ? n_x : n_y);
+    return c != 0 ? c : n_x < n_y ? -1 : n_x > n_y;
+}
+
 static bool is_one_of(const ds4_undo *u, const key *keys, size_t n, const undo_state *is)
 {
     for (size_t i = 0; i < n; i++) {
@@ -165,8 +180,12 @@ static void put_back(way_back *w, const step *s)
  * back for what comes. */
 static void perform(way_back *w)
 {
+    qsort(w->step, w->n, sizeof *w->step, by_folder);
+    for (size_t i = 0; i < w->n; i++) {
+        if (i == 0 || by_folder(&w->step[i - 1], &w->step[i]) != 0)
+            ds4_root_sweep(w->u->root, w->step[i].name);
+    }
     qsort(w->step, w->n, sizeof *w->step, by_name);
-    for (size_t i = 0; i < w->n; i++) ds4_root_sweep(w->u->root, w->step[i].name);
     for (size_t i = w->n; i-- > 0; ) {
         const step *s = &w->step[i];
         if (s->becomes.kind != '-') continue;

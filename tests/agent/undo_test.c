@@ -1,7 +1,9 @@
 /* undo_test.c - back to a mark: files of tools and commands, others' changes kept, at every crash. */
-#include "agent/undo.h"
+#include "agent/undo_local.h"
 
+#include "base/clock.h"
 #include "support/agent_dir.h"
+#include "support/patience.h"
 #include "support/syscall_walk.h"
 #include "testing.h"
 
@@ -283,6 +285,91 @@ static void test_a_damaged_journal_loses_lines_only(void **state)
     close_work(&w);
 }
 
+/* ---- many changes ---------------------------------------------------------------------------- */
+
+enum { MANY = 10000 };
+
+static void write_many(const char *content)
+{
+    for (int i = 0; i < MANY; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "many/%d", i);
+        bare_write(name, content);
+    }
+}
+
+/* Of work, not of waiting: other processes and the disk do not count. */
+static double seconds_since(uint64_t start_ns)
+{
+    return (double)(ds4_cpu_ns() - start_ns) / 1e9;
+}
+
+/* Two commands, each of which changes all files, and the way back: what undo adds to them. */
+static void test_10000_changes_take_seconds(void **state)
+{
+    (void)state;
+    work     w;
+    uint64_t mark = 0, spent_ns = 0;
+    ds4_str  told = { 0 };
+    char     begin[65], now[65], path[700];
+
+    path_of(path, "many");
+    assert_int_equal(mkdir(path, 0755), 0);
+    agent_hash(dir.root, begin);
+    open_work(&w);
+    assert_int_equal(ds4_undo_mark(w.undo, &mark, NULL), DS4_OK);
+    for (int round = 0; round < 2; round++) {
+        uint64_t start = ds4_cpu_ns();
+        assert_int_equal(ds4_undo_begin(w.undo, NULL, NULL), DS4_OK);
+        spent_ns += ds4_cpu_ns() - start;
+        write_many(round == 0 ? "by one command\n" : "by another one\n");
+        start = ds4_cpu_ns();
+        assert_int_equal(ds4_undo_end(w.undo, false, NULL, NULL, NULL), DS4_OK);
+        spent_ns += ds4_cpu_ns() - start;
+    }
+    const uint64_t start = ds4_cpu_ns();
+    assert_int_equal(ds4_undo_restore(w.undo, mark, &told, NULL), DS4_OK);
+    print_message("# two commands %.2f s of work, the way back %.2f s\n", (double)spent_ns / 1e9,
+                  seconds_since(start));
+    assert_true((double)spent_ns / 1e9 < test_patience());
+    assert_true(seconds_since(start) < 3 * test_patience());
+    agent_hash(dir.root, now);
+    assert_string_equal(now, begin);
+    ds4_str_clear(&told);
+    close_work(&w);
+}
+
+/* Looking through all records for each name would be 5,000,000,000 comparisons. */
+static void test_the_newest_change_of_a_name_is_found_at_once(void **state)
+{
+    enum { NAMES = 100000 };
+    ds4_undo       u = { 0 };
+    undo_state     was = { .kind = '-' };
+    const uint64_t start = ds4_cpu_ns();
+    char           name[64];
+
+    (void)state;
+    for (unsigned i = 0; i < NAMES + NAMES / 2; i++) {
+        const undo_state now = { .kind = 'f', .mode = i };
+        snprintf(name, sizeof name, "src/deep/er/name_%u.c", i % NAMES);
+        assert_true(undo_remember(&u, name, &was, &now));
+    }
+    for (unsigned i = 0; i < NAMES; i++) {
+        snprintf(name, sizeof name, "src/deep/er/name_%u.c", i);
+        const undo_record *r = undo_newest(&u, name);
+        assert_non_null(r);
+        assert_string_equal(r->name, name);
+        assert_int_equal(r->now.mode, i < NAMES / 2 ? i + NAMES : i);
+    }
+    assert_null(undo_newest(&u, "src/deep/er/name_"));
+    /* What is forgotten gives way to what was there before. */
+    undo_forget_records(&u, NAMES - 1);
+    assert_int_equal(undo_newest(&u, "src/deep/er/name_7.c")->now.mode, 7);
+    assert_null(undo_newest(&u, "src/deep/er/name_99999.c"));
+    undo_memory_clear(&u);
+    assert_true(seconds_since(start) < 2 * test_patience());
+}
+
 /* ---- crashes ------------------------------------------------------------------------------- */
 
 static void whole_story(void *ctx)
@@ -358,6 +445,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bounds_are_said, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_state_folder_in_the_root_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_damaged_journal_loses_lines_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_10000_changes_take_seconds, setup, teardown),
+        cmocka_unit_test(test_the_newest_change_of_a_name_is_found_at_once),
         cmocka_unit_test(test_killed_at_every_call),
         cmocka_unit_test(test_disk_full_at_every_call),
     };
