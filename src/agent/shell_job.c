@@ -24,6 +24,10 @@
 
 static const uint64_t ms = 1000000;       /* nanoseconds */
 
+/* What the command started and did not wait for has so long to end by itself before it is ended and told of:
+ * the first programs of a pipeline, say, that notice only now that nobody reads them. */
+enum { PATIENCE_MS = 200 };
+
 struct ds4_shell_job {
     char           *command;
     char            token[40];
@@ -68,9 +72,17 @@ static bool has_token(const char *pid, const char *token)
     return has;
 }
 
-/* Kill what carries the token, and orphans that came to us: they were below a confined command, of which
- * no other is running. Returns how many there were. */
-static unsigned kill_left(const ds4_shell_job *j, bool orphans_too)
+/* Is it one that the command started: in its group, with the token, or an orphan that came to us? Those were
+ * below a confined command, of which no other is running. */
+static bool was_started_by(const ds4_shell_job *j, const char *name, const ds4_process *p, bool orphans_too)
+{
+    return getpgid((pid_t)strtol(name, NULL, 10)) == j->pid || has_token(name, j->token) ||
+           (orphans_too && p->parent == getpid() && ds4_process_is_confined(p));
+}
+
+/* Count what the command left and that still runs; those that have ended are buried. With `end` they are
+ * killed. */
+static unsigned look_at_left(const ds4_shell_job *j, bool orphans_too, bool end)
 {
     unsigned       n = 0;
     struct dirent *entry;
@@ -80,13 +92,11 @@ static unsigned kill_left(const ds4_shell_job *j, bool orphans_too)
     while (dir && (entry = readdir(dir)) != NULL) {
         const long pid = strtol(entry->d_name, NULL, 10);
         if (pid <= 1 || pid == getpid() || pid == j->pid || !ds4_process_look((int)pid, &p)) continue;
-        const bool orphan = orphans_too && p.parent == getpid() && ds4_process_is_confined(&p);
-        if (!orphan && !has_token(entry->d_name, j->token)) continue;
-        if (p.state != 'Z') {
-            kill((pid_t)pid, SIGKILL);
-            n++;
-        }
-        if (p.parent == getpid()) waitpid((pid_t)pid, NULL, p.state == 'Z' ? WNOHANG : 0);
+        if (!was_started_by(j, entry->d_name, &p, orphans_too)) continue;
+        const bool runs = p.state != 'Z';
+        n += runs;
+        if (runs && end) kill((pid_t)pid, SIGKILL);
+        if (p.parent == getpid() && (end || !runs)) waitpid((pid_t)pid, NULL, runs ? 0 : WNOHANG);
     }
     if (dir) closedir(dir);
     return n;
@@ -97,35 +107,51 @@ static void adopt_orphans(void)
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 #else
-static unsigned kill_left(const ds4_shell_job *j, bool orphans_too)
+/* Elsewhere only the group is known. */
+static unsigned look_at_left(const ds4_shell_job *j, bool orphans_too, bool end)
 {
-    (void)j;
     (void)orphans_too;
-    return 0;
+    (void)end;
+    return kill(-j->pid, 0) == 0;
 }
 
 static void adopt_orphans(void) {}
 #endif
 
-/* Jobs of this process whose command runs: orphans can be told apart only when there is no other. */
-static atomic_uint n_running;
+/* Jobs of this process whose command runs: orphans can be told apart only when there is no other. The lock is
+ * held while one is born and while orphans are looked for, so that none is taken for an orphan. */
+static pthread_mutex_t births = PTHREAD_MUTEX_INITIALIZER;
+static unsigned        n_running;
 
-/* End the group and all that left it. New processes may be born while we look: looked until none is found. */
-static unsigned end_all(const ds4_shell_job *j)
+static unsigned see_left(const ds4_shell_job *j, bool end)
 {
-    unsigned n = 0;
+    pthread_mutex_lock(&births);
+    const unsigned n = look_at_left(j, n_running <= 1, end);
+    pthread_mutex_unlock(&births);
+    return n;
+}
 
-    /* A process that is about to end by itself was not left. */
-    for (int i = 0; i < 10 && kill(-j->pid, 0) == 0; i++) poll(NULL, 0, 2);
-    if (kill(-j->pid, SIGKILL) == 0) n++;
-    /* bwrap takes all of its processes with it; those that are seen have not noticed yet. */
-    const bool own_processes = ds4_sandbox_get_kind(j->sandbox) == DS4_SANDBOX_BWRAP;
-    for (int round = 0; round < 20; round++) {
-        const unsigned found = kill_left(j, atomic_load(&n_running) <= 1);
-        if (found == 0) break;
-        n += found;
+static void count_running(int more)
+{
+    pthread_mutex_lock(&births);
+    n_running += (unsigned)more;
+    pthread_mutex_unlock(&births);
+}
+
+/* End the group and all that left it. New processes may be born while we look: looked until none is found.
+ * Returns how many ran that were not about to end by themselves: none after patience_ms. */
+static unsigned end_all(const ds4_shell_job *j, int patience_ms)
+{
+    unsigned n_left = see_left(j, false);
+
+    for (int waited = 0; n_left > 0 && waited < patience_ms; waited += 10) {
+        poll(NULL, 0, 10);
+        n_left = see_left(j, false);
     }
-    return own_processes ? 0 : n;
+    kill(-j->pid, SIGKILL);
+    for (int round = 0; round < 20 && see_left(j, true) > 0; round++) continue;
+    /* bwrap takes all of its processes with it; those that are seen have not noticed yet. */
+    return ds4_sandbox_get_kind(j->sandbox) == DS4_SANDBOX_BWRAP ? 0 : n_left;
 }
 
 /* ---- output ------------------------------------------------------------------------------- */
@@ -194,7 +220,7 @@ static void stop_if_due(ds4_shell_job *j, uint64_t *killed_ns)
         *killed_ns = now;
         kill(-j->pid, SIGTERM);
     } else if (now - *killed_ns > 500 * ms) {
-        end_all(j);
+        end_all(j, 0);
     }
 }
 
@@ -215,8 +241,8 @@ static void *watch(void *arg)
     /* A last breath for those it left, whose output is wanted too. */
     for (uint64_t end = ds4_now_ns() + 50 * ms; open_output && ds4_now_ns() < end; )
         open_output = read_some(j, true, 10);
-    const unsigned n_left = end_all(j);
-    atomic_fetch_sub(&n_running, 1);
+    const unsigned n_left = end_all(j, killed_ns ? 0 : PATIENCE_MS);
+    count_running(-1);
     for (uint64_t end = ds4_now_ns() + 1000 * ms; open_output && ds4_now_ns() < end; )
         open_output = read_some(j, true, 10);
     pthread_mutex_lock(&j->lock);
@@ -326,19 +352,22 @@ ds4_status ds4_shell_job_start(ds4_shell_job **out, ds4_sandbox *s, const char *
     }
     adopt_orphans();
     j->start_ns = ds4_now_ns();
+    pthread_mutex_lock(&births);
     const int e = start(j, &c);
+    n_running += e == 0;
+    pthread_mutex_unlock(&births);
     ds4_confine_clear(&c);
     if (e != 0) {
         ds4_shell_job_free(j);
         return ds4_fail(err, DS4_E_IO, "the command cannot be started: %s", strerror(e));
     }
-    atomic_fetch_add(&n_running, 1);
     j->state = (ds4_shell_job_state){ .running = true, .exit_code = -1 };
     j->has_thread = pthread_create(&j->thread, NULL, watch, j) == 0;
     if (!j->has_thread) {
-        end_all(j);
+        kill(j->pid, SIGKILL);
         waitpid(j->pid, NULL, 0);
-        atomic_fetch_sub(&n_running, 1);
+        end_all(j, 0);
+        count_running(-1);
         ds4_shell_job_free(j);
         return ds4_fail(err, DS4_E_NOMEM, "no thread for a command");
     }

@@ -17,7 +17,8 @@ typedef struct ds4_shell_job_state {
     int      signal;            /* that ended it, else 0 */
     bool     killed;            /* by ds4_shell_job_kill() or its time limit */
     bool     timed_out;
-    /* processes that it left and that were ended; 0 under bwrap, which ends them */
+    /* processes that it left, that did not end by themselves within a moment and were ended; 0 under bwrap,
+     * which ends them */
     unsigned n_left;
     uint64_t n_bytes;           /* of output so far */
     uint64_t run_ns;

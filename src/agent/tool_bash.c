@@ -238,8 +238,8 @@ static void add_end(const ds4_shell_job_state *s, ds4_str *out)
     else if (s->signal)    ds4_str_addf(out, "[Ended by signal %d after %.1f s.]\n", s->signal, seconds);
     else                   ds4_str_addf(out, "[Exit status %d after %.1f s.]\n", s->exit_code, seconds);
     if (!s->running && s->n_left && !s->killed)
-        ds4_str_addf(out, "[%u processes that it left were ended; use background for what shall stay.]\n",
-                     s->n_left);
+        ds4_str_addf(out, "[%u process%s that it left %s ended; use background for what shall stay.]\n",
+                     s->n_left, s->n_left == 1 ? "" : "es", s->n_left == 1 ? "was" : "were");
 }
 
 static void add_output(ds4_shell_job *j, ds4_str *out)
