@@ -24,8 +24,8 @@
 
 static const uint64_t ms = 1000000;       /* nanoseconds */
 
-/* What the command started and did not wait for has so long to end by itself before it is ended and told of:
- * the first programs of a pipeline, say, that notice only now that nobody reads them. */
+/* A process that the command did not wait for has so long to end by itself before it is ended and told of:
+ * the first program of a pipeline, say, notices only now that nobody reads it. */
 enum { PATIENCE_MS = 200 };
 
 struct ds4_shell_job {

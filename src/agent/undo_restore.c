@@ -40,7 +40,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const step *)a)->name, ((const step *)b)->name);
 }
 
-/* How many bytes of a name are its folder. */
+/* The length of the folder's part of a name. */
 static size_t folder_bytes(const char *name)
 {
     const char *slash = strrchr(name, '/');
