@@ -59,6 +59,12 @@ $(OUT)/tests/emulator/%.o: tests/emulator/%.cpp
 	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(if $(filter %emulator.cpp,$<),$(if $(filter thread,$(SAN)),-DEMULATOR_TSAN,\
 	    $(if $(SAN),-fsanitize=$(SAN))),$(KERNEL_CXXFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)) \
 	    -MMD -MP -c -o $@ $<
+METAL_CPP := build/metal/kernels_text.cpp
+$(METAL_CPP): $(METAL_TEXT) tests/emulator/text_to_cpp.awk
+	$(Q)awk -f tests/emulator/text_to_cpp.awk $(METAL_TEXT) > $@.part.$(notdir $(OUT)) && mv $@.part.$(notdir $(OUT)) $@
+$(OUT)/tests/emulator/metal_text.o: CPPFLAGS += -DMETAL_TEXT_CPP='"$(METAL_CPP)"' -I.
+$(OUT)/tests/emulator/metal_text.o: KERNEL_CXXFLAGS += -Wno-unknown-pragmas -Wno-misleading-indentation
+$(OUT)/tests/emulator/metal_text.o: $(METAL_CPP)
 $(filter $(OUT)/tests/emulator/%,$(TEST_BIN)): %: %.o $(EMULATOR) $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)

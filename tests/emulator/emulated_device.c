@@ -45,6 +45,7 @@ struct gpu_device {
 };
 
 static uint32_t fail_at, n_live;
+static bool     runs_text, ran_text[GPU_N_KERNELS];
 
 void emulated_fail_alloc(uint32_t number)
 {
@@ -54,6 +55,16 @@ void emulated_fail_alloc(uint32_t number)
 uint32_t emulated_live(void)
 {
     return n_live;
+}
+
+void emulated_run_text(bool on)
+{
+    runs_text = on;
+}
+
+bool emulated_ran_text(gpu_kernel kernel)
+{
+    return ran_text[kernel];
 }
 
 static ds4_status probe(uint32_t i_dev, gpu_info *out, ds4_err *err)
@@ -99,9 +110,11 @@ static void close_device(gpu_device *dev)
 
 static ds4_status run_launch(gpu_device *dev, const queued *q, ds4_err *err)
 {
-    const emulator_kernel *k = emulator_kernel_get(q->launch.kernel);
+    const gpu_kernel       number = q->launch.kernel;
+    const emulator_kernel *k = runs_text ? emulator_text_kernel_get(number) : emulator_kernel_get(number);
     void                  *buffer[GPU_MAX_BUFFERS];
 
+    ran_text[number] |= runs_text;
     for (uint32_t i = 0; i < k->n_buffers; i++) buffer[i] = dev->base + q->buffer[i];
     const emulator_launch l = { .call = k->call,
                                 .name = k->name,

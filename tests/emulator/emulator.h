@@ -37,6 +37,9 @@ typedef struct emulator_kernel {
 } emulator_kernel;
 const emulator_kernel *emulator_kernel_get(uint32_t i_kernel);
 
+/* The same from the Metal text of the build (mk/metal.mk). */
+const emulator_kernel *emulator_text_kernel_get(uint32_t i_kernel);
+
 #ifdef __cplusplus
 }
 #endif

@@ -224,7 +224,9 @@ static void walk_in_orders(const ds4_shape *shape, ds4_kv_form form, uint32_t n_
         walk w;
         walk_open(&w, &t, shape, form, most);
         emulator_order(orders[i]);
+        emulated_run_text(i > 0);
         for (uint32_t k = 0; k < n_steps; k++) walk_step(&w);
+        emulated_run_text(false);
         emulator_order(0);
         walk_close(&w);
         if (i == 0) hash = t.hash;
@@ -303,11 +305,21 @@ static void test_64_heads(void **state)
     walk_in_orders(&s, DS4_KV_PLANES, 4, 24, 1);
 }
 
+static void test_the_metal_text_of_these_kernels_was_run(void **state)
+{
+    (void)state;
+    if (getenv("DS4_TEST_BACKEND")) skip();
+    for (gpu_kernel k = GPU_KERNEL_kv_row; k <= GPU_KERNEL_index_join; k++) {
+        if (!emulated_ran_text(k)) fail_msg("no test ran the Metal text of kernel %u", (unsigned)k);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_small_rows),
     cmocka_unit_test(test_rows_in_planes),
     cmocka_unit_test(test_rows_of_floats),
     cmocka_unit_test(test_rows_of_full_size),
     cmocka_unit_test(test_64_heads),
+    cmocka_unit_test(test_the_metal_text_of_these_kernels_was_run),
 };
 TEST_MAIN(tests)

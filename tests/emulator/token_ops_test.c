@@ -4,7 +4,6 @@
  * Each test runs under several orders of turns and must give the same bits in all of them. */
 #include "testing.h"
 
-#include "backend/gpu/args.h"
 #include "emulator/emulated_device.h"
 #include "emulator/emulator.h"
 #include "emulator/twin.h"
@@ -46,7 +45,9 @@ static void in_all_orders(case_fn *fn)
         twin t;
         twin_open(&t, &limits);
         emulator_order(orders[i]);
+        emulated_run_text(i > 0);
         fn(&t);
+        emulated_run_text(false);
         emulator_order(0);
         twin_close(&t);
         assert_int_equal(emulated_live(), 0);
@@ -457,8 +458,9 @@ static void experts_case(twin *t)
     experts_one(t, DS4_F32, DS4_F32, 40, 24, MAX_TOKENS);
     /* An activation between two gates' roundings may fall to the other side. */
     experts_one(t, DS4_IQ2_XXS, DS4_MXFP4, 256, 32, 3);
-    experts_one(t, DS4_F32, DS4_Q2_K, 16, 256, 2);
+    experts_one(t, DS4_BF16, DS4_Q2_K, 16, 256, 2);
     experts_one(t, DS4_Q4_K, DS4_Q8_0, 256, 32, 9);
+    experts_one(t, DS4_Q6_K, DS4_F16, 256, 8, 2);
 }
 
 /* ---- recordings --------------------------------------------------------------------------------- */
@@ -553,6 +555,16 @@ static void test_a_type_without_products_is_refused_by_name(void **state)
     emulated_backend.close(dev);
 }
 
+static void test_the_metal_text_of_all_kernels_was_run(void **state)
+{
+    uint32_t n = 0;
+
+    (void)state;
+    if (getenv("DS4_TEST_BACKEND")) skip();
+    for (gpu_kernel k = 0; k < GPU_N_KERNELS; k++) n += emulated_ran_text(k);
+    assert_int_equal(n, GPU_N_KERNELS - 16);    /* state_ops_test.c, metal_text_test.c */
+}
+
 #define ALL_ORDERS(name)                                                                                   \
     static void test_##name(void **state)                                                                  \
     {                                                                                                      \
@@ -581,6 +593,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_route_ties),
     cmocka_unit_test(test_experts),
     cmocka_unit_test(test_recordings),
+    cmocka_unit_test(test_the_metal_text_of_all_kernels_was_run),
     cmocka_unit_test(test_a_full_device_is_an_error_and_loses_nothing),
     cmocka_unit_test(test_a_type_without_products_is_refused_by_name),
 };
