@@ -40,6 +40,8 @@ run convert --from x --out y;                   check "no experts" 2 "missing op
 run convert --from x --out y --experts q3;      check "unknown expert type" 2 "invalid value for --experts: q3"
 run convert --from x --out y --experts q2 --dense q3
 check "unknown dense type" 2 "invalid value for --dense: q3"
+run convert --from x --out y --experts q2 --part head
+check "unknown part" 2 "invalid value for --part: head"
 run convert --from x --out y --experts q2 --threads 0
 check "no threads" 2 "invalid value for --threads: 0"
 run convert --from "$box/none" --out y --experts q2;    check "no such folder" 1 "none/config.json"

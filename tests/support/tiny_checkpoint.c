@@ -141,7 +141,7 @@ static void add_layer(const char *p, uint32_t ratio, bool hashed)
     add_fp8(p, "ffn.shared_experts.w2", N_EMBD, N_FFN);
 }
 
-static void add_all(void)
+static void add_model(void)
 {
     add("", "embed.weight", "BF16", CHECKPOINT_VOCAB, N_EMBD);
     add("", "head.weight", "BF16", CHECKPOINT_VOCAB, N_EMBD);
@@ -152,15 +152,41 @@ static void add_all(void)
     add_layer("layers.0.", 0, true);
     add_layer("layers.1.", 4, false);
     add_layer("layers.2.", 128, false);
+}
+
+static void add_head(const char *p)
+{
+    add(p, "norm.weight", "BF16", 0, N_EMBD);
+    add(p, "hc_head_fn", "F32", 4, 4 * N_EMBD);
+    add(p, "hc_head_scale", "F32", 0, 1);
+    add(p, "hc_head_base", "F32", 0, 4);
+}
+
+static void add_mtp(void)
+{
     add_layer("mtp.0.", 0, false);
     add_fp8("mtp.0.", "e_proj", N_EMBD, N_EMBD);
     add_fp8("mtp.0.", "h_proj", N_EMBD, N_EMBD);
     add("mtp.0.", "enorm.weight", "BF16", 0, N_EMBD);
     add("mtp.0.", "hnorm.weight", "BF16", 0, N_EMBD);
-    add("mtp.0.", "norm.weight", "BF16", 0, N_EMBD);
-    add("mtp.0.", "hc_head_fn", "F32", 4, 4 * N_EMBD);
-    add("mtp.0.", "hc_head_scale", "F32", 0, 1);
-    add("mtp.0.", "hc_head_base", "F32", 0, 4);
+    add_head("mtp.0.");
+}
+
+static void add_drafter(void)
+{
+    enum { RANK = 32 };
+    char p[16];
+
+    for (int i = 0; i < CHECKPOINT_STAGES; i++) {
+        snprintf(p, sizeof p, "mtp.%d.", i);
+        add_layer(p, 0, false);
+    }
+    add_fp8("mtp.0.", "main_proj", N_EMBD, 2 * N_EMBD);
+    add("mtp.0.", "main_norm.weight", "BF16", 0, N_EMBD);
+    add_head(p);
+    add(p, "markov_head.markov_w1.weight", "BF16", CHECKPOINT_VOCAB, RANK);
+    add(p, "markov_head.markov_w2.weight", "BF16", CHECKPOINT_VOCAB, RANK);
+    add(p, "confidence_head.proj.weight", "BF16", 1, N_EMBD + RANK);
 }
 
 static const char config[] =
@@ -231,18 +257,42 @@ void checkpoint_put_weights(const char *folder)
     ds4_str_clear(&index);
 }
 
-void checkpoint_make(const char *folder)
+static void make(const char *folder, void (*add_guesser)(void))
 {
     ds4_rng_seed(&rng, 99);
-    add_all();
+    add_model();
+    add_guesser();
     checkpoint_put_weights(folder);
     put(folder, "config.json", config, strlen(config));
     put(folder, "tokenizer.json", tokenizer, strlen(tokenizer));
 }
 
+void checkpoint_make(const char *folder)
+{
+    make(folder, add_mtp);
+}
+
+void checkpoint_make_drafter(const char *folder)
+{
+    make(folder, add_drafter);
+    checkpoint_put_drafter_config(folder, "\"dspark_block_size\":5,\"dspark_noise_token_id\":39,"
+                                          "\"dspark_target_layer_ids\":[1,2],\"dspark_markov_rank\":32");
+}
+
+void checkpoint_put_drafter_config(const char *folder, const char *members)
+{
+    ds4_str text = { 0 };
+
+    ds4_str_add(&text, config, strlen(config) - 1);
+    ds4_str_addf(&text, ",%s}", members);
+    put(folder, "config.json", text.data, text.n_bytes);
+    ds4_str_clear(&text);
+}
+
 void checkpoint_free(void)
 {
     for (uint32_t i = 0; i < n_tensors; i++) free(tensors[i].data);
+    n_tensors = 0;
 }
 
 /* ---- what the weights are --------------------------------------------------------------------- */

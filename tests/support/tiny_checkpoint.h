@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHECKPOINT_LAYERS = 3, CHECKPOINT_EXPERTS = 2, CHECKPOINT_VOCAB = 40 };
+enum { CHECKPOINT_LAYERS = 3, CHECKPOINT_EXPERTS = 2, CHECKPOINT_VOCAB = 40, CHECKPOINT_STAGES = 2 };
 
 /* A tensor, as it is in the file. */
 typedef struct checkpoint_tensor {
@@ -19,6 +19,13 @@ typedef struct checkpoint_tensor {
 /* Make the tensors and write the whole checkpoint into a folder; fails the test on failure. */
 void checkpoint_make(const char *folder);
 void checkpoint_free(void);
+
+/* The same model with a DSpark drafter of CHECKPOINT_STAGES layers in place of its MTP block: rank 32, taps
+ * after the last two layers. */
+void checkpoint_make_drafter(const char *folder);
+
+/* Write config.json again with other dspark_* members, e.g. "\"dspark_block_size\":5". */
+void checkpoint_put_drafter_config(const char *folder, const char *members);
 
 /* Write the weights again, as a test has changed them. */
 void checkpoint_put_weights(const char *folder);

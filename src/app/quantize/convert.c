@@ -13,6 +13,7 @@ typedef struct converter {
     const convert_options *opt;
     const ds4_checkpoint  *checkpoint;
     const hf_config       *config;
+    const hf_dspark       *dspark;      /* NULL: another part */
     ds4_gguf_writer       *writer;
     slab                  *slab;
 } converter;
@@ -110,8 +111,18 @@ static int compare_names(const void *a, const void *b)
     return strcmp((*(const ds4_st_tensor *const *)a)->name, (*(const ds4_st_tensor *const *)b)->name);
 }
 
-/* Tell about tensors that no part of the file is made from. */
-static void note_unused(const converter *c, const ds4_st_tensor **used, size_t n_used)
+/* Does a tensor belong to the part? Biases for image tokens do not: text alone is drafted. */
+static bool is_of_part(const converter *c, const char *name)
+{
+    const size_t n = strlen(name), n_end = strlen(".bias_vl");
+
+    if (c->opt->part == PART_MODEL) return true;
+    return strncmp(name, "mtp.", 4) == 0 && !(n > n_end && strcmp(name + n - n_end, ".bias_vl") == 0);
+}
+
+/* Tell about tensors that nothing is made from. In a support file that is an error: a drafter that lacks a
+ * tensor still runs, and only guesses badly. */
+static ds4_status check_unused(const converter *c, const ds4_st_tensor **used, size_t n_used, ds4_err *err)
 {
     const ds4_st_tensor *first = NULL;
     uint32_t             n_unused = 0;
@@ -120,13 +131,21 @@ static void note_unused(const converter *c, const ds4_st_tensor **used, size_t n
     qsort((void *)used, n_used, sizeof *used, compare_names);
     for (uint32_t i = 0; i < ds4_checkpoint_count(c->checkpoint); i++) {
         const ds4_st_tensor *t = ds4_checkpoint_at(c->checkpoint, i);
-        if (bsearch(&t, (const void *)used, n_used, sizeof *used, compare_names)) continue;
+        if (!is_of_part(c, t->name) || bsearch(&t, (const void *)used, n_used, sizeof *used, compare_names)) {
+            continue;
+        }
         if (n_unused++ == 0) first = t;
     }
-    if (n_unused == 0) return;
+    if (n_unused == 0) return DS4_OK;
+    if (c->opt->part != PART_MODEL) {
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "%u tensors \"mtp.*\" have no place in the file, the first is \"%.100s\"", n_unused,
+                        first->name);
+    }
     snprintf(text, sizeof text, "%u tensors of the checkpoint are not used, the first is \"%.100s\"",
              n_unused, first->name);
     note(c, text);
+    return DS4_OK;
 }
 
 /* Find everything and check every shape, so that nothing is discovered hours later. */
@@ -153,7 +172,7 @@ static ds4_status check_sources(const converter *c, const plan *p, ds4_err *err)
             if (s.scale) used[n_used++] = s.scale;
         }
     }
-    if (st == DS4_OK) note_unused(c, used, n_used);
+    if (st == DS4_OK) st = check_unused(c, used, n_used, err);
     free((void *)used);
     return st;
 }
@@ -184,6 +203,30 @@ static ds4_slice last_part(const char *path)
     return (ds4_slice){ path + from, n - from };
 }
 
+static ds4_slice name_or(const converter *c, ds4_slice usual)
+{
+    return c->opt->name ? (ds4_slice){ c->opt->name, strlen(c->opt->name) } : usual;
+}
+
+/* Support files have these keys and no others: no vocabulary, no type of the file, no sizes. */
+static void put_support_keys(const converter *c)
+{
+    ds4_gguf_writer *w = c->writer;
+
+    if (c->opt->part == PART_DSPARK) {
+        ds4_gguf_put_string(w, "general.architecture", DS4_SLICE("deepseek4-dspark"));
+        ds4_gguf_put_string(w, "general.name", name_or(c, DS4_SLICE("DeepSeek V4 Flash DSpark support")));
+        ds4_gguf_put_u32(w, "general.alignment", DS4_GGUF_ALIGNMENT);
+        hf_dspark_put(c->dspark, c->config, w);
+        return;
+    }
+    ds4_gguf_put_string(w, "general.architecture", DS4_SLICE("deepseek4_mtp_support"));
+    ds4_gguf_put_string(w, "general.name", name_or(c, DS4_SLICE("DeepSeek V4 Flash MTP support")));
+    ds4_gguf_put_u32(w, "deepseek4.expert_count", c->config->n_experts);
+    ds4_gguf_put_u32(w, "deepseek4.mtp_layer_count", 1);
+    ds4_gguf_put_u32(w, "deepseek4.nextn_predict_layers", 1);
+}
+
 static ds4_status put_keys(const converter *c, const plan *p, ds4_err *err)
 {
     const convert_options *opt = c->opt;
@@ -191,10 +234,13 @@ static ds4_status put_keys(const converter *c, const plan *p, ds4_err *err)
     ds4_str                path = { 0 };
     bool                   has_mtp = false;
 
+    if (opt->part != PART_MODEL) {
+        put_support_keys(c);
+        return DS4_OK;
+    }
     ds4_gguf_put_string(w, "general.architecture", DS4_SLICE("deepseek4"));
     ds4_gguf_put_string(w, "general.type", DS4_SLICE("model"));
-    ds4_gguf_put_string(w, "general.name", opt->name ? (ds4_slice){ opt->name, strlen(opt->name) }
-                                                     : last_part(opt->from));
+    ds4_gguf_put_string(w, "general.name", name_or(c, last_part(opt->from)));
     ds4_gguf_put_u32(w, "general.file_type", opt->types->file_type);
     ds4_gguf_put_u32(w, "general.quantization_version", 2);
     DS4_TRY(hf_sampling_put(opt->from, w, err));
@@ -263,7 +309,7 @@ static ds4_status write_file(converter *c, const plan *p, convert_result *out, d
 
 static ds4_status convert(converter *c, plan *p, convert_result *out, ds4_err *err)
 {
-    DS4_TRY(plan_make(p, c->config, c->opt->types, c->checkpoint, err));
+    DS4_TRY(plan_make(p, c->opt->part, c->config, c->dspark, c->opt->types, c->checkpoint, err));
     DS4_TRY(check_sources(c, p, err));
     note_other_types(c, p);
     DS4_TRY(take_memory(c, p, err));
@@ -276,12 +322,18 @@ ds4_status convert_checkpoint(const convert_options *opt, convert_result *out, d
 {
     ds4_checkpoint *checkpoint = NULL;
     hf_config       config;
+    hf_dspark       dspark;
     plan            p = { 0 };
+    ds4_status      st = DS4_OK;
 
     DS4_TRY(hf_config_read(opt->from, &config, err));
     DS4_TRY(ds4_checkpoint_open(opt->from, &checkpoint, err));
-    converter        c = { .opt = opt, .checkpoint = checkpoint, .config = &config };
-    const ds4_status st = convert(&c, &p, out, err);
+    converter c = { .opt = opt, .checkpoint = checkpoint, .config = &config };
+    if (opt->part == PART_DSPARK) {
+        c.dspark = &dspark;
+        st = hf_dspark_read(opt->from, &config, checkpoint, &dspark, err);
+    }
+    if (st == DS4_OK) st = convert(&c, &p, out, err);
     plan_clear(&p);
     ds4_gguf_writer_free(c.writer);
     slab_free(c.slab);

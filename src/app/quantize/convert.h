@@ -1,4 +1,4 @@
-/* convert.h - a checkpoint folder becomes one model file. */
+/* convert.h - a checkpoint folder becomes one model file, or a support file. */
 #ifndef DS4_APP_CONVERT_H
 #define DS4_APP_CONVERT_H
 
@@ -12,7 +12,8 @@ typedef struct convert_progress {
 typedef struct convert_options {
     const char *from;           /* folder */
     const char *out;            /* file */
-    const char *name;           /* general.name; NULL: the folder's last part */
+    const char *name;           /* general.name; NULL: the folder's last part, or that of support files */
+    file_part   part;
     ds4_recipe     *types;          /* its rules are marked as they are used */
     uint32_t    n_threads;      /* >= 1 */
     bool        resume;         /* go on where an earlier run of the same options ended */

@@ -10,13 +10,13 @@
 /* The form in which a tensor is stored. */
 typedef enum class { VECTOR, FINE, MATRIX, TABLE, EXPERT } class;
 
-/* The layers in which a tensor occurs. */
-typedef enum where { ALL, COMP, INDEXED, HASHED, BIAS, MTP } where;
+/* The layers in which a tensor occurs; FIRST and LAST are stages of the drafter. */
+typedef enum where { ALL, COMP, INDEXED, HASHED, BIAS, MTP, FIRST, LAST } where;
 
 /* Sizes by name, resolved for one layer. */
 typedef enum size {
     ONE, THREE, N_EMBD, N_VOCAB, N_HC, HC_IN, HC_OUT, HEADS, HEAD, Q_RANK, Q_OUT, O_IN, O_MID,
-    C_OUT, RATIO, INDEX, I_OUT, INDEX_N, INDEX_Q, EXPERTS, USED, FFN,
+    C_OUT, RATIO, INDEX, I_OUT, INDEX_N, INDEX_Q, EXPERTS, USED, FFN, TAPS, RANK, JUDGED,
 } size;
 
 typedef struct entry {
@@ -82,17 +82,37 @@ static const entry layer[] = {
     { "hc_head_base",            "hc_head_base",                         VECTOR,  N_HC,    ONE,     MTP     },
 };
 
-enum { N_GLOBALS = sizeof globals / sizeof globals[0], N_LAYER = sizeof layer / sizeof layer[0] };
+/* The drafter has these beside its layers. */
+static const entry drafter[] = {
+    { "main_proj",               "main_proj.weight",                     MATRIX, TAPS,   N_EMBD,  FIRST },
+    { "main_norm",               "main_norm.weight",                     VECTOR, N_EMBD, ONE,     FIRST },
+    { "norm",                    "norm.weight",                          VECTOR, N_EMBD, ONE,     LAST  },
+    { "hc_head_fn",              "hc_head_fn",                           FINE,   HC_IN,  N_HC,    LAST  },
+    { "hc_head_scale",           "hc_head_scale",                        VECTOR, ONE,    ONE,     LAST  },
+    { "hc_head_base",            "hc_head_base",                         VECTOR, N_HC,   ONE,     LAST  },
+    { "markov_head.markov_w1",   "markov_head.markov_w1.weight",         MATRIX, RANK,   N_VOCAB, LAST  },
+    { "markov_head.markov_w2",   "markov_head.markov_w2.weight",         MATRIX, RANK,   N_VOCAB, LAST  },
+    { "confidence_head.proj",    "confidence_head.proj.weight",          MATRIX, JUDGED, ONE,     LAST  },
+};
 
-/* One layer being planned; the MTP block counts as the layer after the last one. */
+enum {
+    N_GLOBALS = sizeof globals / sizeof globals[0],
+    N_LAYER = sizeof layer / sizeof layer[0],
+    N_DRAFTER = sizeof drafter / sizeof drafter[0],
+};
+
+typedef enum block { GLOBAL, LAYER, NEXT, STAGE } block;
+
+/* One layer being planned. */
 typedef struct planner {
     plan                 *out;
     const hf_config      *c;
-    ds4_recipe               *types;
+    const hf_dspark      *dspark;
+    ds4_recipe           *types;
     const ds4_checkpoint *checkpoint;
-    const char           *to_prefix, *from_prefix;
-    uint32_t              i_layer, ratio;
-    bool                  is_mtp;
+    char                  to_prefix[32], from_prefix[32];
+    block                 block;
+    uint32_t              i_layer, ratio;       /* of its kind */
 } planner;
 
 static uint64_t size_of(const planner *p, size s)
@@ -123,6 +143,9 @@ static uint64_t size_of(const planner *p, size s)
     case EXPERTS:    return c->n_experts;
     case USED:       return c->n_used;
     case FFN:        return c->n_ffn;
+    case TAPS:       return (uint64_t)p->dspark->n_taps * c->n_embd;
+    case RANK:       return p->dspark->rank;
+    case JUDGED:     return (uint64_t)c->n_embd + p->dspark->rank;
     }
     return 0;
 }
@@ -131,10 +154,12 @@ static uint64_t size_of(const planner *p, size s)
  * by programs that know no other type there. The recipe has its say about all others. */
 static bool wanted_type(planner *p, const entry *e, uint32_t *dtype)
 {
-    const uint32_t at = p->is_mtp ? DS4_RECIPE_MTP : p->to_prefix[0] ? p->i_layer : DS4_RECIPE_NO_LAYER;
+    const uint32_t at = p->block == GLOBAL  ? DS4_RECIPE_NO_LAYER
+                        : p->block == LAYER ? p->i_layer
+                                            : DS4_RECIPE_MTP;
     const bool     known = ds4_recipe_type(p->types, e->to, at, dtype);
 
-    if (e->kind == VECTOR || (p->is_mtp && e->kind == FINE)) *dtype = DS4_F32;
+    if (e->kind == VECTOR || (p->block == NEXT && e->kind == FINE)) *dtype = DS4_F32;
     else if (e->kind == TABLE) *dtype = DS4_I32;
     else return known;
     return true;
@@ -149,7 +174,7 @@ static uint32_t fitting_type(uint32_t wanted, uint64_t n_columns)
 
 static bool occurs(const planner *p, const entry *e, const char *from)
 {
-    const bool hashed = !p->is_mtp && p->i_layer < p->c->n_hash;
+    const bool hashed = p->block == LAYER && p->i_layer < p->c->n_hash;
 
     switch (e->where) {
     case ALL:        return true;
@@ -157,7 +182,9 @@ static bool occurs(const planner *p, const entry *e, const char *from)
     case INDEXED:    return p->ratio == 4;
     case HASHED:     return hashed;
     case BIAS:       return !hashed && ds4_checkpoint_find(p->checkpoint, from);
-    case MTP:        return p->is_mtp;
+    case MTP:        return p->block == NEXT;
+    case FIRST:      return p->i_layer == 0;
+    case LAST:       return p->i_layer + 1 == p->dspark->n_stages;
     }
     return false;
 }
@@ -199,6 +226,15 @@ static ds4_status check_pair(const planner *p, uint32_t from, ds4_err *err)
     return DS4_OK;
 }
 
+static void enter(planner *p, block kind, const char *to, const char *from, uint32_t i)
+{
+    p->block = kind;
+    p->i_layer = i;
+    p->ratio = kind == LAYER ? p->c->ratio[i] : 0;
+    snprintf(p->to_prefix, sizeof p->to_prefix, "%s.%u.", to, i);
+    snprintf(p->from_prefix, sizeof p->from_prefix, "%s.%u.", from, i);
+}
+
 static ds4_status add_layer(planner *p, ds4_err *err)
 {
     const uint32_t from = p->out->n;
@@ -207,29 +243,55 @@ static ds4_status add_layer(planner *p, ds4_err *err)
     return check_pair(p, from, err);
 }
 
-ds4_status plan_make(plan *out, const hf_config *config, ds4_recipe *types, const ds4_checkpoint *c,
-                     ds4_err *err)
+static ds4_status add_model(planner *p, ds4_err *err)
 {
-    char    to[32], from[32];
-    planner p = { out, config, types, c, "", "", 0, 0, false };
+    for (size_t i = 0; i < N_GLOBALS; i++) DS4_TRY(add(p, &globals[i], err));
+    for (uint32_t i = 0; i < p->c->n_layers; i++) {
+        enter(p, LAYER, "blk", "layers", i);
+        DS4_TRY(add_layer(p, err));
+    }
+    return DS4_OK;
+}
 
-    out->tensors = calloc(N_GLOBALS + (config->n_layers + 1) * (size_t)N_LAYER, sizeof *out->tensors);
+static ds4_status add_stages(planner *p, ds4_err *err)
+{
+    for (uint32_t i = 0; i < p->dspark->n_stages; i++) {
+        enter(p, STAGE, "mtp", "mtp", i);
+        DS4_TRY(add_layer(p, err));
+        for (size_t k = 0; k < N_DRAFTER; k++) DS4_TRY(add(p, &drafter[k], err));
+    }
+    return DS4_OK;
+}
+
+/* A recipe names tensors of the model that a part lacks, or of a drafter: those lines are in order too. */
+static void mark_other_names(planner *p)
+{
+    uint32_t dtype;
+
+    for (size_t i = 0; i < N_GLOBALS; i++) (void)wanted_type(p, &globals[i], &dtype);
+    for (size_t i = 0; i < N_DRAFTER; i++) (void)wanted_type(p, &drafter[i], &dtype);
+}
+
+ds4_status plan_make(plan *out, file_part part, const hf_config *config, const hf_dspark *dspark,
+                     ds4_recipe *types, const ds4_checkpoint *c, ds4_err *err)
+{
+    const bool     has_mtp = ds4_checkpoint_find(c, "mtp.0.e_proj.weight");
+    const uint32_t n_blocks = (part == PART_MODEL ? config->n_layers : dspark ? dspark->n_stages : 0) + 1;
+    planner        p = { .out = out, .c = config, .dspark = dspark, .types = types, .checkpoint = c };
+
+    if (part == PART_MTP && !has_mtp) {
+        return ds4_fail(err, DS4_E_FORMAT,
+                        "the checkpoint has no MTP block: \"mtp.0.e_proj.weight\" is missing");
+    }
+    out->tensors = calloc(N_GLOBALS + n_blocks * (size_t)(N_LAYER + N_DRAFTER), sizeof *out->tensors);
     if (!out->tensors) return ds4_fail(err, DS4_E_NOMEM, "no memory for the list of tensors");
-    for (size_t i = 0; i < N_GLOBALS; i++) DS4_TRY(add(&p, &globals[i], err));
-    p.to_prefix = to;
-    p.from_prefix = from;
-    for (p.i_layer = 0; p.i_layer < config->n_layers; p.i_layer++) {
-        snprintf(to, sizeof to, "blk.%u.", p.i_layer);
-        snprintf(from, sizeof from, "layers.%u.", p.i_layer);
-        p.ratio = config->ratio[p.i_layer];
+    mark_other_names(&p);
+    if (part == PART_MODEL) DS4_TRY(add_model(&p, err));
+    if (part == PART_DSPARK) DS4_TRY(add_stages(&p, err));
+    if (part != PART_DSPARK && has_mtp) {
+        enter(&p, NEXT, "mtp", "mtp", 0);
         DS4_TRY(add_layer(&p, err));
     }
-    if (!ds4_checkpoint_find(c, "mtp.0.e_proj.weight")) return ds4_recipe_check_used(types, err);
-    strcpy(to, "mtp.0.");
-    strcpy(from, "mtp.0.");
-    p.ratio = 0;
-    p.is_mtp = true;
-    DS4_TRY(add_layer(&p, err));
     return ds4_recipe_check_used(types, err);
 }
 

@@ -1,14 +1,14 @@
 /* hf_config.c - see hf_config.h. The key names are those of docs/MODEL.md section 1. */
 #include "app/quantize/hf_config.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
 
+#include "app/quantize/hf_json.h"
 #include "base/file.h"
 
-enum { MAX_JSON_BYTES = 16 << 20, TOP = 1 << 24 };
+enum { TOP = 1 << 24 };
 
 /* A number of config.json goes into a field of hf_config and a key of the GGUF file. */
 typedef struct int_field {
@@ -80,20 +80,6 @@ static float *float_at(hf_config *c, size_t at)
 
 /* ---- reading ------------------------------------------------------------------------- */
 
-static ds4_status get_int(const char *path, const json_t *o, const char *name, uint32_t lo, uint32_t hi,
-                          uint32_t *out, ds4_err *err)
-{
-    const json_t *v = json_object_get(o, name);
-
-    if (!v) return ds4_fail(err, DS4_E_FORMAT, "%s: \"%s\" is missing", path, name);
-    const json_int_t n = json_is_integer(v) ? json_integer_value(v) : -1;
-    if (n < (json_int_t)lo || n > (json_int_t)hi) {
-        return ds4_fail(err, DS4_E_FORMAT, "%s: \"%s\" is not an integer in %u..%u", path, name, lo, hi);
-    }
-    *out = (uint32_t)n;
-    return DS4_OK;
-}
-
 static ds4_status get_float(const char *path, const json_t *o, const char *name, float *out, ds4_err *err)
 {
     const json_t *v = json_object_get(o, name);
@@ -139,7 +125,7 @@ static ds4_status get_yarn(const char *path, const json_t *root, hf_config *c, d
     for (size_t i = 0; i < sizeof yarn / sizeof yarn[0]; i++) {
         DS4_TRY(get_float(path, scaling, yarn[i].name, float_at(c, yarn[i].at), err));
     }
-    return get_int(path, scaling, "original_max_position_embeddings", 1, 1u << 30, &c->yarn_context, err);
+    return hf_json_int(path, scaling, "original_max_position_embeddings", 1, 1u << 30, &c->yarn_context, err);
 }
 
 /* Blocks of weights share an FP8 scale: 128 x 128 unless the checkpoint says otherwise. */
@@ -185,7 +171,7 @@ static ds4_status read_root(const char *path, const json_t *root, hf_config *c, 
 {
     DS4_TRY(check_structure(path, root, err));
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) {
-        DS4_TRY(get_int(path, root, ints[i].name, ints[i].lo, ints[i].hi, int_at(c, ints[i].at), err));
+        DS4_TRY(hf_json_int(path, root, ints[i].name, ints[i].lo, ints[i].hi, int_at(c, ints[i].at), err));
     }
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++) {
         DS4_TRY(get_float(path, root, floats[i].name, float_at(c, floats[i].at), err));
@@ -203,26 +189,6 @@ static ds4_status read_root(const char *path, const json_t *root, hf_config *c, 
     return DS4_OK;
 }
 
-/* The JSON of a file in the folder, to be released by the caller. */
-static ds4_status load(const char *path, json_t **out, ds4_err *err)
-{
-    ds4_str      text = { 0 };
-    json_error_t why;
-    ds4_status   st = ds4_file_read(path, MAX_JSON_BYTES, &text, err);
-
-    if (st == DS4_OK) {
-        *out = json_loadb(ds4_str_text(&text), text.n_bytes, JSON_REJECT_DUPLICATES, &why);
-        if (!json_is_object(*out)) {
-            st = *out ? ds4_fail(err, DS4_E_FORMAT, "%s: no JSON object", path)
-                      : ds4_fail(err, DS4_E_FORMAT, "%s: line %d: %s", path, why.line, why.text);
-            json_decref(*out);
-            *out = NULL;
-        }
-    }
-    ds4_str_clear(&text);
-    return st;
-}
-
 ds4_status hf_config_read(const char *dir, hf_config *out, ds4_err *err)
 {
     ds4_str   path = { 0 };
@@ -230,7 +196,7 @@ ds4_status hf_config_read(const char *dir, hf_config *out, ds4_err *err)
     hf_config c = { 0 };
 
     ds4_str_addf(&path, "%s/config.json", dir);
-    ds4_status st = load(ds4_str_text(&path), &root, err);
+    ds4_status st = hf_json_load(ds4_str_text(&path), &root, err);
     if (st == DS4_OK) st = read_root(ds4_str_text(&path), root, &c, err);
     if (st == DS4_OK) *out = c;
     json_decref(root);
@@ -275,7 +241,7 @@ ds4_status hf_sampling_put(const char *dir, ds4_gguf_writer *w, ds4_err *err)
     ds4_status st = DS4_OK;
 
     ds4_str_addf(&path, "%s/generation_config.json", dir);
-    if (ds4_file_exists(ds4_str_text(&path))) st = load(ds4_str_text(&path), &root, err);
+    if (ds4_file_exists(ds4_str_text(&path))) st = hf_json_load(ds4_str_text(&path), &root, err);
     for (size_t i = 0; root && i < sizeof advice / sizeof advice[0]; i++) {
         const json_t *v = json_object_get(root, advice[i].name);
         if (json_is_number(v)) ds4_gguf_put_f32(w, advice[i].key, (float)json_number_value(v));

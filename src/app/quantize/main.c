@@ -107,6 +107,21 @@ static int choose_types(const char *file, const char *experts, const char *dense
 
 /* ---- convert ------------------------------------------------------------------------------ */
 
+static bool choose_part(const char *name, file_part *out)
+{
+    static const char *const names[] = {
+        [PART_MODEL] = "model", [PART_MTP] = "mtp", [PART_DSPARK] = "dspark",
+    };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) != 0) continue;
+        *out = (file_part)i;
+        return true;
+    }
+    ds4_app_say(program, "invalid value for --part: %s", name);
+    return false;
+}
+
 static void show_progress(void *ctx, const convert_progress *p)
 {
     (void)ctx;
@@ -129,7 +144,7 @@ static int failed(const ds4_err *err)
 
 static int run_convert(int argc, char **argv)
 {
-    const char       *experts = NULL, *dense = NULL, *file = NULL;
+    const char       *experts = NULL, *dense = NULL, *file = NULL, *part = "model";
     ds4_recipe            types;
     convert_options   o = { .progress = show_progress, .note = show_note, .n_threads = ds4_cpu_count() };
     convert_result    done;
@@ -147,6 +162,9 @@ static int run_convert(int argc, char **argv)
                      "all other matrices: q8 (attention, shared experts and\n"
                      "head; embedding, compressors, indexer F16; default),\n"
                      "q8-all (those too), bf16, f16, f32"),
+        DS4_OPT_TEXT(0, "part", "PART", &part,
+                     "model (default), or a support file without the model: mtp (its\n"
+                     "block of the next token), dspark (its drafter)"),
         DS4_OPT_TEXT(0, "name", "TEXT", &o.name, "name of the model (default: the folder's)"),
         DS4_OPT_FLAG(0, "resume", &o.resume, "go on where an earlier run of the same command ended"),
         DS4_OPT_SIZE(0, "save-every", "SIZE", &o.save_every, "what a killed run may lose at most [256M]"),
@@ -172,6 +190,7 @@ static int run_convert(int argc, char **argv)
                              : "--recipe or --experts");
         return DS4_EXIT_WRONG;
     }
+    if (!choose_part(part, &o.part)) return DS4_EXIT_WRONG;
     const int chosen = choose_types(file, experts, dense, argv[0], &types);
     if (chosen != DS4_EXIT_OK) return chosen;
     o.types = &types;
