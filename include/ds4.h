@@ -72,6 +72,13 @@ typedef enum ds4_experts {
     DS4_EXPERTS_HOST,           /* in the host's memory, where the device has memory of its own */
 } ds4_experts;
 
+/* Told while an engine opens how many bytes of weights have been copied to where the device reads
+ * them, up to all; never where they stay in the mapped file. fn NULL: nobody is told. */
+typedef struct ds4_loading {
+    void (*fn)(void *ctx, uint64_t n_done, uint64_t n_total);
+    void  *ctx;
+} ds4_loading;
+
 /* Zeroed, with a model_path, is a good choice. */
 typedef struct ds4_engine_options {
     const char *model_path;     /* a GGUF file; required */
@@ -90,6 +97,7 @@ typedef struct ds4_engine_options {
     const char *kv_dir;         /* a folder on a disk, for rows; NULL: all rows stay in memory */
     uint32_t    plan_ctx;       /* context and sessions that the budget must hold; 0: 32,768 and 1 */
     uint32_t    plan_sessions;
+    ds4_loading loading;
 } ds4_engine_options;
 
 /* The file's description of itself. Strings live as long as the engine. */

@@ -105,10 +105,10 @@ typedef struct ds4_backend {
 
     /* Weights. bind() decides where a tensor lies: the device uses the mapping, copies, repacks or
      * pins. Its name and path are lent until load() returns, its data until close(). After load() all
-     * tensors that were bound are in place. Fails with DS4_E_NOMEM, DS4_E_IO with the path,
-     * DS4_E_UNSUPPORTED for a type without products, DS4_E_DEVICE. */
+     * tensors that were bound are in place; it tells of what it copies. Fails with DS4_E_NOMEM,
+     * DS4_E_IO with the path, DS4_E_UNSUPPORTED for a type without products, DS4_E_DEVICE. */
     ds4_status (*bind)(ds4_dev *dev, const ds4_tensor *t, ds4_matrix *out, ds4_err *err);
-    ds4_status (*load)(ds4_dev *dev, ds4_err *err);
+    ds4_status (*load)(ds4_dev *dev, const ds4_loading *told, ds4_err *err);
 
     /* Work.
      *

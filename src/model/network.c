@@ -152,7 +152,8 @@ ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_e
     }
     DS4_TRY(ds4_gguf_check_filled(m->file, err));
     DS4_TRY(m->backend->open(opt->device, &m->limits, &m->dev, err));
-    DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->plan.stream, m->backend, m->dev, err));
+    DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->plan.stream, m->backend, m->dev,
+                             &opt->loading, err));
     if (m->plan.stream) DS4_TRY(open_cache(m, err));
     DS4_TRY(ds4_step_buffers_open(&m->buffers, &m->shape, &m->kv, m->max_batch, m->backend, m->dev, err));
     return write_programs(m, err);

@@ -228,7 +228,7 @@ static ds4_status bind_all(binder *b, ds4_err *err)
 }
 
 ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s, bool stream,
-                            const ds4_backend *backend, ds4_dev *dev, ds4_err *err)
+                            const ds4_backend *backend, ds4_dev *dev, const ds4_loading *told, ds4_err *err)
 {
     binder b = { .g = g, .s = s, .backend = backend, .dev = dev, .w = out, .stream = stream,
                  .n_bytes = vector_bytes(s) };
@@ -242,7 +242,7 @@ ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape
     if (!b.vectors) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for its vectors", ds4_gguf_path(g));
     ds4_status st = bind_all(&b, err);
     free(b.vectors);
-    return st == DS4_OK ? backend->load(dev, err) : st;
+    return st == DS4_OK ? backend->load(dev, told, err) : st;
 }
 
 void ds4_weights_close(ds4_weights *w, const ds4_backend *backend, ds4_dev *dev)

@@ -50,12 +50,13 @@ typedef struct ds4_weights {
  *
  *   out      cleared and filled; on failure call ds4_weights_close() all the same
  *   stream   routed experts get no place in memory, they are read through a cache
+ *   told     of what is copied
  *
  * Returns DS4_OK; DS4_E_FORMAT naming file, tensor, found and expected; DS4_E_NOMEM;
  * DS4_E_IO.                                                                             */
 DS4_MUST_CHECK ds4_status ds4_weights_open(ds4_weights *out, const ds4_gguf *g, const ds4_shape *s,
                                            bool stream, const ds4_backend *backend, ds4_dev *dev,
-                                           ds4_err *err);
+                                           const ds4_loading *told, ds4_err *err);
 void                      ds4_weights_close(ds4_weights *w, const ds4_backend *backend, ds4_dev *dev);
 
 /* The shapes and types that the file's directory says, without places, to plan with. A tensor that is

@@ -133,7 +133,7 @@ twin_matrix twin_matrix_make(twin *t, uint32_t dtype, uint32_t n_in, uint32_t n_
                                 .by_rows = use == DS4_USE_ROWS };
     for (int s = 0; s < TWIN_SIDES; s++) {
         must(t->backend[s]->bind(t->dev[s], &tensor, &m.w[s], &err), &err);
-        must(t->backend[s]->load(t->dev[s], &err), &err);
+        must(t->backend[s]->load(t->dev[s], &(ds4_loading){ 0 }, &err), &err);
     }
     free(x);
     free(ones);

@@ -290,7 +290,42 @@ static void test_disk_error_is_an_error(void **state)
     ds4_engine_close(e);
 }
 
+/* ---- what is told while a model loads ------------------------------------------------------------ */
+
+typedef struct heard {
+    uint32_t n;
+    uint64_t last, total;
+} heard;
+
+static void hear(void *ctx, uint64_t n_done, uint64_t n_total)
+{
+    heard *h = ctx;
+
+    assert_true(n_done > h->last && n_done <= n_total);
+    assert_true(h->n == 0 || n_total == h->total);
+    *h = (heard){ h->n + 1, n_done, n_total };
+}
+
+/* Weights that stay in the file are not copied: nobody is told anything. */
+static void test_loading_is_told(void **state)
+{
+    for (int stream = 0; stream < 2; stream++) {
+        heard              h = { 0 };
+        ds4_engine        *e;
+        ds4_err            err;
+        ds4_engine_options opt = { .model_path = model_path, .n_threads = 1, .loading = { hear, &h },
+                                   .experts = stream ? DS4_EXPERTS_STREAM : DS4_EXPERTS_RESIDENT };
+        (void)state;
+        if (ds4_engine_open(&e, &opt, &err) != DS4_OK) fail_msg("%s", err.text);
+        ds4_engine_close(e);
+        assert_int_equal(h.n > 0, stream);
+        assert_int_equal(h.last, h.total);
+        assert_int_equal(h.total > 100000, stream);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_loading_is_told),
     cmocka_unit_test(test_logits_equal_those_of_resident_experts),
     cmocka_unit_test(test_company_does_not_show),
     cmocka_unit_test(test_too_small_a_cache_is_refused_with_the_number),

@@ -282,7 +282,7 @@ ops_weights *ops_matrix(ops *o, uint32_t dtype, uint32_t n_in, uint32_t n_out, u
                            .n_mats = n_mats,
                            .use = use };
     must(o, o->backend->bind(o->dev, &t, &w->w, &err), &err);
-    must(o, o->backend->load(o->dev, &err), &err);
+    must(o, o->backend->load(o->dev, &(ds4_loading){ 0 }, &err), &err);
     return w;
 }
 

@@ -203,9 +203,9 @@ static ds4_status far_bind(ds4_dev *dev, const ds4_tensor *t, ds4_matrix *out, d
     return DS4_OK;
 }
 
-static ds4_status far_load(ds4_dev *dev, ds4_err *err)
+static ds4_status far_load(ds4_dev *dev, const ds4_loading *told, ds4_err *err)
 {
-    return ds4_backend_cpu.load(dev->near, err);
+    return ds4_backend_cpu.load(dev->near, told, err);
 }
 
 /* ---- programs -------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include "app/common/app.h"
 
 #include "app/common/program_dir.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/sysmem.h"
 #include "format/gguf_text.h"
@@ -177,6 +178,16 @@ void ds4_app_say_experts(const char *program, ds4_engine *engine)
                 s.is_direct ? ", direct" : "", (double)s.bytes_needed / 1e9);
 }
 
+/* The terminal shows progress after a moment. ctx is when the opening began, in nanoseconds. */
+static void show_loading(void *ctx, uint64_t n_done, uint64_t n_total)
+{
+    const uint64_t moment = 500000000, begun = *(const uint64_t *)ctx;
+
+    if (ds4_now_ns() - begun < moment) return;
+    ds4_term_progress("loading the model: %.1f of %.1f GB (%u %%)", (double)n_done / 1e9,
+                      (double)n_total / 1e9, (uint32_t)(100.0 * (double)n_done / (double)n_total));
+}
+
 int ds4_app_open(const ds4_app_model *want, ds4_model *out)
 {
     ds4_str path = { 0 };
@@ -184,8 +195,11 @@ int ds4_app_open(const ds4_app_model *want, ds4_model *out)
     int     code = ds4_app_find(want, &path);
 
     if (code == DS4_EXIT_OK) {
-        const ds4_engine_options opt = ds4_app_engine_options(want, ds4_str_text(&path));
-        const ds4_status         st = ds4_model_open(&opt, out, &err);
+        ds4_engine_options opt = ds4_app_engine_options(want, ds4_str_text(&path));
+        uint64_t           begun = ds4_now_ns();
+        opt.loading = (ds4_loading){ show_loading, &begun };
+        const ds4_status st = ds4_model_open(&opt, out, &err);
+        ds4_term_progress_end();
         if (st != DS4_OK) {
             ds4_app_say(want->program, "%s", err.text);
             const bool bad_file = st == DS4_E_IO || st == DS4_E_FORMAT || st == DS4_E_UNSUPPORTED;

@@ -116,7 +116,14 @@ typedef struct chunk {
     bool         is_busy;
 } chunk;
 
+/* Progress through all files. */
+typedef struct progress {
+    const ds4_loading *told;
+    uint64_t           n_done, n_total;
+} progress;
+
 typedef struct reader {
+    progress   *progress;
     const copy *copies;
     uint32_t              n, i_copy;
     uint64_t              done;         /* bytes of copies[i_copy] that were submitted */
@@ -146,6 +153,12 @@ static bool submit_next(reader *r, chunk *c)
     return true;
 }
 
+static void tell(progress *p, uint64_t n_bytes)
+{
+    p->n_done += n_bytes;
+    if (p->told->fn) p->told->fn(p->told->ctx, p->n_done, p->n_total);
+}
+
 /* Move what has arrived on to its place. Returns in *n_busy how many are still out. */
 static ds4_status take_arrived(reader *r, uint32_t *n_busy, ds4_err *err)
 {
@@ -159,6 +172,7 @@ static ds4_status take_arrived(reader *r, uint32_t *n_busy, ds4_err *err)
             const uint8_t *data = c->read.buffer + c->read.offset % DS4_AIO_ALIGN;
             memcpy(c->to, data, c->read.n_bytes);
             c->is_busy = false;
+            tell(r->progress, c->read.n_bytes);
         }
         if (!c->is_busy) submit_next(r, c);
         *n_busy += c->is_busy;
@@ -167,9 +181,9 @@ static ds4_status take_arrived(reader *r, uint32_t *n_busy, ds4_err *err)
 }
 
 /* Copies from one file. */
-static ds4_status read_file(const copy *copies, uint32_t n, ds4_err *err)
+static ds4_status read_file(const copy *copies, uint32_t n, progress *p, ds4_err *err)
 {
-    reader     r = { .copies = copies, .n = n };
+    reader     r = { .progress = p, .copies = copies, .n = n };
     void      *buffers = NULL;
     ds4_status st = DS4_OK;
     uint32_t   n_busy = 1;
@@ -189,13 +203,15 @@ static ds4_status read_file(const copy *copies, uint32_t n, ds4_err *err)
     return st;
 }
 
-ds4_status cpu_load(ds4_dev *dev, ds4_err *err)
+ds4_status cpu_load(ds4_dev *dev, const ds4_loading *told, ds4_err *err)
 {
     struct cpu_weights *w = dev->weights;
+    progress            p = { .told = told };
 
+    for (uint32_t i = 0; i < w->n_copies; i++) p.n_total += w->copies[i].n_bytes;
     for (uint32_t i = 0, n; i < w->n_copies; i += n) {
         for (n = 1; i + n < w->n_copies && strcmp(w->copies[i + n].path, w->copies[i].path) == 0;) n++;
-        DS4_TRY(read_file(&w->copies[i], n, err));
+        DS4_TRY(read_file(&w->copies[i], n, &p, err));
     }
     w->n_copies = 0;
     return DS4_OK;

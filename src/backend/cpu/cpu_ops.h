@@ -26,7 +26,7 @@ ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err);
 
 /* As in ds4_backend. */
 ds4_status cpu_bind(ds4_dev *dev, const ds4_tensor *t, ds4_matrix *out, ds4_err *err);
-ds4_status cpu_load(ds4_dev *dev, ds4_err *err);
+ds4_status cpu_load(ds4_dev *dev, const ds4_loading *told, ds4_err *err);
 uint64_t   cpu_scratch_bytes(const ds4_limits *l, const ds4_op *ops, uint32_t n, uint32_t n_ctx);
 ds4_status cpu_compile(ds4_dev *dev, const ds4_op *ops, uint32_t n, ds4_program **out, ds4_err *err);
 void       cpu_drop_program(ds4_dev *dev, ds4_program *p);

@@ -25,7 +25,7 @@ uint64_t    gpu_backend_resident(const ds4_dev *dev, ds4_mem kind);
 ds4_status  gpu_backend_read(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err);
 ds4_status  gpu_backend_write(ds4_dev *dev, const ds4_copy *copies, uint32_t n, ds4_err *err);
 ds4_status  gpu_backend_bind(ds4_dev *dev, const ds4_tensor *t, ds4_matrix *out, ds4_err *err);
-ds4_status  gpu_backend_load(ds4_dev *dev, ds4_err *err);
+ds4_status  gpu_backend_load(ds4_dev *dev, const ds4_loading *told, ds4_err *err);
 ds4_status  gpu_backend_compile(ds4_dev *dev, const ds4_op *ops, uint32_t n, ds4_program **out, ds4_err *err);
 void        gpu_backend_drop_program(ds4_dev *dev, ds4_program *program);
 ds4_status  gpu_backend_run(ds4_dev *dev, const ds4_program *program, const ds4_batch *batch,

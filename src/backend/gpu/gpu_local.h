@@ -17,8 +17,9 @@ typedef struct gpu_buf {
 /* Rows of a matrix one behind the other, matrices one behind the other; or records of the device's own. */
 struct ds4_layout {
     gpu_at      at;
-    uint64_t    row_bytes, mat_bytes;   /* row_bytes: of the file's rows */
+    uint64_t    row_bytes, mat_bytes, n_bytes;  /* row_bytes: of the file's rows */
     uint32_t    form;                   /* 0: rows as in the file; others are gpu_own's */
+    ds4_tensor  from;                   /* data: to be copied by load(); NULL: it is in place */
     ds4_layout *next;
 };
 

@@ -1,4 +1,5 @@
-/* gpu_weights.c - where weights lie: each tensor is copied to the device as it is bound.
+/* gpu_weights.c - where weights lie: each tensor gets its place when it is bound, and is copied to it
+ * when all have one, so that a model that does not fit is refused before anything is copied.
  *
  * Rows keep the form of the file, which every kernel of the dialect reads; or a device's own kernels want
  * records, of the same size, and make them. */
@@ -42,14 +43,12 @@ ds4_status gpu_backend_bind(ds4_dev *dev, const ds4_tensor *t, ds4_matrix *out, 
     if (!l) return ds4_fail(err, DS4_E_NOMEM, "no memory for the place of %s", t->name);
     l->row_bytes = row_bytes;
     l->mat_bytes = row_bytes * t->n_out;
+    l->n_bytes = l->mat_bytes * t->n_mats;
     l->form = dev->api->own ? dev->api->own->form_of(t) : 0;
+    l->from = *t;
     l->next = dev->weights;
     dev->weights = l;
-    DS4_TRY(dev->api->alloc(dev->gpu, l->mat_bytes * t->n_mats, &l->at, err));
-    if (l->form > 0)
-        DS4_TRY(dev->api->own->pack(dev, t, l, err));
-    else
-        DS4_TRY(dev->api->write(dev->gpu, l->at, t->data, l->mat_bytes * t->n_mats, err));
+    DS4_TRY(dev->api->alloc(dev->gpu, l->n_bytes, &l->at, err));
     *out = (ds4_matrix){ .dtype = t->dtype,
                          .n_in = t->n_in,
                          .n_out = t->n_out,
@@ -59,7 +58,31 @@ ds4_status gpu_backend_bind(ds4_dev *dev, const ds4_tensor *t, ds4_matrix *out, 
     return DS4_OK;
 }
 
-ds4_status gpu_backend_load(ds4_dev *dev, ds4_err *err)
+/* Copy rows in pieces that a display keeps up with; records are made at once. */
+static ds4_status load_weights(ds4_dev *dev, ds4_layout *l, uint64_t before, uint64_t n_total,
+                               const ds4_loading *told, ds4_err *err)
 {
+    const uint64_t piece = l->form > 0 ? l->n_bytes : UINT64_C(64) << 20;
+
+    for (uint64_t done = 0, n; done < l->n_bytes; done += n) {
+        n = l->n_bytes - done < piece ? l->n_bytes - done : piece;
+        DS4_TRY(l->form > 0 ? dev->api->own->pack(dev, &l->from, l, err)
+                            : dev->api->write(dev->gpu, l->at + done, l->from.data + done, n, err));
+        if (told->fn) told->fn(told->ctx, before + done + n, n_total);
+    }
+    l->from.data = NULL;
+    return DS4_OK;
+}
+
+ds4_status gpu_backend_load(ds4_dev *dev, const ds4_loading *told, ds4_err *err)
+{
+    uint64_t n_done = 0, n_total = 0;
+
+    for (const ds4_layout *l = dev->weights; l; l = l->next) n_total += l->from.data ? l->n_bytes : 0;
+    for (ds4_layout *l = dev->weights; l; l = l->next) {
+        if (!l->from.data) continue;
+        DS4_TRY(load_weights(dev, l, n_done, n_total, told, err));
+        n_done += l->n_bytes;
+    }
     return dev->api->wait(dev->gpu, err);
 }
