@@ -146,7 +146,8 @@ static int run_convert(int argc, char **argv)
 {
     const char       *experts = NULL, *dense = NULL, *file = NULL, *part = "model";
     ds4_recipe            types;
-    convert_options   o = { .progress = show_progress, .note = show_note, .n_threads = ds4_cpu_count() };
+    convert_options   o = { .progress = show_progress, .note = show_note, .n_threads = ds4_cpu_count(),
+                            .save_every = SAVE_EVERY, .types = &types };
     convert_result    done;
     ds4_err           err = { .code = DS4_OK };
     const ds4_option  options[] = {
@@ -193,7 +194,6 @@ static int run_convert(int argc, char **argv)
     if (!choose_part(part, &o.part)) return DS4_EXIT_WRONG;
     const int chosen = choose_types(file, experts, dense, argv[0], &types);
     if (chosen != DS4_EXIT_OK) return chosen;
-    o.types = &types;
     if (o.n_threads > MAX_THREADS) o.n_threads = MAX_THREADS;
     o.cancel = ds4_interrupt_catch_all();
     const ds4_status st = convert_checkpoint(&o, &done, &err);
