@@ -7,7 +7,7 @@
 kills=${DS4_KILLS:-6}
 seed=${DS4_SEED:-$(date +%s)}
 echo "# seed $seed (DS4_SEED)"
-steps=$((kills * 6)) context=$((32768 + kills * 1024))
+steps=$((kills * 3)) context=$((32768 + kills * 1024))
 
 random() {                              # from 0 to N - 1, in number
     seed=$(((seed * 1103515245 + 12345) % 2147483648))
@@ -29,11 +29,29 @@ begin() {
     pid=$!
 }
 
-n=0 lost=0
+# A moment at random: while the process opens its session, or up to 150 ms after one of its first calls, however
+# fast this machine is.
+await_moment() {
+    random 4
+    if [ $number -eq 0 ]; then
+        random 500
+    else
+        n_calls=$number tries=0
+        while [ "$(grep '"event": "call_run"' "$box/events" | grep -vc replayed)" -lt $n_calls ] && [ $tries -lt 1000 ] &&
+              kill -0 $pid 2>/dev/null; do
+            sleep 0.02
+            tries=$((tries + 1))
+        done
+        n_working=$((n_working + 1))
+        random 150
+    fi
+    sleep "0.$(printf %03d $number)"
+}
+
+n=0 lost=0 n_working=0
 begin -p "do all steps"
 while [ $n -lt "$kills" ]; do
-    random 500
-    sleep "0.$(printf %03d $((number + 30)))"
+    await_moment
     kill -9 $pid 2>/dev/null || { wait $pid 2>/dev/null; break; }
     wait $pid 2>/dev/null
     n=$((n + 1))
@@ -65,7 +83,8 @@ while ! grep -q '"stop": "done"' "$box/all" && [ $i -lt 20 ]; do
     i=$((i + 1))
 done
 
-echo "# $n kills, $steps steps, $(wc -c <"$(ls "$sessions"/*/journal | head -n 1)") bytes of journal"
+echo "# $n kills, $n_working of them between calls, $steps steps, $(wc -c <"$(ls "$sessions"/*/journal | head -n 1)") bytes of journal"
+is "it was killed as often as it was to be" "$kills" "$n"
 is "there is one session" 1 "$n_open"
 has "the task came to its end" "$box/all" '"stop": "done"'
 is "nothing that was written is lost" 0 "$lost"
