@@ -94,9 +94,10 @@ $(OUT)/tests/fuzz/%_fuzz_replay: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/re
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %/libserver.a,$^) $(LIB) $(LDLIBS)
 
+$(OUT)/tests/tools/json_lines: TOOL_LIBS = $(LDLIBS)
 $(OUT)/tests/tools/%: $(OUT)/tests/tools/%.o
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
 
 # The agent's terminal without an agent, for tests of its parts; and with one that plays a script.
 UI_LIB     := $(OUT)/libui.a

@@ -54,6 +54,13 @@ test-agent-npm: setup
 	$(Q)$(MAKE) all $(MCP_CALL) $(SCRIPTED)
 	$(Q)OUT=$(OUT) LOG=$(OUT)/test_agent_npm.log sh tests/run.sh tests/agent/npm.sh
 
+#: test-languages    the agent's tasks in all languages; installs Node, Python, Rust, Tcl, SQLite and bc
+.PHONY: test-languages
+test-languages: setup
+	$(Q)sh tools/setup.sh languages
+	$(Q)$(MAKE) all $(SCRIPTED)
+	$(Q)OUT=$(OUT) LANGUAGES=all LOG=$(OUT)/test_languages.log sh tests/run.sh tests/cli/agent_tasks.sh
+
 #: test-clients      coding agents from npm, each with a task (minutes): CLIENTS="pi codex" chooses some
 #: record-clients    the same, and keep their requests for tests/clients/replay_test.c
 .PHONY: test-clients record-clients

@@ -2,6 +2,7 @@
 # setup.sh - install what building, testing, checking or fuzzing needs, if it is missing.
 #
 #   tools/setup.sh [--dry-run] GROUP...      groups: build test check lint fuzz page web proxy
+#                                           languages
 #
 # Silent when everything is there. Otherwise it says in one line what it installs and how,
 # then does it with apt-get, dnf, pacman or Homebrew. --dry-run only prints the commands.
@@ -12,8 +13,8 @@ wanted=
 for arg in "$@"; do
     case $arg in
         --dry-run)              dry_run=yes ;;
-        build|test|check|lint|fuzz|page|web|proxy)  wanted="$wanted $arg" ;;
-        *) echo "setup: unknown argument '$arg'; expected --dry-run, build, test, check, lint, fuzz, page, web or proxy" >&2
+        build|test|check|lint|fuzz|page|web|proxy|languages) wanted="$wanted $arg" ;;
+        *) echo "setup: unknown argument '$arg'; expected --dry-run, build, test, check, lint, fuzz, page, web, proxy or languages" >&2
            exit 2 ;;
     esac
 done
@@ -88,6 +89,7 @@ met() {
         nginx)         has nginx || [ -x /usr/sbin/nginx ] ;;
         haproxy)       has haproxy || [ -x /usr/sbin/haproxy ] ;;
         caddy)         has caddy ;;
+        python3|rustc|tclsh|sqlite3|bc) has "$1" ;;
     esac
 }
 
@@ -101,6 +103,7 @@ needs_of() {
         page)  echo npm ;;
         web)   echo npm browser nginx ;;
         proxy) echo nginx haproxy caddy ;;
+        languages) echo npm python3 rustc tclsh sqlite3 bc ;;
     esac
 }
 
@@ -141,6 +144,11 @@ browser          chromium               chromium               chromium         
 nginx            nginx-light            nginx                  nginx                  nginx
 haproxy          haproxy                haproxy                haproxy                haproxy
 caddy            caddy                  caddy                  caddy                  caddy
+python3          python3                python3                python                 python3
+rustc            rustc                  rust                   rust                   rust
+tclsh            tcl                    tcl                    tcl                    tcl-tk
+sqlite3          sqlite3                sqlite                 sqlite                 sqlite
+bc               bc                     bc                     bc                     bc
 "
 
 # Needs that a system cannot meet are left out: `make check` skips the Arm kernels and what other programs say of

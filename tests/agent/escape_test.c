@@ -2,7 +2,6 @@
  *
  * Beside the root lies a folder whose names, modes and contents must stay. Attempts that need system calls of
  * their own are made by tests/tools/escape_helper, which is copied into the root. */
-#include "agent/sandbox.h"
 #include "support/escape_place.h"
 #include "testing.h"
 
@@ -134,28 +133,15 @@ static void try_all(unsigned without)
     assert_int_equal(n_bad, 0);
 }
 
-static ds4_sandbox_kind kind_with(unsigned without)
-{
-    ds4_root        *root = NULL;
-    ds4_sandbox     *s = NULL;
-    ds4_sandbox_kind kind;
-
-    escape_make(without);
-    print_message("# %s\n", ds4_tools_sandbox(escape_tools));
-    assert_int_equal(ds4_root_open(&root, escape_dir.root, NULL), DS4_OK);
-    assert_int_equal(ds4_sandbox_open(&s, root, escape_dir.top, NULL, without, NULL), DS4_OK);
-    kind = ds4_sandbox_get_kind(s);
-    ds4_sandbox_close(s);
-    ds4_root_close(root);
-    escape_leave();
-    return kind;
-}
-
 static void test_with_bwrap(void **state)
 {
     (void)state;
-    if (kind_with(DS4_SANDBOX_WITHOUT_LANDLOCK) != DS4_SANDBOX_BWRAP) {
-        print_message("# bwrap does not work here\n");
+#ifdef __linux__
+    /* A missing program is installed by tools/setup.sh; the rest is up to the kernel. */
+    assert_int_equal(0, access("/usr/bin/bwrap", X_OK));
+#endif
+    if (escape_kind(DS4_SANDBOX_WITHOUT_LANDLOCK) != DS4_SANDBOX_BWRAP) {
+        print_message("# bwrap may not make namespaces here, as in a chroot or a container\n");
         skip();
     }
     try_all(DS4_SANDBOX_WITHOUT_LANDLOCK);
@@ -164,8 +150,8 @@ static void test_with_bwrap(void **state)
 static void test_with_landlock(void **state)
 {
     (void)state;
-    if (kind_with(DS4_SANDBOX_WITHOUT_BWRAP) != DS4_SANDBOX_LANDLOCK) {
-        print_message("# Landlock does not work here\n");
+    if (escape_kind(DS4_SANDBOX_WITHOUT_BWRAP) != DS4_SANDBOX_LANDLOCK) {
+        print_message("# the kernel has no Landlock\n");
         skip();
     }
     try_all(DS4_SANDBOX_WITHOUT_BWRAP);
@@ -174,7 +160,7 @@ static void test_with_landlock(void **state)
 static void test_without_a_sandbox(void **state)
 {
     (void)state;
-    assert_int_equal(kind_with(7), DS4_SANDBOX_NONE);
+    assert_int_equal(escape_kind(7), DS4_SANDBOX_NONE);
     for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++) {
         ds4_tool_result result = { 0 };
         char            before[65], after[65];
@@ -191,18 +177,18 @@ static void test_without_a_sandbox(void **state)
     }
 }
 
-static void need_sandbox(void)
+/* Neither Landlock nor namespaces for bwrap are there: what is left is the refusal without a sandbox. */
+static void test_this_system_confines_commands(void **state)
 {
-    escape_make(0);
-    const bool confined = escape_confined();
-    escape_leave();
-    if (!confined) skip();
+    (void)state;
+    print_message("# nothing here confines a command: the kernel has no Landlock, and bwrap may not make "
+                  "namespaces\n");
+    skip();
 }
 
 static void test_nothing_outlives_its_command(void **state)
 {
     (void)state;
-    need_sandbox();
     for (unsigned without = 0; without < 2; without++) {
         escape_make(without);
         escape_bash("(setsid sh -c 'sleep 1; echo x > late' >/dev/null 2>&1 &); (env -i setsid sh -c 'sleep "
@@ -222,7 +208,6 @@ static void test_going_back_does_not_follow_links(void **state)
     uint64_t mark = 0;
     char     before[65], after[65];
 
-    need_sandbox();
     escape_make(0);
     agent_hash(escape_dir.outside, before);
     assert_int_equal(ds4_tools_mark(escape_tools, &mark, NULL), DS4_OK);
@@ -241,7 +226,6 @@ static void test_going_back_does_not_follow_links(void **state)
 static void test_signals_reach_the_own_processes(void **state)
 {
     (void)state;
-    need_sandbox();
     for (unsigned without = 0; without < 2; without++) {
         ds4_tool_result result = { 0 };
         escape_make(without);
@@ -262,7 +246,6 @@ static void test_signals_reach_the_own_processes(void **state)
 static void test_the_environment_is_left_behind(void **state)
 {
     (void)state;
-    need_sandbox();
     setenv("GIT_DIR", "/nowhere", 1);
     setenv("MY_TOKEN", "token-4711", 1);
     setenv("BASH_ENV", "/nowhere", 1);
@@ -287,17 +270,17 @@ static void test_the_environment_is_left_behind(void **state)
 
 int main(void)
 {
-    if (system("git --version >/dev/null 2>&1") != 0) {
-        printf("1..0 # skipped: no git here\n");
-        return 0;
-    }
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest confined[] = {
         cmocka_unit_test(test_with_landlock), cmocka_unit_test(test_with_bwrap),
         cmocka_unit_test(test_without_a_sandbox), cmocka_unit_test(test_nothing_outlives_its_command),
         cmocka_unit_test(test_going_back_does_not_follow_links),
         cmocka_unit_test(test_signals_reach_the_own_processes),
         cmocka_unit_test(test_the_environment_is_left_behind),
     };
+    const struct CMUnitTest unconfined[] = {
+        cmocka_unit_test(test_this_system_confines_commands), cmocka_unit_test(test_without_a_sandbox),
+    };
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return escape_kind(0) != DS4_SANDBOX_NONE ? cmocka_run_group_tests(confined, NULL, NULL)
+                                   : cmocka_run_group_tests(unconfined, NULL, NULL);
 }

@@ -59,6 +59,19 @@ static void leave(client *c)
     }
 }
 
+/* Connect by an address. False in a build without libcurl, which must say so. */
+static bool connect_by_http(client *c, const char *fault)
+{
+    ds4_err          err = { .code = DS4_OK };
+    const ds4_status st = connect_to(c, fault, true, &err);
+
+    if (st == DS4_OK) return true;
+    assert_int_equal(DS4_E_UNSUPPORTED, st);
+    assert_non_null(strstr(err.text, "this build has no libcurl"));
+    leave(c);
+    return false;
+}
+
 /* The text that a call gives, or of its failure. Lives until the next. */
 static const char *call(client *c, const char *tool, const char *arguments, bool *failed, ds4_status *st)
 {
@@ -113,12 +126,11 @@ static void test_calls_over_pipes(void **state)
 static void test_calls_over_http_with_streams_and_without(void **state)
 {
     static const char *const kinds[] = { "once", "key" };
-    ds4_err err = { .code = DS4_OK };
     client  c;
 
     (void)state;
     for (int i = 0; i < 2; i++) {
-        if (connect_to(&c, kinds[i], true, &err) == DS4_E_UNSUPPORTED) skip();
+        if (!connect_by_http(&c, kinds[i])) return;
         bool       failed;
         ds4_status st;
         assert_string_equal("echo: hi", call(&c, "echo", "{\"text\":\"hi\"}", &failed, &st));
@@ -214,16 +226,15 @@ static void test_a_server_that_died_is_started_again(void **state)
 
 static void test_a_lost_session_and_a_cut_stream_are_taken_up(void **state)
 {
-    ds4_err    err = { .code = DS4_OK };
     client     c;
     bool       failed;
     ds4_status st;
 
     (void)state;
-    if (connect_to(&c, "forgets", true, &err) == DS4_E_UNSUPPORTED) skip();
+    if (!connect_by_http(&c, "forgets")) return;
     assert_string_equal("echo: hi", call(&c, "echo", "{\"text\":\"hi\"}", &failed, &st));
     leave(&c);
-    assert_int_equal(DS4_OK, connect_to(&c, "cut", true, &err));
+    assert_true(connect_by_http(&c, "cut"));
     assert_string_equal("taken up again", call(&c, "echo", "{}", &failed, &st));
     leave(&c);
 }
@@ -276,8 +287,8 @@ static void test_hostile_addresses_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const ds4_status st = connect_to(&c, cases[i].fault, true, &err);
-        if (st == DS4_E_UNSUPPORTED) skip();
-        if (st == DS4_OK || !strstr(err.text, cases[i].text))
+        const bool no_curl = st == DS4_E_UNSUPPORTED && strstr(err.text, "this build has no libcurl");
+        if (st == DS4_OK || (!no_curl && !strstr(err.text, cases[i].text)))
             fail_msg("%s: %d %s", cases[i].fault, st, err.text);
         leave(&c);
     }

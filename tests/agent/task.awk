@@ -4,7 +4,7 @@
 #
 # Lines that begin with % are told apart; what follows them up to the next is text:
 #     %task TEXT           what the user asks, one line
-#     %needs PROGRAM...    without one of them the task is not run
+#     %needs PROGRAM...    what it runs beside the base system
 #     %file PATH           a file of the project            -> box/project/PATH
 #     %answer TEXT         an answer of the model, for a turn that holds TEXT   -> box/script
 #     %call NAME           in an answer: a call

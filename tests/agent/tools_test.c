@@ -90,10 +90,10 @@ static void refuse(const char *name, const char *arguments, const char *part)
         fail_msg("%s %s: '%s' is not the refusal: %s", name, arguments, part, text);
 }
 
-/* Commands would be asked everywhere. */
-static void need_sandbox(void)
+/* Where nothing confines commands they would be asked about: they are allowed, and behave likewise. */
+static void allow_commands(void)
 {
-    if (strstr(ds4_tools_sandbox(tools), "not confined")) skip();
+    if (strstr(ds4_tools_sandbox(tools), "not confined")) answer = DS4_PERMISSION_ONCE;
 }
 
 static void test_reading(void **state)
@@ -124,7 +124,7 @@ static void test_reading(void **state)
 static void test_long_results_are_cut_and_say_so(void **state)
 {
     (void)state;
-    need_sandbox();
+    allow_commands();
     ds4_str big = { 0 };
     for (int i = 1; i <= 3000; i++) ds4_str_addf(&big, "line number %d of many\n", i);
     agent_put(dir.root, "big.txt", big.data);
@@ -294,15 +294,16 @@ static void test_arguments_of_any_shape(void **state)
 
 static void test_modes(void **state)
 {
+    const bool confined = !strstr(ds4_tools_sandbox(tools), "not confined");
+
     (void)state;
-    need_sandbox();
     ds4_tools_set_mode(tools, DS4_TOOLS_ASK);
     refuse("edit", "{\"path\":\"a.c\",\"old\":\"two\",\"new\":\"2\"}", "the user did not allow it");
     assert_true(last.denied);
     assert_non_null(strstr(asked, "edit|change a.c|--- a/a.c"));
     assert_int_equal(n_asked, 1);
     refuse("bash", "{\"command\":\"echo hi\"}", "did not allow");
-    assert_non_null(strstr(asked, "bash|run: echo hi|"));
+    assert_non_null(strstr(asked, confined ? "bash|run: echo hi|" : "bash|run without a sandbox: echo hi|"));
     answer = DS4_PERMISSION_ONCE;
     expect("edit", "{\"path\":\"a.c\",\"old\":\"two\",\"new\":\"2\"}", "Edited");
     answer = DS4_PERMISSION_ALWAYS;
@@ -313,11 +314,12 @@ static void test_modes(void **state)
     refuse("edit", "{\"path\":\"a.c\",\"old\":\"3\",\"new\":\"4\"}", "read-only mode");
     refuse("write", "{\"path\":\"z\",\"content\":\"4\"}", "read-only mode");
     refuse("git", "{\"do\":\"commit\",\"message\":\"m\"}", "read-only mode");
-    expect("bash", "{\"command\":\"echo x > made; cat a.c\"}", "int 1;");
+    if (confined) expect("bash", "{\"command\":\"echo x > made; cat a.c\"}", "int 1;");
+    else          refuse("bash", "{\"command\":\"echo x > made; cat a.c\"}", "no sandbox here");
     assert_false(agent_has(dir.root, "made"));
     ds4_tools_set_mode(tools, DS4_TOOLS_WORK);
     n_asked = 0;
-    expect("bash", "{\"command\":\"echo x > made\"}", "[Changed files: +made]");
+    if (confined) expect("bash", "{\"command\":\"echo x > made\"}", "[Changed files: +made]");
     assert_int_equal(n_asked, 0);
     refuse("bash", "{\"command\":\"true\",\"network\":true}", "did not allow");
     assert_non_null(strstr(asked, "with network"));
@@ -348,7 +350,7 @@ static void test_without_a_sandbox_each_command_is_asked(void **state)
 static void test_commands_and_jobs(void **state)
 {
     (void)state;
-    need_sandbox();
+    allow_commands();
     expect("bash", "{\"command\":\"echo out; echo err >&2; exit 3\"}", "out\nerr\n[Exit status 3");
     expect("bash", "{\"command\":\"cat .env; echo sk-abcdef0123456789\"}", "<masked API_KEY>");
     assert_null(strstr(last.text.data, "sk-abc"));
@@ -380,7 +382,7 @@ static void test_what_a_command_left_is_told(void **state)
     };
 
     (void)state;
-    need_sandbox();
+    allow_commands();
     ds4_tools_close(tools);
     open_tools(DS4_TOOLS_WORK, DS4_SANDBOX_WITHOUT_BWRAP);
     for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++) {
@@ -397,7 +399,7 @@ static void test_what_a_command_left_is_told(void **state)
 static void test_undo_of_everything(void **state)
 {
     (void)state;
-    need_sandbox();
+    allow_commands();
     uint64_t mark = 0;
     ds4_str  told = { 0 };
     char     before[65], after[65];
@@ -418,7 +420,7 @@ static void test_undo_of_everything(void **state)
 static void test_git(void **state)
 {
     (void)state;
-    need_sandbox();
+    allow_commands();
     if (system("git --version >/dev/null 2>&1") != 0) fail_msg("no git here");
     char command[1000];
     snprintf(command, sizeof command,

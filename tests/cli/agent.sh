@@ -24,13 +24,9 @@ has "a call that runs" "$box/stdout" '"event": "call_run", "request": 1, "call":
 has "its result" "$box/stdout" '"event": "call_end"'
 has "output of a command" "$box/stdout" 'seen-42'
 is "one end" '{"event": "settled", "request": 1, "stop": "done"}' "$(grep settled "$box/stdout")"
-if command -v jq >/dev/null; then
-    cp "$box/stdout" "$box/events"
-    run jq -e -s 'length > 10' "$box/events"
-    is "each line is JSON" 0 "$rc"
-else
-    skip "each line is JSON" "no jq here"
-fi
+cp "$box/stdout" "$box/events"
+run "$out/tests/tools/json_lines" 10 "$box/events"
+is "each line is JSON" "0 " "$rc $(cat "$box/stderr")"
 
 rm "$project/a.txt"
 printf 'make a.txt' >"$box/lines"

@@ -1,10 +1,10 @@
 #!/bin/sh
 # agent_tmux.sh - ds4-agent on a terminal of tmux, with a model whose words are prescribed: it is typed at while
 # it streams, interrupted, given messages that wait, asked for permission, undone, switched and resized. Screens
-# are compared with tests/ui/screens. Prints TAP; skips without tmux.
+# are compared with tests/ui/screens. Prints TAP; needs tmux.
 . tests/cli/tap.inc
 if ! command -v tmux >/dev/null; then
-    skip "ds4-agent in tmux" "no tmux here"
+    report 1 "tmux is here (tools/setup.sh build test installs it)"
     finish
 fi
 . tests/cli/agent.inc

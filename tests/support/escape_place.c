@@ -190,7 +190,20 @@ bool escape_bystander_lives(void)
     return waitpid(bystander, NULL, WNOHANG | WUNTRACED) == 0;
 }
 
-bool escape_confined(void)
+ds4_sandbox_kind escape_kind(unsigned without)
 {
-    return strstr(ds4_tools_sandbox(escape_tools), "not confined") == NULL;
+    agent_dir        dir;
+    ds4_root        *root = NULL;
+    ds4_sandbox     *s = NULL;
+    ds4_sandbox_kind kind;
+
+    agent_dir_make(&dir, "escape_kind");
+    assert_int_equal(ds4_root_open(&root, dir.root, NULL), DS4_OK);
+    assert_int_equal(ds4_sandbox_open(&s, root, dir.top, NULL, without, NULL), DS4_OK);
+    kind = ds4_sandbox_get_kind(s);
+    print_message("# %s\n", ds4_sandbox_sentence(s));
+    ds4_sandbox_close(s);
+    ds4_root_close(root);
+    agent_dir_remove(&dir);
+    return kind;
 }

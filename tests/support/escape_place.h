@@ -2,6 +2,7 @@
 #ifndef DS4_TESTS_ESCAPE_PLACE_H
 #define DS4_TESTS_ESCAPE_PLACE_H
 
+#include "agent/sandbox.h"
 #include "agent/tools.h"
 #include "support/agent_dir.h"
 
@@ -21,6 +22,8 @@ void escape_bash(const char *command);                  /* fails the test when i
 void escape_shell(const char *fmt, ...);                /* without any sandbox */
 bool escape_anybody_came(void);                         /* to one of our sockets */
 bool escape_bystander_lives(void);                      /* %B */
-bool escape_confined(void);                             /* is there a sandbox? */
+
+/* What confines commands on this system when the means of `without` are left unused. */
+ds4_sandbox_kind escape_kind(unsigned without);
 
 #endif
