@@ -21,7 +21,7 @@ static const ds4_agent_word words[] = {
     { "/fork", "", "go on in a copy of this session", false },
     { "/continue", "", "go on with a turn that was cut", false },
     { "/plan", "", "plan: from now on only read; once more: work again", false },
-    { "/mode", "[work|ask|read-only|yolo]", "show or set what is done without asking", false },
+    { "/mode", "[NAME]", "what is done without asking: work, ask, read-only or yolo", false },
     { "/think", "[on|off]", "reason before answering, or answer at once", false },
     { "/model", "", "show the model", true },
     { "/quit", "", "end; the session stays", true },
@@ -104,9 +104,10 @@ static ds4_status do_save(ds4_agent *a, const char *arg, ds4_err *err)
 
 static ds4_status do_history(ds4_agent *a, const char *arg, ds4_err *err)
 {
-    const long n = *arg ? strtol(arg, NULL, 10) : HISTORY_TURNS;
+    char      *end = NULL;
+    const long n = *arg ? strtol(arg, &end, 10) : HISTORY_TURNS;
 
-    if (n < 1 || n > HISTORY_MOST)
+    if (n < 1 || n > HISTORY_MOST || (end && *end))
         return ds4_fail(err, DS4_E_ARG, "/history takes 1 to %d turns", HISTORY_MOST);
     ds4_agent_tell_past(a, (uint32_t)n);
     return DS4_OK;
@@ -205,14 +206,14 @@ static const char *const mode_names[] = { "work", "ask", "read-only", "yolo" };
 static ds4_status do_mode(ds4_agent *a, const char *arg, ds4_err *err)
 {
     if (!*arg) {
-        ds4_agent_note(a, "%s; %s", mode_names[a->opt.mode], ds4_tools_sandbox(a->tools));
+        ds4_agent_note(a, "The mode is %s. %s", mode_names[a->opt.mode], ds4_tools_sandbox(a->tools));
         return DS4_OK;
     }
     for (int i = 0; i < 4; i++) {
         if (strcmp(arg, mode_names[i]) != 0) continue;
         a->opt.mode = (ds4_tools_mode)i;
         if (!a->talk.planning) ds4_tools_set_mode(a->tools, a->opt.mode);
-        ds4_agent_note(a, "%s; %s", arg, ds4_tools_sandbox(a->tools));
+        ds4_agent_note(a, "The mode is %s. %s", arg, ds4_tools_sandbox(a->tools));
         ds4_agent_tell_status(a, true);
         return DS4_OK;
     }
@@ -222,7 +223,7 @@ static ds4_status do_mode(ds4_agent *a, const char *arg, ds4_err *err)
 static ds4_status do_think(ds4_agent *a, const char *arg, ds4_err *err)
 {
     if (*arg && strcmp(arg, "on") != 0 && strcmp(arg, "off") != 0) {
-        return ds4_fail(err, DS4_E_ARG, "/think is on or off");
+        return ds4_fail(err, DS4_E_ARG, "/think takes on or off");
     }
     a->opt.thinking = *arg ? strcmp(arg, "on") == 0 : !a->opt.thinking;
     ds4_agent_note(a, a->opt.thinking ? "from now on with reasoning" : "from now on without reasoning");
@@ -256,24 +257,39 @@ static command_fn *const functions[] = { do_help,    do_list,  do_switch, do_new
 _Static_assert(sizeof functions / sizeof *functions == sizeof words / sizeof *words,
                "a function for each word");
 
+/* Run the command of a line. Words behind a command that takes none are refused: they would be lost, and some
+ * of these commands take things back. */
+static ds4_status run_line(ds4_agent *a, ds4_slice line, ds4_err *err)
+{
+    const ds4_agent_word *word = find_word(line);
+    ds4_str               arg = { 0 };
+    size_t                n = 0;
+
+    while (n < line.n_bytes && line.data[n] != ' ' && line.data[n] != '\t') n++;
+    if (!word)
+        return ds4_fail(err, DS4_E_ARG, "there is no command %.*s; /help lists them", n < 40 ? (int)n : 40,
+                        line.data);
+    while (n < line.n_bytes && strchr(" \t", line.data[n])) n++;
+    while (line.n_bytes > n && strchr(" \t", line.data[line.n_bytes - 1])) line.n_bytes--;
+    if (line.n_bytes > n && !*word->args)
+        return ds4_fail(err, DS4_E_ARG, "%s takes nothing behind it; nothing was done", word->name);
+    ds4_str_add(&arg, line.data + n, line.n_bytes - n);
+    const ds4_status st = arg.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for a command")
+                                     : functions[word - words](a, ds4_str_text(&arg), err);
+    ds4_str_clear(&arg);
+    return st;
+}
+
 void ds4_agent_do_command(ds4_agent *a, const ds4_request *request)
 {
-    const ds4_slice       line = { ds4_str_text(&request->text), request->text.n_bytes };
-    const ds4_agent_word *word = find_word(line);
-    const uint64_t        before = a->ticket;
-    const ds4_stop        stop_before = a->stop;
-    ds4_err               err = { .code = DS4_OK };
-    ds4_status            st;
+    const ds4_slice line = { ds4_str_text(&request->text), request->text.n_bytes };
+    const uint64_t  before = a->ticket;
+    const ds4_stop  stop_before = a->stop;
+    ds4_err         err = { .code = DS4_OK };
 
     a->ticket = request->ticket;
     a->stop = DS4_STOP_DONE;
-    if (!word) {
-        st = ds4_fail(&err, DS4_E_ARG, "there is no command %.40s; /help lists them", line.data);
-    } else {
-        const char *arg = line.data + strlen(word->name);
-        arg += strspn(arg, " \t");
-        st = functions[word - words](a, arg, &err);
-    }
+    const ds4_status st = run_line(a, line, &err);
     if (st != DS4_OK && st != DS4_E_CANCELLED) ds4_agent_error(a, &err);
     if (st == DS4_E_CANCELLED) a->stop = DS4_STOP_INTERRUPTED;
     else if (st != DS4_OK) a->stop = DS4_STOP_FAILED;

@@ -100,6 +100,7 @@ static void send_line(ds4_ui *ui)
     if (strcmp(text->data, "/keys") == 0) {
         say(ui, keys_text);
     } else if (is_command(text->data)) {
+        if (strcmp(text->data, "/help") == 0) say(ui, "/keys                list the keys");
         ds4_agent_command(ui->agent, text_of(text));
     } else if (ds4_agent_submit(ui->agent, text_of(text)) == 0) {
         say(ui, "There is no memory for this message.");
