@@ -4,6 +4,16 @@
 # RUN is put before compiled programs (an emulator); LOG keeps the whole output. Lines that
 # begin with "#| " are shown as they are, for tables.
 set -u
+
+# A bare chroot and some containers have no pseudo-terminals, which tests of terminals need. Where we may,
+# they get them in a mount namespace of the tests: nothing of the machine changes.
+if [ "$(uname)" = Linux ] && [ ! -e /dev/pts/ptmx ] && [ -d /dev/pts ] && [ "$(id -u)" = 0 ] && [ -z "${PTS:-}" ]; then
+    PTS=1 exec unshare --mount --propagation unchanged sh -c '
+        { mount --make-private /dev || mount --make-private /; } 2>/dev/null
+        mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts /dev/pts
+        exec sh tests/run.sh "$@"' sh "$@"
+fi
+
 out=${OUT:-build}
 log=${LOG:-$out/test.log}
 mkdir -p "$(dirname "$log")"
