@@ -1,5 +1,5 @@
 /* quantize_support_test.c - support files: the MTP block and the DSpark drafter of a small random checkpoint,
- * each as a file of its own. */
+ * each as a file of its own; and the bundled drafter. */
 #include "testing.h"
 
 #include <math.h>
@@ -167,6 +167,63 @@ static void test_mtp_file_is_the_published_form(void **state)
     refuse("--part mtp --recipe q4",
            "1 tensors \"mtp.*\" have no place in the file, the first is \"mtp.0.other\"");
     checkpoint_free();
+}
+
+/* ---- the bundled drafter ------------------------------------------------------------------------------ */
+
+static bool same_bytes(const char *a, const char *b)
+{
+    enum { MOST = 16 << 20 };
+    ds4_str    x = { 0 }, y = { 0 };
+    const bool read = ds4_file_read(a, MOST, &x, NULL) == DS4_OK &&
+                      ds4_file_read(b, MOST, &y, NULL) == DS4_OK &&
+                      x.n_bytes > 0;
+    const bool same = read && x.n_bytes == y.n_bytes && memcmp(x.data, y.data, x.n_bytes) == 0;
+
+    ds4_str_clear(&x);
+    ds4_str_clear(&y);
+    return same;
+}
+
+/* A number of the model's file, which the drafter's tensors must fit. */
+static uint64_t size_in(const ds4_gguf *model, const char *key)
+{
+    uint64_t n = 0;
+    ds4_err  err = { 0 };
+
+    if (ds4_gguf_get_u64(model, key, 1, 1 << 20, &n, &err) != DS4_OK) fail_msg("%s", err.text);
+    return n;
+}
+
+static void test_bundled_drafter_fits_the_bundled_model(void **state)
+{
+    static const char file[] = "models/ds4-mini-dspark.gguf";
+    char              made[600];
+    ds4_gguf         *model = NULL;
+
+    (void)state;
+    ds4_gguf *g = convert("models/ds4-mini-dspark",
+                          "--part dspark --experts mxfp4 --dense q8-all --name ds4-mini-dspark");
+    snprintf(made, sizeof made, "%s/m.gguf", folder);
+    assert_true(same_bytes(made, file));
+    assert_int_equal(ds4_gguf_open("models/ds4-mini.gguf", &model, NULL), DS4_OK);
+    const uint64_t n_embd = size_in(model, "deepseek4.embedding_length");
+    const uint64_t n_vocab = size_in(model, "deepseek4.vocab_size");
+    const uint64_t n_ffn = size_in(model, "deepseek4.expert_feed_forward_length");
+    assert_int_equal(ds4_gguf_n_tensors(g), 2 * STAGE_TENSORS + WHOLE_TENSORS);
+    number(g, "dspark.stage_count", 2);
+    number(g, "dspark.block_size", 5);
+    number(g, "dspark.n_layers", size_in(model, "deepseek4.block_count"));
+    const uint64_t rank = size_in(g, "dspark.markov_rank"), noise = size_in(g, "dspark.noise_token_id");
+    assert_true(noise < n_vocab);
+    tensor(g, "mtp.0.main_proj.weight", DS4_Q8_0, 3 * n_embd, n_embd);
+    tensor(g, "mtp.1.markov_head.markov_w1.weight", DS4_Q8_0, rank, n_vocab);
+    tensor(g, "mtp.1.markov_head.markov_w2.weight", DS4_Q8_0, rank, n_vocab);
+    tensor(g, "mtp.1.confidence_head.proj.weight", DS4_Q8_0, n_embd + rank, 1);
+    const ds4_gguf_tensor *up = tensor(g, "mtp.1.ffn_up_exps.weight", DS4_MXFP4, n_embd, n_ffn);
+    assert_int_equal(up->dim[2], size_in(model, "deepseek4.expert_count"));
+    ds4_gguf_close(model);
+    ds4_gguf_close(g);
 }
 
 /* ---- the drafter -------------------------------------------------------------------------------------- */
@@ -342,6 +399,7 @@ static int without(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_mtp_file_is_the_published_form),
+    cmocka_unit_test(test_bundled_drafter_fits_the_bundled_model),
     cmocka_unit_test_setup_teardown(test_drafter_file, with_drafter, without),
     cmocka_unit_test_setup_teardown(test_drafter_without_loss, with_drafter, without),
     cmocka_unit_test_setup_teardown(test_bad_drafter_keys_are_refused, with_drafter, without),

@@ -28,6 +28,30 @@ class Shape:
                 "dspark_target_layer_ids": self.layers, "dspark_markov_rank": self.rank}
 
 
+def spread(y, h, post, comb):
+    """HyperConnection.post() as one product, which is cheaper to differentiate."""
+    return post[..., None] * y[..., None, :] + torch.matmul(comb.transpose(-1, -2), h)
+
+
+def experts(ffn, x, ids, mode):
+    """The target's expert layer on rows x [N, e], each expert for its own rows only: on a CPU that is four
+    times less work."""
+    lim = ffn.cfg.swiglu_limit
+    w, hot = ffn.route(x, ids)
+    w1, w2, w3 = (m.value(mode).unbind(0) for m in (ffn.w1, ffn.w2, ffn.w3))
+
+    def glu(g, u):
+        return F.silu(g.clamp(max=lim)) * u.clamp(-lim, lim)
+    y = ffn.s2(glu(ffn.s1(x, mode), ffn.s3(x, mode)), mode)
+    for i in range(len(w1)):
+        rows = hot[:, i].nonzero()[:, 0]
+        if len(rows):
+            xi = x[rows]
+            mid = glu(F.linear(xi, w1[i]), F.linear(xi, w3[i])) * w[rows, i, None]
+            y = y.index_add(0, rows, F.linear(mid, w2[i]))
+    return y
+
+
 class Drafter(nn.Module):
     def __init__(self, cfg, shape):
         super().__init__()
@@ -80,9 +104,10 @@ class Drafter(nn.Module):
         for stage, r in zip(self.stages, rows):
             u, post, comb = stage.hc_attn.pre(x, mode)
             y = self.attend(stage.attn, stage.attn_norm(u), r, seen, cos, sin, mode)
-            x = stage.hc_attn.post(y, x, post, comb, mode)
-            flat, _ = stage.feed(x.flatten(0, 2), ids.flatten(), mode)
-            x = flat.view(x.shape)
+            x = spread(y, x, post, comb)
+            u, post, comb = stage.hc_ffn.pre(x, mode)
+            y = experts(stage.ffn, stage.ffn_norm(u).flatten(0, 2), ids.flatten(), mode)
+            x = spread(y.view(u.shape), x, post, comb)
         return self.hc_head.pre(x, mode)
 
     def block(self, embed, head, taps, pos, doc, token, at, mode):
