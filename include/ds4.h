@@ -82,6 +82,7 @@ typedef struct ds4_loading {
 /* Zeroed, with a model_path, is a good choice. */
 typedef struct ds4_engine_options {
     const char *model_path;     /* a GGUF file; required */
+    const char *dspark_path;    /* a support file: a DSpark drafter for this model; NULL: none */
     const char *backend;        /* "cpu", or another that this build has; NULL: the first with a device */
     uint32_t    device;         /* of the backend, from 0; see ds4_device_get() */
     uint32_t    n_threads;      /* 0: one for each processor this process may use */
@@ -109,6 +110,7 @@ typedef struct ds4_model_info {
     const char *unused;         /* tensors that text does not need, such as those for images; "": none */
     uint32_t    max_context;    /* positions the model was made for */
     bool        has_mtp;
+    uint32_t    n_draft;        /* tokens that the drafter guesses at once; 0: there is none */
     float       temperature, top_p, min_p;   /* advised by the file, else 1, 1, 0.05 */
 } ds4_model_info;
 
@@ -178,12 +180,13 @@ typedef struct ds4_plan_place {
 
 /* The memory that running a model takes, known before anything large is allocated. All in bytes. */
 typedef struct ds4_plan {
-    uint64_t dense;             /* weights that every token needs: the sum of the next five */
+    uint64_t dense;             /* weights that every token needs: the sum of the next six */
     uint64_t attention;         /* projections of queries, KV rows and outputs */
     uint64_t compressors;       /* of KV rows, and the indexer */
     uint64_t shared_experts;
     uint64_t head;              /* to the vocabulary */
     uint64_t other;             /* routers, hyper-connections, norms */
+    uint64_t draft;             /* of a drafter, all of them */
     uint64_t embedding;         /* token table: stays in the file, only rows in use are read; a small one
                                    is in `other` instead, and this is 0 */
     uint64_t experts;           /* routed experts, all of them */

@@ -59,6 +59,7 @@ typedef struct ds4_kv_layout {
     uint64_t cold_bytes, warm_bytes;    /* of a block */
     uint64_t tail_bytes;
     uint32_t n_layers;
+    uint32_t n_model;               /* of these, the model's; then those of a drafter, of ratio 0 */
     const ds4_kv_layer *layer;      /* [n_layers] */
 } ds4_kv_layout;
 

@@ -66,6 +66,7 @@ typedef struct ds4_span {
     uint32_t        first, n;
     uint32_t        pos;            /* position of the first of them */
     bool            decode;         /* an answer's tokens, not a prompt's; see ds4_dev_info.cut */
+    uint32_t        window_from;    /* positions before it are in no window of ds4_op_attend_block */
     ds4_view        tail;
     const ds4_block *blocks;        /* block b holds the rows of tokens 256b .. 256b + 255 */
 } ds4_span;
@@ -87,7 +88,8 @@ typedef struct ds4_batch {
 typedef enum ds4_op_kind {
     DS4_OP_ANGLES, DS4_OP_EMBED, DS4_OP_PROJECT, DS4_OP_HC_ENTER, DS4_OP_HC_LEAVE, DS4_OP_NORM,
     DS4_OP_HEADS, DS4_OP_KV_ROW, DS4_OP_COMPRESS, DS4_OP_INDEX_QUERY, DS4_OP_SELECT, DS4_OP_ATTEND,
-    DS4_OP_WINDOW, DS4_OP_ROUTE, DS4_OP_EXPERTS, DS4_OP_HC_MERGE, DS4_OP_PREFETCH, DS4_OP_SAMPLE, DS4_N_OPS
+    DS4_OP_WINDOW, DS4_OP_ROUTE, DS4_OP_EXPERTS, DS4_OP_HC_MERGE, DS4_OP_PREFETCH, DS4_OP_SAMPLE,
+    DS4_OP_HC_SUM, DS4_OP_ATTEND_BLOCK, DS4_OP_GUESS, DS4_N_OPS
 } ds4_op_kind;
 
 /* out = cosines [n_rot/2] then sines [n_rot/2] of each token's position times freq.
@@ -217,6 +219,12 @@ typedef struct ds4_op_attend {
     ds4_rows angles, q, out;        /* [n_heads * n_head] */
 } ds4_op_attend;
 
+/* Attention of a block of guesses (docs/SPECULATION.md, DSpark): a token sees the n_window positions before
+ * its span, from span->window_from on, and then all tokens of its span, later ones too. A span has at most
+ * DS4_MAX_BLOCK tokens. The layer is of ratio 0. Agreement: as ds4_op_attend. */
+enum { DS4_MAX_BLOCK = 16 };
+typedef ds4_op_attend ds4_op_attend_block;     /* without top_k and chosen */
+
 /* The batch's rows enter the layer's raw window. Agreement: bits. */
 typedef struct ds4_op_window {
     uint32_t layer;
@@ -277,6 +285,34 @@ typedef struct ds4_op_hc_merge {
     ds4_rows h, m, x;               /* x has a row for each of batch->logit_row */
 } ds4_op_hc_merge;
 
+/* x = sum_s t[s] h[s] for each token: with t from m = fn * h as ds4_op_hc_merge, but without its norm; or
+ * where there is no m (buf NULL) the mean of the streams. Section 3.11.
+ * Agreement: 4e-6 * sum |t h|; with t from m 3e-5. */
+typedef struct ds4_op_hc_sum {
+    uint32_t n_hc, n_embd;
+    float    norm_eps, hc_eps;
+    ds4_view scale, base;           /* float32 [1], [n_hc]; not read without m */
+    ds4_rows h, m, x;
+} ds4_op_hc_sum;
+
+/* The next guess of each token t of the batch, which stands for a chain of guesses: r is logit_row[t], the
+ * row of its place in a block that was computed before. The token is the first largest of logits[r] +
+ * bias[t]; chance is the sigmoid of confidence . (x[r], m[t]) + shift. A row with a value that is not finite
+ * gets token -2.
+ * Agreement: the token is the largest of the float32 sums; chance 1e-5, and 4e-6 of the sum of magnitudes. */
+typedef struct ds4_guessed {
+    int32_t token;
+    float   chance;
+} ds4_guessed;
+typedef struct ds4_op_guess {
+    uint32_t n_vocab, n_embd, n_rank;
+    ds4_view confidence;            /* float32 [n_embd + n_rank] */
+    float    shift;                 /* is added to the product */
+    ds4_rows logits, x;             /* [n_vocab], [n_embd]; rows of the block */
+    ds4_rows bias, m;               /* [n_vocab], [n_rank]; a row for each token */
+    ds4_view guessed;               /* ds4_guessed for each token */
+} ds4_op_guess;
+
 /* Choose a token from each row of logits for which the batch has a pick: pick.h says how. A row
  * with a value that is not finite gets token -2. A device without this operation refuses it in
  * compile() with DS4_E_UNSUPPORTED; then the host chooses.
@@ -313,6 +349,9 @@ typedef struct ds4_op {
         ds4_op_hc_merge    hc_merge;
         ds4_op_prefetch    prefetch;
         ds4_op_sample      sample;
+        ds4_op_hc_sum      hc_sum;
+        ds4_op_attend_block attend_block;
+        ds4_op_guess       guess;
     };
 } ds4_op;
 

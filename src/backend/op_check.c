@@ -123,6 +123,21 @@ static ds4_status attend(const checker *c, const ds4_op_attend *op)
     return rotated(c, op->n_rot, op->n_head);
 }
 
+static ds4_status attend_block(const checker *c, const ds4_op_attend_block *op)
+{
+    DS4_TRY(layer(c, op->layer, 0, 0));
+    DS4_TRY(between(c, "n_heads", op->n_heads, 1, UINT32_MAX));
+    DS4_TRY(equal(c, "n_head", op->n_head, c->l->kv->n_nope + c->l->kv->n_rot));
+    return rotated(c, op->n_rot, op->n_head);
+}
+
+static ds4_status guess(const checker *c, const ds4_op_guess *op)
+{
+    DS4_TRY(between(c, "n_vocab", op->n_vocab, 1, INT32_MAX));
+    DS4_TRY(between(c, "n_embd", op->n_embd, 1, INT32_MAX));
+    return between(c, "n_rank", op->n_rank, 1, INT32_MAX);
+}
+
 static ds4_status route(const checker *c, const ds4_op_route *op)
 {
     DS4_TRY(between(c, "n_experts", op->n_experts, 1, UINT32_MAX));
@@ -169,6 +184,9 @@ static ds4_status check_sizes(const checker *c)
     case DS4_OP_EXPERTS:     return experts(c, &op->experts);
     case DS4_OP_PREFETCH:    return between(c, "n_used", op->prefetch.n_used, 1, UINT32_MAX);
     case DS4_OP_SAMPLE:      return between(c, "n_vocab", op->sample.n_vocab, 1, INT32_MAX);
+    case DS4_OP_HC_SUM:      return streams(c, op->hc_sum.n_hc, op->hc_sum.n_embd);
+    case DS4_OP_ATTEND_BLOCK: return attend_block(c, &op->attend_block);
+    case DS4_OP_GUESS:       return guess(c, &op->guess);
     case DS4_N_OPS:          break;
     }
     return ds4_fail(c->err, DS4_E_ARG, "operation %s is of kind %d, which does not exist", op->name,

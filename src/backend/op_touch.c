@@ -195,6 +195,29 @@ static void sample(touches *t, const ds4_op_sample *op)
     add(t, "picked", &op->picked, t->l->max_logit_rows * sizeof(ds4_picked), WRITES);
 }
 
+static void hc_sum(touches *t, const ds4_op_hc_sum *op)
+{
+    if (op->m.at.buf) {
+        vector(t, "scale", &op->scale, 1);
+        vector(t, "base", &op->base, op->n_hc);
+        rows(t, "m", &op->m, op->n_hc, READS);
+    }
+    rows(t, "h", &op->h, (uint64_t)op->n_hc * op->n_embd, READS);
+    rows(t, "x", &op->x, op->n_embd, WRITES);
+}
+
+static void guess(touches *t, const ds4_op_guess *op)
+{
+    const uint32_t n = t->l->max_logit_rows;
+
+    vector(t, "confidence", &op->confidence, (uint64_t)op->n_embd + op->n_rank);
+    some_rows(t, "logits", &op->logits, n, op->n_vocab, READS);
+    some_rows(t, "x", &op->x, n, op->n_embd, READS);
+    some_rows(t, "bias", &op->bias, n, op->n_vocab, READS);
+    some_rows(t, "m", &op->m, n, op->n_rank, READS);
+    add(t, "guessed", &op->guessed, n * sizeof(ds4_guessed), WRITES);
+}
+
 uint32_t ds4_op_touches(const ds4_op *op, const ds4_limits *l, ds4_touch out[DS4_MAX_TOUCHES])
 {
     touches t = { .l = l, .out = out };
@@ -227,6 +250,9 @@ uint32_t ds4_op_touches(const ds4_op *op, const ds4_limits *l, ds4_touch out[DS4
     case DS4_OP_HC_MERGE:    hc_merge(&t, &op->hc_merge); break;
     case DS4_OP_PREFETCH:    prefetch(&t, &op->prefetch); break;
     case DS4_OP_SAMPLE:      sample(&t, &op->sample); break;
+    case DS4_OP_HC_SUM:      hc_sum(&t, &op->hc_sum); break;
+    case DS4_OP_ATTEND_BLOCK: attend(&t, &op->attend_block); break;
+    case DS4_OP_GUESS:       guess(&t, &op->guess); break;
     case DS4_N_OPS:          break;
     }
     return t.n;

@@ -42,7 +42,7 @@ static ds4_status read_info(ds4_engine *e, const char *path, ds4_err *err)
         .n_params = m->weights.n_params, .n_params_active = m->weights.n_params_active,
         .n_layers = s->n_layers, .n_embd = s->n_embd, .n_vocab = s->n_vocab,
         .n_experts = s->n_experts, .n_experts_used = s->n_used, .max_context = s->n_context,
-        .least_experts = s->least_experts, .has_mtp = m->weights.has_mtp,
+        .least_experts = s->least_experts, .has_mtp = m->weights.has_mtp, .n_draft = s->draft.n_block,
         .unused = ds4_str_text(&e->unused),
     };
     DS4_TRY(read_advice(m->file, "general.sampling.temp", 1.0f, 100.0f, &e->info.temperature, err));

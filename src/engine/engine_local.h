@@ -29,6 +29,7 @@ struct ds4_session {
     /* The rings hold what positions from `base` on need, as far as they are at most
      * DS4_MAX_DRAFT behind `furthest`, the last position that was reached since. */
     uint32_t       base, furthest;
+    uint32_t       draft_from;      /* the drafter's windows hold rows from this position on */
     bool           is_broken;       /* a step failed half way: its state is undefined */
     int32_t       *tokens;          /* [n_ctx] */
     ds4_buf       *tail;

@@ -74,7 +74,7 @@ void ds4_session_clear(ds4_session *s)
     ds4_block_pool  *pool = &s->engine->blocks;
 
     drop_blocks(s);
-    s->pos = s->base = s->furthest = 0;
+    s->pos = s->base = s->furthest = s->draft_from = 0;
     s->is_broken = false;
     /* A snapshot may still hold them; then the budget needs other places. Should that fail, the
      * session keeps less room than it was created with. */

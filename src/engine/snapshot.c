@@ -106,7 +106,7 @@ ds4_status ds4_session_restore(ds4_session *s, const ds4_snapshot *p, ds4_err *e
         st = ds4_kv_tail_load(&place, p->pos, p->tail, err);
     }
     if (st != DS4_OK) ds4_session_clear(s);
-    else s->pos = s->base = s->furthest = p->pos;
+    else s->pos = s->base = s->furthest = s->draft_from = p->pos;
     return st;
 }
 

@@ -3,30 +3,14 @@
 
 uint32_t ds4_emit_capacity(const ds4_shape *s)
 {
-    enum { EMBED_AND_HEAD = 8, LAYER = 28, GUESS = 10 };
-    return EMBED_AND_HEAD + (LAYER + GUESS) * s->n_layers;
+    enum { EMBED_AND_HEAD = 8, LAYER = 28, GUESS = 10, DRAFT = 4 + DS4_MAX_TAPS };
+    return EMBED_AND_HEAD + DRAFT + (LAYER + GUESS) * (s->n_layers + s->draft.n_stages);
 }
 
 uint32_t ds4_emit_max_products(const ds4_shape *s)
 {
-    enum { HEAD = 2, LAYER = 14, GUESS = 4 };
-    return HEAD + (LAYER + GUESS) * s->n_layers;
-}
-
-static void emit_start(ds4_emitter *e)
-{
-    const ds4_shape        *s = e->s;
-    const ds4_step_buffers *b = e->b;
-    const ds4_view          freq[2] = { e->w->freq_plain, e->w->freq_compressed };
-
-    for (int i = 0; i < 2; i++) {
-        ds4_op *op = ds4_emit(e, DS4_OP_ANGLES, i ? "angles.compressed" : "angles.plain", -1);
-        op->angles = (ds4_op_angles){ .freq = freq[i], .n_rot = s->n_rot, .out = b->angles[i] };
-    }
-    ds4_op *op = ds4_emit(e, DS4_OP_EMBED, "embed", -1);
-    op->embed = (ds4_op_embed){ .table = e->w->embed, .n_hc = s->n_hc, .h = b->h[0] };
-    op->out = b->h[0];
-    op->n_out = s->n_hc * s->n_embd;
+    enum { HEAD = 2, LAYER = 14, GUESS = 4, DRAFT = 4 };
+    return HEAD + DRAFT + (LAYER + GUESS) * (s->n_layers + s->draft.n_stages);
 }
 
 static void emit_head(ds4_emitter *e)
@@ -56,7 +40,7 @@ void ds4_emit_step(ds4_emitter *e)
 {
     const ds4_step_buffers *b = e->b;
 
-    emit_start(e);
+    ds4_emit_start(e);
     for (uint32_t i = 0; i < e->s->n_hash; i++) ds4_emit_prefetch(e, i);
     for (uint32_t i = 0; i < e->s->n_layers; i++) {
         const ds4_layer_weights *l = &e->w->layer[i];
@@ -69,6 +53,8 @@ void ds4_emit_step(ds4_emitter *e)
         ds4_emit_enter(e, "ffn.enter", layer, &l->hc_ffn, l->ffn_norm, b->h[1]);
         ds4_emit_experts(e, i);
         ds4_emit_leave(e, "ffn.leave", layer, b->h[1], b->h[0]);
+        ds4_emit_tap(e, i);
     }
+    ds4_emit_context(e);
     emit_head(e);
 }

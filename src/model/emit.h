@@ -29,6 +29,13 @@ typedef struct ds4_step_buffers {
         ds4_rows mix, gate, a, logits_r, weight;
         ds4_view expert;
     } guess;
+    struct {                    /* of a drafter; without one they have no place */
+        ds4_rows taps;          /* [n_taps * n_embd] */
+        ds4_rows x, normed;     /* [n_embd] a block's streams together, and for the head */
+        ds4_rows m;             /* [n_rank] of the token before a guess */
+        ds4_rows bias;          /* [n_vocab], ds4_head_rows() rows */
+        ds4_view guessed;       /* ds4_guessed for each of them */
+    } draft;
     ds4_rows x, logits;         /* head input and output, ds4_head_rows() rows */
     ds4_view picked;            /* ds4_picked for each of them */
 } ds4_step_buffers;
@@ -65,6 +72,7 @@ typedef struct ds4_emitter {
     const ds4_weights      *w;
     const ds4_step_buffers *b;
     bool                    with_index;     /* some token sees more than top_k rows */
+    bool                    is_block;       /* of guesses: see ds4_op_attend_block */
     ds4_expert_cache       *cache;          /* of streamed experts; NULL: resident */
     ds4_op                 *op;
     uint32_t                n, capacity;
@@ -95,6 +103,23 @@ uint32_t ds4_emit_guesses(const ds4_shape *s);
  * DS4_HEAD_OPS operations are the head, which may run again for other rows of the batch. */
 enum { DS4_HEAD_OPS = 2 };
 void ds4_emit_step(ds4_emitter *e);
+
+/* ---- emit_draft.c: a drafter ------------------------------------------------------------------------ */
+
+/* After layer `layer` of a step: keep the mean of its streams, if the drafter reads it. */
+void ds4_emit_tap(ds4_emitter *e, uint32_t layer);
+
+/* After the last layer: the rows that the drafter's windows have of the step's tokens. */
+void ds4_emit_context(ds4_emitter *e);
+
+/* A block of guesses: token ids to base logits. Every row is named by the batch, in order. */
+void ds4_emit_block(ds4_emitter *e);
+
+/* The next guess of each chain, behind the batch's tokens. */
+void ds4_emit_guess(ds4_emitter *e);
+
+/* The step's first operations: angles and embedding. */
+void ds4_emit_start(ds4_emitter *e);
 
 /* Tokens from the logits of a step; one operation. */
 void ds4_emit_sample(ds4_emitter *e);

@@ -88,7 +88,8 @@ static void emit_attend(ds4_emitter *e, const ds4_layer_weights *l, uint32_t lay
     const ds4_shape        *s = e->s;
     const ds4_step_buffers *b = e->b;
 
-    ds4_op *op = ds4_emit(e, DS4_OP_ATTEND, "attn.attend", (int32_t)layer);
+    ds4_op *op = ds4_emit(e, e->is_block ? DS4_OP_ATTEND_BLOCK : DS4_OP_ATTEND, "attn.attend",
+                          (int32_t)layer);
     op->attend = (ds4_op_attend){
         .layer = layer, .n_heads = s->n_heads, .n_head = s->n_head, .n_rot = s->n_rot, .top_k = s->top_k,
         .scale = 1.0f / sqrtf((float)s->n_head), .sink = l->sink, .rows = b->rows, .chosen = b->chosen,
@@ -96,6 +97,7 @@ static void emit_attend(ds4_emitter *e, const ds4_layer_weights *l, uint32_t lay
     };
     op->out = b->o;
     op->n_out = s->n_heads * s->n_head;
+    if (e->is_block) return;
     op = ds4_emit(e, DS4_OP_WINDOW, "attn.window", (int32_t)layer);
     op->window = (ds4_op_window){ .layer = layer, .rows = b->rows };
 }

@@ -1,4 +1,4 @@
-/* emit_parts.c - what all parts of the list are made of: an operation, a product, the way
+/* emit_parts.c - what all parts of the list are made of: an operation, a product, the beginning, the way
  * into a sublayer and out of it. */
 #include "model/emit.h"
 
@@ -50,5 +50,21 @@ void ds4_emit_leave(ds4_emitter *e, const char *name, int32_t layer, ds4_rows h,
     op->hc_leave = (ds4_op_hc_leave){ .n_hc = s->n_hc, .n_embd = s->n_embd, .h = h, .y = e->b->y,
                                       .gate = e->b->gate, .h_new = h_new };
     op->out = h_new;
+    op->n_out = s->n_hc * s->n_embd;
+}
+
+void ds4_emit_start(ds4_emitter *e)
+{
+    const ds4_shape        *s = e->s;
+    const ds4_step_buffers *b = e->b;
+    const ds4_view          freq[2] = { e->w->freq_plain, e->w->freq_compressed };
+
+    for (int i = 0; i < 2; i++) {
+        ds4_op *op = ds4_emit(e, DS4_OP_ANGLES, i ? "angles.compressed" : "angles.plain", -1);
+        op->angles = (ds4_op_angles){ .freq = freq[i], .n_rot = s->n_rot, .out = b->angles[i] };
+    }
+    ds4_op *op = ds4_emit(e, DS4_OP_EMBED, "embed", -1);
+    op->embed = (ds4_op_embed){ .table = e->w->embed, .n_hc = s->n_hc, .h = b->h[0] };
+    op->out = b->h[0];
     op->n_out = s->n_hc * s->n_embd;
 }

@@ -76,12 +76,13 @@ void ds4_kv_layout_make(const ds4_shape *s, ds4_kv_form form, ds4_kv_form cold, 
 
     *out = (ds4_kv_layout){
         .form = form, .n_nope = s->n_head - s->n_rot, .n_rot = s->n_rot, .n_index = s->n_index,
-        .n_window = s->n_window, .n_layers = s->n_layers, .layer = layers,
+        .n_window = s->n_window, .n_layers = s->n_layers + s->draft.n_stages, .n_model = s->n_layers,
+        .layer = layers,
     };
     out->row_bytes = exact ? s->n_head * sizeof(float) : ds4_kv_row_bytes(out->n_nope, out->n_rot);
     out->irow_bytes = !s->n_index ? 0 : exact ? s->n_index * sizeof(float) : ds4_index_row_bytes(s->n_index);
     const row_fields row = attention_fields(out), irow = index_fields(out);
-    for (uint32_t i = 0; i < s->n_layers; i++) {
+    for (uint32_t i = 0; i < out->n_layers; i++) {
         ds4_kv_layer  *l = &layers[i];
         const uint32_t ratio = s->ratio[i], per_block = ratio ? DS4_BLOCK_TOKENS / ratio : 0;
 

@@ -11,7 +11,7 @@
  *
  *   form     of rows in the tail and in warm memory
  *   cold     of rows in cold memory: records where the device fetches single rows from files
- *   layers   [n_layers] receives entries that out points to                                */
+ *   layers   [n_layers and the drafter's stages] receives entries that out points to */
 void ds4_kv_layout_make(const ds4_shape *s, ds4_kv_form form, ds4_kv_form cold, ds4_kv_layer *layers,
                         ds4_kv_layout *out);
 

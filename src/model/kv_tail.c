@@ -87,7 +87,7 @@ static list list_of(const ds4_kv_layout *kv, uint32_t pos, ds4_kv_extent *out, u
 {
     list l = { .kv = kv, .out = out, .max = max };
 
-    for (uint32_t i = 0; i < kv->n_layers; i++) layer(&l, &kv->layer[i], pos);
+    for (uint32_t i = 0; i < kv->n_model; i++) layer(&l, &kv->layer[i], pos);
     finish(&l);
     return l;
 }

@@ -3,7 +3,8 @@
  * Beside the full blocks a position needs the raw windows, the tokens that wait in the
  * compressors, and the rows of the unfinished block. A tail holds no more than a later token
  * can read, in an order that depends on positions alone: the size of the rings does not
- * show. At a multiple of 128 a tail of V4 Flash has 3.6 MB. Source: docs/MODEL.md section 6. */
+ * show. A drafter's windows are not in it: they are filled anew by the tokens that follow.
+ * At a multiple of 128 a tail of V4 Flash has 3.6 MB. Source: docs/MODEL.md section 6. */
 #ifndef DS4_MODEL_KV_TAIL_H
 #define DS4_MODEL_KV_TAIL_H
 

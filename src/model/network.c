@@ -8,8 +8,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Write a step for weights and buffers that may have no place yet. */
-static ds4_status write_list(const ds4_network *m, bool with_index, ds4_step_list *list, ds4_err *err)
+typedef void emit_fn(ds4_emitter *e);
+
+/* Write a list for weights and buffers that may have no place yet. Experts of a drafter are not streamed. */
+static ds4_status write_list(const ds4_network *m, emit_fn *emit, bool with_index, ds4_step_list *list,
+                             ds4_err *err)
 {
     const uint32_t capacity = ds4_emit_capacity(&m->shape), max_parts = ds4_emit_max_products(&m->shape);
 
@@ -19,9 +22,9 @@ static ds4_status write_list(const ds4_network *m, bool with_index, ds4_step_lis
         return ds4_fail(err, DS4_E_NOMEM, "no memory for a list of %u operations", capacity);
     }
     ds4_emitter e = { .s = &m->shape, .w = &m->weights, .b = &m->buffers, .with_index = with_index,
-                      .cache = m->cache, .op = list->op, .capacity = capacity,
+                      .cache = emit == ds4_emit_step ? m->cache : NULL, .op = list->op, .capacity = capacity,
                       .part = list->part, .max_parts = max_parts };
-    ds4_emit_step(&e);
+    emit(&e);
     list->n = e.n;
     return DS4_OK;
 }
@@ -41,13 +44,22 @@ static ds4_status compile(const ds4_network *m, const ds4_op *ops, uint32_t n, d
     return m->backend->compile(m->dev, ops, n, out, err);
 }
 
+static ds4_status write_draft(ds4_network *m, ds4_err *err)
+{
+    DS4_TRY(write_list(m, ds4_emit_block, false, &m->block, err));
+    DS4_TRY(compile(m, m->block.op, m->block.n, &m->block.program, err));
+    DS4_TRY(write_list(m, ds4_emit_guess, false, &m->guess, err));
+    return compile(m, m->guess.op, m->guess.n, &m->guess.program, err);
+}
+
 static ds4_status write_programs(ds4_network *m, ds4_err *err)
 {
     for (int i = 0; i < 2; i++) {
         ds4_step_list *list = &m->step[i];
-        DS4_TRY(write_list(m, i == 1, list, err));
+        DS4_TRY(write_list(m, ds4_emit_step, i == 1, list, err));
         DS4_TRY(compile(m, list->op, list->n, &list->program, err));
     }
+    if (m->draft_file) DS4_TRY(write_draft(m, err));
     const ds4_op *head = m->step[0].op + m->step[0].n - DS4_HEAD_OPS;
     DS4_TRY(compile(m, head, DS4_HEAD_OPS, &m->head, err));
 
@@ -62,9 +74,11 @@ static ds4_status write_programs(ds4_network *m, ds4_err *err)
 
 static void drop_programs(ds4_network *m)
 {
-    for (int i = 0; i < 2; i++) {
-        if (m->dev) m->backend->drop_program(m->dev, m->step[i].program);
-        free_list(&m->step[i]);
+    ds4_step_list *const lists[] = { &m->step[0], &m->step[1], &m->block, &m->guess };
+
+    for (int i = 0; i < 4; i++) {
+        if (m->dev) m->backend->drop_program(m->dev, lists[i]->program);
+        free_list(lists[i]);
     }
     if (!m->dev) return;
     m->backend->drop_program(m->dev, m->head);
@@ -79,8 +93,10 @@ static ds4_status plan_scratch(ds4_network *m, const ds4_engine_options *opt, co
     ds4_step_list  list = { 0 };
 
     ds4_weights_describe(&m->weights, m->file, &m->shape);
+    if (m->draft_file) ds4_draft_weights_describe(&m->weights, m->draft_file, &m->shape, m->draft_layout);
     ds4_step_buffers_describe(&m->buffers, &m->shape, &m->kv, m->max_batch);
-    const ds4_status st = write_list(m, ds4_plan_uses_index(&m->shape, n_ctx), &list, err);
+    const ds4_status st = write_list(m, ds4_emit_step, ds4_plan_uses_index(&m->shape, n_ctx), &list,
+                                     err);
     for (int stream = 0; st == DS4_OK && stream < 2; stream++) {
         const ds4_step_use use = { n_ctx, ds4_plan_sessions(opt), stream };
         parts->scratch[stream] = m->backend->scratch_bytes(limits, list.op, list.n, n_ctx)
@@ -104,6 +120,14 @@ static ds4_status find_device(ds4_network *m, const ds4_engine_options *opt, ds4
                     m->backend->name);
 }
 
+static ds4_status open_draft(ds4_network *m, const ds4_engine_options *opt, ds4_err *err)
+{
+    DS4_TRY(ds4_draft_open(opt->dspark_path, m->file, &m->shape, &m->draft_file, &m->draft_layout, err));
+    if (ds4_head_rows(m->max_batch) >= m->shape.draft.n_block) return DS4_OK;
+    return ds4_fail(err, DS4_E_ARG, "%s: it guesses %u tokens at once, and steps have %u at most",
+                    opt->dspark_path, m->shape.draft.n_block, m->max_batch);
+}
+
 /* Read shape, layout of the state, limits and plan from the file's directory. */
 static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, ds4_err *err)
 {
@@ -116,6 +140,7 @@ static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, 
     DS4_TRY(find_device(m, opt, err));
     DS4_TRY(ds4_gguf_open(opt->model_path, &m->file, err));
     DS4_TRY(ds4_shape_read(m->file, &m->shape, err));
+    if (opt->dspark_path) DS4_TRY(open_draft(m, opt, err));
     ds4_kv_layout_make(&m->shape, opt->exact ? DS4_KV_FLOATS : m->info.kv_form,
                        opt->exact ? DS4_KV_FLOATS : DS4_KV_RECORDS, m->kv_layers, &m->kv);
     *limits = (ds4_limits){ .n_threads = opt->n_threads, .max_batch = m->max_batch,
@@ -124,6 +149,7 @@ static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, 
     ds4_plan_parts parts = { .g = m->file, .s = &m->shape, .kv = &m->kv, .info = &m->info,
                              .tables = 2 * (ds4_emit_capacity(&m->shape) * sizeof(ds4_op)
                                             + ds4_emit_max_products(&m->shape) * sizeof(ds4_product)) };
+    if (m->draft_file) parts.draft = ds4_draft_bytes(m->draft_file, &m->shape, m->draft_layout);
     DS4_TRY(plan_scratch(m, opt, limits, &parts, err));
     ds4_plan_compute(&parts, opt, &m->plan);
     limits->copy_weights = m->plan.stream;
@@ -154,6 +180,11 @@ ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_e
     DS4_TRY(m->backend->open(opt->device, &m->limits, &m->dev, err));
     DS4_TRY(ds4_weights_open(&m->weights, m->file, &m->shape, m->plan.stream, m->backend, m->dev,
                              &opt->loading, err));
+    if (m->draft_file) {
+        DS4_TRY(ds4_gguf_check_filled(m->draft_file, err));
+        DS4_TRY(ds4_draft_weights_open(&m->weights, m->draft_file, &m->shape, m->draft_layout, m->backend,
+                                       m->dev, &opt->loading, err));
+    }
     if (m->plan.stream) DS4_TRY(open_cache(m, err));
     DS4_TRY(ds4_step_buffers_open(&m->buffers, &m->shape, &m->kv, m->max_batch, m->backend, m->dev, err));
     return write_programs(m, err);
@@ -178,6 +209,7 @@ void ds4_network_unload(ds4_network *m)
         ds4_weights_close(&m->weights, m->backend, m->dev);
         m->backend->close(m->dev);
     }
+    ds4_gguf_close(m->draft_file);
     ds4_gguf_close(m->file);
     *m = (ds4_network){ 0 };
 }
@@ -191,6 +223,13 @@ static bool needs_index(const ds4_network *m, const ds4_batch *batch)
         if (m->shape.top_k && (span->pos + span->n) / 4 > m->shape.top_k) return true;
     }
     return false;
+}
+
+/* No file was cut meanwhile. */
+static ds4_status check_files(const ds4_network *m, ds4_err *err)
+{
+    DS4_TRY(ds4_gguf_check(m->file, err));
+    return m->draft_file ? ds4_gguf_check(m->draft_file, err) : DS4_OK;
 }
 
 static ds4_view row_of(ds4_rows rows, uint32_t i)
@@ -244,7 +283,7 @@ ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch, const ds4_net
 {
     const ds4_step_list *list = &m->step[needs_index(m, batch)];
 
-    DS4_TRY(ds4_gguf_check(m->file, err));
+    DS4_TRY(check_files(m, err));
     if (m->cache) DS4_TRY(ds4_expert_cache_check(m->cache, err));
     if (watch->fn) DS4_TRY(run_watched(m, batch, list, watch, ticket, err));
     else DS4_TRY(m->backend->run(m->dev, list->program, batch, ticket, err));
@@ -260,7 +299,45 @@ ds4_status ds4_network_run_head(ds4_network *m, const ds4_batch *batch, ds4_tick
 ds4_status ds4_network_wait(ds4_network *m, ds4_ticket ticket, ds4_err *err)
 {
     DS4_TRY(m->backend->wait(m->dev, ticket, err));
-    return ds4_gguf_check(m->file, err);
+    return check_files(m, err);
+}
+
+/* Read the last guesses, and make them the tokens before the next ones. */
+static ds4_status next_guesses(ds4_network *m, const ds4_batch *chain, uint32_t most, ds4_guessed *out,
+                               int32_t *before, ds4_err *err)
+{
+    ds4_guessed guessed[DS4_HEAD_ROWS];
+
+    DS4_TRY(ds4_backend_read(m->backend, m->dev, m->buffers.draft.guessed, guessed,
+                             chain->n_tokens * sizeof *guessed, err));
+    for (uint32_t i = 0; i < chain->n_tokens; i++) {
+        out[(uint64_t)i * most] = guessed[i];
+        if (guessed[i].token >= 0) before[i] = guessed[i].token;
+    }
+    return DS4_OK;
+}
+
+ds4_status ds4_network_draft(ds4_network *m, const ds4_batch *block, uint32_t most, ds4_guessed *out,
+                             ds4_err *err)
+{
+    int32_t    before[DS4_HEAD_ROWS];
+    uint32_t   row[DS4_HEAD_ROWS];
+    ds4_batch  chain = *block;
+    ds4_ticket ticket;
+
+    DS4_TRY(check_files(m, err));
+    DS4_TRY(m->backend->run(m->dev, m->block.program, block, &ticket, err));
+    chain.token = before;
+    chain.logit_row = row;
+    chain.n_tokens = chain.n_logit_rows = block->n_spans;
+    for (uint32_t i = 0; i < block->n_spans; i++) before[i] = block->token[block->span[i].first];
+    for (uint32_t k = 0; k < most; k++) {
+        for (uint32_t i = 0; i < block->n_spans; i++) row[i] = block->span[i].first + k;
+        DS4_TRY(m->backend->run(m->dev, m->guess.program, &chain, &ticket, err));
+        DS4_TRY(ds4_network_wait(m, ticket, err));
+        DS4_TRY(next_guesses(m, &chain, most, out + k, before, err));
+    }
+    return DS4_OK;
 }
 
 static bool all_finite(const float *x, uint64_t n)

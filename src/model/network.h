@@ -3,6 +3,7 @@
 #define DS4_MODEL_NETWORK_H
 
 #include "backend/backend.h"
+#include "model/draft_file.h"
 #include "model/emit.h"
 #include "model/kv_layout.h"
 
@@ -27,6 +28,9 @@ typedef struct ds4_network {
     ds4_weights        weights;
     ds4_step_buffers   buffers;
     ds4_step_list      step[2];     /* without and with the indexer's selection */
+    ds4_gguf          *draft_file;  /* of a drafter; NULL: there is none */
+    ds4_draft_layout   draft_layout;
+    ds4_step_list      block, guess;        /* of a drafter: see emit.h */
     ds4_program       *head;        /* their end: logits of rows of the batch that ran last */
     ds4_op             sample_op;
     ds4_program       *sample;      /* tokens from them; NULL: the device leaves that to the host */
@@ -58,6 +62,18 @@ DS4_MUST_CHECK ds4_status ds4_network_run(ds4_network *m, const ds4_batch *batch
 /* Queue the head alone for the batch that ran last, which now names other rows. */
 DS4_MUST_CHECK ds4_status ds4_network_run_head(ds4_network *m, const ds4_batch *batch, ds4_ticket *ticket,
                                                ds4_err *err);
+
+/* Guess what follows in several sessions, with the drafter.
+ *
+ *   block   a span for each session: n_block tokens behind what it holds, the chosen one and noise; every
+ * row of
+ *           it is named in order, ds4_head_rows() at most. No state advances
+ *   most    guesses of each, 1 .. n_block
+ *   out     [n_spans][most]; a token below 0 ends a chain early
+ *
+ * Returns as ds4_network_run() and ds4_network_wait(). */
+DS4_MUST_CHECK ds4_status ds4_network_draft(ds4_network *m, const ds4_batch *block, uint32_t most,
+                                            ds4_guessed *out, ds4_err *err);
 
 /* Wait for what was queued. Returns DS4_OK; DS4_E_IO when the file was cut meanwhile; DS4_E_DEVICE. */
 DS4_MUST_CHECK ds4_status ds4_network_wait(ds4_network *m, ds4_ticket ticket, ds4_err *err);

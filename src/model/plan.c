@@ -256,6 +256,8 @@ static ds4_plan plan_within(const ds4_plan_parts *parts, const ds4_engine_option
     }
     p.tables = parts->tables + directory_bytes(parts->g);
     add_weights(parts->g, parts->s, &p);
+    p.draft = parts->draft;
+    p.dense += p.draft;
     add_sessions(parts->kv, opt, &p);
     place_all(parts, opt, &p);
     return p;

@@ -22,6 +22,7 @@ typedef struct ds4_plan_parts {
     const ds4_kv_layout *kv;        /* of the sessions' state */
     const ds4_dev_info  *info;      /* of the device */
     uint64_t             scratch[2];    /* activations and working memory: experts resident, streamed */
+    uint64_t             draft;     /* weights of a drafter */
     uint64_t             tables;    /* operation lists and the like */
 } ds4_plan_parts;
 

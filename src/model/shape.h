@@ -10,6 +10,17 @@
 
 enum { DS4_MAX_LAYERS = 128, DS4_MAX_CONTEXT = 1048576 };
 
+/* A drafter with weights. Its stages are layers of ratio 0 behind the model's own, numbered n_layers ..
+ * n_layers + n_stages - 1. Source: docs/SPECULATION.md, DSpark. */
+enum { DS4_MAX_TAPS = 8, DS4_MAX_STAGES = 8 };
+typedef struct ds4_draft_shape {
+    uint32_t n_stages;                          /* 0: there is no drafter */
+    uint32_t n_block;                           /* rows that are computed at once, tokens that are guessed */
+    uint32_t n_taps, tap[DS4_MAX_TAPS];         /* layers whose streams it reads, ascending */
+    uint32_t n_rank;                            /* of the bias by the token before */
+    int32_t  noise;                             /* the token in all rows of a block but the first */
+} ds4_draft_shape;
+
 typedef struct ds4_shape {
     uint32_t n_layers, n_embd, n_vocab, n_context;
     uint32_t n_heads, n_head, n_rot;            /* query heads, values of a head, its rotated tail */
@@ -27,6 +38,7 @@ typedef struct ds4_shape {
     uint32_t ratio[DS4_MAX_LAYERS];             /* 0, 4 or 128 */
     float    clamp[DS4_MAX_LAYERS];             /* of gate and up */
     uint32_t experts[DS4_MAX_LAYERS];           /* routed experts of each layer; pruned files differ */
+    ds4_draft_shape draft;
 } ds4_shape;
 
 /* Read and check every key. A file of another structure is refused by name.

@@ -67,6 +67,25 @@ static void lay_out_guess(ds4_step_buffers *b, layout *l, const ds4_shape *s)
     b->guess.expert = bytes(l, (uint64_t)l->n_rows * n_guesses * sizeof(int32_t));
 }
 
+/* A block has few rows, but single operations are checked as if they had as many as a step. */
+static void lay_out_draft(ds4_step_buffers *b, layout *l, const ds4_shape *s)
+{
+    const ds4_draft_shape *d = &s->draft;
+
+    if (d->n_stages == 0) return;
+    b->draft.taps = rows(l, (uint64_t)d->n_taps * s->n_embd);
+    b->draft.x = rows(l, s->n_embd);
+    b->draft.normed = rows(l, s->n_embd);
+    b->draft.m = rows(l, d->n_rank);
+    const uint32_t n_rows = l->n_rows;
+    l->n_rows = ds4_head_rows(n_rows);
+    b->draft.guessed = bytes(l, l->n_rows * sizeof(ds4_guessed));
+    l->uses = false;
+    b->draft.bias = rows(l, s->n_vocab);
+    l->n_used += sizeof(float) * s->n_vocab;
+    l->n_rows = n_rows;
+}
+
 static void lay_out(ds4_step_buffers *b, layout *l, const ds4_shape *s, const ds4_kv_layout *kv, uses u)
 {
     const uint64_t streams = (uint64_t)s->n_hc * s->n_embd, heads = (uint64_t)s->n_heads * s->n_head;
@@ -99,6 +118,8 @@ static void lay_out(ds4_step_buffers *b, layout *l, const ds4_shape *s, const ds
     lay_out_index(b, l, s, kv);
     l->uses = u.guesses;
     lay_out_guess(b, l, s);
+    l->uses = true;
+    lay_out_draft(b, l, s);
     l->uses = true;
     l->n_rows = ds4_head_rows(max_batch);
     b->x = rows(l, s->n_embd);

@@ -150,9 +150,17 @@ uint32_t ds4_tensors_list(const ds4_shape *s, int32_t layer, ds4_tensor_want out
         return l.n;
     }
     snprintf(prefix, sizeof prefix, "blk.%d.", layer);
+    return ds4_tensors_list_as(s, (uint32_t)layer, prefix, out);
+}
+
+uint32_t ds4_tensors_list_as(const ds4_shape *s, uint32_t layer, const char *prefix,
+                             ds4_tensor_want out[DS4_MAX_WANTS])
+{
+    list l = { .out = out, .prefix = prefix };
+
     list_attention(&l, s);
     list_compressors(&l, s, s->ratio[layer]);
-    list_experts(&l, s, (uint32_t)layer);
+    list_experts(&l, s, layer);
     return l.n;
 }
 

@@ -30,12 +30,18 @@ typedef struct ds4_tensor_want {
     uint32_t        n_experts;      /* of a table: every entry is below it */
     bool            is_stacked;     /* the file has them as one matrix of n_mats * n_out rows */
     bool            is_optional;
+    bool            by_rows;        /* single rows are read, nothing is multiplied with it */
+    bool            may_be_coded;   /* a vector that may be Q8_0 */
     size_t          field;          /* of ds4_layer_weights, or of ds4_weights outside layers */
 } ds4_tensor_want;
 
 /* The tensors of a layer, or with layer -1 those outside layers. Returns how many. */
 enum { DS4_MAX_WANTS = 40 };
 uint32_t ds4_tensors_list(const ds4_shape *s, int32_t layer, ds4_tensor_want out[DS4_MAX_WANTS]);
+
+/* The tensors of a layer under other names: what is "blk.N." there, is `prefix`. Returns how many. */
+uint32_t ds4_tensors_list_as(const ds4_shape *s, uint32_t layer, const char *prefix,
+                             ds4_tensor_want out[DS4_MAX_WANTS]);
 
 /* Bytes in memory of a tensor that has n_bytes in the file. */
 uint64_t ds4_tensor_memory(const ds4_tensor_want *want, uint64_t n_bytes);

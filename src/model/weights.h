@@ -35,14 +35,26 @@ typedef struct ds4_layer_weights {
     ds4_matrix     shared_gate, shared_up, shared_down;
 } ds4_layer_weights;
 
+/* Of a drafter, beside its layers. */
+typedef struct ds4_draft_weights {
+    ds4_buf       *vectors;
+    ds4_matrix     main_proj;               /* [n_embd][n_taps * n_embd] */
+    ds4_view       main_norm, norm;         /* [n_embd] */
+    ds4_hc_weights hc_out;
+    ds4_matrix     markov_w1, markov_w2;    /* [n_vocab][n_rank] */
+    ds4_view       confidence;              /* [n_embd + n_rank] */
+    float          confidence_shift;
+} ds4_draft_weights;
+
 typedef struct ds4_weights {
     ds4_buf          *vectors;              /* and tables */
     ds4_matrix        embed, head;
     ds4_hc_weights    hc_out;
     ds4_view          out_norm;
     ds4_view          freq_plain, freq_compressed;  /* float32 [n_rot / 2] */
-    ds4_layer_weights layer[DS4_MAX_LAYERS];
-    uint64_t          n_params, n_params_active;    /* without the MTP block */
+    ds4_layer_weights layer[DS4_MAX_LAYERS];    /* the model's, then the drafter's */
+    ds4_draft_weights draft;
+    uint64_t          n_params, n_params_active;    /* without those of a drafter */
     bool              has_mtp;
 } ds4_weights;
 

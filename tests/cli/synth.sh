@@ -27,6 +27,7 @@ rm -rf "$box" && mkdir -p "$box"
 run --like flash-q2 --dry-run;      check "tensors of the q2 file" 0 "1328 tensors, 86714777664 bytes"
 run --like flash-q4 --dry-run;      check "tensors of the q4 file" 0 "1328 tensors, 164628168768 bytes"
 run --like pro-q2 --dry-run;        check "tensors of V4 Pro" 0 "1894 tensors,"
+run --like dspark --dry-run;        check "tensors of a drafter" 0 "81 tensors,"
 run --help;                         check "help" 0 "--like MODEL"
 run --frob;                         check "unknown option" 2 "unknown option --frob"
 run --out "$box/x";                 check "no model" 2 "missing option --like"
@@ -48,6 +49,8 @@ else
     check "no name is left out" 0 "blk.2.indexer_compressor_norm.weight"
     text=$("$out/ds4" -m "$box/a.gguf" --raw --temp 0 -n 2 -c 64 -p "Hello" 2>&1); rc=$?
     check "it says something" 0 ""
+    run --like dspark --layers 3 --experts 4 --threads 2 --out "$box/d.gguf"
+    check "a drafter for it" 0 "81 tensors"
     # Most of what is planned for steps needs a prompt of some length. A sanitizer's shadow and
     # what it keeps back of freed memory are in no plan.
     awk 'BEGIN { for (i = 0; i < 250; i++) printf "%d ", i }' >"$box/p.txt"
@@ -74,7 +77,7 @@ plan $share"
     text="$rc $(cat "$box/sum")"; rc=0;         check "the same through a pipe" 0 "0 $sum"
     rm -f "$box/pipe" "$box/sum"
 fi
-rm -f "$box/a.gguf"
+rm -f "$box/a.gguf" "$box/d.gguf"
 text=$(ls "$box"); rc=$?
 [ -z "$text" ] || rc=1;             check "no temporary files stay" 0 ""
 

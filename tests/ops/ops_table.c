@@ -113,5 +113,10 @@ const ops_kind ops_kinds[] = {
     OP("hc_merge", HC_MERGE, ops_hc_merge, streams),
     TYPED("prefetch", PREFETCH, ops_prefetch, experts, Q8_0),
     OP("sample", SAMPLE, ops_sample, vocabulary),
+    OP("hc_sum", HC_SUM, ops_hc_sum, streams),
+    OP("hc_sum.mean", HC_SUM, ops_hc_mean, streams),
+    STATE("attend_block", ATTEND_BLOCK, ops_attend_block, attention),
+    STATE("attend_block.short", ATTEND_BLOCK, ops_attend_block_short, attention),
+    OP("guess", GUESS, ops_guess, vocabulary),
     { 0 },
 };

@@ -22,6 +22,7 @@ static void print_plan(const char *path, const ds4_plan *p)
     line("  shared experts", p->shared_experts, "");
     line("  head", p->head, "");
     line("  other", p->other, "routers, hyper-connections, norms");
+    if (p->draft) line("  drafter", p->draft, "guesses the next tokens");
     if (p->stream) {
         line("expert cache", p->expert_cache, "room for experts read from disk");
     } else {

@@ -75,11 +75,12 @@ int synth_main(int argc, char **argv)
     synth_options    o = { 0 };
     const ds4_option options[] = {
         { .kind = DS4_OPTION_TEXT, .name = "like", .arg = "MODEL", .to = &o.like,
-          .help = "flash-q2, flash-q4 or pro-q2" },
+          .help = "flash-q2, flash-q4 or pro-q2; dspark: a drafter for\nthe first two" },
         { .kind = DS4_OPTION_TEXT, .letter = 'o', .name = "out", .arg = "FILE", .to = &o.out,
           .help = "model file to write" },
         { .kind = DS4_OPTION_U32, .name = "layers", .arg = "N", .to = &o.n_layers, .min = 1,
-          .max = DS4_MAX_LAYERS, .help = "the first N layers only" },
+          .max = DS4_MAX_LAYERS,
+          .help = "the first N layers only; of a drafter: it is for a\nmodel of so many" },
         { .kind = DS4_OPTION_U32, .name = "experts", .arg = "N", .to = &o.n_experts, .min = 1,
           .max = 4096, .help = "routed experts in a layer [as published]" },
         { .kind = DS4_OPTION_U64, .name = "seed", .arg = "N", .to = &o.seed,

@@ -146,11 +146,29 @@ static ds4_status put_tokenizer(uint32_t n_vocab, ds4_gguf_writer *w, ds4_err *e
     return st;
 }
 
+static void put_draft(const synth_model *m, ds4_gguf_writer *w)
+{
+    const ds4_draft_shape *d = &m->shape.draft;
+
+    ds4_gguf_put_string(w, "general.architecture", DS4_SLICE("deepseek4-dspark"));
+    ds4_gguf_put_string(w, "general.name", DS4_SLICE("synthetic DSpark support"));
+    ds4_gguf_put_u32(w, "dspark.block_size", d->n_block);
+    ds4_gguf_put_u32(w, "dspark.markov_rank", d->n_rank);
+    ds4_gguf_put_u32(w, "dspark.noise_token_id", (uint32_t)d->noise);
+    ds4_gguf_put_u32(w, "dspark.stage_count", d->n_stages);
+    ds4_gguf_put_u32(w, "dspark.n_layers", m->shape.n_layers);
+    ds4_gguf_put_u32s(w, "dspark.target_layer_ids", d->tap, d->n_taps);
+}
+
 ds4_status synth_model_declare(const synth_model *m, ds4_gguf_writer *w, ds4_err *err)
 {
-    put_names(m, w);
-    put_numbers(&m->shape, w);
-    DS4_TRY(put_tokenizer(m->shape.n_vocab, w, err));
+    if (m->shape.draft.n_stages) {
+        put_draft(m, w);
+    } else {
+        put_names(m, w);
+        put_numbers(&m->shape, w);
+        DS4_TRY(put_tokenizer(m->shape.n_vocab, w, err));
+    }
     for (uint32_t i = 0; i < m->n_tensors; i++) {
         const synth_tensor *t = &m->tensors[i];
         ds4_gguf_declare(w, t->name, t->dtype, t->n_dims, t->dim);

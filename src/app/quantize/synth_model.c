@@ -17,17 +17,19 @@ typedef struct known_model {
     uint32_t    first_ratio;            /* of layers 0 and 1; then 4 and 128 take turns */
     float       expert_scale;
     uint32_t    gate_up, down;
+    uint32_t    n_stages;               /* of a drafter for it: a support file, not the model itself */
 } known_model;
 
 static const known_model known[] = {
-    { "flash-q2", 43, 4096, 64, 1024, 8, 512, 256, 2048, 0, 1.5f, DS4_IQ2_XXS, DS4_Q2_K },
-    { "flash-q4", 43, 4096, 64, 1024, 8, 512, 256, 2048, 0, 1.5f, DS4_Q4_K, DS4_Q4_K },
-    { "pro-q2", 61, 7168, 128, 1536, 16, 1024, 384, 3072, 128, 2.5f, DS4_IQ2_XXS, DS4_Q2_K },
+    { "flash-q2", 43, 4096, 64, 1024, 8, 512, 256, 2048, 0, 1.5f, DS4_IQ2_XXS, DS4_Q2_K, 0 },
+    { "flash-q4", 43, 4096, 64, 1024, 8, 512, 256, 2048, 0, 1.5f, DS4_Q4_K, DS4_Q4_K, 0 },
+    { "pro-q2", 61, 7168, 128, 1536, 16, 1024, 384, 3072, 128, 2.5f, DS4_IQ2_XXS, DS4_Q2_K, 0 },
+    { "dspark", 43, 4096, 64, 1024, 8, 512, 256, 2048, 0, 1.5f, DS4_IQ2_XXS, DS4_Q2_K, 3 },
 };
 
 static const char *known_names(void)
 {
-    return "flash-q2, flash-q4, pro-q2";
+    return "flash-q2, flash-q4, pro-q2, dspark";
 }
 
 static ds4_shape shape_of(const known_model *k, uint32_t n_layers, uint32_t n_experts)
@@ -48,6 +50,13 @@ static ds4_shape shape_of(const known_model *k, uint32_t n_layers, uint32_t n_ex
         s.ratio[i] = i < 2 ? k->first_ratio : i % 2 == 0 ? 4 : 128;
         s.clamp[i] = 10.0f;
     }
+    if (k->n_stages == 0) return s;
+    /* A drafter's own layers: all of ratio 0, none routed by token. It reads the model's last three. */
+    s.draft = (ds4_draft_shape){ .n_stages = k->n_stages, .n_block = 5, .n_rank = 256, .noise = 128799 };
+    s.draft.n_taps = n_layers < 3 ? n_layers : 3;
+    for (uint32_t i = 0; i < s.draft.n_taps; i++) s.draft.tap[i] = n_layers - s.draft.n_taps + i;
+    for (uint32_t i = 0; i < n_layers; i++) s.ratio[i] = 0;
+    s.n_hash = 0;
     return s;
 }
 
@@ -65,7 +74,7 @@ static void add(lister *l, const char *name, synth_tensor t)
     /* The table has room for every layer; see tensors_per_layer. */
     if (m->n_tensors == m->max_tensors) return;
     if (l->layer < 0) snprintf(t.name, sizeof t.name, "%s", name);
-    else snprintf(t.name, sizeof t.name, "blk.%d.%s", l->layer, name);
+    else snprintf(t.name, sizeof t.name, "%s.%d.%s", m->shape.draft.n_stages ? "mtp" : "blk", l->layer, name);
     t.n_dims = t.dim[2] > 1 ? 3 : t.dim[1] > 1 ? 2 : 1;
     t.n_bytes = ds4_row_bytes(t.dtype, t.dim[0]) * t.dim[1] * t.dim[2];
     t.off = m->data_bytes;
@@ -150,7 +159,7 @@ static void list_dense_experts(lister *l)
 
     hyper_connection(l, "hc_ffn", s->n_hc * (2 + s->n_hc), 3);
     vector(l, "ffn_norm.weight", s->n_embd, 1.0f, 0.2f);
-    matrix(l, "ffn_gate_inp.weight", DS4_F16, s->n_embd, s->n_experts);
+    matrix(l, "ffn_gate_inp.weight", s->draft.n_stages ? DS4_Q8_0 : DS4_F16, s->n_embd, s->n_experts);
     if ((uint32_t)l->layer >= s->n_hash) vector(l, "exp_probs_b.bias", s->n_experts, 0.0f, 0.1f);
     matrix(l, "ffn_gate_shexp.weight", DS4_Q8_0, s->n_embd, s->n_ffn);
     matrix(l, "ffn_up_shexp.weight", DS4_Q8_0, s->n_embd, s->n_ffn);
@@ -189,10 +198,33 @@ static void list_all(synth_model *m)
     matrix(&l, "output.weight", DS4_Q8_0, s->n_embd, s->n_vocab);
 }
 
+/* Layout A of docs/SPECULATION.md: stages, then what the drafter has once. */
+static void list_draft(synth_model *m)
+{
+    const ds4_shape       *s = &m->shape;
+    const ds4_draft_shape *d = &s->draft;
+    lister                 l = { .m = m };
+
+    for (l.layer = 0; (uint32_t)l.layer < d->n_stages; l.layer++) {
+        list_routed_experts(&l);
+        list_attention(&l);
+        list_dense_experts(&l);
+    }
+    l.layer = 0;
+    matrix(&l, "main_proj.weight", DS4_Q8_0, (uint64_t)d->n_taps * s->n_embd, s->n_embd);
+    vector(&l, "main_norm.weight", s->n_embd, 1.0f, 0.2f);
+    l.layer = (int32_t)d->n_stages - 1;
+    hyper_connection(&l, "hc_head", s->n_hc, 1);
+    vector(&l, "norm.weight", s->n_embd, 1.0f, 0.2f);
+    matrix(&l, "markov_head.markov_w1.weight", DS4_Q8_0, d->n_rank, s->n_vocab);
+    matrix(&l, "markov_head.markov_w2.weight", DS4_Q8_0, d->n_rank, s->n_vocab);
+    matrix(&l, "confidence_head.proj.weight", DS4_Q8_0, (uint64_t)s->n_embd + d->n_rank, 1);
+}
+
 ds4_status synth_model_create(synth_model *out, const char *like, uint32_t n_layers,
                               uint32_t n_experts, ds4_err *err)
 {
-    enum { tensors_per_layer = 40, tensors_outside = 8 };
+    enum { tensors_per_layer = 40, tensors_outside = 16 };
     const known_model *k = NULL;
 
     *out = (synth_model){ 0 };
@@ -212,12 +244,13 @@ ds4_status synth_model_create(synth_model *out, const char *like, uint32_t n_lay
     out->down = k->down;
     out->shape = shape_of(k, n_layers ? n_layers : k->n_layers,
                           n_experts ? n_experts : k->n_experts);
-    out->max_tensors = out->shape.n_layers * tensors_per_layer + tensors_outside;
+    out->max_tensors = (out->shape.n_layers + k->n_stages) * tensors_per_layer + tensors_outside;
     out->tensors = calloc(out->max_tensors, sizeof *out->tensors);
     if (!out->tensors) {
         return ds4_fail(err, DS4_E_NOMEM, "no memory for a list of %u tensors", out->max_tensors);
     }
-    list_all(out);
+    if (k->n_stages) list_draft(out);
+    else list_all(out);
     return DS4_OK;
 }
 

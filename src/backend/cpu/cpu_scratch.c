@@ -86,6 +86,11 @@ static void add_op(cpu_sizes *s, const ds4_op *op, const ds4_kv_layout *kv, uint
         raise(&s->max_head, op->attend.n_head);
         raise(&s->max_rows, rows_seen(&op->attend, kv, n_ctx));
         break;
+    case DS4_OP_ATTEND_BLOCK:
+        raise(&s->max_heads, op->attend_block.n_heads);
+        raise(&s->max_head, op->attend_block.n_head);
+        raise(&s->max_rows, kv->n_window + DS4_MAX_BLOCK);
+        break;
     case DS4_OP_ROUTE:
         raise(&s->max_experts, op->route.n_experts);
         break;
