@@ -2,8 +2,6 @@
 # ops_devices.sh - the operations of the devices that exist in tests only, against the reference in plain C: the
 # far device with the least shapes, and the emulated GPU with the cheap ones.
 set -u
-# A case that a backend refuses is left by a jump, and what it held stays behind until the program ends.
-export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
 out=${OUT:-build}
 ops=$out/tests/ops/ops_test
 "$ops" --backend far --shape least

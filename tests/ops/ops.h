@@ -15,7 +15,8 @@
 #include <setjmp.h>
 #include <stdbool.h>
 
-enum { OPS_MAX_ARRAYS = 32, OPS_MAX_WEIGHTS = 16, OPS_MAX_SPANS = 4, OPS_MAX_TOKENS = 4096 };
+enum { OPS_MAX_ARRAYS = 32, OPS_MAX_WEIGHTS = 16, OPS_MAX_MEMORY = 8,
+       OPS_MAX_SPANS = 4, OPS_MAX_TOKENS = 4096 };
 
 typedef enum ops_fill { OPS_ORDINARY, OPS_EXTREME, OPS_ZERO, OPS_N_FILLS } ops_fill;
 
@@ -57,7 +58,8 @@ typedef struct ops {
     ds4_kv_layer       layer[3];    /* ratios 0, 4, 128 */
     ops_array          array[OPS_MAX_ARRAYS];
     ops_weights        weights[OPS_MAX_WEIGHTS];
-    uint32_t           n_arrays, n_weights;
+    void              *memory[OPS_MAX_MEMORY];
+    uint32_t           n_arrays, n_weights, n_memory;
     uint32_t           n_tokens;
     int32_t            token[OPS_MAX_TOKENS];
     uint32_t           pos[OPS_MAX_TOKENS], span_of[OPS_MAX_TOKENS], logit_row[OPS_MAX_TOKENS];
@@ -98,6 +100,8 @@ float    ops_normal(ops *o);                    /* roughly normal, whatever the 
 ops_array *ops_floats(ops *o, uint64_t n);
 ops_array *ops_bytes(ops *o, const void *bytes, uint64_t n_bytes);
 ops_array *ops_room(ops *o, uint64_t n_bytes);
+/* Zeroed memory of the host that lives as long as the case, also when a backend refuses it. */
+void      *ops_memory(ops *o, uint64_t n_bytes);
 ops_array *ops_cold(ops *o, const void *bytes, uint64_t n_bytes);       /* bytes in DS4_MEM_COLD */
 
 /* A matrix of random weights; ops_dtype_of() gives the case's type. */

@@ -10,7 +10,7 @@
 void ops_index_query(ops *o)
 {
     const uint32_t n = o->shape->n_index, n_heads = o->shape->index_heads, n_rot = o->shape->n_rot;
-    state         *s = malloc(sizeof *s);
+    state         *s = ops_memory(o, sizeof *s);
     double         want[1024];
     uint8_t        record[4096];
 
@@ -36,7 +36,6 @@ void ops_index_query(ops *o)
             0)
             ops_fail(o, "query %llu is not packed from what is left in q", (unsigned long long)i);
     }
-    free(s);
 }
 
 typedef struct scored {
@@ -133,8 +132,8 @@ void ops_select(ops *o)
     const ops_shape *sh = o->shape;
     const uint32_t   n_heads = sh->index_heads, n = sh->n_index;
     const uint64_t   query_bytes = n_heads * o->kv.irow_bytes;
-    state           *s = malloc(sizeof *s);
-    uint8_t         *packed = malloc(o->n_tokens * query_bytes);
+    state           *s = ops_memory(o, sizeof *s);
+    uint8_t         *packed = ops_memory(o, o->n_tokens * query_bytes);
 
     ops_make_state(o, s);
     for (uint32_t i = 0; i < s->n; i++) fill_index_rows(o, &s->session[i]);
@@ -168,8 +167,6 @@ void ops_select(ops *o)
     }
     free(all);
     free(q);
-    free(packed);
-    free(s);
 }
 
 /* ---- attention --------------------------------------------------------------------------------------- */
@@ -272,7 +269,7 @@ static void attend_layer(ops *o, uint32_t layer)
 {
     const ops_shape *sh = o->shape;
     const uint32_t   n = sh->n_head, n_q = sh->n_heads * n;
-    state           *s = malloc(sizeof *s);
+    state           *s = ops_memory(o, sizeof *s);
 
     ops_make_state(o, s);
     for (uint32_t i = 0; i < s->n; i++) fill_rows(o, &s->session[i], layer);
@@ -306,7 +303,6 @@ static void attend_layer(ops *o, uint32_t layer)
     }
     ops_found(o, out);
     free(seen);
-    free(s);
 }
 
 void ops_attend(ops *o)

@@ -204,9 +204,9 @@ void ops_sample(ops *o)
     ops_plain_batch(o, 10);
     ops_array *logits = ops_floats(o, (uint64_t)n_rows * n),
               *picked = ops_room(o, n_rows * sizeof(ds4_picked));
-    ds4_pick        *pick = calloc(n_rows, sizeof *pick);
-    const ds4_pick **at = calloc(n_rows, sizeof *at);
-    uint32_t        *mask = malloc(n_words * sizeof *mask);
+    ds4_pick        *pick = ops_memory(o, n_rows * sizeof *pick);
+    const ds4_pick **at = ops_memory(o, n_rows * sizeof *at);
+    uint32_t        *mask = ops_memory(o, n_words * sizeof *mask);
 
     for (uint32_t i = 0; i < n_words; i++) mask[i] = (uint32_t)ds4_rng_next(&o->rng);
     for (uint32_t i = 0; i < n_rows; i++) {
@@ -228,7 +228,4 @@ void ops_sample(ops *o)
         else if (memcmp(&got[i], picked->host + i * sizeof *got, sizeof *got) != 0)
             ops_fail(o, "row %u has no pick and was written", i);
     }
-    free(mask);
-    free(at);
-    free(pick);
 }

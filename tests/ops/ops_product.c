@@ -191,7 +191,7 @@ static experts make_experts(ops *o, uint32_t n_most)
                                shared ? DS4_USE_ALWAYS : DS4_USE_EXPERTS);
     }
     const uint64_t n = (uint64_t)o->n_tokens * e.n_used;
-    e.chosen = malloc(n * sizeof *e.chosen);
+    e.chosen = ops_memory(o, n * sizeof *e.chosen);
     for (uint64_t i = 0; i < n; i++) e.chosen[i] = (int32_t)ops_below(o, e.n_experts);
     e.expert = ops_bytes(o, e.chosen, n * sizeof *e.chosen);
     e.weight = ops_floats(o, n);
@@ -311,7 +311,6 @@ void ops_experts(ops *o)
 
     ops_run(o, experts_op(&e));
     expect_experts(o, &e);
-    free(e.chosen);
 }
 
 /* ---- streamed experts ------------------------------------------------------------------------------ */
@@ -379,12 +378,10 @@ void ops_experts_streamed(ops *o)
     run_cached(o, op, cache, path);
     expect_experts(o, &e);
     const uint64_t n_bytes = e.y->n_bytes;
-    uint8_t       *streamed = malloc(n_bytes);
+    uint8_t       *streamed = ops_memory(o, n_bytes);
     memcpy(streamed, ops_found(o, e.y), n_bytes);
     ops_run(o, experts_op(&e));
     ops_same_bytes(o, e.y, streamed, "resident and streamed experts");
-    free(streamed);
-    free(e.chosen);
     ds4_expert_cache_close(cache);
     unlink(path);
 }
@@ -416,7 +413,7 @@ static void prefetch_one(ops *o, const experts *e, bool by_token)
     const uint32_t    n = e->n_experts, n_rows = by_token ? VOCAB : o->n_tokens;
     char              path[256];
     ds4_expert_cache *cache = open_cache(o, e, path);
-    int32_t          *list = malloc((uint64_t)n_rows * n * sizeof *list);
+    int32_t          *list = ops_memory(o, (uint64_t)n_rows * n * sizeof *list);
 
     /* Every token names all experts, in one order, the first ones likeliest. */
     for (uint32_t i = 0; i < n; i++) list[i] = (int32_t)i;
@@ -439,7 +436,6 @@ static void prefetch_one(ops *o, const experts *e, bool by_token)
     const uint64_t n_misses = misses_of(o, e, cache, list);
     ds4_expert_cache_close(cache);
     unlink(path);
-    free(list);
     if (n_misses) ops_fail(o, "%llu experts were not asked for", (unsigned long long)n_misses);
 }
 
@@ -455,5 +451,4 @@ void ops_prefetch(ops *o)
         prefetch_one(o, &e, false);
         prefetch_one(o, &e, true);
     }
-    free(e.chosen);
 }

@@ -72,7 +72,8 @@ static void close_case(ops *o)
     o->backend->close(o->dev);
     for (uint32_t i = 0; i < o->n_weights; i++) munmap(o->weights[i].bytes, o->weights[i].n_bytes);
     o->dev = NULL;
-    o->n_arrays = o->n_weights = 0;
+    for (uint32_t i = 0; i < o->n_memory; i++) free(o->memory[i]);
+    o->n_arrays = o->n_weights = o->n_memory = 0;
 }
 
 bool ops_run_case(ops *o, ops_case *fn)
@@ -132,6 +133,15 @@ static ops_array *array_of(ops *o, ds4_mem kind, uint64_t n_bytes)
     a->host = malloc(n_bytes + 1);
     if (!a->host) ops_fail(o, "no memory for an array of %llu bytes", (unsigned long long)n_bytes);
     return a;
+}
+
+void *ops_memory(ops *o, uint64_t n_bytes)
+{
+    if (o->n_memory == OPS_MAX_MEMORY) ops_fail(o, "too many pieces of memory");
+    void *at = calloc(1, n_bytes + 1);
+    if (!at) ops_fail(o, "no memory for %llu bytes", (unsigned long long)n_bytes);
+    o->memory[o->n_memory++] = at;
+    return at;
 }
 
 static ops_array *new_array(ops *o, uint64_t n_bytes)
