@@ -1,6 +1,7 @@
 /* journal.c - see journal.h. */
 #include "agent/journal.h"
 
+#include "base/file_at.h"
 #include "service/store/store_hash.h"
 
 #include <errno.h>
@@ -70,13 +71,12 @@ static ds4_status read_all(int fd, const char *path, uint64_t n_bytes, ds4_str *
     size_t done = 0;
 
     while (done < n_bytes) {
-        const size_t  want = n_bytes - done < sizeof buffer ? (size_t)(n_bytes - done) : sizeof buffer;
-        const ssize_t n = pread(fd, buffer, want, (off_t)done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
-        if (n == 0) break;
-        ds4_str_add(content, buffer, (size_t)n);
-        done += (size_t)n;
+        const size_t want = n_bytes - done < sizeof buffer ? (size_t)(n_bytes - done) : sizeof buffer;
+        const size_t n = ds4_read_at(fd, buffer, want, done);
+        if (n < want && errno != 0) return ds4_fail(err, DS4_E_IO, "%s: %s", path, strerror(errno));
+        ds4_str_add(content, buffer, n);
+        done += n;
+        if (n < want) break;
     }
     if (content->failed) return ds4_fail(err, DS4_E_NOMEM, "%s: no memory for %zu bytes", path, done);
     return DS4_OK;
@@ -115,15 +115,8 @@ static ds4_status check_magic(const char *path, const ds4_str *content, ds4_err 
 
 static ds4_status write_at(ds4_journal *j, const void *data, size_t n_bytes, uint64_t at, ds4_err *err)
 {
-    size_t done = 0;
-
-    while (done < n_bytes) {
-        const ssize_t n = pwrite(j->fd, (const char *)data + done, n_bytes - done, (off_t)(at + done));
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return ds4_fail(err, DS4_E_IO, "%s: %s", j->path, strerror(n < 0 ? errno : ENOSPC));
-        done += (size_t)n;
-    }
-    return DS4_OK;
+    if (ds4_write_at(j->fd, data, n_bytes, at)) return DS4_OK;
+    return ds4_fail(err, DS4_E_IO, "%s: %s", j->path, strerror(errno));
 }
 
 /* Begin a new file, or take over what there is of an old one. */

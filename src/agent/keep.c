@@ -1,6 +1,8 @@
 /* keep.c - see keep.h. */
 #include "agent/keep.h"
 
+#include "base/file_at.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -61,32 +63,7 @@ static bool insert(ds4_keep *k, const place *p)
 
 static bool read_at(int fd, void *data, size_t n_bytes, uint64_t offset)
 {
-    uint8_t *at = data;
-
-    while (n_bytes > 0) {
-        const ssize_t n = pread(fd, at, n_bytes, (off_t)offset);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        at += n;
-        offset += (uint64_t)n;
-        n_bytes -= (size_t)n;
-    }
-    return true;
-}
-
-static bool write_at(int fd, const void *data, size_t n_bytes, uint64_t offset)
-{
-    const uint8_t *at = data;
-
-    while (n_bytes > 0) {
-        const ssize_t n = pwrite(fd, at, n_bytes, (off_t)offset);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        at += n;
-        offset += (uint64_t)n;
-        n_bytes -= (size_t)n;
-    }
-    return true;
+    return ds4_read_at(fd, data, n_bytes, offset) == n_bytes;
 }
 
 ds4_status ds4_keep_open(ds4_keep **out, int dir_fd, const char *name, ds4_err *err)
@@ -158,8 +135,8 @@ ds4_status ds4_keep_add(ds4_keep *k, ds4_slice content, uint8_t hash[DS4_SHA256_
     memcpy(head + MAGIC_BYTES, &p.n_bytes, sizeof p.n_bytes);
     memcpy(head + MAGIC_BYTES + 8, hash, DS4_SHA256_BYTES);
     /* The head comes last: a record without one does not count. */
-    if (!write_at(k->fd, content.data, content.n_bytes, p.offset) ||
-        !write_at(k->fd, head, sizeof head, k->end)) {
+    if (!ds4_write_at(k->fd, content.data, content.n_bytes, p.offset) ||
+        !ds4_write_at(k->fd, head, sizeof head, k->end)) {
         const int e = errno;
         (void)!ftruncate(k->fd, (off_t)k->end);
         return ds4_fail(err, DS4_E_IO, "kept contents: %s", strerror(e));

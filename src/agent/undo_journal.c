@@ -8,6 +8,8 @@
  * A STATE is kind:mode:hash, a NAME has %XX for everything but plain characters. */
 #include "agent/undo_local.h"
 
+#include "base/file_at.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -155,23 +157,11 @@ void undo_line_change(ds4_str *lines, const char *name, const undo_state *was, c
 
 ds4_status undo_journal_add(ds4_undo *u, const ds4_str *lines, ds4_err *err)
 {
-    const char *at = lines->data;
-    size_t      left = lines->n_bytes;
-    uint64_t    offset = u->journal_bytes;
-
     if (lines->failed) return ds4_fail(err, DS4_E_NOMEM, "no memory for the journal of changes");
-    while (left > 0) {
-        const ssize_t n = pwrite(u->journal, at, left, (off_t)offset);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) goto failed;
-        at += n;
-        left -= (size_t)n;
-        offset += (uint64_t)n;
+    if (ds4_write_at(u->journal, lines->data, lines->n_bytes, u->journal_bytes) && fsync(u->journal) == 0) {
+        u->journal_bytes += lines->n_bytes;
+        return DS4_OK;
     }
-    if (fsync(u->journal) != 0) goto failed;
-    u->journal_bytes = offset;
-    return DS4_OK;
-failed:;
     const int e = errno;
     (void)!ftruncate(u->journal, (off_t)u->journal_bytes);
     return ds4_fail(err, DS4_E_IO, "the journal of changes cannot be written: %s", strerror(e));
@@ -227,20 +217,14 @@ static bool check_line(ds4_undo *u, char *line, size_t n)
 ds4_status undo_journal_read(ds4_undo *u, ds4_err *err)
 {
     const off_t size = lseek(u->journal, 0, SEEK_END);
-    size_t      done = 0;
 
     if (size < 0) return ds4_fail(err, DS4_E_IO, "the journal of changes: %s", strerror(errno));
     if (size > MAX_JOURNAL_BYTES)
         return ds4_fail(err, DS4_E_LIMIT, "the journal of changes has %lld bytes", (long long)size);
     char *all = malloc((size_t)size + 1);
     if (!all) return ds4_fail(err, DS4_E_NOMEM, "no memory for the journal of changes");
-    while (done < (size_t)size) {
-        const ssize_t n = pread(u->journal, all + done, (size_t)size - done, (off_t)done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break;
-        done += (size_t)n;
-    }
-    size_t at = 0;
+    const size_t done = ds4_read_at(u->journal, all, (size_t)size, 0);
+    size_t       at = 0;
     for (;;) {
         char *end = at < done ? memchr(all + at, '\n', done - at) : NULL;
         if (!end) break;                    /* a last line that was not finished never happened */

@@ -196,20 +196,26 @@ static ds4_sign sign_at(const ds4_dsml *r, size_t at, size_t *n_bytes)
     return at < r->text.bytes.n_bytes ? ds4_dsml_sign_at(&r->text, at, n_bytes) : DS4_SIGN_NONE;
 }
 
+/* Does a sign of the model's stand where a tag may? An end ends the block. The step returns *moved then. */
+static bool stopped_by_sign(ds4_dsml *r, size_t at, bool *moved)
+{
+    size_t         n_sign = 0;
+    const ds4_sign sign = sign_at(r, at, &n_sign);
+
+    *moved = sign == DS4_SIGN_END;
+    if (sign == DS4_SIGN_END) ds4_dsml_end_inside(r, at, at + n_sign, false);
+    return sign == DS4_SIGN_END || sign == DS4_SIGN_MORE;
+}
+
 /* Each step returns true if it moved on, false if it needs more text. */
 
 bool ds4_dsml_step_between(ds4_dsml *r)
 {
     const size_t at = skip_space(r, r->at);
     ds4_dsml_tag tag;
-    size_t       n_sign = 0;
+    bool         moved = false;
 
-    const ds4_sign sign = sign_at(r, at, &n_sign);
-    if (sign == DS4_SIGN_MORE) return false;
-    if (sign == DS4_SIGN_END) {
-        ds4_dsml_end_inside(r, at, at + n_sign, false);
-        return true;
-    }
+    if (stopped_by_sign(r, at, &moved)) return moved;
     const ds4_found invoke = ds4_dsml_match_invoke(&r->text, at, &tag);
     if (invoke == DS4_FOUND_YES) {
         note_spacing(r, r->at, at, false);
@@ -253,14 +259,9 @@ bool ds4_dsml_step_invoke(ds4_dsml *r)
 {
     const size_t at = skip_space(r, r->at);
     ds4_dsml_tag tag;
-    size_t       n_sign = 0;
+    bool         moved = false;
 
-    const ds4_sign sign = sign_at(r, at, &n_sign);
-    if (sign == DS4_SIGN_MORE) return false;
-    if (sign == DS4_SIGN_END) {
-        ds4_dsml_end_inside(r, at, at + n_sign, false);
-        return true;
-    }
+    if (stopped_by_sign(r, at, &moved)) return moved;
     const ds4_found parameter = ds4_dsml_match_parameter(&r->text, at, &tag);
     if (parameter == DS4_FOUND_YES) {
         note_spacing(r, r->at, at, false);

@@ -59,6 +59,12 @@ static void leave(client *c)
     }
 }
 
+static void connect_by_pipes(client *c, const char *fault)
+{
+    ds4_err err = { .code = DS4_OK };
+    if (connect_to(c, fault, false, &err) != DS4_OK) fail_msg("%s: %s", fault, err.text);
+}
+
 /* Connect by an address. False in a build without libcurl, which must say so. */
 static bool connect_by_http(client *c, const char *fault)
 {
@@ -113,11 +119,10 @@ static void check_calls(client *c)
 
 static void test_calls_over_pipes(void **state)
 {
-    ds4_err err = { .code = DS4_OK };
     client  c;
 
     (void)state;
-    assert_int_equal(DS4_OK, connect_to(&c, "none", false, &err));
+    connect_by_pipes(&c, "none");
     assert_string_equal("tests 1", c.talk.label);
     check_calls(&c);
     leave(&c);
@@ -147,7 +152,7 @@ static void test_every_kind_of_content_becomes_text(void **state)
     bool       failed;
 
     (void)state;
-    assert_int_equal(DS4_OK, connect_to(&c, "none", false, &err));
+    connect_by_pipes(&c, "none");
     assert_int_equal(DS4_OK, mcp_talk_call(&c.talk, "rich", DS4_SLICE("{}"), NULL, &text, &failed, &err));
     const char expected[] =
         "one\xef\xbf\xbd\0\n[image image/png, 6 bytes, not shown]\n[link file:///a a file]\n"
@@ -160,13 +165,12 @@ static void test_every_kind_of_content_becomes_text(void **state)
 
 static void test_progress_keeps_a_call_alive_and_silence_ends_it(void **state)
 {
-    ds4_err    err = { .code = DS4_OK };
     client     c;
     bool       failed;
     ds4_status st;
 
     (void)state;
-    assert_int_equal(DS4_OK, connect_to(&c, "none", false, &err));
+    connect_by_pipes(&c, "none");
     assert_string_equal("at last", call(&c, "slow", "{\"text\":\"6\"}", &failed, &st));
     c.talk.limits.call_ms = 50;
     assert_string_equal("no answer in time", call(&c, "slow", "{\"text\":\"2\"}", &failed, &st));
@@ -185,7 +189,7 @@ static void test_a_cancelled_call_ends_at_once(void **state)
     volatile int cancelled = 1;
 
     (void)state;
-    assert_int_equal(DS4_OK, connect_to(&c, "none", false, &err));
+    connect_by_pipes(&c, "none");
     assert_int_equal(DS4_E_CANCELLED,
                      mcp_talk_call(&c.talk, "slow", DS4_SLICE("{}"), &cancelled, &text, &failed, &err));
     leave(&c);
@@ -193,13 +197,12 @@ static void test_a_cancelled_call_ends_at_once(void **state)
 
 static void test_a_changed_list_is_asked_for_again(void **state)
 {
-    ds4_err    err = { .code = DS4_OK };
     client     c;
     bool       failed;
     ds4_status st;
 
     (void)state;
-    assert_int_equal(DS4_OK, connect_to(&c, "none", false, &err));
+    connect_by_pipes(&c, "none");
     assert_string_equal("[no content]", call(&c, "change", "{}", &failed, &st));
     assert_string_equal("no tool new.tool", call(&c, "new.tool", "{}", &failed, &st));
     assert_int_equal(5, c.talk.n_tools);
@@ -211,13 +214,12 @@ static void test_a_changed_list_is_asked_for_again(void **state)
 
 static void test_a_server_that_died_is_started_again(void **state)
 {
-    ds4_err    err = { .code = DS4_OK };
     client     c;
     bool       failed;
     ds4_status st;
 
     (void)state;
-    assert_int_equal(DS4_OK, connect_to(&c, "none", false, &err));
+    connect_by_pipes(&c, "none");
     assert_non_null(strstr(call(&c, "die", "{}", &failed, &st), "giving up"));
     assert_int_equal(DS4_E_IO, st);
     assert_string_equal("echo: back", call(&c, "echo", "{\"text\":\"back\"}", &failed, &st));
@@ -296,11 +298,10 @@ static void test_hostile_addresses_are_refused(void **state)
 
 static void test_junk_before_messages_is_passed_over(void **state)
 {
-    ds4_err err = { .code = DS4_OK };
     client  c;
 
     (void)state;
-    assert_int_equal(DS4_OK, connect_to(&c, "junk", false, &err));
+    connect_by_pipes(&c, "junk");
     check_calls(&c);
     leave(&c);
 }
