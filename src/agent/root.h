@@ -38,7 +38,7 @@ void ds4_root_set_walk(ds4_root *root, bool walk);
 DS4_MUST_CHECK ds4_status ds4_root_name(const ds4_root *root, ds4_slice path, char out[DS4_ROOT_NAME_BYTES],
                                         ds4_err *err);
 
-/* The same name without any link in it; what does not exist yet is kept as it is written.
+/* Follow the links of a name to one without any; parts that do not exist yet are kept as written.
  * Returns DS4_OK; DS4_E_ARG when a link leads outside or in circles; DS4_E_IO. */
 DS4_MUST_CHECK ds4_status ds4_root_real(const ds4_root *root, const char *name,
                                         char out[DS4_ROOT_NAME_BYTES], ds4_err *err);

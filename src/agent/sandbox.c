@@ -216,8 +216,8 @@ ds4_status ds4_confine_make(ds4_sandbox *s, const char *command, const char *tok
 /* ---- in the child ----------------------------------------------------------------------------------- */
 
 #ifdef __linux__
-/* Of root's privileges only the one to use files of others stays: a container's root needs it for the
- * files of a volume, and Landlock still says which files. */
+/* Drop all capabilities but one, to use files of others: a container's root needs it for the files of a
+ * volume, and Landlock still says which files. */
 static int drop_capabilities(void)
 {
     struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };

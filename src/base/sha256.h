@@ -11,10 +11,10 @@
 
 enum { DS4_SHA256_BYTES = 32 };
 
-/* Of bytes that lie in memory. The program ends when libcrypto has no memory for it. */
+/* Hash bytes that lie in memory. The program ends when libcrypto has no memory for it. */
 void ds4_sha256(const void *data, size_t n_bytes, uint8_t out[DS4_SHA256_BYTES]);
 
-/* Of bytes that come in parts. */
+/* A hash of bytes that come in parts. */
 typedef struct ds4_sha256_run ds4_sha256_run;
 
 /* Returns DS4_OK; DS4_E_NOMEM.                                                         */

@@ -48,7 +48,7 @@ const char *ds4_gguf_type_name(ds4_gguf_type type);     /* "u32"; "?" out of ran
  * file, the field, what was found and what was expected; DS4_E_NOMEM.                    */
 DS4_MUST_CHECK ds4_status ds4_gguf_open(const char *path, ds4_gguf **out, ds4_err *err);
 
-/* The same on bytes in memory, which the caller keeps unchanged until the close.
+/* Open bytes in memory like a file; the caller keeps them unchanged until the close.
  * name stands for the path in messages; it is copied.                                    */
 DS4_MUST_CHECK ds4_status ds4_gguf_open_bytes(const char *name, const void *data, uint64_t n_bytes,
                                               ds4_gguf **out, ds4_err *err);
@@ -130,7 +130,7 @@ DS4_MUST_CHECK ds4_status ds4_gguf_get_string(const ds4_gguf *g, const char *key
 DS4_MUST_CHECK ds4_status ds4_gguf_get_array(const ds4_gguf *g, const char *key, ds4_gguf_array *out,
                                              ds4_err *err);
 
-/* The same for keys that may be missing: then *out is `otherwise`. A key that is there
+/* Read a key that may be missing: then *out is `otherwise`. A key that is there
  * with a wrong type or value is still an error. */
 DS4_MUST_CHECK ds4_status ds4_gguf_opt_u64(const ds4_gguf *g, const char *key, uint64_t lo, uint64_t hi,
                                            uint64_t otherwise, uint64_t *out, ds4_err *err);

@@ -47,7 +47,7 @@ DS4_MUST_CHECK ds4_status ds4_gguf_writer_header(const ds4_gguf_writer *w, ds4_s
  * Returns DS4_OK; DS4_E_ARG for a bad key or tensor given before; DS4_E_IO; DS4_E_NOMEM. */
 DS4_MUST_CHECK ds4_status ds4_gguf_writer_begin(ds4_gguf_writer *w, const char *path, ds4_err *err);
 
-/* The same with an output that outlives its program, see base/output.h. Parts that an earlier run wrote
+/* Write to an output that outlives its program, see base/output.h. Parts that an earlier run wrote
  * are told by ds4_gguf_writer_has().
  *
  *   from     [n_from] what the tensors' bytes depend on beside keys and entries, e.g. names, sizes and

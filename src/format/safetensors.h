@@ -37,7 +37,7 @@ typedef struct ds4_safetensors ds4_safetensors;
  * DS4_E_LIMIT (a header over 100 MB) with a sentence; DS4_E_NOMEM.                      */
 DS4_MUST_CHECK ds4_status ds4_safetensors_open(const char *path, ds4_safetensors **out, ds4_err *err);
 
-/* The same on bytes in memory, which the caller keeps unchanged until the close: for tests and the
+/* Open bytes in memory, which the caller keeps unchanged until the close: for tests and the
  * fuzzer, which have no files. */
 DS4_MUST_CHECK ds4_status ds4_safetensors_open_bytes(const char *name, const void *data, uint64_t n_bytes,
                                                      ds4_safetensors **out, ds4_err *err);

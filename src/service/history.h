@@ -20,7 +20,7 @@ typedef struct ds4_history {
  * Returns DS4_OK; DS4_E_NOMEM; DS4_E_LIMIT for more than 2^24 messages.              */
 DS4_MUST_CHECK ds4_status ds4_history_add(ds4_history *h, const ds4_message *m, ds4_err *err);
 
-/* The same for a message that is only text. */
+/* Add a message that is only text. */
 DS4_MUST_CHECK ds4_status ds4_history_add_text(ds4_history *h, ds4_role role, ds4_slice text,
                                                ds4_err *err);
 

@@ -2,7 +2,7 @@
 #include "support/escape_place.h"
 #include "testing.h"
 
-/* What a command leaves for git: the user's git, later and unconfined, must not run it. */
+/* Commands leave traps for git; the user's git, later and unconfined, must run none of them. */
 static void git_traps(unsigned without)
 {
     static const char *const traps[] = {

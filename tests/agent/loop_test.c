@@ -251,8 +251,8 @@ static void test_a_turn_runs_its_calls_and_ends(void **state)
     clear(&w);
 }
 
-/* What was read or sampled is not read again: a prompt reads what is new, and at most the token that ended
- * the answer before it, which was sampled and not evaluated. */
+/* Tokens that were read or sampled are not read again: a prompt reads what is new, and at most the token that
+ * ended the answer before it, which was sampled and not evaluated. */
 static void test_a_second_turn_reads_only_what_is_new(void **state)
 {
     watcher w = { .lines = two_rounds, .n_tasks = 3, .tasks = { "say hello", "second", "second" } };

@@ -91,7 +91,7 @@ static void test_names_are_texts_beneath(void **state)
     ds4_root_close(root);
 }
 
-/* What both ways say of a name: the content, or a refusal. */
+/* Read a name in one of the two ways: out is the content, or a refusal is returned. */
 static ds4_status look(ds4_root *root, const char *name, bool walk, ds4_str *out)
 {
     ds4_root_set_walk(root, walk);

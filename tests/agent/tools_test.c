@@ -373,7 +373,7 @@ static void test_commands_and_jobs(void **state)
     expect("job", arguments, "Ended by request");
 }
 
-/* What ends by itself within a moment was not left: pipelines and short jobs say nothing. */
+/* A process that ends by itself within a moment was not left: pipelines and short jobs say nothing. */
 static void test_what_a_command_left_is_told(void **state)
 {
     static const char *const quiet[] = {

@@ -89,7 +89,7 @@ static ds4_str context_of(const ds4_talk *t)
     return text;
 }
 
-/* The same, with the instructions that the context itself begins with. */
+/* The context is as the encoder renders the messages behind the instructions that it begins with. */
 static void assert_rendered(const ds4_talk *t, ds4_message *messages, uint32_t n, bool thinking)
 {
     ds4_str      found = context_of(t);

@@ -188,7 +188,7 @@ static void test_changes_of_others_are_left_alone(void **state)
     assert_false(agent_has(dir.root, "new"));
     assert_non_null(strstr(ds4_str_text(&told), "left: a.txt"));
 
-    /* What was there and ignored is not taken for made by the command that changes .gitignore. */
+    /* A file that was ignored is not taken for one that the command makes which changes .gitignore. */
     bare_write(".gitignore", "build/\n*.log\n");
     assert_int_equal(ds4_undo_mark(w.undo, &mark, NULL), DS4_OK);
     assert_int_equal(ds4_undo_begin(w.undo, NULL, NULL), DS4_OK);
@@ -362,7 +362,7 @@ static void test_the_newest_change_of_a_name_is_found_at_once(void **state)
         assert_int_equal(r->now.mode, i < NAMES / 2 ? i + NAMES : i);
     }
     assert_null(undo_newest(&u, "src/deep/er/name_"));
-    /* What is forgotten gives way to what was there before. */
+    /* Forgotten records give way to those before them. */
     undo_forget_records(&u, NAMES - 1);
     assert_int_equal(undo_newest(&u, "src/deep/er/name_7.c")->now.mode, 7);
     assert_null(undo_newest(&u, "src/deep/er/name_99999.c"));

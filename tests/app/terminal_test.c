@@ -71,7 +71,7 @@ static int end(terminal *t)
     return status;
 }
 
-/* What is left on the screen: carriage returns go back, "\033[K" wipes to the end of the line,
+/* The text that is left on the screen: carriage returns go back, "\033[K" wipes to the end of the line,
  * other escape sequences do not show. */
 static void screen(const ds4_str *seen, ds4_str *out)
 {
@@ -111,7 +111,7 @@ static void assert_on_screen(const ds4_str *seen, const char *text)
 
 static const char question[] = "Hello! Who are you?";
 
-/* The same answer through a pipe, without the newline at its end. */
+/* Ask for the answer through a pipe, and drop the newline at its end. */
 static void piped_answer(char answer[4096])
 {
     char command[1200];

@@ -20,7 +20,7 @@ type_ hello; press Enter
 until_ "All done."; until_ "ready"
 screen answer
 
-# What is typed while an answer streams stays in its line; a message waits, comes back, is edited and sent.
+# Text that is typed while an answer streams stays in its line; a message waits, comes back, is edited and sent.
 press C-l
 type_ long; press Enter
 until_ "streams:"

@@ -23,7 +23,7 @@ say "Hm.</think>I do not know."
 
 run_agent="cd $project && HOME=$box TERM=screen-256color $(cd "$out" && pwd)/ds4-agent-scripted -m $(pwd)/$mini \
 --sessions $sessions --script $box/script --no-notes -t 1 -c 32768"
-# What differs from run to run: ids, folders, speeds, how commands are confined.
+# Parts that differ from run to run: ids, folders, speeds, how commands are confined.
 same='s/session [0-9a-f]\{8,\}/session ID/; s|in /.*project|in PROJECT|; s/ · in [0-9.]* t.s//; s/ · out.*//
 s/context [0-9.k]*\/[0-9.k]* ([0-9]*%)/context N/; s/ · cached [0-9]*%//; s/ · cach…//
 s/^ds4-agent  .*/ds4-agent/; /^ds4-agent/,/^session ID/{/^ds4-agent/!{/^session ID/!d;};}'

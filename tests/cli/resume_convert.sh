@@ -41,7 +41,7 @@ for blocks in 1 700 3000 9001 15011 20500; do
     text=$(convert --out "$box/x.gguf" --resume) && cmp "$box/x.gguf" "$box/whole.gguf"; report $? "then room again"
 done
 
-# What is refused, and what begins anew.
+# Some leftovers are refused, some conversions begin anew.
 rm -f "$box"/x.gguf*
 text=$( (ulimit -f 9001; convert --out "$box/x.gguf") ); [ -e "$box/x.gguf.partial" ]; report $? "a partial file stays"
 text=$(timeout 60 "$quantize" convert --from models/ds4-mini --recipe native --out "$box/x.gguf" --resume 2>&1)

@@ -102,7 +102,7 @@ set_task() {                            # set_task TASK
     esac
 }
 
-# What the model says, by what was said last to it.
+# The answers of the model, by the text that it was told last.
 write_script() {
     cat >"$box/script" <<END
 {"if": "Generate a title", "say": "</think>Reading the notes"}
@@ -117,14 +117,14 @@ END
 
 # ---- the server ---------------------------------------------------------------------------
 
-# The same port again, so that a client's configuration stays right.
+# The server gets the same port again, so that a client's configuration stays right.
 serve() {                               # serve [KEY]
     start_server --port "${port:-0}" --ctx $context --api-key "${1:-$key}" --kv-disk-dir "$box/kv" --script "$box/script"
     port=${url##*:}
     seen=0
 }
 
-# What was answered in a turn, from the log.
+# The answers of a turn, from the log.
 keep_answers() {                        # keep_answers TURN
     sleep 0.3
     grep ' id=\| cache \(changed\|miss\) ' "$box/log" | tail -n +$((seen + 1)) | sed "s/.*ds4-server: /turn=$1 /; s/ wait_ms.*//" >>"$box/answers"

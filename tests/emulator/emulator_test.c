@@ -47,7 +47,7 @@ static void assert_told(int which, const char *what)
 
     assert_non_null(wrong);
     if (!strstr(wrong, what)) fail_msg("%s, expected: %s", wrong, what);
-    /* What follows is not disturbed by it. */
+    /* The next run is not disturbed by it. */
     assert_null(run_planted(PLANTED_SOUND, 0, y));
 }
 

@@ -289,7 +289,7 @@ static void test_rows_of_full_size(void **state)
     walk_in_all_orders(&s, DS4_KV_RECORDS, 3, 60);
 }
 
-/* What a device may do in a way of its own; a token alone has the bits that it has in a batch. */
+/* A device may do this in a way of its own; a token alone has the bits that it has in a batch. */
 static void test_64_heads(void **state)
 {
     const ds4_shape s = { .n_layers = 3,

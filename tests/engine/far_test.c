@@ -165,7 +165,7 @@ static void test_a_wrong_order_gives_other_values(void **state)
     }
 }
 
-/* What is written between run() and wait() is what the program sees: callers may not. */
+/* The program sees writes between run() and wait(), which callers must not make. */
 static void test_a_write_before_wait_shows(void **state)
 {
     const float late[N] = { 5.0f };

@@ -136,7 +136,7 @@ static void test_dropped_blocks_go_back(void **unused)
     }
 }
 
-/* What lies around the pages that go back stays. */
+/* Bytes around the pages that go back stay. */
 static void test_only_whole_pages_go(void **unused)
 {
     (void)unused;

@@ -32,7 +32,7 @@ static void walk(const ds4_grammar *g, const char *text, size_t n_bytes)
     ds4_grammar_walk_free(w);
 }
 
-/* The same schema as a tool's, with any bytes as a call. */
+/* Take the schema for a tool's, and any bytes for a call. */
 static void as_tool(const char *schema, size_t n_schema, const char *call, size_t n_call)
 {
     const bool              strict = n_schema & 1;

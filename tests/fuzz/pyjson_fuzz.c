@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
         require(err.text[0] != '\0' && once.n_bytes == 0);
     }
 
-    /* The same bytes as text: any text is a string, and comes back repaired. */
+    /* The bytes are a text too: any text is a string, and comes back repaired. */
     ds4_str repaired = { 0 };
     ds4_utf8_repair(json.data, json.n_bytes, &repaired);
     ds4_str_truncate(&twice, 0);

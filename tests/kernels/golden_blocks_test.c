@@ -111,7 +111,7 @@ static bool load_activation(json_t *block, ds4_act act, ds4_q32 *q32, ds4_q256 *
     return true;
 }
 
-/* What a block yields for given integers: {d, dmin} and where they lie depends on the type. */
+/* The product of a block for given integers: {d, dmin} and where they lie depends on the type. */
 static double block_result(uint32_t dtype, const uint8_t *code, json_t *ints)
 {
     const double isum = (double)json_integer_value(json_object_get(ints, "isum"));

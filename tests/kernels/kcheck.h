@@ -15,10 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the random data looks like. Each slot is tried with all of them. */
+/* Kinds of random data. Each slot is tried with all of them. */
 typedef enum kcheck_fill { KCHECK_ANY, KCHECK_EXTREME, KCHECK_ZERO, KCHECK_N_FILLS } kcheck_fill;
 
-/* What a case works with. */
+/* The tables and sizes that a case works with. */
 typedef struct kcheck {
     const ds4_kernels *ref;
     const ds4_kernels *fast;

@@ -72,7 +72,7 @@ typedef struct ops {
 
 typedef void ops_case(ops *o);
 
-/* What can be run, and how it is told apart. */
+/* A kind of operation that can be run, and its names. */
 typedef struct ops_kind {
     const char *name;               /* as OP= names it */
     ds4_op_kind kind;
@@ -134,7 +134,7 @@ void ops_plain_batch(ops *o, uint32_t n_vocab);
 /* Check, compile, run, wait; then read every array. */
 void ops_run(ops *o, ds4_op op);
 
-/* What is there now. */
+/* The values of an array as they are now. */
 const float *ops_found(ops *o, ops_array *a);
 
 /* A value is as expected up to `bound`; NaN never is. */

@@ -365,7 +365,7 @@ static void run_cached(ops *o, ds4_op op, ds4_expert_cache *cache, const char *p
     memcpy(&o->end, &end, sizeof end);
 }
 
-/* The same values as experts that are in memory, bit for bit: where weights come from does not show. */
+/* Streamed experts give the bits of experts in memory: where weights come from does not show. */
 void ops_experts_streamed(ops *o)
 {
     const experts     e = make_experts(o, 16);

@@ -48,7 +48,7 @@ behind() {
     report $? "$1 passes requests on"
 }
 
-# What a browser sends for the page, and what the page sends.
+# Requests of a browser for the page, and those of the page.
 through() {                             # through NAME
     status=$(curl -s -m 10 -o "$box/stdout" -w '%{http_code}' -H "Origin: $url" -H 'Sec-Fetch-Site: same-origin' "$url/assets/chat.js")
     is "$1: the page's script" 200 "$status"

@@ -48,7 +48,7 @@ static void test_one_request(void **state)
     ds4_purse_close(&none);
 }
 
-/* What is held for an answer comes back when that is over, perhaps in an hour: nobody waits for it. */
+/* Memory of an answer comes back when that is over, perhaps in an hour: nobody waits for it. */
 static void test_nobody_waits_for_answers(void **state)
 {
     ds4_purse answer, early, late;

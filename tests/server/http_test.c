@@ -88,7 +88,7 @@ static bool say(int fd, const char *text, size_t n_bytes)
     return send(fd, text, n_bytes, MSG_NOSIGNAL) == (ssize_t)n_bytes;
 }
 
-/* What comes until the text `end`, the end of the connection, or ten seconds of silence. */
+/* Hear the connection until the text `end`, its own end, or ten seconds of silence. */
 static char *hear(int fd, const char *end)
 {
     static char   text[8192];
@@ -218,7 +218,7 @@ static void test_what_two_could_read_differently(void **state)
     EXPECT("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 505", "<this server");
 }
 
-/* What is unusual and means one thing. */
+/* Unusual requests that mean one thing are taken. */
 static void test_what_is_unusual(void **state)
 {
     (void)state;
@@ -302,7 +302,7 @@ static double trickle(const char *begin)
     return (double)(ds4_now_ns() - start_ns) / 1e9;
 }
 
-/* The same by a client that does not look at what it is told. */
+/* Send as trickle() does, without a look at whether an answer came. */
 static double trickle_on(const char *begin)
 {
     const uint64_t start_ns = ds4_now_ns();

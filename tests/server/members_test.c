@@ -104,7 +104,7 @@ static void test_forms_that_are_refused(void **state)
     }
 }
 
-/* What samples otherwise is refused by name, and what says "as always" is let through. */
+/* Members that sample otherwise are refused by name, and those that say "as always" are let through. */
 static void test_samplers(void **state)
 {
     static const struct {

@@ -125,7 +125,7 @@ static void test_a_picture_that_comes_last(void **state)
                      "</think>");
 }
 
-/* What a service's own tools did is a call with a result. */
+/* The work of a service's own tools is a call with a result. */
 static void test_tools_of_a_service(void **state)
 {
     const char *expected = BOS USER

@@ -168,7 +168,7 @@ static void look_for(void *ctx, const char *path, const char *name)
     *(bool *)ctx |= memmem(data, n, "my secret number", 16) != NULL;
 }
 
-/* What is deleted has left the folder, with the turn that belongs to it. */
+/* A deleted response has left the folder, with the turn that belongs to it. */
 static void test_deleted(void **state)
 {
     const ds4_kv_key    keys[2] = { { { 7 } }, { { 8 } } };

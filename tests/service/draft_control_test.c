@@ -9,7 +9,7 @@
 #include "service/draft_control.h"
 #include "text/bpe.h"
 
-/* What a row more costs, in steps of one row: a small model whose steps are mostly overhead, a large one that
+/* Costs of one more row, in steps of one row: a small model whose steps are mostly overhead, a large one that
  * reads more experts for more rows, and a machine on which rows cost nearly as much as steps. */
 typedef struct machine {
     const char *name;
@@ -205,7 +205,7 @@ static void test_edits(void **state)
     ds4_tokens_clear(&t);
 }
 
-/* What an earlier conversation said is guessed in a new one, across its end. */
+/* Words of an earlier conversation are guessed in a new one, across its end. */
 static void test_earlier_texts(void **state)
 {
     ds4_tokens t = { 0 };

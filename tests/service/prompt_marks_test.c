@@ -150,7 +150,7 @@ static void add(ds4_conversation *c, ds4_role role, const char *text)
                                                   (ds4_slice){ text, strlen(text) }, NULL));
 }
 
-/* What a client sends in turn n: a long system text, a first question whose block is of this turn or is
+/* A client's request in turn n: a long system text, a first question whose block is of this turn or is
  * gone, and n - 1 answered questions more. */
 static void say(ds4_conversation *c, const char *system, const char *skills, const char *date, int turn)
 {

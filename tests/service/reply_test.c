@@ -32,7 +32,7 @@ static int close_vocab(void **state)
     return 0;
 }
 
-/* What a reply handed out, as one text: T(..) C(..) [name] A(..) for runs of pieces. */
+/* The pieces that a reply handed out, as one text: T(..) C(..) [name] A(..) for runs of pieces. */
 typedef struct heard {
     ds4_str        text;
     ds4_piece_kind last;

@@ -119,7 +119,7 @@ static void test_whole_turns_and_answers(void **state)
     ds4_tokens_clear(&t);
 }
 
-/* What was sampled as it is encoded changes nothing, and so does what is another text. */
+/* Sampled tokens that are those of the encoding change nothing, nor do those of another text. */
 static void test_nothing_to_put(void **state)
 {
     ds4_tokens plain = { 0 }, other = { 0 }, longer = { 0 };
@@ -139,7 +139,7 @@ static void test_nothing_to_put(void **state)
     ds4_tokens_clear(&longer);
 }
 
-/* Whatever is put in, the text stays the same. */
+/* The text stays the same, whatever is put in. */
 static void test_the_text_stays(void **state)
 {
     ds4_rng rng;

@@ -298,8 +298,8 @@ static void test_company(void **state)
     }
 }
 
-/* What a session holds after a turn with guesses, and what was kept on the way, serves later prompts as
- * after a plain one. */
+/* A session after a turn with guesses, and the positions kept on the way, serve later prompts as after a
+ * plain one. */
 static void test_positions_are_kept_alike(void **state)
 {
     asked      plain, first, next[2];

@@ -289,7 +289,7 @@ static void test_responses_at_every_system_call(void **state)
     unlink(path);
 }
 
-/* What of a damaged index can still be read is taken over. */
+/* The readable rest of a damaged index is taken over. */
 static void test_responses_of_a_damaged_index(void **state)
 {
     files f = { .n = 0 };

@@ -349,7 +349,7 @@ static void test_facts_that_change_alone(void **state)
     kv_dir_remove(dir);
 }
 
-/* What is kept for one reader is not found for another. */
+/* A position that is kept for one reader is not found for another. */
 static void test_readers_apart(void **state)
 {
     const ds4_kv_key alice = { { 1 } }, bob = { { 2 } }, all = { { 0 } };

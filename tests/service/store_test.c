@@ -193,7 +193,7 @@ static void test_tails_are_thinned_out(void **state)
     kv_dir_remove(dir);
 }
 
-/* What was a place on the way and is stored once more as the end of a beginning stays like one. */
+/* A place on the way that is stored once more as the end of a beginning stays like one. */
 static void test_a_better_reason_counts(void **state)
 {
     (void)state;
@@ -213,7 +213,7 @@ static void test_a_better_reason_counts(void **state)
     kv_dir_remove(dir);
 }
 
-/* What was used last stays; what is pinned stays longer. */
+/* Positions that were used last stay; pinned ones stay longer. */
 static void test_the_budget_holds(void **state)
 {
     ds4_stored pin;

@@ -57,13 +57,13 @@ static void test_sampled_tokens_stay(void **state)
     render(&text, "ab", "abc", "aa");
     assert_tokens(&text, NULL, 0, plain, 6);
     assert_tokens(&text, sampled, 6, both, 8);
-    /* The same when they go on in another way than the text does. */
+    /* Tokens that go on in another way than the text does are cut alike. */
     const int32_t longer[] = { SMALL_BOS, SMALL_AB, SMALL_ASSISTANT, 'a', 'b', 'c', SMALL_EOS, 'x', 'y' };
     assert_tokens(&text, longer, 9, both, 8);
     ds4_segments_clear(&text);
 }
 
-/* What was sampled ends inside a word of the text: nothing says that it goes on so. */
+/* Sampled tokens end inside a word of the text: nothing says that it goes on so. */
 static void test_no_cut_inside_a_word(void **state)
 {
     ds4_segments  text = { 0 };

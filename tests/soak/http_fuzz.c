@@ -222,7 +222,7 @@ static bool send_case(fuzzer *f, int fd)
     return true;
 }
 
-/* What begins an answer must be one; the rest may be cut. */
+/* Bytes that begin an answer must be one; the rest may be cut. */
 static void read_answer(int fd, int wait_ms)
 {
     char          data[4096];

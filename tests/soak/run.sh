@@ -2,7 +2,7 @@
 # run.sh - many clients of one server for SOAK_SECONDS, see soak_main.c. Prints TAP.
 #   OUT=build SOAK_SECONDS=600 sh tests/soak/run.sh
 #
-# What the server keeps is bounded, so that it is full before memory is judged.
+# The memory that the server keeps is bounded, so that it is full before memory is judged.
 . tests/cli/tap.inc
 . tests/cli/server.inc
 seconds=${SOAK_SECONDS:-600}

@@ -61,7 +61,7 @@ static void open_client(soak_rude *r, client *c, unsigned way)
     }
 }
 
-/* What a client does now and then; the server may have had enough of it. */
+/* A client does this now and then; the server may have had enough of it. */
 static void tick(soak_rude *r, client *c, unsigned way)
 {
     char    byte;

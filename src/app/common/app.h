@@ -130,7 +130,7 @@ void ds4_interrupt_quit(const char *program);
  * Returns the flag, which is the same each time.                                       */
 ds4_cancel *ds4_interrupt_catch(bool restart);
 
-/* The same with restart, and for SIGTERM and SIGHUP too: for work of hours that leaves a large
+/* Catch SIGTERM and SIGHUP too, and restart system calls: for work of hours that leaves a large
  * file behind when it is killed. A SIGHUP that is ignored, as under nohup, stays so. */
 ds4_cancel *ds4_interrupt_catch_all(void);
 

@@ -154,7 +154,7 @@ static void print_help(const ds4_command *cmd)
 
 /* ---- parsing ---------------------------------------------------------------------------- */
 
-/* The same table in the two forms that getopt_long takes. */
+/* A table of options in the two forms that getopt_long takes. */
 typedef struct tables {
     struct option longs[MAX_OPTIONS + 3];
     char          shorts[2 * MAX_OPTIONS + 8];

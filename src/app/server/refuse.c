@@ -106,7 +106,7 @@ void ds4_problem_json(ds4_api api, const ds4_problem *p, ds4_str *out)
     ds4_str_add_char(out, '}');
 }
 
-/* The same request would be refused again, whenever it is sent. */
+/* Would the same request be refused again, whenever it is sent? */
 static bool is_final(int status)
 {
     return status >= 400 && status < 500 && status != 408 && status != 409 && status != 429;

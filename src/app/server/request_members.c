@@ -48,7 +48,7 @@ ds4_status ds4_read_list(ds4_request *rq, const ds4_fields *f, const char *name,
     return ds4_read_elements(rq, list, path, take, ctx, err);
 }
 
-/* The same JSON text, the same number, or both an empty list or object. */
+/* Is a value neutral: the same JSON text, the same number, or both an empty list or object? */
 static bool is_neutral(ds4_slice value, const char *neutral)
 {
     const ds4_json_kind kind = ds4_pyjson_kind(value);

@@ -150,7 +150,7 @@ static int32_t next_beside(const leaf *x, const leaf *other)
     return ds4_kv_token(other->tokens, x->token_bytes / 4);
 }
 
-/* The same for a block that follows x's. */
+/* Find the token that a block behind x's goes on with; -1: it has none. */
 static int32_t next_block(const leaf *x, const ds4_kv_key *half, const node *b)
 {
     if (b->n_tails == 0) return -1;

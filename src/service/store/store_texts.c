@@ -311,7 +311,7 @@ static void compare(void *ctx, const ds4_text_turn *known)
               ds4_slice_eq(known->tokens, l->turn->tokens);
 }
 
-/* The same request has had the same answer before: nothing new to know. Called with the lock. */
+/* Has the same request had the same answer before? Then there is nothing to learn. Called with the lock. */
 static bool is_known(ds4_texts *t, const ds4_kv_key *keys, uint32_t n_keys, const ds4_text_turn *turn)
 {
     for (uint32_t i = 0; i < n_keys; i++) {
