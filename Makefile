@@ -18,7 +18,7 @@ PREFIX    ?= /usr/local
 Q         := $(if $(V),,@)
 say        = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
-MK_PARTS  := toolchain cuda metal sources page programs test_programs far tests checks long_tests install
+MK_PARTS  := toolchain cuda metal sources page programs test_programs far mac tests checks long_tests install
 include $(MK_PARTS:%=mk/%.mk)
 
 .SECONDARY:

@@ -59,6 +59,29 @@ $(OUT)/tests/emulator/%.o: tests/emulator/%.cpp
 	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(if $(filter %emulator.cpp,$<),$(if $(filter thread,$(SAN)),-DEMULATOR_TSAN,\
 	    $(if $(SAN),-fsanitize=$(SAN))),$(KERNEL_CXXFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)) \
 	    -MMD -MP -c -o $@ $<
+# Metal's device code over a fake Metal: needs clang and the GNU runtime of Objective-C, where Apple's is not.
+FAKE_TRY  := $(if $(filter Darwin,$(UNAME)),,$(shell t=`mktemp` && echo 'int main(void) { return 0; }' | \
+             $(OBJC_CC) -x objective-c -fobjc-runtime=gcc -c -o $$t - 2>/dev/null && echo 'int main() { return 0; }' | \
+             $(CXX) -x c++ - -lobjc -o $$t 2>/dev/null && echo yes; rm -f $$t))
+ifeq ($(FAKE_TRY),yes)
+FAKE_METAL := $(patsubst %.m,$(OUT)/fake/%.o,$(METAL_M) $(wildcard tests/emulator/fake_*.m)) \
+             $(patsubst %.c,$(OUT)/%.o,$(wildcard $(METAL_DIR)/*.c)) $(OUT)/metal/kernels_text.o
+$(OUT)/fake/%.o: %.m
+	@mkdir -p $(@D)
+	$(call say,OBJC,$<)
+	$(Q)$(OBJC_CC) $(OBJC_FLAGS) -D_GNU_SOURCE -Itests -fobjc-runtime=gcc -g -O1 -fPIE -MMD -MP -c -o $@ $<
+# A table of backends that has it, for whole engines; see also mac.mk.
+$(OUT)/mac/backends.o: src/backend/backends.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) '-DDS4_BACKENDS=X(metal) X(cpu)' $(CFLAGS) -MMD -MP -c -o $@ $<
+$(OUT)/tests/emulator/metal_engine_test: $(OUT)/mac/backends.o
+EMULATOR  += $(FAKE_METAL)
+CXXLIBS   := -lobjc
+$(OUT)/tests/emulator/%.o $(OUT)/tests/ops/%.o: CPPFLAGS += -DDS4_HAVE_METAL -DDS4_HAVE_FAKE_METAL
+else
+EMULATOR  += $(patsubst %.c,$(OUT)/%.o,$(filter-out %_backend.c,$(wildcard $(METAL_DIR)/*.c)))
+endif
 METAL_CPP := build/metal/kernels_text.cpp
 $(METAL_CPP): $(METAL_TEXT) tests/emulator/text_to_cpp.awk
 	$(Q)awk -f tests/emulator/text_to_cpp.awk $(METAL_TEXT) > $@.part.$(notdir $(OUT)) && mv $@.part.$(notdir $(OUT)) $@
@@ -67,14 +90,14 @@ $(OUT)/tests/emulator/metal_text.o: KERNEL_CXXFLAGS += -Wno-unknown-pragmas -Wno
 $(OUT)/tests/emulator/metal_text.o: $(METAL_CPP)
 $(filter $(OUT)/tests/emulator/%,$(TEST_BIN)): %: %.o $(EMULATOR) $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $@ $^ $(CXXLIBS) $(TEST_LIBS) $(LDLIBS)
 # Operations on any backend, the emulated GPU included where it is built.
 OPS_OBJ   := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/ops/*.c))
 OPS_GPU   := $(if $(filter tests/emulator/%,$(TEST_SRC)),$(EMULATOR))
 $(OUT)/tests/ops/%.o: CPPFLAGS += $(if $(OPS_GPU),-DDS4_HAVE_EMULATOR)
 $(OUT)/tests/ops/ops_test: $(OPS_OBJ) $(OPS_GPU) $(OUT)/tests/support/far_device.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(if $(OPS_GPU),$(CXX) $(CXXFLAGS),$(CC) $(CFLAGS)) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+	$(Q)$(if $(OPS_GPU),$(CXX) $(CXXFLAGS),$(CC) $(CFLAGS)) $(LDFLAGS) -o $@ $^ $(if $(OPS_GPU),$(CXXLIBS)) $(TEST_LIBS) $(LDLIBS)
 $(OUT)/tests/agent/loop_test: $(patsubst %,$(OUT)/%,tests/agent/loop_test.o scripted/src/service/chooser.o) \
     $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)

@@ -50,6 +50,7 @@ typedef struct ds4_limits {
     uint32_t    max_logit_rows;     /* rows of logits in a step */
     uint32_t    max_ctx;            /* tokens of a session */
     const ds4_kv_layout *kv;        /* of all sessions' state; stays as long as the device is open */
+    uint64_t    state_bytes;        /* planned for sessions and steps; 0: unknown */
     bool        copy_weights;       /* of every token, out of the file: nothing may push them out of memory */
     const char *spill_dir;          /* for DS4_MEM_COLD; NULL: it is device memory */
     uint64_t    spill_bytes;        /* of that memory may be resident */

@@ -153,6 +153,7 @@ static ds4_status read_directory(ds4_network *m, const ds4_engine_options *opt, 
     DS4_TRY(plan_scratch(m, opt, limits, &parts, err));
     ds4_plan_compute(&parts, opt, &m->plan);
     limits->copy_weights = m->plan.stream;
+    limits->state_bytes = m->plan.kv + m->plan.scratch;
     if (opt->kv_mem_bytes && opt->kv_dir) {
         limits->spill_dir = opt->kv_dir;
         limits->spill_bytes = m->plan.kv_cold;

@@ -222,11 +222,11 @@ static void walk_in_orders(const ds4_shape *shape, ds4_kv_form form, uint32_t n_
     for (int i = 0; i < n_orders; i++) {
         twin t;
         walk w;
+        twin_on_metal(i == 2);
         walk_open(&w, &t, shape, form, most);
         emulator_order(orders[i]);
         emulated_run_text(i > 0);
         for (uint32_t k = 0; k < n_steps; k++) walk_step(&w);
-        emulated_run_text(false);
         emulator_order(0);
         walk_close(&w);
         if (i == 0) hash = t.hash;

@@ -43,11 +43,11 @@ static void in_all_orders(case_fn *fn)
 
     for (int i = 0; i < N_ORDERS; i++) {
         twin t;
+        twin_on_metal(i == 2);
         twin_open(&t, &limits);
         emulator_order(orders[i]);
         emulated_run_text(i > 0);
         fn(&t);
-        emulated_run_text(false);
         emulator_order(0);
         twin_close(&t);
         assert_int_equal(emulated_live(), 0);

@@ -2,7 +2,9 @@
 #include "testing.h"
 
 #include "backend/gpu/cuda/cuda_backend.h"
+#include "backend/gpu/metal/metal_backend.h"
 #include "emulator/emulated_device.h"
+#include "emulator/fake_metal.h"
 #include "emulator/twin.h"
 
 #include "base/rng.h"
@@ -11,6 +13,13 @@
 
 #include <math.h>
 #include <sys/mman.h>
+
+static bool on_metal;
+
+void twin_on_metal(bool on)
+{
+    on_metal = on;
+}
 
 static void must(ds4_status st, const ds4_err *err)
 {
@@ -22,9 +31,15 @@ static const ds4_backend *tested_backend(void)
 {
     const char *name = getenv("DS4_TEST_BACKEND");
 
+#ifdef DS4_HAVE_FAKE_METAL
+    if (!name && on_metal) return &ds4_backend_metal;
+#endif
     if (!name) return &emulated_backend;
 #ifdef DS4_HAVE_CUDA
     if (strcmp(name, "cuda") == 0) return &ds4_backend_cuda;
+#endif
+#ifdef DS4_HAVE_METAL
+    if (strcmp(name, "metal") == 0) return &ds4_backend_metal;
 #endif
     fail_msg("no backend %s to test", name);
     return NULL;
@@ -43,6 +58,12 @@ void twin_open(twin *t, const ds4_limits *limits)
 void twin_close(twin *t)
 {
     for (int s = 0; s < TWIN_SIDES; s++) t->backend[s]->close(t->dev[s]);
+    on_metal = false;
+    emulated_run_text(false);
+#ifdef DS4_HAVE_FAKE_METAL
+    if (fake_metal_misuse()) fail_msg("%s", fake_metal_misuse());
+    assert_int_equal(fake_metal_count().n_live, 0);
+#endif
 }
 
 uint32_t twin_below(twin *t, uint32_t n)

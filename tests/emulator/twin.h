@@ -24,8 +24,12 @@ typedef struct twin_buf {
 } twin_buf;
 
 /* The backend under test is the emulated GPU, or the one that DS4_TEST_BACKEND names. */
+/* The next twin has the Metal backend over a fake Metal, where that is built; else, and with
+ * DS4_TEST_BACKEND, as ever. */
+void twin_on_metal(bool on);
+
 void twin_open(twin *t, const ds4_limits *limits);
-void twin_close(twin *t);
+void twin_close(twin *t);               /* and the next has the emulated GPU and its dialect */
 
 uint32_t twin_below(twin *t, uint32_t n);           /* 0 .. n-1 */
 

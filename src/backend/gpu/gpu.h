@@ -22,6 +22,13 @@ typedef struct gpu_copy {
     uint64_t n_bytes;
 } gpu_copy;
 
+/* Memory of the host that kernels are to read where it is. */
+typedef struct gpu_map {
+    const void *bytes;
+    uint64_t    n_bytes;
+    gpu_at      at;                     /* filled in */
+} gpu_map;
+
 /* One kernel over a grid. buffer has as many addresses as kernel_list.h says. */
 typedef struct gpu_launch {
     gpu_kernel    kernel;
@@ -39,6 +46,7 @@ typedef struct gpu_info {
     char     family[64];                /* devices that say the same give the same bits */
     uint64_t mem_total, mem_free;
     uint32_t group_bytes;               /* memory that a group of threads may have */
+    bool     unified;                   /* its memory is the host's */
 } gpu_info;
 
 typedef struct gpu_device gpu_device;
@@ -56,7 +64,16 @@ typedef struct gpu_api {
     ds4_status (*open)(uint32_t i_dev, gpu_device **out, ds4_err *err);
     void       (*close)(gpu_device *dev);                       /* NULL is fine */
 
+    /* Take n_bytes at once for what alloc() gives out, before anything else is taken: some memory does not
+     * grow. NULL: it does. */
+    ds4_status (*reserve)(gpu_device *dev, uint64_t n_bytes, ds4_err *err);
+    /* Let kernels read memory of the host where it is; it must stay until close(). NULL: they cannot, and it
+     * is to be copied. */
+    ds4_status (*map)(gpu_device *dev, gpu_map *maps, uint32_t n, ds4_err *err);
     ds4_status (*alloc)(gpu_device *dev, uint64_t n_bytes, gpu_at *out, ds4_err *err);     /* zeroed */
+    /* The same for memory that kernels get as a buffer only, and never find by adding to the base. NULL: no
+     * different. */
+    ds4_status (*alloc_apart)(gpu_device *dev, uint64_t n_bytes, gpu_at *out, ds4_err *err);
     void       (*free)(gpu_device *dev, gpu_at at);             /* 0 is fine; work in line is waited for */
     /* queue_write() is in line with launches; from may be used again when it returns. write() and read()
      * are not: they return when the bytes are there, and do not wait for work in line, which must not use

@@ -29,7 +29,8 @@ ds4_status gpu_backend_probe(const gpu_api *api, uint32_t i_dev, ds4_dev_info *o
 
     DS4_TRY(api->probe(i_dev, &info, err));
     *out = (ds4_dev_info){ .mem_total = info.mem_total, .mem_free = info.mem_free, .page_bytes = PAGE,
-                           .cut = 1, .kv_form = DS4_KV_PLANES, .n_threads = ds4_cpu_count() };
+                           .cut = 1, .kv_form = DS4_KV_PLANES, .n_threads = ds4_cpu_count(),
+                           .unified = info.unified };
     snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, info.name);
     snprintf(out->family, sizeof out->family, "%s", info.family);
     return DS4_OK;
@@ -46,6 +47,7 @@ ds4_status gpu_backend_open(const ds4_backend *backend, const gpu_api *api, uint
     dev->limits = *limits;
     ds4_status st = api->probe(i_dev, &dev->info, err);
     if (st == DS4_OK) st = api->open(i_dev, &dev->gpu, err);
+    if (st == DS4_OK && api->reserve) st = api->reserve(dev->gpu, limits->state_bytes, err);
     if (st != DS4_OK) {
         gpu_backend_close(dev);
         return st;

@@ -19,7 +19,8 @@ struct ds4_layout {
     gpu_at      at;
     uint64_t    row_bytes, mat_bytes, n_bytes;  /* row_bytes: of the file's rows */
     uint32_t    form;                   /* 0: rows as in the file; others are gpu_own's */
-    ds4_tensor  from;                   /* data: to be copied by load(); NULL: it is in place */
+    ds4_tensor  from;                   /* data: to be copied or mapped by load(); NULL: it is in place */
+    bool        is_mapped;              /* the device reads it in the file */
     ds4_layout *next;
 };
 
@@ -62,6 +63,12 @@ enum {
 static inline gpu_at gpu_address(ds4_view v)
 {
     return v.buf ? ((const gpu_buf *)v.buf)->at + v.off : 0;
+}
+
+/* Memory of the executor's own, which is always a buffer of a launch. */
+static inline ds4_status gpu_alloc_own(ds4_dev *dev, uint64_t n_bytes, gpu_at *out, ds4_err *err)
+{
+    return (dev->api->alloc_apart ? dev->api->alloc_apart : dev->api->alloc)(dev->gpu, n_bytes, out, err);
 }
 
 static inline uint32_t gpu_div_up(uint64_t n, uint32_t by)

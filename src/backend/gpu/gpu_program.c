@@ -61,7 +61,7 @@ static ds4_status reserve_scratch(ds4_dev *dev, uint64_t n_bytes, ds4_err *err)
     if (n_bytes <= dev->scratch.n_bytes) return DS4_OK;
     dev->api->free(dev->gpu, dev->scratch.at);
     dev->scratch = (gpu_scratch){ 0 };
-    DS4_TRY(dev->api->alloc(dev->gpu, n_bytes, &dev->scratch.at, err));
+    DS4_TRY(gpu_alloc_own(dev, n_bytes, &dev->scratch.at, err));
     dev->scratch.n_bytes = n_bytes;
     return DS4_OK;
 }

@@ -60,7 +60,7 @@ static ds4_status reserve(ds4_dev *dev, uint64_t n_blocks, uint32_t n_tokens, ds
     const uint64_t n_bytes = total_of(s);
     st->host = calloc(1, n_bytes);
     if (!st->host) return ds4_fail(err, DS4_E_NOMEM, "no memory for the tables of a step");
-    DS4_TRY(dev->api->alloc(dev->gpu, n_bytes, &st->at, err));
+    DS4_TRY(gpu_alloc_own(dev, n_bytes, &st->at, err));
     st->n_bytes = n_bytes;
     st->row = st->at;
     st->token = st->row + s.token;

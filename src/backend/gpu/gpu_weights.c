@@ -1,5 +1,6 @@
 /* gpu_weights.c - where weights lie: each tensor gets its place when it is bound, and is copied to it
- * when all have one, so that a model that does not fit is refused before anything is copied.
+ * when all have one, so that a model that does not fit is refused before anything is copied. A device
+ * that can read the mapped file is shown all tensors at once instead.
  *
  * Rows keep the form of the file, which every kernel of the dialect reads; or a device's own kernels want
  * records, of the same size, and make them. */
@@ -16,7 +17,7 @@ void gpu_weights_free(ds4_dev *dev)
     while (dev->weights) {
         ds4_layout *l = dev->weights;
         dev->weights = l->next;
-        dev->api->free(dev->gpu, l->at);
+        if (!l->is_mapped) dev->api->free(dev->gpu, l->at);
         free(l);
     }
 }
@@ -48,7 +49,8 @@ ds4_status gpu_backend_bind(ds4_dev *dev, const ds4_tensor *t, ds4_matrix *out, 
     l->from = *t;
     l->next = dev->weights;
     dev->weights = l;
-    DS4_TRY(dev->api->alloc(dev->gpu, l->n_bytes, &l->at, err));
+    l->is_mapped = dev->api->map && l->form == 0;
+    if (!l->is_mapped) DS4_TRY(gpu_alloc_own(dev, l->n_bytes, &l->at, err));
     *out = (ds4_matrix){ .dtype = t->dtype,
                          .n_in = t->n_in,
                          .n_out = t->n_out,
@@ -74,10 +76,39 @@ static ds4_status load_weights(ds4_dev *dev, ds4_layout *l, uint64_t before, uin
     return DS4_OK;
 }
 
+static bool is_to_map(const ds4_layout *l)
+{
+    return l->is_mapped && l->from.data;
+}
+
+/* The tensors that are bound since the last time. */
+static ds4_status map_all(ds4_dev *dev, ds4_err *err)
+{
+    uint32_t n = 0, i = 0;
+
+    for (const ds4_layout *l = dev->weights; l; l = l->next) n += is_to_map(l);
+    if (n == 0) return DS4_OK;
+    gpu_map *maps = calloc(n, sizeof *maps);
+    if (!maps) return ds4_fail(err, DS4_E_NOMEM, "no memory for a list of %u tensors", n);
+    for (const ds4_layout *l = dev->weights; l; l = l->next) {
+        if (is_to_map(l)) maps[i++] = (gpu_map){ .bytes = l->from.data, .n_bytes = l->n_bytes };
+    }
+    const ds4_status st = dev->api->map(dev->gpu, maps, n, err);
+    i = 0;
+    for (ds4_layout *l = dev->weights; st == DS4_OK && l; l = l->next) {
+        if (!is_to_map(l)) continue;
+        l->at = maps[i++].at;
+        l->from.data = NULL;
+    }
+    free(maps);
+    return st;
+}
+
 ds4_status gpu_backend_load(ds4_dev *dev, const ds4_loading *told, ds4_err *err)
 {
     uint64_t n_done = 0, n_total = 0;
 
+    if (dev->api->map) DS4_TRY(map_all(dev, err));
     for (const ds4_layout *l = dev->weights; l; l = l->next) n_total += l->from.data ? l->n_bytes : 0;
     for (ds4_layout *l = dev->weights; l; l = l->next) {
         if (!l->from.data) continue;
