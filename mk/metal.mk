@@ -40,7 +40,8 @@ endif
 # Where Apple's SDK is not: the same files against its headers as far as they are used (tests/emulator/apple), for an
 # Apple target, and for this system with a device that runs kernels on the emulator.
 OBJC_CC     ?= clang
-OBJC_FLAGS  := -x objective-c -std=gnu11 -fno-objc-arc -fblocks -Wall -Wextra -Wshadow -Werror -Itests/emulator/apple -Isrc -Iinclude
+OBJC_FLAGS  := -x objective-c -std=gnu11 -fno-objc-arc -fblocks -Wall -Wextra -Wshadow $(if $(WERROR),-Werror) \
+               -Werror=objc-method-access -Werror=int-conversion -Werror=incompatible-pointer-types -Itests/emulator/apple -Isrc -Iinclude
 #: check-apple       the Metal device compiled for Apple's chips, against headers of our own; needs clang
 .PHONY: check-apple
 check-apple: $(METAL_M:%.m=build/apple/%.o)

@@ -2,8 +2,8 @@
 # metal_apple.sh - the Metal device compiles for Apple's chips against headers that declare what Apple documents;
 # and a selector that is not declared there, or a wrong argument, is told.
 set -u
-flags="-target arm64-apple-macos14 -nostdlibinc -x objective-c -std=gnu11 -fno-objc-arc -fblocks -Wall -Wextra -Wshadow
-       -Werror -Itests/emulator/apple -isystem tests/emulator/apple/libc -Isrc -Iinclude"
+flags="-target arm64-apple-macos14 -nostdlibinc -x objective-c -std=gnu11 -fno-objc-arc -fblocks
+       -Werror=objc-method-access -Werror=int-conversion -Werror=incompatible-pointer-types -Itests/emulator/apple -isystem tests/emulator/apple/libc -Isrc -Iinclude"
 dir=$(mktemp -d) || exit 2
 trap 'rm -rf "$dir"' EXIT
 n=0 rc=0
