@@ -14,6 +14,15 @@ check-tree:
 check-san:
 	$(Q)$(MAKE) OUT=build/san SAN=address,undefined OPT=-O1 test-built
 
+#: check-threads     the agent's loop, jobs, servers of tools and escapes under the thread sanitizer
+THREADED  := $(patsubst %,$(OUT)/tests/agent/%_test,tools mcp loop escape)
+.PHONY: check-threads check-threads-built
+check-threads: setup-check
+	$(Q)$(MAKE) OUT=build/tsan SAN=thread OPT=-O1 check-threads-built
+# Where addresses are random the sanitizer may find its own taken.
+check-threads-built: $(THREADED) $(TEST_TOOLS)
+	$(Q)OUT=$(OUT) RUN="$(if $(shell command -v setarch),setarch -R)" LOG=$(OUT)/check_threads.log sh tests/run.sh $(THREADED)
+
 #: check-lint        what mandoc, man, the shells and promtool say of pages, completions and /metrics
 .PHONY: check-lint check-lint-built
 check-lint: setup-check
