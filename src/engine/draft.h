@@ -15,7 +15,7 @@ typedef struct ds4_draft_work {
     float        chance[DS4_MAX_DRAFT];     /* the drafter's own: right, if those before it are */
 } ds4_draft_work;
 
-/* Guess `most` tokens for each of some sessions at once. Public for tests until a drafter asks.
+/* Guess `most` tokens for each of some sessions at once.
  *
  *   most   1 .. ds4_model_info.n_draft
  *

@@ -14,6 +14,11 @@ static const double LEAST_GAIN = 1.05;
 /* A step that takes longer than this many times its expected time was held up by others. */
 static const double MOST_SLOWER = 1.5;
 
+/* Computed guesses that do not pay are left out for FIRST_SKIP steps, and for twice as many each time that
+ * so many trials do not pay either. */
+enum { TRIALS = 12, FIRST_SKIP = 24, MAX_SKIP = 768 };
+static const double FOLLOW = 0.1;
+
 /* A guess of a seat, and how likely it and those before it are right. */
 typedef struct guess {
     double   survives;
@@ -51,15 +56,22 @@ static uint32_t gather(const ds4_draft *const *draft, uint32_t n_drafts, guess *
     return n;
 }
 
+/* Time that went into the guesses themselves, in steps of one row. */
+static double spent_steps(const ds4_draft_control *c)
+{
+    return c->costs->ns_of_one > 0 ? c->spent_ns / c->costs->ns_of_one : 0;
+}
+
 /* The number of guesses that promises the most tokens for the time. */
 static uint32_t best_number(const ds4_draft_control *c, uint32_t n_seats, const guess *guesses, uint32_t n)
 {
-    double   tokens = n_seats, best = tokens / ds4_step_cost(c->costs, n_seats) * LEAST_GAIN;
+    const double spent = spent_steps(c);
+    double   tokens = n_seats, best = tokens / (spent + ds4_step_cost(c->costs, n_seats)) * LEAST_GAIN;
     uint32_t best_n = 0;
 
     for (uint32_t i = 0; i < n; i++) {
         tokens += guesses[i].survives;
-        const double rate = tokens / ds4_step_cost(c->costs, n_seats + i + 1);
+        const double rate = tokens / (spent + ds4_step_cost(c->costs, n_seats + i + 1));
         if (rate > best) {
             best = rate;
             best_n = i + 1;
@@ -76,6 +88,36 @@ static bool may_guess(ds4_draft_control *c)
     if (c->is_paused) c->is_paused = c->lost >= ALLOWANCE - RESUME_AT;
     c->n_paused += c->is_paused;
     return !c->is_paused;
+}
+
+bool ds4_draft_control_computes(ds4_draft_control *c)
+{
+    c->spent_ns = 0;
+    if (c->always) return true;
+    if (c->since_plain >= PLAIN_EVERY || (c->is_paused && c->lost >= ALLOWANCE - RESUME_AT)) return false;
+    if (c->skip == 0) return true;
+    c->skip--;
+    return false;
+}
+
+void ds4_draft_control_spent(ds4_draft_control *c, uint64_t took_ns)
+{
+    c->spent_ns += (double)took_ns;
+}
+
+/* A step with computed guesses gained so much. */
+static void learn_computed(ds4_draft_control *c, double gain)
+{
+    c->n_tried++;
+    c->gain += (gain - c->gain) * (c->n_tried == 1 ? 1 : c->n_tried < 10 ? 1.0 / c->n_tried : FOLLOW);
+    if (c->n_tried < TRIALS) return;
+    if (c->gain >= 0) {
+        c->n_skip = 0;
+        return;
+    }
+    c->n_skip = c->n_skip == 0 ? FIRST_SKIP : c->n_skip < MAX_SKIP ? 2 * c->n_skip : MAX_SKIP;
+    c->skip = c->n_skip;
+    c->n_tried = 0;
 }
 
 uint32_t ds4_draft_control_plan(ds4_draft_control *c, const ds4_draft *const *draft, uint32_t n_seats,
@@ -118,7 +160,9 @@ void ds4_draft_control_learn(ds4_draft_control *c, uint32_t n_tokens, bool alone
         const double plain = ds4_step_cost(c->costs, n), cost = cost_of_step(c, took_ns);
         ds4_step_costs_note(c->costs, c->n_rows, (double)took_ns);
         /* This step, less those without guesses that its tokens would have taken. */
-        if (guessed) c->lost += (cost - (double)n_tokens / n * plain) / plain;
+        const double lost = ((guessed ? cost - (double)n_tokens / n * plain : 0) + spent_steps(c)) / plain;
+        c->lost += lost;
+        if (c->spent_ns > 0 && !c->always) learn_computed(c, -lost);
     }
     if (c->lost < ALLOWANCE - MAX_ALLOWANCE) c->lost = ALLOWANCE - MAX_ALLOWANCE;
     if (c->lost >= ALLOWANCE) c->is_paused = true;

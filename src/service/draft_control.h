@@ -20,7 +20,18 @@ typedef struct ds4_draft_control {
     uint64_t n_paused;          /* steps without guesses for that reason */
     uint32_t since_plain;       /* steps with guesses */
     uint32_t n_seats, n_rows;   /* of the plan */
+    /* Of guesses that a drafter computed: what they cost and brought, beside steps without. */
+    double   spent_ns;          /* for the plan */
+    double   gain;              /* of a step with them, on average, in steps without */
+    uint32_t n_tried;           /* such steps since they were last left out */
+    uint32_t n_skip, skip;      /* steps that they are left out for; of those, still to come */
 } ds4_draft_control;
+
+/* Whether guesses that take a drafter's step may be computed for the next plan. Called once for each. */
+bool ds4_draft_control_computes(ds4_draft_control *c);
+
+/* Guesses of the next plan took so long to compute. */
+void ds4_draft_control_spent(ds4_draft_control *c, uint64_t took_ns);
 
 /* Plan a step of n_seats answers.
  *

@@ -217,12 +217,14 @@ static void choose_source(ds4_suffix_drafter *s)
     s->run = len;
 }
 
-static void propose(ds4_drafter *d, uint32_t most, ds4_draft *out)
+static void propose(ds4_drafter *d, ds4_session *session, uint32_t most, ds4_draft *out)
 {
     ds4_suffix_drafter *s = (ds4_suffix_drafter *)d;
     const suffix_index *x = &s->index;
 
+    (void)session;
     out->n = 0;
+    out->is_computed = false;
     if (x->n_text == 0 || x->text[x->n_text - 1] == GAP) return;
     choose_source(s);
     if (s->source == 0) return;

@@ -6,6 +6,8 @@
 #ifndef DS4_SERVICE_DRAFTER_H
 #define DS4_SERVICE_DRAFTER_H
 
+#include "ds4.h"
+
 #include "base/err.h"
 
 enum { DS4_DRAFT_TOKENS = 15 };         /* most of one step: with the chosen token 16 rows */
@@ -14,6 +16,7 @@ typedef struct ds4_draft {
     uint32_t n;
     int32_t  token[DS4_DRAFT_TOKENS];
     float    chance[DS4_DRAFT_TOKENS];  /* that the answer has this token too, once it has those before */
+    bool     is_computed;               /* by the model's drafter, with a step of its own */
 } ds4_draft;
 
 typedef struct ds4_drafter ds4_drafter;
@@ -32,8 +35,10 @@ typedef struct ds4_drafter_kind {
      * Called before each step of an answer; mostly a few tokens are new. */
     void (*follow)(ds4_drafter *d, const int32_t *tokens, uint32_t n_tokens, int32_t next);
 
-    /* Guess at most `most` tokens, 1 .. DS4_DRAFT_TOKENS, behind what was followed. */
-    void (*propose)(ds4_drafter *d, uint32_t most, ds4_draft *out);
+    /* Guess at most `most` tokens, 1 .. DS4_DRAFT_TOKENS, behind what was followed.
+     *
+     *   session   holds the conversation; NULL: nothing may be computed for the guess     */
+    void (*propose)(ds4_drafter *d, ds4_session *session, uint32_t most, ds4_draft *out);
 } ds4_drafter_kind;
 
 /* Every drafter begins with this. */
@@ -49,7 +54,18 @@ struct ds4_drafter {
  * Returns DS4_OK; DS4_E_NOMEM.                                                            */
 DS4_MUST_CHECK ds4_status ds4_drafter_suffix_create(uint32_t max_tokens, ds4_drafter **out, ds4_err *err);
 
-/* Bytes that such a drafter takes for each token of max_tokens, at most. */
+/* A drafter that asks the engine's own (engine/draft.h), and learns how often what it is sure of by so much
+ * comes true.
+ *
+ *   engine   lent; has a drafter (ds4_model_info.n_draft)
+ *   suffix   becomes a part of it; where it promises more than a computed guess usually brings, it guesses.
+ *            NULL: every guess is computed
+ *
+ * Returns DS4_OK; DS4_E_NOMEM, then suffix is still the caller's.                         */
+DS4_MUST_CHECK ds4_status ds4_drafter_model_create(ds4_engine *engine, ds4_drafter *suffix, ds4_drafter **out,
+                                                   ds4_err *err);
+
+/* Bytes that a suffix drafter takes for each token of max_tokens, at most. */
 enum { DS4_SUFFIX_TOKEN_BYTES = 224 };
 
 #endif

@@ -287,6 +287,8 @@ static void learn(ds4_scheduler *s, uint32_t n_work, uint64_t took_ns)
     pthread_mutex_lock(&s->lock);
     s->stats.speculation.n_steps = stats.n_steps;
     s->stats.speculation.n_paused = stats.n_paused;
+    s->stats.speculation.n_computed = stats.n_computed;
+    s->stats.speculation.computed_ns = stats.computed_ns;
     pthread_mutex_unlock(&s->lock);
 }
 

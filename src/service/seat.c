@@ -275,7 +275,7 @@ static uint32_t room_for_guesses(const ds4_seat *seat)
     return room < full ? room : full;
 }
 
-const ds4_draft *ds4_seat_draft(ds4_seat *seat, uint32_t most)
+const ds4_draft *ds4_seat_draft(ds4_seat *seat, uint32_t most, bool compute)
 {
     const ds4_drafter_kind *kind = seat->drafter ? seat->drafter->kind : NULL;
     const uint32_t          room = room_for_guesses(seat);
@@ -283,6 +283,7 @@ const ds4_draft *ds4_seat_draft(ds4_seat *seat, uint32_t most)
 
     assert(seat->state == DS4_SEAT_WRITING && seat->n_run >= 1);
     draft->n = 0;
+    draft->is_computed = false;
     if (!kind) return draft;
     kind->follow(seat->drafter, ds4_session_tokens(seat->session), ds4_session_pos(seat->session),
                  seat->run[0]);
@@ -292,7 +293,7 @@ const ds4_draft *ds4_seat_draft(ds4_seat *seat, uint32_t most)
     draft->n = ds4_generation_foretell(seat->answer, draft->token, most);
     for (uint32_t i = 0; i < draft->n; i++) draft->chance[i] = 1;
     if (draft->n > 0) return draft;
-    kind->propose(seat->drafter, most, draft);
+    kind->propose(seat->drafter, compute ? seat->session : NULL, most, draft);
     for (uint32_t i = 0; i < draft->n; i++) {
         const int32_t token = draft->token[i];
         if (token < 0 || (uint32_t)token >= ds4_engine_info(seat->engine)->n_vocab) draft->n = i;

@@ -112,8 +112,10 @@ bool                      ds4_seat_agrees(const ds4_seat *seat);
 DS4_MUST_CHECK ds4_status ds4_seat_next(ds4_seat *seat, bool cancelled, ds4_err *err);
 
 /* Guess at most `most` tokens behind the one that a writing seat has chosen: as many as can be of use
- * to it, by what its answer may still be. Lent until the next call. Nothing is evaluated yet. */
-const ds4_draft *ds4_seat_draft(ds4_seat *seat, uint32_t most);
+ * to it, by what its answer may still be. Lent until the next call. Nothing is evaluated yet.
+ *
+ *   compute   guesses may take a step of the model's drafter                              */
+const ds4_draft *ds4_seat_draft(ds4_seat *seat, uint32_t most, bool compute);
 
 /* Have the next step evaluate the first n tokens of that draft.
  *

@@ -26,7 +26,7 @@ struct ds4_speculation {
     uint32_t                n_guesses, n_seats;         /* of the plan */
 };
 
-const char *const ds4_speculate_names[] = { "auto", "off", "suffix", NULL };
+const char *const ds4_speculate_names[] = { "auto", "off", "suffix", "dspark", NULL };
 
 /* Not on a device, and not where steps wait for a disk. */
 static bool is_work_alone(ds4_engine *e)
@@ -40,8 +40,10 @@ static bool is_work_alone(ds4_engine *e)
 
 ds4_status ds4_speculation_create(const ds4_speculation_options *opt, ds4_speculation **out, ds4_err *err)
 {
+    if (opt->how == DS4_SPECULATE_DSPARK && ds4_engine_info(opt->engine)->n_draft == 0) {
+        return ds4_fail(err, DS4_E_ARG, "--speculate dspark needs a drafter: --dspark names its file");
+    }
     ds4_speculation *sp = calloc(1, sizeof *sp);
-
     if (!sp) return ds4_fail(err, DS4_E_NOMEM, "no memory for guessing tokens");
     sp->opt = *opt;
     sp->n_vocab = ds4_engine_info(opt->engine)->n_vocab;
@@ -63,11 +65,22 @@ ds4_status ds4_speculation_drafter(ds4_speculation *sp, uint32_t i_seat, ds4_dra
 {
     uint32_t n = MEM_BYTES / DS4_SUFFIX_TOKEN_BYTES / sp->opt.n_seats;
 
+    const bool   has_own = ds4_engine_info(sp->opt.engine)->n_draft > 0;
+    ds4_drafter *suffix = NULL;
+
     *out = NULL;
     if (sp->opt.how == DS4_SPECULATE_OFF) return DS4_OK;
     if (sp->opt.make) return sp->opt.make(sp->opt.make_ctx, i_seat, out, err);
+    if (sp->opt.how == DS4_SPECULATE_DSPARK) return ds4_drafter_model_create(sp->opt.engine, NULL, out, err);
     if (n > MAX_TEXT) n = MAX_TEXT;
-    return ds4_drafter_suffix_create(n < 64 ? 64 : n, out, err);
+    DS4_TRY(ds4_drafter_suffix_create(n < 64 ? 64 : n, &suffix, err));
+    if (sp->opt.how == DS4_SPECULATE_SUFFIX || !has_own) {
+        *out = suffix;
+        return DS4_OK;
+    }
+    const ds4_status st = ds4_drafter_model_create(sp->opt.engine, suffix, out, err);
+    if (st != DS4_OK) suffix->kind->free(suffix);
+    return st;
 }
 
 static bool make_places(ds4_speculation *sp, uint32_t n)
@@ -80,6 +93,25 @@ static bool make_places(ds4_speculation *sp, uint32_t n)
     return true;
 }
 
+/* Ask all seats. What the engine computes for that is a cost of the step. */
+static void ask(ds4_speculation *sp, ds4_seat *const *seat, uint32_t n_seats, uint32_t most,
+                const ds4_draft **draft)
+{
+    const bool     computes = ds4_draft_control_computes(&sp->control);
+    const uint64_t begin = ds4_speculation_clock(sp);
+    uint32_t       n_computed = 0;
+
+    for (uint32_t i = 0; i < n_seats; i++) {
+        draft[i] = ds4_seat_draft(seat[i], most < DS4_DRAFT_TOKENS ? most : DS4_DRAFT_TOKENS, computes);
+        n_computed += draft[i]->is_computed;
+    }
+    if (n_computed == 0) return;
+    const uint64_t took_ns = ds4_speculation_clock(sp) - begin;
+    ds4_draft_control_spent(&sp->control, took_ns);
+    sp->stats.n_computed += n_computed;
+    sp->stats.computed_ns += took_ns;
+}
+
 void ds4_speculation_plan(ds4_speculation *sp, ds4_seat *const *seat, uint32_t n_seats, uint32_t most)
 {
     const ds4_draft *draft[MAX_SEATS];
@@ -87,9 +119,7 @@ void ds4_speculation_plan(ds4_speculation *sp, ds4_seat *const *seat, uint32_t n
 
     sp->n_seats = sp->n_guesses = 0;
     if (n_seats == 0 || n_seats > MAX_SEATS || sp->opt.how == DS4_SPECULATE_OFF) return;
-    for (uint32_t i = 0; i < n_seats; i++) {
-        draft[i] = ds4_seat_draft(seat[i], most < DS4_DRAFT_TOKENS ? most : DS4_DRAFT_TOKENS);
-    }
+    ask(sp, seat, n_seats, most, draft);
     uint32_t n = ds4_draft_control_plan(&sp->control, draft, n_seats, most, length);
     if (n > 0 && !make_places(sp, n + n_seats)) return;
     for (uint32_t i = 0; i < n_seats; i++) {

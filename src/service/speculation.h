@@ -17,9 +17,10 @@ typedef enum ds4_speculate {
     DS4_SPECULATE_AUTO,         /* whatever helps */
     DS4_SPECULATE_OFF,
     DS4_SPECULATE_SUFFIX,       /* what the text had before */
+    DS4_SPECULATE_DSPARK,       /* what the engine's drafter computes */
 } ds4_speculate;
 
-extern const char *const ds4_speculate_names[];         /* "auto", "off", "suffix", NULL */
+extern const char *const ds4_speculate_names[];         /* "auto", "off", "suffix", "dspark", NULL */
 
 /* Makes the drafter of a seat, instead of the usual ones. */
 typedef ds4_status ds4_drafter_maker(void *ctx, uint32_t i_seat, ds4_drafter **out, ds4_err *err);
@@ -39,11 +40,13 @@ typedef struct ds4_speculation_stats {
     uint64_t n_steps;           /* with guesses */
     uint64_t n_guessed, n_agreed;       /* tokens that were evaluated with them, and those that were right */
     uint64_t n_paused;          /* steps without guesses because of the account */
+    uint64_t n_computed, computed_ns;   /* guesses that the engine's drafter was asked for, and their time by
+                                           ds4_speculation_clock() */
 } ds4_speculation_stats;
 
 typedef struct ds4_speculation ds4_speculation;
 
-/* Returns DS4_OK; DS4_E_NOMEM. */
+/* Returns DS4_OK; DS4_E_NOMEM; DS4_E_ARG when a drafter is asked for that the engine has not. */
 DS4_MUST_CHECK ds4_status ds4_speculation_create(const ds4_speculation_options *opt, ds4_speculation **out,
                                                  ds4_err *err);
 void                      ds4_speculation_free(ds4_speculation *sp);    /* NULL is fine; after its seats */

@@ -50,9 +50,18 @@ grep -q 'drafted=[1-9][0-9]* accepted=[1-9]' "$box/log"
 report $? "the log has them"
 stop_server
 
+start_server --parallel 2 --dspark models/ds4-mini-dspark.gguf --speculate dspark
+ask_all dspark
+computed=$(metric draft_computed_total)
+drafted=$(metric drafted_tokens_total)
+[ "$computed" -gt 10 ] && [ "$drafted" -gt 5 ]
+report $? "the model's own drafter computes guesses ($computed, and $drafted of their tokens are used)"
+stop_server
+
 i=0
 while [ $i -lt 9 ]; do
     i=$((i + 1))
+    is "request $i has the same answer with the drafter" "$(sed -n "${i}p" "$box/off")" "$(sed -n "${i}p" "$box/dspark")"
     is "request $i has the same answer" "$(sed -n "${i}p" "$box/off")" "$(sed -n "${i}p" "$box/auto")"
 done
 has "tools were called" "$box/off" '"tool_calls":['

@@ -89,7 +89,7 @@ static void answer(desk *d, const int32_t *text, uint32_t n_prompt, uint32_t n_t
         const uint32_t   left = n_text - pos - 1;
         uint32_t         length, good = 0;
         kind->follow(d->drafter, text, pos, text[pos]);
-        kind->propose(d->drafter, left < DS4_DRAFT_TOKENS ? left : DS4_DRAFT_TOKENS, &draft);
+        kind->propose(d->drafter, NULL, left < DS4_DRAFT_TOKENS ? left : DS4_DRAFT_TOKENS, &draft);
         ds4_draft_control_plan(&d->control, &all, 1, 64, &length);
         while (good < length && draft.token[good] == text[pos + 1 + good]) good++;
         const double cost = cost_of(d->m, 1 + length);
@@ -205,6 +205,43 @@ static void test_edits(void **state)
     ds4_tokens_clear(&t);
 }
 
+/* Guesses that take 0.3 steps to compute, five at a time, and are right so often. */
+static double computed_speed(const machine *m, double right)
+{
+    desk d;
+
+    open_desk(&d, m);
+    for (uint32_t i = 0; i < 6000; i++) {
+        ds4_draft        draft = { .n = 0 };
+        const ds4_draft *all = &draft;
+        uint32_t         length, good = 0;
+        const double     spent = ds4_draft_control_computes(&d.control) ? 0.3 : 0;
+        for (; spent > 0 && draft.n < 5; draft.n++) draft.chance[draft.n] = (float)right;
+        if (spent > 0) ds4_draft_control_spent(&d.control, time_of(&d, spent));
+        ds4_draft_control_plan(&d.control, &all, 1, 64, &length);
+        while (good < length && ds4_rng_uniform(&d.noise) < right) good++;
+        const double cost = cost_of(m, 1 + length);
+        ds4_draft_control_learn(&d.control, 1 + good, true, time_of(&d, cost));
+        d.took += cost + spent;
+        d.plain += 1 + good;
+        d.n_guessed += length;
+        d.n_agreed += good;
+    }
+    return speed(&d, "computed guesses");
+}
+
+/* They are used where they pay, and do no harm where they do not. */
+static void test_computed_guesses(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
+        assert_true(computed_speed(&machines[i], 0.1) > 0.97);
+        assert_true(computed_speed(&machines[i], 0.4) > 0.97);
+        assert_true(computed_speed(&machines[i], 0.7) > 0.97);
+    }
+    assert_true(computed_speed(&machines[0], 0.85) > 1.3);
+}
+
 /* Words of an earlier conversation are guessed in a new one, across its end. */
 static void test_earlier_texts(void **state)
 {
@@ -218,18 +255,18 @@ static void test_earlier_texts(void **state)
     kind->remember(d.drafter, t.ids, 900);
     ds4_draft draft;
     kind->follow(d.drafter, t.ids + 400, 30, t.ids[430]);
-    kind->propose(d.drafter, 8, &draft);
+    kind->propose(d.drafter, NULL, 8, &draft);
     assert_int_equal(draft.n, 8);
     assert_memory_equal(draft.token, t.ids + 431, 8 * sizeof *t.ids);
     /* Nothing is guessed behind the end of a text. */
     kind->forget(d.drafter);
     kind->remember(d.drafter, t.ids, 435);
     kind->follow(d.drafter, t.ids + 400, 30, t.ids[430]);
-    kind->propose(d.drafter, 8, &draft);
+    kind->propose(d.drafter, NULL, 8, &draft);
     assert_int_equal(draft.n, 4);
     kind->forget(d.drafter);
     kind->follow(d.drafter, t.ids + 400, 30, t.ids[430]);
-    kind->propose(d.drafter, 8, &draft);
+    kind->propose(d.drafter, NULL, 8, &draft);
     assert_true(draft.n == 0 || draft.token[0] != t.ids[431]);
     close_desk(&d);
     ds4_tokens_clear(&t);
@@ -260,6 +297,7 @@ static void test_short_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_computed_guesses),
         cmocka_unit_test(test_nothing_to_guess), cmocka_unit_test(test_prose),
         cmocka_unit_test(test_broken_promises), cmocka_unit_test(test_edits),
         cmocka_unit_test(test_short_answers), cmocka_unit_test(test_earlier_texts),

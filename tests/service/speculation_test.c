@@ -6,13 +6,14 @@
 #include "service/model_open.h"
 #include "service/scheduler.h"
 #include "support/oracle_drafter.h"
+#include "support/tiny_draft.h"
 #include "support/tiny_model.h"
 
 #include <math.h>
 
 enum { N_CTX = 1024, MAX_JOBS = 4, ANSWER = 500 };
 
-static char      model_path[256];
+static char      model_path[256], draft_path[256];
 static ds4_model model;
 
 static int open_model(void **state)
@@ -23,7 +24,11 @@ static int open_model(void **state)
     (void)state;
     test_temp_path(model_path, "speculation_test.gguf");
     tiny_model_write(&t, model_path);
-    const ds4_engine_options opt = { .model_path = model_path, .n_threads = 2, .max_batch = 80 };
+    const tiny_draft d = { .seed = 6, .dtype = DS4_Q8_0, .n_embd = 256 };
+    test_temp_path(draft_path, "speculation_test_draft.gguf");
+    tiny_draft_write(&d, draft_path);
+    const ds4_engine_options opt = { .model_path = model_path, .dspark_path = draft_path, .backend = "cpu",
+                                     .n_threads = 2, .max_batch = 80 };
     return ds4_model_open(&opt, &model, NULL) == DS4_OK ? 0 : -1;
 }
 
@@ -31,6 +36,7 @@ static int close_model(void **state)
 {
     (void)state;
     ds4_model_close(&model);
+    unlink(draft_path);
     return unlink(model_path);
 }
 
@@ -176,6 +182,18 @@ static ds4_scheduler *new_scheduler(uint32_t n_slots, oracle *o)
     return s;
 }
 
+/* With the engine's own drafter, all of whose guesses are used; and beside it with what texts had. */
+static ds4_scheduler *own_scheduler(uint32_t n_slots, ds4_speculate how)
+{
+    const ds4_scheduler_options opt = { .engine = model.engine, .n_ctx = N_CTX, .n_slots = n_slots,
+                                        .max_waiting = 8, .speculation = { .how = how, .always = true } };
+    ds4_scheduler *s = NULL;
+    ds4_err        err = { .code = DS4_OK };
+
+    if (ds4_scheduler_create(&opt, &s, &err) != DS4_OK) fail_msg("%s", err.text);
+    return s;
+}
+
 /* Prompts of other lengths, so that answers meet the ends of blocks and windows at other places. */
 static const char *const prompts[MAX_JOBS] = {
     "Tell me about it.", "What is a window of tokens, and where does it end?",
@@ -289,6 +307,40 @@ static void test_company(void **state)
             assert_int_equal(o[i].n_astray, 0);
             assert_true(ds4_job_stats_get(a[i].job)->n_agreed > 0);
         }
+        for (uint32_t i = 0; i < MAX_JOBS; i++) done(&a[i]);
+        ds4_scheduler_free(s);
+    }
+    for (uint32_t i = 0; i < MAX_JOBS; i++) {
+        done(&plain[i]);
+        ds4_tokens_clear(&text[i]);
+    }
+}
+
+/* A drafter with weights, here of noise: its guesses are computed between the steps of answers, and change
+ * none of them, alone and in company. */
+static void test_computed_guesses(void **state)
+{
+    static const ds4_speculate how[] = { DS4_SPECULATE_DSPARK, DS4_SPECULATE_AUTO };
+    asked                      plain[MAX_JOBS], a[MAX_JOBS];
+    ds4_tokens                 text[MAX_JOBS] = { 0 };
+
+    (void)state;
+    for (uint32_t i = 0; i < MAX_JOBS; i++) answer_plainly(&manners[i], prompts[i], &plain[i], &text[i]);
+    for (uint32_t round = 0; round < 4; round++) {
+        const uint32_t n = round < 2 ? 1 : MAX_JOBS;
+        ds4_scheduler *s = own_scheduler(n, how[round % 2]);
+        for (uint32_t i = 0; i < MAX_JOBS; i++) {
+            const ds4_job_spec spec = spec_of(&a[i], &manners[i], prompts[i]);
+            submit(s, &a[i], &spec);
+        }
+        for (uint32_t i = 0; i < MAX_JOBS; i++) {
+            wait_for(&a[i]);
+            assert_same(manners[i].name, &plain[i], &a[i]);
+            assert_true(ds4_job_stats_get(a[i].job)->n_guessed > 0);
+        }
+        ds4_scheduler_stats stats;
+        ds4_scheduler_stats_get(s, &stats);
+        assert_true(stats.speculation.n_computed >= 100 && stats.speculation.computed_ns > 0);
         for (uint32_t i = 0; i < MAX_JOBS; i++) done(&a[i]);
         ds4_scheduler_free(s);
     }
@@ -464,7 +516,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_accepted_length), cmocka_unit_test(test_every_manner),
-        cmocka_unit_test(test_company), cmocka_unit_test(test_positions_are_kept_alike),
+        cmocka_unit_test(test_company), cmocka_unit_test(test_computed_guesses),
+        cmocka_unit_test(test_positions_are_kept_alike),
         cmocka_unit_test(test_texts_stay_with_their_reader), cmocka_unit_test(test_frequencies),
     };
 

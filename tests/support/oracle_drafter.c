@@ -48,13 +48,14 @@ static uint32_t mix(uint32_t x)
     return x ^ x >> 16;
 }
 
-static void propose(ds4_drafter *d, uint32_t most, ds4_draft *out)
+static void propose(ds4_drafter *d, ds4_session *session, uint32_t most, ds4_draft *out)
 {
     oracle_of_seat *s = (oracle_of_seat *)d;
     oracle         *o = s->o;
     const uint32_t  n_right = mix(o->n_made++) % (o->n_guesses + 1);
     uint32_t        n_good = 0;
 
+    (void)session;
     out->n = 0;
     while (out->n < most && out->n < o->n_guesses && s->known + out->n < o->n_text) {
         const int32_t right = o->text[s->known + out->n];

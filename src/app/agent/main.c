@@ -34,7 +34,7 @@ static const char after[] =
     DS4_OPT_U32(0, "loop-tokens", "N", &p->loop_tokens, 0, 1048576, \
                 "repeated tokens that count as an endless loop; 0: never\n" \
                 "[512]"), \
-    DS4_APP_SPECULATE_OPTION(&p->speculate), \
+    DS4_APP_SPECULATE_OPTIONS(&p->speculate, &p->model), \
     DS4_OPT_F32(0, "temp", "X", &p->temperature, 0, 100, \
                 "temperature, 0 for the likeliest token\n[as the model file advises, else 1]"), \
     DS4_OPT_F32(0, "top-p", "X", &p->top_p, 1e-6, 1, "nucleus sampling [as the file advises, else 1]"), \

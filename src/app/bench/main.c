@@ -230,11 +230,12 @@ int main(int argc, char **argv)
           .help = "a short run first that does not count" },
         { .kind = DS4_OPTION_FLAG, .name = "ops", .to = &o.ops,
           .help = "say on standard error what each operation took" },
-        { .kind = DS4_OPTION_NAME, .name = "speculate", .arg = "auto|off|suffix", .to = &o.speculate,
+        { .kind = DS4_OPTION_NAME, .name = "speculate", .arg = "auto|off|suffix|dspark", .to = &o.speculate,
           .names = ds4_speculate_names,
           .help = "instead: an answer of --gen-tokens to the prompt file\n"
                   "without guessed tokens and with them, in turn, --repeat\n"
                   "times; fails when it is another [off]" },
+        DS4_APP_DSPARK_OPTION(&o.model),
         { .kind = DS4_OPTION_FLAG, .name = "speculate-cost", .to = &o.speculate_cost,
           .help = "instead: what steps of 1 to 16 rows of one answer cost\n"
                   "at --ctx-start, --gen-tokens steps of each" },

@@ -68,7 +68,7 @@ static ds4_parsed parse(ds4_cli *c, int argc, char **argv)
                      "answer greedily and write the likeliest tokens of\n"
                      "each step as JSON; - for standard output"),
         DS4_OPT_U32(0, "logprobs-top-k", "N", &c->logprobs_top_k, 1, 128, "how many of them [20]"),
-        DS4_APP_SPECULATE_OPTION(&c->speculate),
+        DS4_APP_SPECULATE_OPTIONS(&c->speculate, &c->model),
         DS4_APP_DEVICE_OPTIONS(&c->model),
         DS4_APP_MEMORY_OPTIONS(&c->model),
         DS4_APP_KV_OPTIONS(&c->kv),

@@ -100,6 +100,7 @@ ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char 
 {
     return (ds4_engine_options){
         .model_path = path,
+        .dspark_path = want->dspark,
         .backend = want->backend,
         .device = want->device,
         .device_mem_bytes = want->device_mem_bytes,

@@ -41,6 +41,7 @@ typedef struct ds4_app_model {
     const char *program;
     const char *argv0;
     const char *path;               /* NULL: the default, which is then named on standard error */
+    const char *dspark;             /* a support file with a drafter; NULL: none */
     const char *backend;            /* NULL: the first of this build that has a device */
     uint32_t    device;
     uint32_t    n_threads, max_batch;
@@ -89,12 +90,17 @@ void ds4_app_say_memory(const char *program, const ds4_engine *engine, uint64_t 
 /* Print the numbers of streamed experts so far, in one line; nothing when they are resident. */
 void ds4_app_say_experts(const char *program, ds4_engine *engine);
 
-/* The entry of an option table for guessing tokens; to is an int * that receives a ds4_speculate of
- * speculation.h. */
-#define DS4_APP_SPECULATE_OPTION(to)                                                           \
-    DS4_OPT_NAME("speculate", "auto|off|suffix", to, ds4_speculate_names,                      \
+/* Entries of an option table for guessing tokens; to is an int * that receives a ds4_speculate of
+ * speculation.h, m a ds4_app_model *. */
+#define DS4_APP_SPECULATE_OPTIONS(to, m)                                                       \
+    DS4_OPT_NAME("speculate", "auto|off|suffix|dspark", to, ds4_speculate_names,               \
                  "guess tokens and evaluate several in a step: faster\n"                       \
-                 "where guesses come true, never another answer [auto]")
+                 "where guesses come true, never another answer [auto]"),                      \
+    DS4_APP_DSPARK_OPTION(m)
+#define DS4_APP_DSPARK_OPTION(m)                                                               \
+    DS4_OPT_TEXT(0, "dspark", "FILE", &(m)->dspark,                                            \
+                 "support file of the model's DSpark drafter: it guesses,\n"                   \
+                 "beside what the text had before (on the CPU only)")
 
 /* Find and open a model. Returns DS4_EXIT_OK, or the exit code after saying what is wrong. */
 int ds4_app_open(const ds4_app_model *want, ds4_model *out);

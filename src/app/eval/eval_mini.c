@@ -382,7 +382,7 @@ int ds4_eval_mini(const char *argv0, int argc, char **argv)
         DS4_OPT_TEXTS(0, "kind", "K", &x.kinds, "only cases of this kind; may be repeated"),
         DS4_OPT_U32(0, "limit", "N", &x.limit, 1, 1 << 30, "at most N cases of each kind"),
         DS4_OPT_TEXT(0, "json", "FILE", &x.json_path, "write every answer and the counts there"),
-        DS4_APP_SPECULATE_OPTION(&x.speculate),
+        DS4_APP_SPECULATE_OPTIONS(&x.speculate, &x.want),
         DS4_OPT_U32(0, "pairs", "N", &x.n_pairs, 1, 1000,
                     "also answer each case N times without guesses and N\n"
                     "times with them, in turn; compare answers and speeds"),

@@ -54,7 +54,7 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
                      "sample, as the official API does"),
         DS4_OPT_U32(0, "loop-tokens", "N", &s->loop_tokens, 0, 1048576,
                     "repeated tokens that count as an endless loop,\n0: never [512]"),
-        DS4_APP_SPECULATE_OPTION(&s->speculate),
+        DS4_APP_SPECULATE_OPTIONS(&s->speculate, &c->model),
         DS4_OPT_TEXT(0, "api-key", "KEY", &c->api_key, "ask clients for this key"),
         DS4_OPT_TEXT(0, "api-key-file", "FILE", &c->api_key_file,
                      "ask them for one of the keys in this file, which only\n"

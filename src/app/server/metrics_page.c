@@ -140,6 +140,10 @@ static void add_work(const ds4_scheduler_stats *n, ds4_str *out)
           (double)n->speculation.n_guessed },
         { "ds4_draft_accepted_tokens_total", "counter", "Of these: the answer's",
           (double)n->speculation.n_agreed },
+        { "ds4_draft_computed_total", "counter", "Guesses that the model's drafter computed",
+          (double)n->speculation.n_computed },
+        { "ds4_draft_computed_seconds_total", "counter", "Processors' time of these",
+          (double)n->speculation.computed_ns / 1e9 },
     };
 
     add_numbers(list, sizeof list / sizeof *list, out);
