@@ -261,6 +261,8 @@ typedef struct ds4_op_experts {
     ds4_matrix shared_gate, shared_up, shared_down;
     ds4_view   expert;
     ds4_rows   weight, x, y;
+    ds4_rows   inputs;              /* buf NULL: not wanted. Else [n_used][gate.n_out], stride the same:
+                                       what the chosen experts' down products read, times the weight */
     uint32_t   n_guess;             /* 0: none. Else what the next layer may need is read ahead */
     ds4_view   guess;               /* int32 [n_tokens][n_guess], likelier ones first */
 } ds4_op_experts;

@@ -156,7 +156,8 @@ static ds4_status experts(const checker *c, const ds4_op_experts *op)
         DS4_TRY(equal(c, "an expert's n_out", all[i]->n_out, is_down ? n_embd : n_ffn));
         DS4_TRY(equal(c, "the number of experts", all[i]->n_mats, is_shared ? 1 : op->gate.n_mats));
     }
-    return between(c, "n_used", op->n_used, 1, op->gate.n_mats);
+    DS4_TRY(between(c, "n_used", op->n_used, 1, op->gate.n_mats));
+    return op->inputs.at.buf ? equal(c, "stride of inputs", op->inputs.stride, op->n_used * n_ffn) : DS4_OK;
 }
 
 static ds4_status check_sizes(const checker *c)

@@ -147,6 +147,9 @@ static void experts(touches *t, const ds4_op_experts *op)
     rows(t, "weight", &op->weight, op->n_used, READS);
     rows(t, "x", &op->x, op->gate.n_in, READS);
     rows(t, "y", &op->y, op->down.n_out, WRITES);
+    if (op->inputs.at.buf) {
+        rows(t, "inputs", &op->inputs, (uint64_t)op->n_used * op->gate.n_out, WRITES);
+    }
     if (op->n_guess) packed(t, "guess", &op->guess, op->n_guess * sizeof(int32_t), READS);
 }
 

@@ -155,6 +155,14 @@ static ds4_status parse_line(ds4_recipe *r, uint32_t line, char *text, ds4_err *
         }
         return DS4_OK;
     }
+    if (n == 2 && strcmp(words[0], "imatrix") == 0) {
+        if (strcmp(words[1], "required") == 0) {
+            r->needs_importance = true;
+            return DS4_OK;
+        }
+        return ds4_fail(err, DS4_E_FORMAT, "%s: line %u: imatrix \"%.20s\", expected imatrix required",
+                        r->name, line, words[1]);
+    }
     if (n < 2 || n > 3) {
         return ds4_fail(err, DS4_E_FORMAT, "%s: line %u has %s, expected a tensor, a type and perhaps layers",
                         r->name, line, n < 2 ? "one word" : "too many words");

@@ -2,6 +2,7 @@
  *
  *     # a comment
  *     file-type 19                     the number that GGUF tools show for the recipe
+ *     imatrix required                 the file is only worth making with importance
  *     *                 q8_0           a pattern and a type: the last line that fits a tensor decides
  *     ffn_down_exps     q4_k  37-42    only these layers
  *     ffn_*_exps        q4_k  mtp      only the block of the next tokens
@@ -32,6 +33,7 @@ typedef struct ds4_recipe_rule {
 typedef struct ds4_recipe {
     char        name[64];               /* in messages: a path, or words */
     uint32_t    file_type;
+    bool        needs_importance;
     uint32_t    n_rules;
     ds4_recipe_rule rules[DS4_RECIPE_MAX_RULES];
 } ds4_recipe;

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef void emit_fn(ds4_emitter *e);
 
@@ -206,6 +207,7 @@ void ds4_network_unload(ds4_network *m)
     drop_programs(m);
     if (m->dev) {
         m->backend->free(m->dev, m->buffers.buf);
+        m->backend->free(m->dev, m->watched);
         ds4_expert_cache_close(m->cache);
         ds4_weights_close(&m->weights, m->backend, m->dev);
         m->backend->close(m->dev);
@@ -258,18 +260,73 @@ static ds4_status show(ds4_network *m, const ds4_batch *batch, const ds4_op *op,
     return st;
 }
 
+/* The experts that a token chose, as numbers. */
+static ds4_status show_choice(ds4_network *m, const ds4_batch *batch, const ds4_op *op,
+                              const ds4_network_watch *watch, ds4_err *err)
+{
+    const uint32_t n_used = op->route.n_used;
+    const uint64_t n = (uint64_t)batch->n_tokens * n_used;
+    int32_t       *expert = malloc(n * sizeof *expert);
+    float         *values = malloc(n * sizeof *values);
+    const ds4_copy all = { op->route.expert, n * sizeof *expert, (uint8_t *)expert };
+    ds4_status     st = DS4_OK;
+
+    if (!expert || !values) st = ds4_fail(err, DS4_E_NOMEM, "no memory to show operation %s", op->name);
+    if (st == DS4_OK) st = m->backend->read(m->dev, &all, 1, err);
+    for (uint64_t i = 0; st == DS4_OK && i < n; i++) values[i] = (float)expert[i];
+    if (st == DS4_OK) {
+        watch->fn(watch->ctx, "ffn.route.experts", op->layer, batch->n_tokens, n_used, values);
+    }
+    free(expert);
+    free(values);
+    return st;
+}
+
+/* Show the output of one operation, and of experts also what lies between their products. */
+static ds4_status show_all(ds4_network *m, const ds4_batch *batch, const ds4_op *op,
+                           const ds4_network_watch *watch, ds4_err *err)
+{
+    ds4_op inputs = *op;
+
+    if (op->kind == DS4_OP_ROUTE && strcmp(op->name, "ffn.route") == 0) {
+        DS4_TRY(show_choice(m, batch, op, watch, err));
+    }
+    if (op->kind == DS4_OP_EXPERTS) {
+        inputs.name = "ffn.experts.inputs";
+        inputs.out = op->experts.inputs;
+        inputs.n_out = op->experts.inputs.stride;
+        DS4_TRY(show(m, batch, &inputs, watch, err));
+    }
+    return show(m, batch, op, watch, err);
+}
+
+/* Ask the experts also for the inputs of their down products, which an unwatched step does not keep. */
+static ds4_status ask_for_inputs(ds4_network *m, ds4_op *op, ds4_err *err)
+{
+    const uint32_t n = op->experts.n_used * op->experts.gate.n_out;
+
+    if (!m->watched) {
+        const uint64_t n_bytes = (uint64_t)m->max_batch * m->shape.n_used * m->shape.n_ffn * sizeof(float);
+        DS4_TRY(ds4_backend_take(m->backend, m->dev, DS4_MEM_DEVICE, n_bytes, &m->watched, err));
+    }
+    op->experts.inputs = (ds4_rows){ { m->watched, 0 }, n };
+    return DS4_OK;
+}
+
 /* Run one operation at a time. */
 static ds4_status run_watched(ds4_network *m, const ds4_batch *batch, const ds4_step_list *list,
                               const ds4_network_watch *watch, ds4_ticket *ticket, ds4_err *err)
 {
     for (uint32_t i = 0; i < list->n; i++) {
         ds4_program *one;
-        DS4_TRY(compile(m, &list->op[i], 1, &one, err));
+        ds4_op       op = list->op[i];
+        if (op.kind == DS4_OP_EXPERTS) DS4_TRY(ask_for_inputs(m, &op, err));
+        DS4_TRY(compile(m, &op, 1, &one, err));
         ds4_status st = m->backend->run(m->dev, one, batch, ticket, err);
         if (st == DS4_OK) st = m->backend->wait(m->dev, *ticket, err);
         m->backend->drop_program(m->dev, one);
         DS4_TRY(st);
-        DS4_TRY(show(m, batch, &list->op[i], watch, err));
+        DS4_TRY(show_all(m, batch, &op, watch, err));
     }
     return DS4_OK;
 }

@@ -34,6 +34,7 @@ typedef struct ds4_network {
     ds4_program       *head;        /* their end: logits of rows of the batch that ran last */
     ds4_op             sample_op;
     ds4_program       *sample;      /* tokens from them; NULL: the device leaves that to the host */
+    ds4_buf           *watched;     /* inputs of down products while somebody watches; NULL before */
     ds4_expert_cache  *cache;       /* of streamed experts; NULL: resident */
     uint32_t           max_batch;
     ds4_plan           plan;

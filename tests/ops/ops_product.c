@@ -240,6 +240,23 @@ static double activated(double g, double u, double weight)
     return g / (1.0 + exp(-g)) * u * weight;
 }
 
+/* Value i between an expert's products, and how far off it may be. */
+static double middle_of(ops *o, const experts *e, const ops_weights *const *part, uint32_t which, uint32_t i,
+                        const float *x, double weight, float *w, double *off)
+{
+    double       g_off, u_off;
+    const double g = dot_row(o, part[0], (uint64_t)which * e->n_ffn + i, x, w, &g_off);
+    const double u = dot_row(o, part[1], (uint64_t)which * e->n_ffn + i, x, w, &u_off);
+    const double middle = activated(g, u, weight);
+
+    *off = 0;
+    for (int k = 0; k < 9; k++) {
+        const double there = activated(g + (k % 3 - 1) * g_off, u + (k / 3 - 1) * u_off, weight);
+        *off = fmax(*off, fabs(there - middle));
+    }
+    return middle;
+}
+
 /* y += what one expert makes of x; off += the square of how far off that may be: what lies between the two
  * halves moves as far as its inputs may, each on its own. */
 static void add_expert(ops *o, const experts *e, uint32_t t, uint32_t which, bool shared, double weight,
@@ -252,15 +269,7 @@ static void add_expert(ops *o, const experts *e, uint32_t t, uint32_t which, boo
     double                   *h_off = calloc(e->n_ffn, sizeof *h_off);
 
     for (uint32_t i = 0; i < e->n_ffn; i++) {
-        double       g_off, u_off;
-        const double g = dot_row(o, part[0], (uint64_t)which * e->n_ffn + i, x, w, &g_off);
-        const double u = dot_row(o, part[1], (uint64_t)which * e->n_ffn + i, x, w, &u_off);
-        const double middle = activated(g, u, weight);
-        h[i] = (float)middle;
-        for (int k = 0; k < 9; k++) {
-            const double there = activated(g + (k % 3 - 1) * g_off, u + (k / 3 - 1) * u_off, weight);
-            h_off[i] = fmax(h_off[i], fabs(there - middle));
-        }
+        h[i] = (float)middle_of(o, e, part, which, i, x, weight, w, &h_off[i]);
     }
     float *most = malloc(e->n_ffn * sizeof *most); /* its step grows with what the largest may be */
     for (uint32_t i = 0; i < e->n_ffn; i++) most[i] = fabsf(h[i]) + (float)h_off[i];
@@ -311,6 +320,41 @@ void ops_experts(ops *o)
 
     ops_run(o, experts_op(&e));
     expect_experts(o, &e);
+}
+
+/* What the down products of the chosen experts read, pair by pair. */
+static void expect_inputs(ops *o, const experts *e, ops_array *inputs)
+{
+    const double   far = o->fill == OPS_EXTREME ? 4.0 : 1.0;
+    const uint32_t n = lesser(o->n_tokens, 6);
+    float         *w = malloc(e->n_embd * sizeof *w);
+
+    for (uint32_t i = 0; i < n * e->n_used; i++) {
+        const uint32_t t = item(o, i / e->n_used, o->n_tokens, 6), pair = t * e->n_used + i % e->n_used;
+        const float   *x = ops_host(e->x) + (uint64_t)t * e->n_embd;
+        const float   *found = ops_found(o, inputs) + (uint64_t)pair * e->n_ffn;
+        for (uint32_t k = 0; k < e->n_ffn; k++) {
+            double       off;
+            const double wanted = middle_of(o, e, e->part, (uint32_t)e->chosen[pair], k, x,
+                                            (double)ops_host(e->weight)[pair], w, &off);
+            ops_near(o, (double)found[k], wanted, far * off + 1e-6 * fabs(wanted) + 1e-30, "inputs", pair, k);
+        }
+    }
+    free(w);
+}
+
+/* Kept when they are asked for, which changes nothing else. */
+void ops_experts_inputs(ops *o)
+{
+    const experts e = make_experts(o, 8);
+    ops_array    *inputs = ops_room(o, (uint64_t)o->n_tokens * e.n_used * e.n_ffn * sizeof(float));
+    ds4_op        op = experts_op(&e);
+
+    op.experts.inputs = ops_rows(inputs, e.n_used * e.n_ffn);
+    ops_run(o, op);
+    expect_experts(o, &e);
+    expect_inputs(o, &e, inputs);
+    free(e.chosen);
 }
 
 /* ---- streamed experts ------------------------------------------------------------------------------ */

@@ -110,6 +110,7 @@ const ops_kind ops_kinds[] = {
     ALL_TYPES("experts", EXPERTS, ops_experts, experts),
     TYPED("experts.streamed", EXPERTS, ops_experts_streamed, experts, Q2_K),
     TYPED("experts.streamed", EXPERTS, ops_experts_streamed, experts, MXFP4),
+    TYPED("experts.inputs", EXPERTS, ops_experts_inputs, experts, MXFP4),
     OP("hc_merge", HC_MERGE, ops_hc_merge, streams),
     TYPED("prefetch", PREFETCH, ops_prefetch, experts, Q8_0),
     OP("sample", SAMPLE, ops_sample, vocabulary),

@@ -13,6 +13,7 @@ static const struct {
     { "diff",   ds4_eval_diff,   "compare two files of logits" },
     { "tokens", ds4_eval_tokens, "turn lines of JSON text into token ids" },
     { "ppl",    ds4_eval_ppl,    "perplexity of a text" },
+    { "imatrix", ds4_eval_imatrix, "importance of input channels, for ds4-quantize" },
     { "mini",   ds4_eval_mini,   "abilities of the bundled model, case by case" },
 };
 
@@ -22,7 +23,7 @@ static void print_help(void)
 {
     printf("Usage: ds4-eval COMMAND [options]\n\nMeasure a model. The commands are\n\n");
     for (int i = 0; i < N_SUBCOMMANDS; i++) {
-        printf("  %-8s %s\n", subcommands[i].name, subcommands[i].about);
+        printf("  %-9s %s\n", subcommands[i].name, subcommands[i].about);
     }
     printf(
         "\n'ds4-eval COMMAND --help' lists the options of a command.\n\n"

@@ -98,7 +98,9 @@ static ds4_status write_tensor(converter *c, const tensor_plan *t, ds4_err *err)
     for (uint32_t e = 0; e < n_parts(t); e++) {
         source from;
         DS4_TRY(find_matrix(c, t, e, &from, err));
-        DS4_TRY(slab_write(c->slab, &from, t->dtype, c->writer, err));
+        const float *weights = NULL;
+        DS4_TRY(importance_of(c->opt->weights, t->name, e, n_parts(t), from.n_columns, &weights, err));
+        DS4_TRY(slab_write(c->slab, &from, t->dtype, weights, c->writer, err));
         DS4_TRY(keep_so_far(c, err));
     }
     return DS4_OK;
@@ -243,6 +245,7 @@ static ds4_status put_keys(const converter *c, const plan *p, ds4_err *err)
     ds4_gguf_put_string(w, "general.name", name_or(c, last_part(opt->from)));
     ds4_gguf_put_u32(w, "general.file_type", opt->types->file_type);
     ds4_gguf_put_u32(w, "general.quantization_version", 2);
+    importance_put_keys(opt->weights, w);
     DS4_TRY(hf_sampling_put(opt->from, w, err));
     hf_config_put(c->config, w);
     for (uint32_t i = 0; i < p->n; i++) has_mtp |= strncmp(p->tensors[i].name, "mtp.", 4) == 0;
@@ -256,7 +259,8 @@ static ds4_status put_keys(const converter *c, const plan *p, ds4_err *err)
 /* Room for the longest row of any tensor. */
 static ds4_status take_memory(converter *c, const plan *p, ds4_err *err)
 {
-    slab_options room = { .n_threads = c->opt->n_threads, .cancel = c->opt->cancel, .out = c->opt->out };
+    slab_options room = { .n_threads = c->opt->n_threads, .effort = c->opt->effort, .cancel = c->opt->cancel,
+                          .out = c->opt->out };
 
     for (uint32_t i = 0; i < p->n; i++) {
         const tensor_plan *t = &p->tensors[i];
@@ -274,6 +278,8 @@ static ds4_status begin(converter *c, ds4_err *err)
 
     ds4_str_addf(&from, "%s\n", DS4_VERSION);
     ds4_checkpoint_describe(c->checkpoint, &from);
+    importance_describe(c->opt->weights, &from);
+    if (c->opt->effort != DS4_ENCODE_BEST) ds4_str_add_text(&from, "standard encoders\n");
     ds4_status st = from.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for the names of shards") : DS4_OK;
     if (st == DS4_OK) {
         st = ds4_gguf_writer_begin_partial(c->writer, c->opt->out, from.data, from.n_bytes, c->opt->resume,
@@ -307,10 +313,21 @@ static ds4_status write_file(converter *c, const plan *p, convert_result *out, d
     return DS4_OK;
 }
 
+/* A file about other tensors than these would change nothing, silently. */
+static ds4_status check_importance(const converter *c, const plan *p, ds4_err *err)
+{
+    for (uint32_t i = 0; i < p->n; i++) {
+        if (importance_knows(c->opt->weights, p->tensors[i].name)) return DS4_OK;
+    }
+    return ds4_fail(err, DS4_E_FORMAT, "%s: has nothing about any tensor of the model",
+                    c->opt->weights->path);
+}
+
 static ds4_status convert(converter *c, plan *p, convert_result *out, ds4_err *err)
 {
     DS4_TRY(plan_make(p, c->opt->part, c->config, c->dspark, c->opt->types, c->checkpoint, err));
     DS4_TRY(check_sources(c, p, err));
+    DS4_TRY(check_importance(c, p, err));
     note_other_types(c, p);
     DS4_TRY(take_memory(c, p, err));
     DS4_TRY(ds4_gguf_writer_create(&c->writer, 0, err));

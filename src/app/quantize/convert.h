@@ -3,6 +3,8 @@
 #define DS4_APP_CONVERT_H
 
 #include "app/quantize/file_plan.h"
+#include "app/quantize/importance.h"
+#include "format/encode.h"
 
 typedef struct convert_progress {
     uint32_t    i_tensor, n_tensors;        /* i_tensor is being written */
@@ -15,6 +17,8 @@ typedef struct convert_options {
     const char *name;           /* general.name; NULL: the folder's last part, or that of support files */
     file_part   part;
     ds4_recipe     *types;          /* its rules are marked as they are used */
+    importance *weights;        /* of columns; a zeroed one: all are alike */
+    ds4_encode_effort effort;
     uint32_t    n_threads;      /* >= 1 */
     bool        resume;         /* go on where an earlier run of the same options ended */
     uint64_t    save_every;     /* bytes of the file that a killed run may lose */

@@ -142,21 +142,43 @@ static int failed(const ds4_err *err)
     return err->code == DS4_E_FORMAT || err->code == DS4_E_UNSUPPORTED ? DS4_EXIT_WRONG : code;
 }
 
+static int convert(convert_options *o, const char *imatrix)
+{
+    importance     weights = { 0 };
+    convert_result done;
+    ds4_err        err = { .code = DS4_OK };
+
+    if (o->types->needs_importance && !imatrix) {
+        ds4_app_say(program, "recipe %s needs --imatrix; ds4-eval imatrix makes such a file", o->types->name);
+        return DS4_EXIT_WRONG;
+    }
+    if (o->n_threads > MAX_THREADS) o->n_threads = MAX_THREADS;
+    o->cancel = ds4_interrupt_catch_all();
+    o->weights = &weights;
+    ds4_status st = imatrix ? importance_open(&weights, imatrix, &err) : DS4_OK;
+    if (st == DS4_OK) st = convert_checkpoint(o, &done, &err);
+    ds4_term_progress_end();
+    importance_close(&weights);
+    if (st != DS4_OK) return failed(&err);
+    ds4_app_say(program, "%s: %u tensors, %llu bytes", o->out, done.n_tensors,
+                (unsigned long long)done.file_bytes);
+    return DS4_EXIT_OK;
+}
+
 static int run_convert(int argc, char **argv)
 {
-    const char       *experts = NULL, *dense = NULL, *file = NULL, *part = "model";
+    const char       *experts = NULL, *dense = NULL, *file = NULL, *imatrix = NULL, *part = "model";
+    int               encoder = DS4_ENCODE_BEST;
     ds4_recipe            types;
     convert_options   o = { .progress = show_progress, .note = show_note, .n_threads = ds4_cpu_count(),
                             .save_every = SAVE_EVERY, .types = &types };
-    convert_result    done;
-    ds4_err           err = { .code = DS4_OK };
     const ds4_option  options[] = {
         DS4_OPT_TEXT(0, "from", "DIR", &o.from,
                      "folder with config.json, tokenizer.json and\nsafetensors files"),
         DS4_OPT_TEXT('o', "out", "FILE", &o.out, "model file to write"),
         DS4_OPT_TEXT('r', "recipe", "NAME", &file,
-                     "type of each tensor: q2, q2-q4, q2-fast, q4, native, or\n"
-                     "a file of your own, NAME.txt"),
+                     "type of each tensor: q2, q2-imatrix, q2-q4, q2-fast, q4,\n"
+                     "native, or a file of your own, NAME.txt"),
         DS4_OPT_TEXT(0, "experts", "TYPE", &experts,
                      "in short, routed experts: mxfp4 (lossless from FP4), q2, q4,\nq8, bf16"),
         DS4_OPT_TEXT(0, "dense", "TYPE", &dense,
@@ -166,6 +188,7 @@ static int run_convert(int argc, char **argv)
         DS4_OPT_TEXT(0, "part", "PART", &part,
                      "model (default), or a support file without the model: mtp (its\n"
                      "block of the next token), dspark (its drafter)"),
+        QUANTIZE_WEIGHT_OPTIONS(&imatrix, &encoder),
         DS4_OPT_TEXT(0, "name", "TEXT", &o.name, "name of the model (default: the folder's)"),
         DS4_OPT_FLAG(0, "resume", &o.resume, "go on where an earlier run of the same command ended"),
         DS4_OPT_SIZE(0, "save-every", "SIZE", &o.save_every, "what a killed run may lose at most [256M]"),
@@ -194,14 +217,8 @@ static int run_convert(int argc, char **argv)
     if (!choose_part(part, &o.part)) return DS4_EXIT_WRONG;
     const int chosen = choose_types(file, experts, dense, argv[0], &types);
     if (chosen != DS4_EXIT_OK) return chosen;
-    if (o.n_threads > MAX_THREADS) o.n_threads = MAX_THREADS;
-    o.cancel = ds4_interrupt_catch_all();
-    const ds4_status st = convert_checkpoint(&o, &done, &err);
-    ds4_term_progress_end();
-    if (st != DS4_OK) return failed(&err);
-    ds4_app_say(program, "%s: %u tensors, %llu bytes", o.out, done.n_tensors,
-                (unsigned long long)done.file_bytes);
-    return DS4_EXIT_OK;
+    o.effort = (ds4_encode_effort)encoder;
+    return convert(&o, imatrix);
 }
 
 /* ---- vocab ---------------------------------------------------------------------------------- */

@@ -1,10 +1,13 @@
 /* recipe_find.c - see recipe_find.h. */
 #include "app/quantize/recipe_find.h"
+#include "app/quantize/file_commands.h"
 
 #include <string.h>
 
 #include "app/common/program_dir.h"
 #include "base/file.h"
+
+const char *const quantize_encoder_names[] = { "standard", "best", NULL };
 
 enum { MAX_TEXT = 64 << 10 };
 

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "app/quantize/slab.h"
-#include "format/encode.h"
 
 enum { MAX_PIECES = 1000, COPY_BYTES = 8 << 20 };
 
@@ -133,6 +132,7 @@ static ds4_status cut_pieces(rewriter *w, ds4_err *err)
 static ds4_status list_items(rewriter *w, ds4_err *err)
 {
     const uint32_t n = ds4_gguf_n_tensors(w->opt->from);
+    bool           knows = false;
 
     w->items = calloc((size_t)n + 1, sizeof *w->items);
     if (!w->items) return ds4_fail(err, DS4_E_NOMEM, "no memory for the list of tensors");
@@ -140,6 +140,11 @@ static ds4_status list_items(rewriter *w, ds4_err *err)
     if (w->opt->types) DS4_TRY(ds4_recipe_check_used(w->opt->types, err));
     if (w->opt->other) DS4_TRY(ds4_recipe_check_used(w->opt->take, err));
     w->result->n_tensors = n;
+    for (uint32_t i = 0; i < n && !knows; i++) knows = importance_knows(w->opt->weights, w->items[i].name);
+    if (!knows) {
+        return ds4_fail(err, DS4_E_FORMAT, "%s: has nothing about any tensor of the model",
+                        w->opt->weights->path);
+    }
     return cut_pieces(w, err);
 }
 
@@ -181,7 +186,9 @@ static ds4_status encode_tensor(rewriter *w, const item *it, ds4_gguf_writer *wr
     for (uint64_t i = 0; i < n_parts; i++) {
         source from;
         DS4_TRY(source_of_tensor(it->tensor, i, &w->kernels, &from, err));
-        DS4_TRY(slab_write(w->slab, &from, it->dtype, writer, err));
+        const float *weights = NULL;
+        DS4_TRY(importance_of(w->opt->weights, it->name, i, n_parts, from.n_columns, &weights, err));
+        DS4_TRY(slab_write(w->slab, &from, it->dtype, weights, writer, err));
         DS4_TRY(keep_so_far(w, it, writer, err));
         DS4_TRY(go_on(w, it, it->tensor->n_bytes / n_parts, err));
     }
@@ -198,7 +205,8 @@ static ds4_status write_tensor(rewriter *w, const item *it, ds4_gguf_writer *wri
 
 static ds4_status take_memory(rewriter *w, ds4_err *err)
 {
-    slab_options room = { .n_threads = w->opt->n_threads, .cancel = w->opt->cancel, .out = w->opt->out };
+    slab_options room = { .n_threads = w->opt->n_threads, .effort = w->opt->effort, .cancel = w->opt->cancel,
+                          .out = w->opt->out };
 
     ds4_kernels_init(&w->kernels, ds4_cpu_features());
     for (uint32_t i = 0; i < w->n; i++) {
@@ -245,10 +253,13 @@ static void put_keys(const rewriter *w, ds4_gguf_writer *writer)
         const ds4_gguf_key *entry = ds4_gguf_key_at(w->opt->from, i);
         const ds4_slice     key = entry->key;
         if (starts_with(key, "split.") || ds4_slice_eq(key, DS4_SLICE("general.alignment"))) continue;
+        if (w->opt->types && importance_is_key(key)) continue;
         if (w->opt->types && ds4_slice_eq(key, DS4_SLICE("general.file_type"))) continue;
         ds4_gguf_put_key(writer, entry);
     }
-    if (w->opt->types) ds4_gguf_put_u32(writer, "general.file_type", w->opt->types->file_type);
+    if (!w->opt->types) return;
+    ds4_gguf_put_u32(writer, "general.file_type", w->opt->types->file_type);
+    importance_put_keys(w->opt->weights, writer);
 }
 
 static ds4_status piece_path(const rewriter *w, uint32_t piece, char path[PATH_MAX], ds4_err *err)
@@ -281,6 +292,8 @@ static ds4_status begin(const rewriter *w, const char *path, ds4_gguf_writer *wr
     ds4_str_addf(&from, "%s\n", DS4_VERSION);
     describe(w->opt->from, &from);
     describe(w->opt->other, &from);
+    importance_describe(w->opt->weights, &from);
+    if (w->opt->effort != DS4_ENCODE_BEST) ds4_str_add_text(&from, "standard encoders\n");
     ds4_status st = from.failed ? ds4_fail(err, DS4_E_NOMEM, "no memory for the names of files") : DS4_OK;
     if (st == DS4_OK) {
         st = ds4_gguf_writer_begin_partial(writer, path, from.data, from.n_bytes, w->opt->resume, err);

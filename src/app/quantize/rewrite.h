@@ -3,6 +3,8 @@
 #ifndef DS4_APP_REWRITE_H
 #define DS4_APP_REWRITE_H
 
+#include "app/quantize/importance.h"
+#include "format/encode.h"
 #include "format/recipe.h"
 #include "base/wait.h"
 #include "ds4.h"
@@ -13,6 +15,8 @@ typedef struct rewrite_options {
     const ds4_gguf   *other;            /* NULL: none */
     ds4_recipe           *take; /* rules of the tensors taken from `other`; their types mean nothing */
     ds4_recipe           *types;            /* NULL: types stay */
+    importance       *weights;          /* of columns; a zeroed one: all are alike */
+    ds4_encode_effort effort;
     const char       *out;              /* file; in pieces: the part of their names before -00001-of-0000N */
     uint64_t          piece_bytes;      /* most bytes of a piece; 0: one file */
     uint32_t          n_threads;        /* 1..256 */

@@ -16,7 +16,8 @@ enum { MAX_THREADS = 256, SAVE_EVERY = 256 << 20 };
 /* The options of all four commands fill this. */
 typedef struct wanted {
     enum { REQUANTIZE, SPLICE, SPLIT, MERGE } kind;
-    const char      *from, *other, *out, *recipe;
+    const char      *from, *other, *out, *recipe, *imatrix;
+    int              encoder;           /* a ds4_encode_effort */
     ds4_option_texts take;
     uint64_t         piece_bytes, save_every;
     bool             resume;
@@ -91,6 +92,7 @@ static int run(const wanted *w, const char *argv0)
 {
     rewrite_options o = { .out = w->out };
     rewrite_result  done;
+    importance      weights = { 0 };
     ds4_recipe          types, take;
     ds4_err         err = { .code = DS4_OK };
 
@@ -107,8 +109,18 @@ static int run(const wanted *w, const char *argv0)
             return DS4_EXIT_WRONG;
         }
         o.types = &types;
+        if (types.needs_importance && !w->imatrix) {
+            ds4_app_say(program, "recipe %s needs --imatrix; ds4-eval imatrix makes such a file", w->recipe);
+            return DS4_EXIT_WRONG;
+        }
     }
-    if (rewrite(w, &o, &done, &err) != DS4_OK) return failed(&err);
+    ds4_status st = DS4_OK;
+    if (w->imatrix) st = importance_open(&weights, w->imatrix, &err);
+    o.weights = &weights;
+    o.effort = (ds4_encode_effort)w->encoder;
+    if (st == DS4_OK) st = rewrite(w, &o, &done, &err);
+    importance_close(&weights);
+    if (st != DS4_OK) return failed(&err);
     ds4_app_say(program, "%s: %u tensors, %u of them changed, %llu bytes in %u file%s", w->out,
                 done.n_tensors, done.n_changed, (unsigned long long)done.file_bytes, done.n_files,
                 done.n_files == 1 ? "" : "s");
@@ -141,11 +153,14 @@ static int parse_and_run(const ds4_command *command, int argc, char **argv, cons
 
 int requantize_main(int argc, char **argv)
 {
-    wanted           w = { .kind = REQUANTIZE, .n_threads = ds4_cpu_count(), .save_every = SAVE_EVERY };
+    wanted           w = { .kind = REQUANTIZE, .n_threads = ds4_cpu_count(), .save_every = SAVE_EVERY,
+                             .encoder = DS4_ENCODE_BEST };
     const ds4_option options[] = {
         FROM_OPTION(&w), OUT_OPTION(&w),
         DS4_OPT_TEXT('r', "recipe", "NAME", &w.recipe,
-                     "type of each tensor: q2, q2-q4, q2-fast, q4, native, or\na file of your own, NAME.txt"),
+                     "type of each tensor: q2, q2-imatrix, q2-q4, q2-fast, q4,\n"
+                     "native, or a file of your own, NAME.txt"),
+        QUANTIZE_WEIGHT_OPTIONS(&w.imatrix, &w.encoder),
         RESUME_OPTION(&w), SAVE_OPTION(&w), THREADS_OPTION(&w),
         { .kind = DS4_OPTION_END },
     };

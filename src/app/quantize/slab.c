@@ -3,9 +3,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/team.h"
-#include "format/encode.h"
 #include "format/small_float.h"
 
 enum { MAX_THREADS = 256 };
@@ -19,10 +19,12 @@ struct slab {
     uint8_t     *bytes;                 /* [capacity] */
     uint64_t     capacity;
     float       *rows;                  /* [threads][n_columns] */
+    float       *energy;                /* [n_columns] */
     ds4_err      errors[MAX_THREADS];   /* code DS4_OK if none */
 
     const source *from;                 /* being encoded: rows first .. first + n_rows - 1 */
     uint32_t      dtype;
+    const float  *importance;
     uint64_t      first, n_rows, row_bytes;
     bool          repack;               /* FP4 to MXFP4 */
 };
@@ -38,7 +40,8 @@ ds4_status slab_create(slab **out, const slab_options *opt, ds4_err *err)
     if (st == DS4_OK) {
         s->bytes = malloc(s->capacity);
         s->rows = calloc(opt->n_threads, opt->n_columns * sizeof *s->rows);
-        if (!s->bytes || !s->rows) {
+        s->energy = calloc(opt->n_columns, sizeof *s->energy);
+        if (!s->bytes || !s->rows || !s->energy) {
             st = ds4_fail(err, DS4_E_NOMEM, "no memory to convert rows of %llu weights",
                           (unsigned long long)opt->n_columns);
         }
@@ -54,6 +57,7 @@ void slab_free(slab *s)
     ds4_team_free(s->team);
     free(s->bytes);
     free(s->rows);
+    free(s->energy);
     free(s);
 }
 
@@ -84,7 +88,7 @@ static ds4_status encode_one(const slab *s, uint64_t row, float *x, uint8_t *out
     if (s->repack) return source_row_mxfp4(s->from, row, out, err);
     DS4_TRY(source_row(s->from, row, x, err));
     if (is_bounded(s->dtype)) DS4_TRY(check_range(s, x, row, err));
-    ds4_encode_row(s->dtype, DS4_ENCODE_BEST, out, x, NULL, s->from->n_columns);
+    ds4_encode_row(s->dtype, s->opt.effort, out, x, s->importance, s->from->n_columns);
     return DS4_OK;
 }
 
@@ -112,13 +116,32 @@ static ds4_status first_error(const slab *s, ds4_err *err)
     return DS4_OK;
 }
 
-ds4_status slab_write(slab *s, const source *from, uint32_t dtype, ds4_gguf_writer *writer, ds4_err *err)
+/* The energy of each column of the matrix. */
+static ds4_status weigh_columns(slab *s, const source *from, ds4_err *err)
+{
+    const uint64_t n = from->n_columns;
+
+    memset(s->energy, 0, n * sizeof *s->energy);
+    for (uint64_t i = 0; i < from->n_rows; i++) {
+        DS4_TRY(source_row(from, i, s->rows, err));
+        for (uint64_t k = 0; k < n; k++) s->energy[k] += s->rows[k] * s->rows[k];
+    }
+    return DS4_OK;
+}
+
+ds4_status slab_write(slab *s, const source *from, uint32_t dtype, const float *importance,
+                      ds4_gguf_writer *writer, ds4_err *err)
 {
     s->from = from;
     s->dtype = dtype;
+    s->importance = importance;
     s->row_bytes = ds4_row_bytes(dtype, from->n_columns);
     s->repack = from->kind == SOURCE_FP4 && dtype == DS4_MXFP4;
     if (ds4_gguf_writer_has(writer, from->n_rows * s->row_bytes)) return DS4_OK;
+    if (!importance && dtype == DS4_IQ2_XXS && s->opt.effort == DS4_ENCODE_STANDARD) {
+        DS4_TRY(weigh_columns(s, from, err));
+        s->importance = s->energy;
+    }
     const uint64_t most = s->capacity / s->row_bytes;
     for (s->first = 0; s->first < from->n_rows; s->first += s->n_rows) {
         s->n_rows = from->n_rows - s->first < most ? from->n_rows - s->first : most;

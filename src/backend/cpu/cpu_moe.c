@@ -453,6 +453,21 @@ static ds4_status run_streamed(moe_job *job, ds4_err *err)
     return st;
 }
 
+/* Show what down read: the activated gates of all pairs are still there, in the order of experts. */
+static void keep_inputs(const ds4_dev *dev, const ds4_op_experts *op)
+{
+    const struct cpu_moe *m = dev->moe;
+    const uint32_t        n_ffn = op->gate.n_out, n_ranks = op->n_used + 1;
+
+    for (uint32_t t = 0; t < dev->batch->n_tokens; t++) {
+        for (uint32_t rank = 0; rank < op->n_used; rank++) {
+            const uint64_t pair = m->pair_of[t * n_ranks + rank];
+            memcpy(cpu_row(op->inputs, t) + (uint64_t)rank * n_ffn, m->gate + pair * n_ffn,
+                   n_ffn * sizeof(float));
+        }
+    }
+}
+
 /* ---- the operation --------------------------------------------------------------------------- */
 
 ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err)
@@ -471,5 +486,6 @@ ds4_status cpu_experts(ds4_dev *dev, const ds4_op_experts *op, ds4_err *err)
         run_wave(&job);
     }
     cpu_run(dev, sum_share, &job, (uint64_t)dev->batch->n_tokens * cpu_stretches(op->down.n_out));
+    if (op->inputs.at.buf) keep_inputs(dev, op);
     return DS4_OK;
 }

@@ -268,12 +268,13 @@ static ds4_status shared_expert(ds4_dev *dev, const ds4_op *op, const experts_ro
 ds4_status gpu_experts(ds4_dev *dev, const ds4_op *op, ds4_err *err)
 {
     const ds4_op_experts  *o = &op->experts;
-    const experts_room     r = room_of(o, dev->step.n_tokens, dev->scratch.at);
+    experts_room           r = room_of(o, dev->step.n_tokens, dev->scratch.at);
     const experts_sum_args a = { .n_tokens = dev->step.n_tokens,
                                  .n = o->down.n_out,
                                  .n_used = o->n_used,
                                  .y_stride = o->y.stride };
 
+    if (o->inputs.at.buf) r.gate = gpu_address(o->inputs.at);  /* activated in place, pair by pair */
     DS4_TRY(routed_experts(dev, op, &r, err));
     DS4_TRY(shared_expert(dev, op, &r, err));
     return GPU_LAUNCH(dev, GPU_KERNEL_experts_sum, a, gpu_div_up(a.n, KD_GROUP), a.n_tokens, 1,

@@ -44,7 +44,7 @@ bool own_serves_experts(const ds4_dev *dev, const ds4_op *op)
 {
     const ds4_op_experts *o = &op->experts;
 
-    return dev->step.n_tokens == 1 && !o->cache && o->n_used <= OWN_MAX_USED &&
+    return dev->step.n_tokens == 1 && !o->cache && !o->inputs.at.buf && o->n_used <= OWN_MAX_USED &&
            o->gate.layout->form == OWN_IQ2_XXS && o->up.layout->form == OWN_IQ2_XXS &&
            o->down.layout->form == OWN_Q2_K && o->shared_gate.layout->form == OWN_Q8_0 &&
            o->shared_up.layout->form == OWN_Q8_0 && o->shared_down.layout->form == OWN_Q8_0 &&
