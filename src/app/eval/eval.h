@@ -13,6 +13,9 @@ int ds4_eval_tokens(const char *argv0, int argc, char **argv);
 int ds4_eval_ppl(const char *argv0, int argc, char **argv);
 int ds4_eval_mini(const char *argv0, int argc, char **argv);
 int ds4_eval_imatrix(const char *argv0, int argc, char **argv);
+int ds4_eval_kld(const char *argv0, int argc, char **argv);
+int ds4_eval_corpus(const char *argv0, int argc, char **argv);
+int ds4_eval_report(const char *argv0, int argc, char **argv);
 int ds4_eval_diff(const char *argv0, int argc, char **argv);
 
 /* The exit code that goes with what the parser said; DS4_EXIT_OK is also that of "run". */

@@ -13,6 +13,9 @@ static const struct {
     { "diff",   ds4_eval_diff,   "compare two files of logits" },
     { "tokens", ds4_eval_tokens, "turn lines of JSON text into token ids" },
     { "ppl",    ds4_eval_ppl,    "perplexity of a text" },
+    { "kld",    ds4_eval_kld,    "divergence from what a larger file predicts" },
+    { "report", ds4_eval_report, "several model files beside each other, with pictures" },
+    { "corpus", ds4_eval_corpus, "conversations as text for imatrix and kld" },
     { "imatrix", ds4_eval_imatrix, "importance of input channels, for ds4-quantize" },
     { "mini",   ds4_eval_mini,   "abilities of the bundled model, case by case" },
 };
