@@ -4,7 +4,8 @@
 #include <stddef.h>
 
 /* Ids 4, 5, 31-33 and 36-38 were removed from the format; ids from 42 on are not stable.
- * Q8_K (15) exists for activations only and is left out, so that files holding it are refused. */
+ * 63 is ours and stands in no file. Q8_K (15) exists for activations only and is left out, so that
+ * files holding it are refused. */
 static const ds4_dtype_info dtypes[] = {
     [0]  = { "F32",     1,   4,   true  },
     [1]  = { "F16",     1,   2,   true  },
@@ -39,12 +40,23 @@ static const ds4_dtype_info dtypes[] = {
     [39] = { "MXFP4",   32,  17,  true  },
     [40] = { "NVFP4",   64,  36,  false },
     [41] = { "Q1_0",    128, 18,  false },
+    [63] = { "T66",     256, 66,  true  },
 };
 
 const ds4_dtype_info *ds4_dtype_get(uint32_t id)
 {
     if (id >= sizeof dtypes / sizeof dtypes[0] || !dtypes[id].name) return NULL;
     return &dtypes[id];
+}
+
+uint32_t ds4_dtype_to_file(uint32_t id)
+{
+    return id == DS4_T66 ? DS4_T66_IN_FILES : id;
+}
+
+uint32_t ds4_dtype_from_file(uint32_t id)
+{
+    return id == DS4_T66_IN_FILES ? DS4_T66 : id == DS4_T66 ? UINT32_MAX : id;
 }
 
 uint64_t ds4_row_bytes(uint32_t id, uint64_t n_elems)

@@ -70,7 +70,7 @@ bool ds4_can_encode(uint32_t dtype)
 {
     switch (dtype) {
     case DS4_F32: case DS4_F16: case DS4_BF16: case DS4_Q8_0: case DS4_Q2_K: case DS4_Q4_K:
-    case DS4_Q6_K: case DS4_IQ2_XXS: case DS4_MXFP4: return true;
+    case DS4_Q6_K: case DS4_IQ2_XXS: case DS4_MXFP4: case DS4_T66: return true;
     default: return false;
     }
 }
@@ -99,7 +99,7 @@ static void encode_block(uint32_t dtype, bool best, uint8_t *out, const float *x
 }
 
 void ds4_encode_row(uint32_t dtype, ds4_encode_effort effort, void *out, const float *x,
-                    const float *importance, uint64_t n)
+                    const float *importance, uint64_t n, ds4_trellis *trellis)
 {
     const ds4_dtype_info *info = ds4_dtype_get(dtype);
     const bool            best = effort == DS4_ENCODE_BEST;
@@ -110,6 +110,8 @@ void ds4_encode_row(uint32_t dtype, ds4_encode_effort effort, void *out, const f
         return;
     }
     for (uint64_t i = 0; i < n; i += info->block_elems, at += info->block_bytes) {
-        encode_block(dtype, best, at, x + i, importance ? importance + i : NULL);
+        const float *w = importance ? importance + i : NULL;
+        if (dtype == DS4_T66) ds4_encode_t66(at, x + i, w, trellis);
+        else encode_block(dtype, best, at, x + i, w);
     }
 }

@@ -308,10 +308,6 @@ static ds4_status size_tensor(const cursor *c, const char *name, ds4_gguf_tensor
         }
         n_elems *= t->dim[i];
     }
-    if (!info) {
-        return ds4_fail(c->err, DS4_E_UNSUPPORTED, "%s: tensor \"%s\": element type %u is not known", c->path,
-                        name, t->dtype);
-    }
     if (t->dim[0] % info->block_elems != 0) {
         return ds4_fail(c->err, DS4_E_FORMAT,
                         "%s: tensor \"%s\": rows of %llu elements, expected a multiple of %u for %s",
@@ -323,7 +319,8 @@ static ds4_status size_tensor(const cursor *c, const char *name, ds4_gguf_tensor
 
 static ds4_status read_tensor(cursor *c, ds4_gguf_tensor *t, uint64_t *offset)
 {
-    char shown[DS4_GGUF_SHOWN_BYTES + 4];
+    char     shown[DS4_GGUF_SHOWN_BYTES + 4];
+    uint32_t in_file = 0;
 
     DS4_TRY(read_string(c, "a tensor name", MAX_NAME_BYTES, &t->name));
     if (t->name.n_bytes == 0 || memchr(t->name.data, 0, t->name.n_bytes)) {
@@ -338,8 +335,13 @@ static ds4_status read_tensor(cursor *c, ds4_gguf_tensor *t, uint64_t *offset)
     }
     for (uint32_t i = 0; i < DS4_GGUF_MAX_DIMS; i++) t->dim[i] = 1;
     for (uint32_t i = 0; i < t->n_dims; i++) DS4_TRY(read_u64(c, "a tensor entry", &t->dim[i]));
-    DS4_TRY(read_u32(c, "a tensor entry", &t->dtype));
+    DS4_TRY(read_u32(c, "a tensor entry", &in_file));
     DS4_TRY(read_u64(c, "a tensor entry", offset));
+    t->dtype = ds4_dtype_from_file(in_file);
+    if (!ds4_dtype_get(t->dtype)) {
+        return ds4_fail(c->err, DS4_E_UNSUPPORTED, "%s: tensor \"%s\": element type %u is not known", c->path,
+                        shown, in_file);
+    }
     return size_tensor(c, shown, t);
 }
 
@@ -360,6 +362,24 @@ ds4_status ds4_gguf_index_tensors(ds4_gguf *g, ds4_err *err)
             return ds4_fail(err, DS4_E_FORMAT, "%s: tensor \"%s\" appears twice", g->path,
                             ds4_gguf_shown(g->by_name[i]->name, shown));
         }
+    }
+    return DS4_OK;
+}
+
+/* Only the version that we know is read as such. */
+static ds4_status check_t66(const ds4_gguf *g, ds4_err *err)
+{
+    char     shown[DS4_GGUF_SHOWN_BYTES + 4];
+    uint32_t version = 0;
+
+    for (uint32_t i = 0; i < g->n_tensors; i++) {
+        const ds4_gguf_key *key = ds4_gguf_key_find(g, DS4_T66_KEY);
+        if (g->tensors[i].dtype != DS4_T66) continue;
+        if (key && !key->is_array && key->value.type == DS4_GGUF_U32) version = ds4_load_u32(key->value.data);
+        if (version == DS4_T66_VERSION) return DS4_OK;
+        return ds4_fail(err, DS4_E_UNSUPPORTED,
+                        "%s: tensor \"%s\" has type T66, but key \"%s\" is not %d", g->path,
+                        ds4_gguf_shown(g->tensors[i].name, shown), DS4_T66_KEY, DS4_T66_VERSION);
     }
     return DS4_OK;
 }
@@ -474,7 +494,8 @@ static ds4_status parse(ds4_gguf *g, ds4_err *err)
     DS4_TRY(read_header(&c, &n_tensors, &n_keys));
     DS4_TRY(read_keys(&c, g, n_keys));
     DS4_TRY(find_alignment(g, err));
-    return read_tensors(&c, g, n_tensors);
+    DS4_TRY(read_tensors(&c, g, n_tensors));
+    return check_t66(g, err);
 }
 
 ds4_status ds4_gguf_open_bytes(const char *name, const void *data, uint64_t n_bytes, ds4_gguf **out,

@@ -14,6 +14,7 @@ struct ds4_gguf_writer {
     ds4_str   keys, entries;            /* as they stand in the file */
     uint64_t *sizes;                    /* [n_tensors] bytes without padding */
     uint64_t  data_bytes;               /* of all tensors so far, padded */
+    bool      has_t66;                  /* and its key */
     bool      failed;                   /* out of memory while declaring */
     char      refused[128];             /* what a declaration got wrong; "" if nothing */
 
@@ -156,6 +157,7 @@ void ds4_gguf_put_strings(ds4_gguf_writer *w, const char *key, const ds4_slice *
 
 void ds4_gguf_put_key(ds4_gguf_writer *w, const ds4_gguf_key *entry)
 {
+    if (ds4_slice_eq(entry->key, (ds4_slice){ DS4_T66_KEY, strlen(DS4_T66_KEY) })) return;
     add_string(&w->keys, entry->key.data, entry->key.n_bytes);
     if (entry->is_array) add_u32(&w->keys, DS4_GGUF_ARRAY);
     add_u32(&w->keys, entry->value.type);
@@ -196,10 +198,14 @@ void ds4_gguf_declare(ds4_gguf_writer *w, const char *name, uint32_t dtype, uint
         }
         w->sizes = more;
     }
+    if (dtype == DS4_T66 && !w->has_t66) {
+        ds4_gguf_put_u32(w, DS4_T66_KEY, DS4_T66_VERSION);
+        w->has_t66 = true;
+    }
     add_string(&w->entries, name, strlen(name));
     add_u32(&w->entries, n_dims);
     for (uint32_t i = 0; i < n_dims; i++) add_u64(&w->entries, dim[i]);
-    add_u32(&w->entries, dtype);
+    add_u32(&w->entries, ds4_dtype_to_file(dtype));
     add_u64(&w->entries, w->data_bytes);
     w->sizes[w->n_tensors++] = n_bytes;
     w->data_bytes += n_bytes + padding(n_bytes, w->alignment);

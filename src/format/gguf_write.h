@@ -29,7 +29,8 @@ void ds4_gguf_put_u32s(ds4_gguf_writer *w, const char *key, const uint32_t *valu
 void ds4_gguf_put_i32s(ds4_gguf_writer *w, const char *key, const int32_t *values, uint64_t n);
 void ds4_gguf_put_f32s(ds4_gguf_writer *w, const char *key, const float *values, uint64_t n);
 void ds4_gguf_put_strings(ds4_gguf_writer *w, const char *key, const ds4_slice *values, uint64_t n);
-void ds4_gguf_put_key(ds4_gguf_writer *w, const ds4_gguf_key *entry);  /* as another file has it, for tests */
+/* As another file has it; DS4_T66_KEY is left to declare. */
+void ds4_gguf_put_key(ds4_gguf_writer *w, const ds4_gguf_key *entry);
 
 /* Declare the next tensor; the data section holds the tensors in this order.
  *

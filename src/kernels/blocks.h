@@ -16,6 +16,7 @@ enum {
     Q4_K_BYTES = 144,       /* f16 d | f16 dmin | packed 6-bit [12] | nibbles [128] */
     Q6_K_BYTES = 210,       /* low nibbles [128] | high 2 bits [64] | int8 scale [16] | f16 d */
     IQ2_XXS_BYTES = 66,     /* f16 d | 8 groups: 4 codebook indices, u32 of signs and scale */
+    T66_BYTES = 66,         /* f16 d | a circle of 512 bits, 2 for each value */
 };
 
 static inline uint16_t load_u16(const void *p)
@@ -155,6 +156,11 @@ static inline void q4_k_scale_min(const uint8_t *p, int j, int *scale, int *min)
         *min = (p[j + 4] >> 4) | (p[j] >> 6) << 4;
     }
 }
+
+/* The code of a T66 state is the sum of four six-bit numbers of a product, less this. */
+enum { T66_BIAS = 126 };
+#define T66_FACTOR 0xCBAC1FEDu
+#define T66_FIELDS 0x3f3f3f3fu
 
 /* The eight signs of a 7-bit sign index: bit j set means value j is negative. Bit 7 makes
  * the number of negatives even. */

@@ -11,7 +11,8 @@ ds4_act ds4_act_of(uint32_t dtype)
     case DS4_Q2_K:
     case DS4_Q4_K:
     case DS4_Q6_K:
-    case DS4_IQ2_XXS: return DS4_ACT_Q256;
+    case DS4_IQ2_XXS:
+    case DS4_T66:     return DS4_ACT_Q256;
     default:          return DS4_ACT_F32;
     }
 }

@@ -14,6 +14,7 @@ void ds4_kernels_ref_attend(ds4_kernels *k);
 
 void ds4_kernels_avx2_decode(ds4_kernels *k);
 void ds4_kernels_avx2_q256(ds4_kernels *k);
+void ds4_kernels_avx2_t66(ds4_kernels *k);
 void ds4_kernels_avx2_q32(ds4_kernels *k);
 void ds4_kernels_avx2_float(ds4_kernels *k);
 void ds4_kernels_avx2_vector(ds4_kernels *k);
@@ -22,6 +23,7 @@ void ds4_kernels_avx2_attend(ds4_kernels *k);
 
 void ds4_kernels_avx512_q256(ds4_kernels *k);
 void ds4_kernels_avx512_iq2(ds4_kernels *k);
+void ds4_kernels_avx512_t66(ds4_kernels *k);
 void ds4_kernels_avx512_q32(ds4_kernels *k);
 void ds4_kernels_avx512_float(ds4_kernels *k);
 void ds4_kernels_avx512_vector(ds4_kernels *k);
@@ -30,6 +32,7 @@ void ds4_kernels_avx512_attend(ds4_kernels *k);
 void ds4_kernels_avx512_index(ds4_kernels *k);
 
 void ds4_kernels_vbmi_iq2(ds4_kernels *k);
+void ds4_kernels_vbmi_t66(ds4_kernels *k);
 
 void ds4_kernels_amx_q256(ds4_kernels *k);
 void ds4_kernels_amx_q32(ds4_kernels *k);
@@ -44,7 +47,8 @@ ds4_matvec_fn ds4_matvec_q2_k_avx2, ds4_matvec_q4_k_avx2, ds4_matvec_iq2_xxs_avx
 
 /* AMX leaves products with few tokens to AVX-512. */
 ds4_matmul_fn ds4_matmul_q8_0_avx512, ds4_matmul_mxfp4_avx512, ds4_matmul_q2_k_avx512,
-              ds4_matmul_q4_k_avx512, ds4_matmul_q6_k_avx512, ds4_matmul_iq2_xxs_vbmi;
+              ds4_matmul_q4_k_avx512, ds4_matmul_q6_k_avx512, ds4_matmul_iq2_xxs_vbmi,
+              ds4_matmul_t66_vbmi;
 
 void ds4_kernels_neon_q256(ds4_kernels *k);
 void ds4_kernels_neon_q32(ds4_kernels *k);

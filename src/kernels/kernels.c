@@ -113,6 +113,7 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
     if (features & DS4_CPU_AVX2) {
         ds4_kernels_avx2_decode(k);
         ds4_kernels_avx2_q256(k);
+        ds4_kernels_avx2_t66(k);
         ds4_kernels_avx2_q32(k);
         ds4_kernels_avx2_float(k);
         ds4_kernels_avx2_vector(k);
@@ -122,6 +123,7 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
     if (features & DS4_CPU_AVX512) {
         ds4_kernels_avx512_q256(k);
         ds4_kernels_avx512_iq2(k);
+        ds4_kernels_avx512_t66(k);
         ds4_kernels_avx512_q32(k);
         ds4_kernels_avx512_float(k);
         ds4_kernels_avx512_vector(k);
@@ -129,7 +131,10 @@ void ds4_kernels_init(ds4_kernels *k, unsigned features)
         ds4_kernels_avx512_attend(k);
         ds4_kernels_avx512_index(k);
     }
-    if (features & DS4_CPU_VBMI) ds4_kernels_vbmi_iq2(k);
+    if (features & DS4_CPU_VBMI) {
+        ds4_kernels_vbmi_iq2(k);
+        ds4_kernels_vbmi_t66(k);
+    }
     if (features & DS4_CPU_AMX) {
         ds4_kernels_amx_q256(k);
         ds4_kernels_amx_q32(k);

@@ -21,7 +21,7 @@
 typedef enum ds4_act {
     DS4_ACT_F32,    /* plain floats:            F32, F16, BF16 */
     DS4_ACT_Q32,    /* ds4_q32 per 32 values:   Q8_0, MXFP4 */
-    DS4_ACT_Q256,   /* ds4_q256 per 256 values: Q2_K, Q4_K, Q6_K, IQ2_XXS */
+    DS4_ACT_Q256,   /* ds4_q256 per 256 values: Q2_K, Q4_K, Q6_K, IQ2_XXS, T66 */
 } ds4_act;
 
 /* 32 activations: value i is d * q[i]. */

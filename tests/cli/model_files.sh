@@ -40,6 +40,20 @@ answers "a file by recipe answers" "$box/q2-fast.gguf"
 run convert --from models/ds4-mini --experts q4 --name mini --out "$box/short.gguf"
 same "the short options say the recipe q4" "$box/short.gguf" "$box/q4.gguf"
 
+# The trellis in one tensor, for its search takes microseconds a weight; the rest stays as it is.
+echo 'ffn_down_exps t66 3' >"$box/trellis.txt"
+run requantize --from $mini --recipe "$box/trellis.txt" --out "$box/trellis.gguf"
+says "requantize to the trellis" 0 "1 of them changed"
+has "down of layer 3 is T66" "$box/trellis.gguf" blk.3.ffn_down_exps.weight T66
+has "the other layers are not" "$box/trellis.gguf" blk.4.ffn_down_exps.weight MXFP4
+run inspect "$box/trellis.gguf"
+says "the file says which version it has" 0 "ds4.t66.version"
+run verify "$box/trellis.gguf"
+says "a trellis file is whole" 0 "whole, and every weight is a finite number"
+answers "a trellis file answers" "$box/trellis.gguf"
+run requantize --from "$box/trellis.gguf" --recipe "$box/trellis.txt" --out "$box/again.gguf"
+same "requantized again it is the same file" "$box/trellis.gguf" "$box/again.gguf"
+
 # A recipe of one's own: layers, patterns, the last line wins.
 cat >"$box/own.txt" <<'END'
 # layers of their own

@@ -133,13 +133,16 @@ twin_matrix twin_matrix_make(twin *t, uint32_t dtype, uint32_t n_in, uint32_t n_
     const uint64_t row_bytes = ds4_row_bytes(dtype, n_in), n_rows = (uint64_t)n_out * n_mats;
     uint8_t       *bytes = malloc(row_bytes * n_rows);
     float         *x = malloc(n_in * sizeof *x), *ones = malloc(n_in * sizeof *ones);
+    ds4_trellis   *trellis = NULL;
     ds4_err        err;
 
+    if (ds4_trellis_create(&trellis, DS4_TRELLIS_VBMI, &err) != DS4_OK) fail_msg("%s", err.text);
     for (uint32_t i = 0; i < n_in; i++) ones[i] = 1.0f;
     for (uint64_t r = 0; r < n_rows; r++) {
         for (uint32_t i = 0; i < n_in; i++) x[i] = roughly_normal(t);
-        ds4_encode_row(dtype, DS4_ENCODE_STANDARD, bytes + r * row_bytes, x, ones, n_in);
+        ds4_encode_row(dtype, DS4_ENCODE_STANDARD, bytes + r * row_bytes, x, ones, n_in, trellis);
     }
+    ds4_trellis_free(trellis);
     twin_matrix m = { .bytes = map_file(bytes, row_bytes * n_rows), .n_bytes = row_bytes * n_rows };
     free(bytes);
     const ds4_tensor tensor = { .name = "random",

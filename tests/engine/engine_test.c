@@ -279,7 +279,7 @@ static void test_steps_do_not_allocate(void **state)
 static void test_every_weight_type_runs(void **state)
 {
     static const uint32_t types[] = { DS4_F32, DS4_F16, DS4_BF16, DS4_Q8_0, DS4_Q2_K, DS4_Q4_K, DS4_Q6_K,
-                                      DS4_IQ2_XXS, DS4_MXFP4 };
+                                      DS4_IQ2_XXS, DS4_MXFP4, DS4_T66 };
     char                  path[256];
 
     (void)state;

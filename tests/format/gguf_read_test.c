@@ -225,7 +225,7 @@ static void test_tensor_name_rules(void **state)
 
 static void test_tensor_shape_rules(void **state)
 {
-    static const uint32_t bad_types[] = { 4, 5, 15, 31, 33, 36, 38, 42, 0xffffffffu };
+    static const uint32_t bad_types[] = { 4, 5, 15, 31, 33, 36, 38, 42, DS4_T66, 0xffffffffu };
     ds4_str               s = { 0 };
 
     (void)state;

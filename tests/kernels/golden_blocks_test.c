@@ -86,6 +86,36 @@ static void test_decode_is_bit_equal(void **state)
     }
 }
 
+/* T66 has integer codes, so its blocks say those. */
+static void test_t66_codes_are_equal(void **state)
+{
+    json_error_t error;
+    json_t      *root = json_load_file(test_data_path("trellis.json"), 0, &error), *block;
+    size_t       index;
+
+    (void)state;
+    assert_non_null(root);
+    json_t *blocks = json_object_get(root, "trellis66");
+    assert_int_equal(json_array_size(blocks), 2);
+    for (int set = 0; set < N_SETS; set++) {
+        ds4_kernels k;
+        ds4_kernels_init(&k, feature_sets[set] & ds4_cpu_features());
+        json_array_foreach(blocks, index, block) {
+            uint8_t code[MAX_BLOCK];
+            float   value[MAX_BLOCK];
+            const char *hex = json_string_value(json_object_get(block, "block_hex"));
+            json_t     *ints = json_object_get(block, "ints");
+            assert_int_equal(bytes_of_hex(code, sizeof code, hex), 66);
+            k.decode[DS4_T66](value, code, 256);
+            for (size_t i = 0; i < 256; i++) {
+                const double want = (double)json_integer_value(json_array_get(ints, i));
+                assert_true(value[i] == load_half(code) * (float)want);
+            }
+        }
+    }
+    json_decref(root);
+}
+
 /* The golden activations of a block with scale 1; returns false where it has none. */
 static bool load_activation(json_t *block, ds4_act act, ds4_q32 *q32, ds4_q256 *q256)
 {
@@ -188,6 +218,7 @@ static void test_every_half_survives(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_decode_is_bit_equal),
+    cmocka_unit_test(test_t66_codes_are_equal),
     cmocka_unit_test(test_integer_products_are_exact),
     cmocka_unit_test(test_e4m3_table),
     cmocka_unit_test(test_every_half_survives),

@@ -9,7 +9,7 @@
 enum { MAX_TILE = 40, N_ROUNDS = 240 };
 
 static const uint32_t types[] = { DS4_F32, DS4_F16, DS4_BF16, DS4_Q8_0, DS4_MXFP4, DS4_Q2_K,
-                                  DS4_Q4_K, DS4_Q6_K, DS4_IQ2_XXS };
+                                  DS4_Q4_K, DS4_Q6_K, DS4_IQ2_XXS, DS4_T66 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
 /* One product: n_rows encoded rows, n_tokens encoded activations. */
@@ -48,7 +48,8 @@ static void fill_block(uint8_t *p, uint32_t dtype, size_t bytes, kcheck_fill fil
     }
     switch (dtype) {
     case DS4_Q8_0:
-    case DS4_IQ2_XXS: put_half(p, fill); break;
+    case DS4_IQ2_XXS:
+    case DS4_T66:     put_half(p, fill); break;
     case DS4_Q4_K:    put_half(p, fill); put_half(p + 2, fill); break;
     case DS4_Q2_K:    put_half(p + 80, fill); put_half(p + 82, fill); break;
     case DS4_Q6_K:    put_half(p + 208, fill); break;

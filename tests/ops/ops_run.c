@@ -219,7 +219,8 @@ static void random_block(ops *o, uint8_t *at, uint32_t dtype, uint32_t n_bytes)
     }
     switch (dtype) {
     case DS4_Q8_0:
-    case DS4_IQ2_XXS: put_half(o, at); break;
+    case DS4_IQ2_XXS:
+    case DS4_T66: put_half(o, at); break;
     case DS4_Q4_K:
         put_half(o, at);
         put_half(o, at + 2);

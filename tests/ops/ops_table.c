@@ -83,7 +83,8 @@ static double routes(const ops_shape *s, uint32_t n)
     TYPED(name, KIND, fn, cost, F32), TYPED(name, KIND, fn, cost, F16), TYPED(name, KIND, fn, cost, BF16), \
         TYPED(name, KIND, fn, cost, Q8_0), TYPED(name, KIND, fn, cost, MXFP4),                             \
         TYPED(name, KIND, fn, cost, Q2_K), TYPED(name, KIND, fn, cost, Q4_K),                              \
-        TYPED(name, KIND, fn, cost, Q6_K), TYPED(name, KIND, fn, cost, IQ2_XXS)
+        TYPED(name, KIND, fn, cost, Q6_K), TYPED(name, KIND, fn, cost, IQ2_XXS),                              \
+        TYPED(name, KIND, fn, cost, T66)
 
 const ops_kind ops_kinds[] = {
     OP("angles", ANGLES, ops_angles, heads),

@@ -168,7 +168,7 @@ static void write_row(maker *m, const tensor *t, ds4_err *err)
         x[i] = t->mean + t->scale * (float)(sum * 1.7320508);
         ones[i] = 1.0f;
     }
-    ds4_encode_row(t->dtype, DS4_ENCODE_STANDARD, row, x, ones, t->dim[0]);
+    ds4_encode_row(t->dtype, DS4_ENCODE_STANDARD, row, x, ones, t->dim[0], NULL);
     must(ds4_gguf_writer_append(m->w, row, ds4_row_bytes(t->dtype, t->dim[0]), err), err);
 }
 

@@ -251,9 +251,9 @@ static float noise(maker *m)
     return (float)(sum * 1.7320508);
 }
 
-/* Any bits are valid IQ2_XXS blocks, and searching for good ones takes long: the codes are
- * random and the scale gives the wanted size (the mean magnitude is about 40 d). */
-static void random_iq2_xxs(maker *m, uint8_t *row, uint64_t n, float scale)
+/* Any bits are valid blocks of IQ2_XXS and T66, and searching for good ones takes long: the codes are
+ * random and the scale gives the wanted size (the mean magnitude is about 40 d, for T66 30 d). */
+static void random_codes(maker *m, uint8_t *row, uint64_t n, float scale)
 {
     const float    ideal = scale / 45.0f;
     const uint16_t d = (uint16_t)((14 + ilogbf(ideal) + 1) << 10);      /* a power of two as F16 */
@@ -275,8 +275,8 @@ static void write_row(maker *m, const tensor *t, ds4_err *err)
         must(ds4_gguf_writer_append(m->w, ids, sizeof ids, err), err);
         return;
     }
-    if (t->dtype == DS4_IQ2_XXS) {
-        random_iq2_xxs(m, row, t->dim[0], t->scale);
+    if (t->dtype == DS4_IQ2_XXS || t->dtype == DS4_T66) {
+        random_codes(m, row, t->dim[0], t->scale);
         must(ds4_gguf_writer_append(m->w, row, ds4_row_bytes(t->dtype, t->dim[0]), err), err);
         return;
     }
@@ -284,7 +284,7 @@ static void write_row(maker *m, const tensor *t, ds4_err *err)
         x[i] = t->mean + t->scale * noise(m);
         ones[i] = 1.0f;
     }
-    ds4_encode_row(t->dtype, DS4_ENCODE_STANDARD, row, x, ones, t->dim[0]);
+    ds4_encode_row(t->dtype, DS4_ENCODE_STANDARD, row, x, ones, t->dim[0], NULL);
     must(ds4_gguf_writer_append(m->w, row, ds4_row_bytes(t->dtype, t->dim[0]), err), err);
 }
 

@@ -177,8 +177,8 @@ static int run_convert(int argc, char **argv)
                      "folder with config.json, tokenizer.json and\nsafetensors files"),
         DS4_OPT_TEXT('o', "out", "FILE", &o.out, "model file to write"),
         DS4_OPT_TEXT('r', "recipe", "NAME", &file,
-                     "type of each tensor: q2, q2-imatrix, q2-q4, q2-fast, q4,\n"
-                     "native, or a file of your own, NAME.txt"),
+                     "type of each tensor: q2, q2-imatrix, q2-q4, q2-fast, t2,\n"
+                     "q4, native, or a file of your own, NAME.txt"),
         DS4_OPT_TEXT(0, "experts", "TYPE", &experts,
                      "in short, routed experts: mxfp4 (lossless from FP4), q2, q4,\nq8, bf16"),
         DS4_OPT_TEXT(0, "dense", "TYPE", &dense,

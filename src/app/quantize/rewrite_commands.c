@@ -158,8 +158,8 @@ int requantize_main(int argc, char **argv)
     const ds4_option options[] = {
         FROM_OPTION(&w), OUT_OPTION(&w),
         DS4_OPT_TEXT('r', "recipe", "NAME", &w.recipe,
-                     "type of each tensor: q2, q2-imatrix, q2-q4, q2-fast, q4,\n"
-                     "native, or a file of your own, NAME.txt"),
+                     "type of each tensor: q2, q2-imatrix, q2-q4, q2-fast, t2,\n"
+                     "q4, native, or a file of your own, NAME.txt"),
         QUANTIZE_WEIGHT_OPTIONS(&w.imatrix, &w.encoder),
         RESUME_OPTION(&w), SAVE_OPTION(&w), THREADS_OPTION(&w),
         { .kind = DS4_OPTION_END },

@@ -20,6 +20,7 @@ struct slab {
     uint64_t     capacity;
     float       *rows;                  /* [threads][n_columns] */
     float       *energy;                /* [n_columns] */
+    ds4_trellis *trellis[MAX_THREADS];  /* of each thread; NULL until a matrix is written as T66 */
     ds4_err      errors[MAX_THREADS];   /* code DS4_OK if none */
 
     const source *from;                 /* being encoded: rows first .. first + n_rows - 1 */
@@ -55,6 +56,7 @@ void slab_free(slab *s)
 {
     if (!s) return;
     ds4_team_free(s->team);
+    for (uint32_t i = 0; i < MAX_THREADS; i++) ds4_trellis_free(s->trellis[i]);
     free(s->bytes);
     free(s->rows);
     free(s->energy);
@@ -83,12 +85,14 @@ static bool is_stopped(const slab *s)
     return s->opt.cancel && s->opt.cancel->stop;
 }
 
-static ds4_status encode_one(const slab *s, uint64_t row, float *x, uint8_t *out, ds4_err *err)
+static ds4_status encode_one(const slab *s, uint32_t member, uint64_t row, uint8_t *out, ds4_err *err)
 {
+    float *x = s->rows + member * s->opt.n_columns;
+
     if (s->repack) return source_row_mxfp4(s->from, row, out, err);
     DS4_TRY(source_row(s->from, row, x, err));
     if (is_bounded(s->dtype)) DS4_TRY(check_range(s, x, row, err));
-    ds4_encode_row(s->dtype, s->opt.effort, out, x, s->importance, s->from->n_columns);
+    ds4_encode_row(s->dtype, s->opt.effort, out, x, s->importance, s->from->n_columns, s->trellis[member]);
     return DS4_OK;
 }
 
@@ -96,11 +100,11 @@ static void encode_share(void *ctx, uint32_t member, uint32_t n_members)
 {
     slab    *s = ctx;
     uint64_t from, to;
-    float   *x = s->rows + member * s->opt.n_columns;
 
     ds4_team_share(s->n_rows, 1, member, n_members, &from, &to);
     for (uint64_t i = from; i < to && s->errors[member].code == DS4_OK && !is_stopped(s); i++) {
-        const ds4_status st = encode_one(s, s->first + i, x, s->bytes + i * s->row_bytes, &s->errors[member]);
+        const ds4_status st =
+            encode_one(s, member, s->first + i, s->bytes + i * s->row_bytes, &s->errors[member]);
         if (st != DS4_OK) s->errors[member].code = st;
     }
 }
@@ -129,6 +133,14 @@ static ds4_status weigh_columns(slab *s, const source *from, ds4_err *err)
     return DS4_OK;
 }
 
+static ds4_status want_trellis(slab *s, ds4_err *err)
+{
+    for (uint32_t i = 0; s->dtype == DS4_T66 && i < ds4_team_size(s->team); i++) {
+        if (!s->trellis[i]) DS4_TRY(ds4_trellis_create(&s->trellis[i], DS4_TRELLIS_VBMI, err));
+    }
+    return DS4_OK;
+}
+
 ds4_status slab_write(slab *s, const source *from, uint32_t dtype, const float *importance,
                       ds4_gguf_writer *writer, ds4_err *err)
 {
@@ -142,6 +154,7 @@ ds4_status slab_write(slab *s, const source *from, uint32_t dtype, const float *
         DS4_TRY(weigh_columns(s, from, err));
         s->importance = s->energy;
     }
+    DS4_TRY(want_trellis(s, err));
     const uint64_t most = s->capacity / s->row_bytes;
     for (s->first = 0; s->first < from->n_rows; s->first += s->n_rows) {
         s->n_rows = from->n_rows - s->first < most ? from->n_rows - s->first : most;

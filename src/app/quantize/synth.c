@@ -75,7 +75,7 @@ int synth_main(int argc, char **argv)
     synth_options    o = { 0 };
     const ds4_option options[] = {
         { .kind = DS4_OPTION_TEXT, .name = "like", .arg = "MODEL", .to = &o.like,
-          .help = "flash-q2, flash-q4 or pro-q2; dspark: a drafter for\nthe first two" },
+          .help = "flash-q2, flash-q4, flash-t2 or pro-q2; dspark: a drafter\nfor those of Flash" },
         { .kind = DS4_OPTION_TEXT, .letter = 'o', .name = "out", .arg = "FILE", .to = &o.out,
           .help = "model file to write" },
         { .kind = DS4_OPTION_U32, .name = "layers", .arg = "N", .to = &o.n_layers, .min = 1,

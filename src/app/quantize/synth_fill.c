@@ -74,6 +74,14 @@ static void stamp_iq2_xxs(uint8_t *out, uint64_t n_bytes, float scale)
     for (uint64_t i = 0; i < n_bytes; i += 66) ds4_store_u16(out + i, d);
 }
 
+/* Codes of T66 have a root mean square of 36.95, by counting over the states. */
+static void stamp_t66(uint8_t *out, uint64_t n_bytes, float scale)
+{
+    const uint16_t d = ds4_f32_to_f16(scale / 36.95f);
+
+    for (uint64_t i = 0; i < n_bytes; i += 66) ds4_store_u16(out + i, d);
+}
+
 /* Scale and min nibbles are equal, 8..15, and dmin is 1.5 d: weights are d * s * (q - 1.5),
  * with root mean squares 11.73 of s and 1.118 of the codes around their mean. */
 static void stamp_q2_k(uint8_t *out, uint64_t n_bytes, float scale)
@@ -145,6 +153,7 @@ void synth_fill(void *out, uint64_t n_bytes, const synth_tensor *t, uint32_t n_e
     case DS4_F16:     stamp_f16(out, n_bytes, t->scale); break;
     case DS4_Q8_0:    stamp_q8_0(out, n_bytes, t->scale); break;
     case DS4_IQ2_XXS: stamp_iq2_xxs(out, n_bytes, t->scale); break;
+    case DS4_T66:     stamp_t66(out, n_bytes, t->scale); break;
     case DS4_Q2_K:    stamp_q2_k(out, n_bytes, t->scale); break;
     case DS4_Q4_K:    stamp_q4_k(out, n_bytes, t->scale); break;
     default:          break;        /* synth_model.c lists no other type */

@@ -23,13 +23,14 @@ typedef struct known_model {
 static const known_model known[] = {
     { "flash-q2", 43, 4096, 64, 1024, 8, 512, 256, 2048, 0, 1.5f, DS4_IQ2_XXS, DS4_Q2_K, 0 },
     { "flash-q4", 43, 4096, 64, 1024, 8, 512, 256, 2048, 0, 1.5f, DS4_Q4_K, DS4_Q4_K, 0 },
+    { "flash-t2", 43, 4096, 64, 1024, 8, 512, 256, 2048, 0, 1.5f, DS4_T66, DS4_T66, 0 },
     { "pro-q2", 61, 7168, 128, 1536, 16, 1024, 384, 3072, 128, 2.5f, DS4_IQ2_XXS, DS4_Q2_K, 0 },
     { "dspark", 43, 4096, 64, 1024, 8, 512, 256, 2048, 0, 1.5f, DS4_IQ2_XXS, DS4_Q2_K, 3 },
 };
 
 static const char *known_names(void)
 {
-    return "flash-q2, flash-q4, pro-q2, dspark";
+    return "flash-q2, flash-q4, flash-t2, pro-q2, dspark";
 }
 
 static ds4_shape shape_of(const known_model *k, uint32_t n_layers, uint32_t n_experts)

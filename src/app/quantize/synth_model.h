@@ -27,8 +27,8 @@ typedef struct synth_model {
 
 /* List the tensors of a model.
  *
- *   like        the published model: flash-q2, flash-q4 or pro-q2, or dspark, the support file with the
- *               drafter of the first two; another name is refused with this list
+ *   like        the published model: flash-q2, flash-q4, flash-t2 (T66 experts) or pro-q2, or dspark, the
+ *               support file with the drafter of those of Flash; another name is refused with this list
  *   n_layers    the first so many layers; 0: all
  *   n_experts   in each layer; 0: as published. Fewer than a token uses lowers that number too
  *

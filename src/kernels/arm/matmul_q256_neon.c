@@ -1,4 +1,4 @@
-/* matmul_q256_neon.c - products of Q2_K, Q4_K, Q6_K and IQ2_XXS rows with activations in
+/* matmul_q256_neon.c - products of Q2_K, Q4_K, Q6_K, IQ2_XXS and T66 rows with activations in
  * blocks of 256, for NEON with dot products.
  *
  * One block of 4 rows becomes a tile of signed bytes (see tile_neon.h), which then serves all
@@ -15,6 +15,7 @@ typedef enum tile_kind {
     KIND_MIN32,         /* 8 groups of 32 with scales and mins:   Q4_K */
     KIND_PLAIN16,       /* 16 groups with scales:                 Q6_K */
     KIND_PLAIN32,       /* 8 groups with scales:                  IQ2_XXS */
+    KIND_PLAIN256,      /* no scales:                             T66 */
 } tile_kind;
 
 typedef struct tile256 {
@@ -187,6 +188,36 @@ static void fill_iq2_xxs(tile256 *t, const uint8_t *w, size_t stride, const iq2_
     t->d = vmulq_f32(load_halves(w, stride), vdupq_n_f32(0.125f));
 }
 
+/* The four six-bit numbers of each state's product, added; `at` says to which byte of a lane the
+ * sum goes. States are 16 bits from bit 2 m on of two words, m 0..15. */
+INLINE uint32x4_t t66_sum(uint32x4_t word, uint32x4_t next, int m, int at)
+{
+    const uint32x4_t low = vshlq_u32(word, vdupq_n_s32(-2 * m));
+    const uint32x4_t high = vshlq_u32(next, vdupq_n_s32(32 - 2 * m));
+    const uint32x4_t state = vandq_u32(m > 8 ? vorrq_u32(low, high) : low, vdupq_n_u32(0xffff));
+    const uint32x4_t fields = vandq_u32(vmulq_n_u32(state, T66_FACTOR), vdupq_n_u32(T66_FIELDS));
+    const uint32x4_t sum = vpaddlq_u16(vpaddlq_u8(vreinterpretq_u8_u32(fields)));
+
+    return vshlq_u32(sum, vdupq_n_s32(8 * at));
+}
+
+static void fill_t66(tile256 *t, const uint8_t *w, size_t stride)
+{
+    uint8x16_t bytes[16];
+    uint32x4_t word[17];
+
+    for (int i = 0; i < 4; i++) load_columns(bytes + 4 * i, w + 2 + 16 * i, stride);
+    for (int j = 0; j < 17; j++) word[j] = vreinterpretq_u32_u8(bytes[j & 15]);
+    for (int j = 0; j < 16; j++) {
+        for (int m = 0; m < 16; m += 4) {
+            uint32x4_t four = t66_sum(word[j], word[j + 1], m, 0);
+            for (int k = 1; k < 4; k++) four = vorrq_u32(four, t66_sum(word[j], word[j + 1], m + k, k));
+            t->w[4 * j + m / 4] = vsubq_s8(vreinterpretq_s8_u32(four), vdupq_n_s8(T66_BIAS));
+        }
+    }
+    t->d = load_halves(w, stride);
+}
+
 /* ---- tile times tokens ---------------------------------------------------------------- */
 
 /* The sum of mins times sums of activations, for the 16 or 8 mins of a tile. */
@@ -214,7 +245,7 @@ INLINE int32x4_t min_sum(const tile256 *t, const ds4_q256 *x, const tile_kind ki
 INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t *x, size_t x_stride,
                        const int n, const tile_kind kind)
 {
-    const bool wide = kind == KIND_MIN32 || kind == KIND_PLAIN32;
+    const bool wide = kind == KIND_MIN32 || kind == KIND_PLAIN32, plain = kind == KIND_PLAIN256;
     const ds4_q256 *xb[4];
     int32x4_t isum[4], part[4];
 
@@ -233,7 +264,7 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
             part[i] = vdotq_laneq_s32(part[i], t->w[4 * j + 1], q, 1);
             part[i] = vdotq_laneq_s32(part[i], t->w[4 * j + 2], q, 2);
             part[i] = vdotq_laneq_s32(part[i], t->w[4 * j + 3], q, 3);
-            if (last) {
+            if (last && !plain) {
                 isum[i] = vmlaq_s32(isum[i], part[i], t->scale[g]);
                 part[i] = vdupq_n_s32(0);
             }
@@ -243,7 +274,7 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
     for (int i = 0; i < n; i++) {
         const float32x4_t dx = vdupq_n_f32(xb[i]->d);
         float32x4_t y = vld1q_f32(acc[i]);
-        y = vfmaq_f32(y, vcvtq_f32_s32(isum[i]), vmulq_f32(t->d, dx));
+        y = vfmaq_f32(y, vcvtq_f32_s32(plain ? part[i] : isum[i]), vmulq_f32(t->d, dx));
         if (kind == KIND_MIN16 || kind == KIND_MIN32)
             y = vfmsq_f32(y, vcvtq_f32_s32(min_sum(t, xb[i], kind)), vmulq_f32(t->dmin, dx));
         vst1q_f32(acc[i], y);
@@ -281,6 +312,7 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
             if (block_bytes == Q2_K_BYTES) fill_q2_k(&tile, w, stride);
             else if (block_bytes == Q4_K_BYTES) fill_q4_k(&tile, w, stride);
             else if (block_bytes == Q6_K_BYTES) fill_q6_k(&tile, w, stride);
+            else if (kind == KIND_PLAIN256) fill_t66(&tile, w, stride);
             else fill_iq2_xxs(&tile, w, stride, tab);
             for (; t + 4 <= c->n_tokens; t += 4)
                 add_tokens(acc + t, &tile, x + t * c->x_stride, c->x_stride, 4, kind);
@@ -311,6 +343,7 @@ MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, const iq2_tables *tab = NULL;)
 MATMUL(q6_k, Q6_K_BYTES, KIND_PLAIN16, const iq2_tables *tab = NULL;)
 MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_PLAIN32, iq2_tables tables; const iq2_tables *tab = &tables;
        make_iq2_tables(&tables);)
+MATMUL(t66, T66_BYTES, KIND_PLAIN256, const iq2_tables *tab = NULL;)
 
 void ds4_kernels_neon_q256(ds4_kernels *k)
 {
@@ -318,4 +351,5 @@ void ds4_kernels_neon_q256(ds4_kernels *k)
     k->matmul[DS4_Q4_K] = matmul_q4_k;
     k->matmul[DS4_Q6_K] = matmul_q6_k;
     k->matmul[DS4_IQ2_XXS] = matmul_iq2_xxs;
+    k->matmul[DS4_T66] = matmul_t66;
 }

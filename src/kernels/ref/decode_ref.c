@@ -95,6 +95,15 @@ void ds4_ref_decode_iq2_xxs(float *y, const void *w, size_t n)
     }
 }
 
+void ds4_ref_decode_t66(float *y, const void *w, size_t n)
+{
+    const uint8_t *p = w;
+    for (size_t i = 0; i < n; i += 256, p += T66_BYTES) {
+        const float d = load_half(p);
+        for (int j = 0; j < 256; j++) y[i + j] = d * (float)ref_t66_value(p, j);
+    }
+}
+
 /* The 32 signed codebook values of group g (0..7); returns the scale 2t + 1. */
 int ref_iq2_xxs_group(const uint8_t *block, int g, int8_t *value)
 {

@@ -140,6 +140,19 @@ static double dot_iq2_xxs(const uint8_t *w, const void *x, size_t n_in)
     return sum;
 }
 
+static double dot_t66(const uint8_t *w, const void *x, size_t n_in)
+{
+    const ds4_q256 *xb = x;
+    double sum = 0.0;
+
+    for (size_t b = 0; b < n_in / 256; b++, w += T66_BYTES) {
+        int32_t isum = 0;
+        for (int j = 0; j < 256; j++) isum += ref_t66_value(w, j) * xb[b].q[j];
+        sum += (double)load_half(w) * xb[b].d * isum;
+    }
+    return sum;
+}
+
 /* One function for the table per type. */
 #define MATMUL(type)                                                                            \
     static void matmul_##type(float *y, size_t y_stride, const void *w, size_t w_stride,        \
@@ -159,6 +172,7 @@ MATMUL(q2_k)
 MATMUL(q4_k)
 MATMUL(q6_k)
 MATMUL(iq2_xxs)
+MATMUL(t66)
 
 void ds4_kernels_ref_matmul(ds4_kernels *k)
 {
@@ -171,6 +185,7 @@ void ds4_kernels_ref_matmul(ds4_kernels *k)
     k->matmul[DS4_Q4_K] = matmul_q4_k;
     k->matmul[DS4_Q6_K] = matmul_q6_k;
     k->matmul[DS4_IQ2_XXS] = matmul_iq2_xxs;
+    k->matmul[DS4_T66] = matmul_t66;
 
     k->decode[DS4_F32] = ds4_ref_decode_f32;
     k->decode[DS4_F16] = ds4_ref_decode_f16;
@@ -181,4 +196,5 @@ void ds4_kernels_ref_matmul(ds4_kernels *k)
     k->decode[DS4_Q4_K] = ds4_ref_decode_q4_k;
     k->decode[DS4_Q6_K] = ds4_ref_decode_q6_k;
     k->decode[DS4_IQ2_XXS] = ds4_ref_decode_iq2_xxs;
+    k->decode[DS4_T66] = ds4_ref_decode_t66;
 }

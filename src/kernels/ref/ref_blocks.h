@@ -27,6 +27,16 @@ static inline int ref_q6_k_value(const uint8_t *block, int j)
     return (plane < 2 ? low & 15 : low >> 4) + 16 * high - 32;
 }
 
+/* Value j of a T66 block: its state is the 16 bits from bit 2j on, around the circle. */
+static inline int ref_t66_value(const uint8_t *block, int j)
+{
+    const uint8_t *code = block + 2;
+    const int      at = j >> 2;
+    const uint32_t bits = code[at] | (uint32_t)code[(at + 1) & 63] << 8 | (uint32_t)code[(at + 2) & 63] << 16;
+    const uint32_t v = ((bits >> 2 * (j & 3)) & 0xffff) * T66_FACTOR & T66_FIELDS;
+    return (int)((v & 255) + (v >> 8 & 255) + (v >> 16 & 255) + (v >> 24)) - T66_BIAS;
+}
+
 int ref_iq2_xxs_group(const uint8_t *block, int g, int8_t *value);
 
 void ds4_ref_decode_f32(float *y, const void *w, size_t n);
@@ -38,5 +48,6 @@ void ds4_ref_decode_q2_k(float *y, const void *w, size_t n);
 void ds4_ref_decode_q4_k(float *y, const void *w, size_t n);
 void ds4_ref_decode_q6_k(float *y, const void *w, size_t n);
 void ds4_ref_decode_iq2_xxs(float *y, const void *w, size_t n);
+void ds4_ref_decode_t66(float *y, const void *w, size_t n);
 
 #endif

@@ -1,10 +1,11 @@
-/* matmul_q256_amx.c - products of Q2_K, Q4_K and IQ2_XXS rows with several tokens, for AMX.
+/* matmul_q256_amx.c - products of Q2_K, Q4_K, IQ2_XXS and T66 rows with several tokens, for AMX.
  *
  * The same sums as product_q256_avx512.h in the same order, so the same bits: the scaled sum of
  * a block is an exact integer, whether its groups are summed apart (Q4_K, IQ2_XXS) or the
  * scales go into the weights first (Q2_K: at most 3 * 15 fits a byte). */
 #include "kernels/x86/tile_amx.h"
 #include "kernels/x86/iq2_vbmi.h"
+#include "kernels/x86/tile_t66_avx512.h"
 #include "kernels/kernel_init.h"
 
 enum { MAX_TOKENS = 256, MAX_PART = Q4_K_BYTES, GROUPS = 8, GROUP_VALUES = 32 };
@@ -69,6 +70,19 @@ INLINE void block_sums(sums256 sums, const tile256 *t, const int8_t *q, size_t x
 #undef ONE
 }
 
+/* Are all values of a block summed at once? Those of T66 have no scales. */
+INLINE bool sums_whole_blocks(const tile_kind kind)
+{
+    return kind == KIND_MIN16 || kind == KIND_SHIFT256;
+}
+
+/* Codes as they are, without the bias that unsigned bytes need. */
+INLINE void fill_t66_signed(tile256 *t, const uint8_t *w, size_t stride, const void *tables)
+{
+    (void)tables;
+    fill_t66_minus(t, w, stride, T66_BIAS);
+}
+
 INLINE void add_token(float *acc, const tile256 *t, sums256 sums, size_t i, const ds4_q256 *x,
                       const tile_kind kind)
 {
@@ -76,7 +90,7 @@ INLINE void add_token(float *acc, const tile256 *t, sums256 sums, size_t i, cons
     const __m512 dx = _mm512_set1_ps(x->d);
     __m512 y = _mm512_load_ps(acc);
 
-    if (kind == KIND_MIN16) {
+    if (sums_whole_blocks(kind)) {
         isum = _mm512_add_epi32(_mm512_load_si512(sums[0][i]), _mm512_load_si512(sums[1][i]));
     } else {
         isum = _mm512_mullo_epi32(_mm512_load_si512(sums[0][i]), t->scale[0]);
@@ -86,7 +100,7 @@ INLINE void add_token(float *acc, const tile256 *t, sums256 sums, size_t i, cons
                 isum, _mm512_mullo_epi32(_mm512_load_si512(sums[g][i]), t->scale[g]));
     }
     y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum), _mm512_mul_ps(t->d, dx), y);
-    if (kind != KIND_SHIFT32) {
+    if (kind == KIND_MIN16 || kind == KIND_MIN32) {
         UNROLL
         for (int j = 0; j < 8; j++)
             msum = _mm512_dpwssd_epi32(msum, t->pair[j], broadcast4(x->sum + 2 * j));
@@ -106,7 +120,7 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const call256 *c, const tile256 
         const size_t first = g + 1 < c->groups.n ? g * n : c->n_tokens - n;
         const uint8_t *x = c->x + first * c->x_stride + b * sizeof(ds4_q256);
         const int8_t *q = (const int8_t *)x + offsetof(ds4_q256, q);
-        if (kind == KIND_MIN16) block_sums(sums, t, q, c->x_stride);
+        if (sums_whole_blocks(kind)) block_sums(sums, t, q, c->x_stride);
         else group_sums(sums, t, q, c->x_stride);
         for (size_t i = g * n - first; i < n; i++)
             add_token(acc[first + i], t, sums, i,
@@ -131,7 +145,7 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, fill
     uint8_t part[TILE_ROWS * MAX_PART];
     tile256 tile;
 
-    amx_begin(c->groups.n_tokens, kind == KIND_MIN16 ? 64 : GROUP_VALUES);
+    amx_begin(c->groups.n_tokens, sums_whole_blocks(kind) ? 64 : GROUP_VALUES);
     for (size_t r = 0; r < c->n_rows; r += TILE_ROWS) {
         const size_t n_rows = c->n_rows - r;
         memset(acc, 0, c->n_tokens * sizeof acc[0]);
@@ -157,7 +171,7 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, fill
     amx_release();
 }
 
-#define MATMUL(type, bytes, kind, least, few, tables)                                           \
+#define MATMUL(type, bytes, kind, fill, least, few, tables)                                         \
     static void matmul_##type(float *y, size_t y_stride, const void *w, size_t w_stride,        \
                               size_t n_rows, const void *x, size_t x_stride, size_t n_tokens,   \
                               size_t n_in)                                                      \
@@ -172,19 +186,21 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, fill
             const call256 c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                \
                                 (const uint8_t *)x + t * x_stride, x_stride, n, n_in / 256,     \
                                 group_tokens(n) };                                              \
-            run(&c, bytes, kind, fill_##type, tab);                                                         \
+            run(&c, bytes, kind, fill, tab);                                                    \
         }                                                                                       \
     }
 
 /* Fewer tokens than so many are faster without tiles. */
-MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, 4, ds4_matmul_q2_k_avx512, const void *tab = NULL;)
-MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, 6, ds4_matmul_q4_k_avx512, const void *tab = NULL;)
-MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, 6, ds4_matmul_iq2_xxs_vbmi,
+MATMUL(q2_k, Q2_K_BYTES, KIND_MIN16, fill_q2_k, 4, ds4_matmul_q2_k_avx512, const void *tab = NULL;)
+MATMUL(q4_k, Q4_K_BYTES, KIND_MIN32, fill_q4_k, 6, ds4_matmul_q4_k_avx512, const void *tab = NULL;)
+MATMUL(iq2_xxs, IQ2_XXS_BYTES, KIND_SHIFT32, fill_iq2_xxs, 6, ds4_matmul_iq2_xxs_vbmi,
        iq2_tables tab[1]; make_iq2_tables(tab, 0);)
+MATMUL(t66, T66_BYTES, KIND_SHIFT256, fill_t66_signed, 6, ds4_matmul_t66_vbmi, const void *tab = NULL;)
 
 void ds4_kernels_amx_q256(ds4_kernels *k)
 {
     k->matmul[DS4_Q2_K] = matmul_q2_k;
     k->matmul[DS4_Q4_K] = matmul_q4_k;
     k->matmul[DS4_IQ2_XXS] = matmul_iq2_xxs;
+    k->matmul[DS4_T66] = matmul_t66;
 }

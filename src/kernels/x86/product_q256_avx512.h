@@ -19,8 +19,8 @@ enum { MAX_TOKENS = 64, MAX_PART = Q6_K_BYTES };
 INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t *x, size_t x_stride,
                        const int n, const tile_kind kind)
 {
-    const bool wide = kind == KIND_MIN32 || kind == KIND_SHIFT32;
-    const int  n_groups = wide ? 8 : 16, n_dwords = wide ? 8 : 4;
+    const bool wide = kind == KIND_MIN32 || kind == KIND_SHIFT32, plain = kind == KIND_SHIFT256;
+    const int  n_groups = plain ? 1 : wide ? 8 : 16, n_dwords = 64 / n_groups;
     const ds4_q256 *xb[4];
     __m512i isum[4], msum[4], part[4];
 
@@ -42,7 +42,8 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
         }
         UNROLL
         for (int i = 0; i < n; i++)
-            isum[i] = _mm512_add_epi32(isum[i], _mm512_mullo_epi32(part[i], t->scale[g]));
+            isum[i] = plain ? part[i]
+                            : _mm512_add_epi32(isum[i], _mm512_mullo_epi32(part[i], t->scale[g]));
     }
     for (int j = 0; j < 8; j++) {
         UNROLL
@@ -57,6 +58,7 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
             isum[i] = _mm512_sub_epi32(isum[i], _mm512_slli_epi32(msum[i], 5));
         if (kind == KIND_SHIFT32)
             isum[i] = _mm512_sub_epi32(isum[i], _mm512_slli_epi32(msum[i], 6));
+        if (plain) isum[i] = _mm512_add_epi32(isum[i], msum[i]);        /* pair = -126 */
         y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum[i]), _mm512_mul_ps(t->d, dx), y);
         if (kind == KIND_MIN16 || kind == KIND_MIN32)
             y = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(msum[i]), _mm512_mul_ps(t->dmin, dx), y);

@@ -11,6 +11,7 @@ typedef enum tile_kind {
     KIND_MIN32,         /* 8 groups of 32 with scales; pair = mins:   Q4_K */
     KIND_SHIFT16,       /* value + 32, 16 groups; pair = scales:      Q6_K */
     KIND_SHIFT32,       /* value + 64, 8 groups; pair = scales:       IQ2_XXS */
+    KIND_SHIFT256,      /* value + 126, no scales:                    T66 */
 } tile_kind;
 
 typedef struct tile256 {
