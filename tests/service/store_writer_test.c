@@ -147,7 +147,7 @@ static void test_a_failure_is_over_some_time(void **state)
     usleep(200000);
     for (int i = 0; i < 500 && ds4_store_writer_failures(w) < 2; i++) usleep(10000);
     const uint64_t n_failures = ds4_store_writer_failures(w);
-    assert_in_range(n_failures, 2, (ds4_now_ns() - began) / 20000000 + 1);
+    assert_true(n_failures > 1 && n_failures <= (ds4_now_ns() - began) / 20000000 + 1);
     assert_int_equal(1, n_warnings);            /* that nothing is stored */
     unlink(dir);
     ds4_store_writer_flush(w);
