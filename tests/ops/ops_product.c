@@ -354,7 +354,6 @@ void ops_experts_inputs(ops *o)
     ops_run(o, op);
     expect_experts(o, &e);
     expect_inputs(o, &e, inputs);
-    free(e.chosen);
 }
 
 /* ---- streamed experts ------------------------------------------------------------------------------ */
