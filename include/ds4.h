@@ -96,6 +96,7 @@ typedef struct ds4_engine_options {
     uint64_t    kv_mem_bytes;   /* budget for the sessions' KV rows in memory: the other rows lie in
                                    kv_dir. 0: all rows are in memory */
     const char *kv_dir;         /* a folder on a disk, for rows; NULL: all rows stay in memory */
+    const char *steering_path;  /* a file of directions, see ds4_engine_steer(); NULL: none */
     uint32_t    plan_ctx;       /* context and sessions that the budget must hold; 0: 32,768 and 1 */
     uint32_t    plan_sessions;
     ds4_loading loading;
@@ -239,6 +240,23 @@ typedef struct ds4_expert_stats {
 
 /* Returns false, and leaves *out, when the experts are resident. */
 bool ds4_engine_expert_stats(ds4_engine *e, ds4_expert_stats *out);
+
+/* ---- steering ------------------------------------------------------------------ */
+
+/* Directions that were loaded with the model (steering_path): with v of a layer and the output y of its
+ * attention or of its experts, y becomes y - F v dot(v, y). 1 removes what lies along v, -1 doubles it, 0
+ * does nothing. docs/STEERING.md says how directions are made. */
+typedef struct ds4_steering {
+    float attn, ffn;            /* F of each, -DS4_MAX_STEERING to DS4_MAX_STEERING */
+} ds4_steering;
+enum { DS4_MAX_STEERING = 100 };
+
+bool         ds4_engine_can_steer(const ds4_engine *e);         /* directions were loaded */
+ds4_steering ds4_engine_steering(const ds4_engine *e);          /* both 0 at first */
+
+/* Change it between two steps. Tokens that sessions hold stay as they were computed; those to come are
+ * steered. Returns DS4_OK; DS4_E_ARG without directions or out of range; DS4_E_DEVICE.      */
+DS4_MUST_CHECK ds4_status ds4_engine_steer(ds4_engine *e, ds4_steering to, ds4_err *err);
 
 /* ---- text ---------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
 
 #: completions       for bash, zsh and fish, from what the programs say to --help; install brings them too
 SHELL_DIR := $(OUT)/completions
-COMMANDS_OF_ds4-eval := logits diff tokens ppl mini
+COMMANDS_OF_ds4-eval := logits diff tokens ppl steer mini
 COMMANDS_OF_ds4-quantize := convert requantize splice split merge inspect verify vocab synth
 COMPLETIONS := $(foreach p,$(notdir $(PROGRAMS)),$(SHELL_DIR)/$(p).bash $(SHELL_DIR)/_$(p) $(SHELL_DIR)/$(p).fish)
 .PHONY: completions

@@ -1,6 +1,8 @@
 /* agent_command.c - the commands of the agent. */
 #include "agent/agent_local.h"
 
+#include "service/steer_command.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,7 @@ static const ds4_agent_word words[] = {
     { "/mode", "[NAME]", "what is done without asking: work, ask, read-only or yolo", false },
     { "/think", "[on|off]", "reason before answering, or answer at once", false },
     { "/model", "", "show the model", true },
+    { "/steer", "[F [A]]", "steer the outputs of experts by F, of attention by A, from now on", false },
     { "/quit", "", "end; the session stays", true },
 };
 
@@ -242,6 +245,15 @@ static ds4_status do_model(ds4_agent *a, const char *arg, ds4_err *err)
     return DS4_OK;
 }
 
+static ds4_status do_steer(ds4_agent *a, const char *arg, ds4_err *err)
+{
+    char said[160];
+
+    DS4_TRY(ds4_steer_command(a->opt.engine, arg, said, sizeof said, err));
+    ds4_agent_note(a, "%s", said);
+    return DS4_OK;
+}
+
 static ds4_status do_quit(ds4_agent *a, const char *arg, ds4_err *err)
 {
     (void)arg;
@@ -253,7 +265,7 @@ static ds4_status do_quit(ds4_agent *a, const char *arg, ds4_err *err)
 /* In the order of words[]. */
 static command_fn *const functions[] = { do_help,    do_list,  do_switch, do_new,  do_save,     do_history,
                                          do_compact, do_undo,  do_retry,  do_fork, do_continue, do_plan,
-                                         do_mode,    do_think, do_model,  do_quit };
+                                         do_mode,    do_think, do_model,  do_steer, do_quit };
 _Static_assert(sizeof functions / sizeof *functions == sizeof words / sizeof *words,
                "a function for each word");
 

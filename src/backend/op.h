@@ -89,7 +89,7 @@ typedef enum ds4_op_kind {
     DS4_OP_ANGLES, DS4_OP_EMBED, DS4_OP_PROJECT, DS4_OP_HC_ENTER, DS4_OP_HC_LEAVE, DS4_OP_NORM,
     DS4_OP_HEADS, DS4_OP_KV_ROW, DS4_OP_COMPRESS, DS4_OP_INDEX_QUERY, DS4_OP_SELECT, DS4_OP_ATTEND,
     DS4_OP_WINDOW, DS4_OP_ROUTE, DS4_OP_EXPERTS, DS4_OP_HC_MERGE, DS4_OP_PREFETCH, DS4_OP_SAMPLE,
-    DS4_OP_HC_SUM, DS4_OP_ATTEND_BLOCK, DS4_OP_GUESS, DS4_N_OPS
+    DS4_OP_HC_SUM, DS4_OP_ATTEND_BLOCK, DS4_OP_GUESS, DS4_OP_STEER, DS4_N_OPS
 } ds4_op_kind;
 
 /* out = cosines [n_rot/2] then sines [n_rot/2] of each token's position times freq.
@@ -326,6 +326,15 @@ typedef struct ds4_op_sample {
     ds4_view picked;                /* ds4_picked, likewise; rows without a pick are left alone */
 } ds4_op_sample;
 
+/* In place y -= factor v dot(v, y); a factor of 0 leaves the bits of y alone. The factor is read whenever
+ * the operation runs. docs/STEERING.md.
+ * Agreement: 4e-6 (|y| + |factor v| sum |v y|). */
+typedef struct ds4_op_steer {
+    uint32_t n;
+    ds4_view v, factor;             /* float32 [n], [1] */
+    ds4_rows y;
+} ds4_op_steer;
+
 typedef struct ds4_op {
     ds4_op_kind kind;
     const char *name;               /* for traces and dumps: "attn.q_b"; static storage */
@@ -354,6 +363,7 @@ typedef struct ds4_op {
         ds4_op_hc_sum      hc_sum;
         ds4_op_attend_block attend_block;
         ds4_op_guess       guess;
+        ds4_op_steer       steer;
     };
 } ds4_op;
 

@@ -188,6 +188,7 @@ static ds4_status check_sizes(const checker *c)
     case DS4_OP_HC_SUM:      return streams(c, op->hc_sum.n_hc, op->hc_sum.n_embd);
     case DS4_OP_ATTEND_BLOCK: return attend_block(c, &op->attend_block);
     case DS4_OP_GUESS:       return guess(c, &op->guess);
+    case DS4_OP_STEER:       return between(c, "n", op->steer.n, 1, UINT32_MAX);
     case DS4_N_OPS:          break;
     }
     return ds4_fail(c->err, DS4_E_ARG, "operation %s is of kind %d, which does not exist", op->name,

@@ -238,6 +238,11 @@ uint32_t ds4_op_touches(const ds4_op *op, const ds4_limits *l, ds4_touch out[DS4
         rows(&t, "x", &op->norm.x, op->norm.n, READS);
         rows(&t, "y", &op->norm.y, op->norm.n, WRITES);
         break;
+    case DS4_OP_STEER:
+        vector(&t, "v", &op->steer.v, op->steer.n);
+        vector(&t, "factor", &op->steer.factor, 1);
+        rows(&t, "y", &op->steer.y, op->steer.n, IN_PLACE);
+        break;
     case DS4_OP_WINDOW:      packed(&t, "rows", &op->window.rows, row_bytes(&t), READS); break;
     case DS4_OP_PROJECT:     project(&t, &op->project); break;
     case DS4_OP_HC_ENTER:    hc_enter(&t, &op->hc_enter); break;

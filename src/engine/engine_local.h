@@ -7,6 +7,8 @@
 #include "model/kv_tail.h"
 #include "model/network.h"
 
+#include <stdatomic.h>
+
 struct ds4_engine {
     ds4_network       network;
     ds4_vocab        *vocab;
@@ -14,6 +16,8 @@ struct ds4_engine {
     char             *path, *name;
     ds4_str           unused;       /* what model_info.unused shows */
     ds4_network_watch watch;
+    ds4_steering      steering;
+    atomic_uint       n_steered;    /* changes of it */
     ds4_block_pool    blocks;
     uint32_t          step;         /* counts steps, to find a session named twice in one */
     /* The batch under construction, [max_batch] each. */

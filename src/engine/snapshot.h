@@ -19,6 +19,13 @@ typedef struct ds4_state_form {
  * computed differ in their last bits. At most n_bytes are written, the final zero included. */
 void           ds4_engine_family(const ds4_engine *e, char *text, size_t n_bytes);
 
+/* The directions that rows computed now are steered by, lent; *n floats. NULL: they are not steered. */
+const float   *ds4_engine_directions(const ds4_engine *e, size_t *n);
+
+/* Changes of the steering so far: a session that lived through one has rows of several kinds. Any thread
+ * may ask. */
+uint32_t       ds4_engine_steer_changes(const ds4_engine *e);
+
 /* The files of the model, as they were when they were mapped. */
 uint32_t       ds4_engine_n_files(const ds4_engine *e);
 const char    *ds4_engine_file(const ds4_engine *e, uint32_t i, ds4_file_facts *facts);

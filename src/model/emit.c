@@ -3,7 +3,7 @@
 
 uint32_t ds4_emit_capacity(const ds4_shape *s)
 {
-    enum { EMBED_AND_HEAD = 8, LAYER = 28, GUESS = 10, DRAFT = 4 + DS4_MAX_TAPS };
+    enum { EMBED_AND_HEAD = 8, LAYER = 30, GUESS = 10, DRAFT = 4 + DS4_MAX_TAPS };
     return EMBED_AND_HEAD + DRAFT + (LAYER + GUESS) * (s->n_layers + s->draft.n_stages);
 }
 
@@ -49,9 +49,11 @@ void ds4_emit_step(ds4_emitter *e)
         if (i > 0) ds4_emit_prefetch(e, i);
         ds4_emit_enter(e, "attn.enter", layer, &l->hc_attn, l->attn_norm, b->h[0]);
         ds4_emit_attention(e, i);
+        ds4_emit_steer(e, i, false);
         ds4_emit_leave(e, "attn.leave", layer, b->h[0], b->h[1]);
         ds4_emit_enter(e, "ffn.enter", layer, &l->hc_ffn, l->ffn_norm, b->h[1]);
         ds4_emit_experts(e, i);
+        ds4_emit_steer(e, i, true);
         ds4_emit_leave(e, "ffn.leave", layer, b->h[1], b->h[0]);
         ds4_emit_tap(e, i);
     }

@@ -6,6 +6,7 @@
 #define DS4_MODEL_EMIT_H
 
 #include "model/shape.h"
+#include "model/steering.h"
 #include "model/weights.h"
 
 enum { DS4_HEAD_ROWS = 64 };    /* rows of logits computed at once, at most */
@@ -71,6 +72,7 @@ typedef struct ds4_emitter {
     const ds4_shape        *s;
     const ds4_weights      *w;
     const ds4_step_buffers *b;
+    const ds4_steer_places *steer;          /* NULL, or its buffer is: nothing is steered */
     bool                    with_index;     /* some token sees more than top_k rows */
     bool                    is_block;       /* of guesses: see ds4_op_attend_block */
     ds4_expert_cache       *cache;          /* of streamed experts; NULL: resident */
@@ -90,6 +92,9 @@ void ds4_emit_product(ds4_emitter *e, const ds4_matrix *w, ds4_rows x, ds4_rows 
 void ds4_emit_enter(ds4_emitter *e, const char *name, int32_t layer, const ds4_hc_weights *hc, ds4_view norm,
                     ds4_rows h);
 void ds4_emit_leave(ds4_emitter *e, const char *name, int32_t layer, ds4_rows h, ds4_rows h_new);
+
+/* Take a layer's direction out of y, which is attention's or the experts'. */
+void ds4_emit_steer(ds4_emitter *e, uint32_t layer, bool experts);
 
 void ds4_emit_attention(ds4_emitter *e, uint32_t layer);    /* a -> y; emit_attn.c */
 void ds4_emit_experts(ds4_emitter *e, uint32_t layer);      /* a -> y; emit_ffn.c */

@@ -68,3 +68,16 @@ void ds4_emit_start(ds4_emitter *e)
     op->out = b->h[0];
     op->n_out = s->n_hc * s->n_embd;
 }
+
+void ds4_emit_steer(ds4_emitter *e, uint32_t layer, bool experts)
+{
+    const ds4_steer_places *p = e->steer;
+    const uint32_t          n = e->s->n_embd;
+
+    if (!p || !p->buf) return;
+    ds4_op *op = ds4_emit(e, DS4_OP_STEER, experts ? "ffn.steer" : "attn.steer", (int32_t)layer);
+    op->steer = (ds4_op_steer){ .n = n, .v = { p->buf, p->v + layer * p->stride },
+                                .factor = { p->buf, p->factor[experts] }, .y = e->b->y };
+    op->out = e->b->y;
+    op->n_out = n;
+}

@@ -23,7 +23,8 @@ static ds4_status write_list(const ds4_network *m, emit_fn *emit, bool with_inde
         return ds4_fail(err, DS4_E_NOMEM, "no memory for a list of %u operations", capacity);
     }
     ds4_emitter e = { .s = &m->shape, .w = &m->weights, .b = &m->buffers, .with_index = with_index,
-                      .cache = emit == ds4_emit_step ? m->cache : NULL, .op = list->op, .capacity = capacity,
+                      .steer = &m->steer, .cache = emit == ds4_emit_step ? m->cache : NULL,
+                      .op = list->op, .capacity = capacity,
                       .part = list->part, .max_parts = max_parts };
     emit(&e);
     list->n = e.n;
@@ -104,6 +105,11 @@ static ds4_status plan_scratch(ds4_network *m, const ds4_engine_options *opt, co
             + ds4_step_buffers_bytes(&m->shape, &m->kv, m->max_batch, &use);
     }
     free_list(&list);
+    if (opt->steering_path) {
+        ds4_steer_places places;
+        const uint64_t   n_bytes = ds4_steering_lay_out(&m->shape, &places);
+        for (int stream = 0; stream < 2; stream++) parts->scratch[stream] += n_bytes;
+    }
     return st;
 }
 
@@ -188,6 +194,10 @@ ds4_status ds4_network_load(ds4_network *m, const ds4_engine_options *opt, ds4_e
                                        m->dev, &opt->loading, err));
     }
     if (m->plan.stream) DS4_TRY(open_cache(m, err));
+    if (opt->steering_path) {
+        DS4_TRY(ds4_steering_load(opt->steering_path, &m->shape, m->backend, m->dev, &m->steer,
+                                  &m->directions, err));
+    }
     DS4_TRY(ds4_step_buffers_open(&m->buffers, &m->shape, &m->kv, m->max_batch, m->backend, m->dev, err));
     return write_programs(m, err);
 }
@@ -208,13 +218,26 @@ void ds4_network_unload(ds4_network *m)
     if (m->dev) {
         m->backend->free(m->dev, m->buffers.buf);
         m->backend->free(m->dev, m->watched);
+        m->backend->free(m->dev, m->steer.buf);
         ds4_expert_cache_close(m->cache);
         ds4_weights_close(&m->weights, m->backend, m->dev);
         m->backend->close(m->dev);
     }
     ds4_gguf_close(m->draft_file);
+    free(m->directions);
     ds4_gguf_close(m->file);
     *m = (ds4_network){ 0 };
+}
+
+ds4_status ds4_network_steer(ds4_network *m, float attn, float experts, ds4_err *err)
+{
+    const float factor[2] = { attn, experts };
+
+    for (int i = 0; i < 2; i++) {
+        const ds4_view at = { m->steer.buf, m->steer.factor[i] };
+        DS4_TRY(ds4_backend_write(m->backend, m->dev, at, &factor[i], sizeof factor[i], err));
+    }
+    return DS4_OK;
 }
 
 /* ---- running ------------------------------------------------------------------------------- */

@@ -27,6 +27,8 @@ typedef struct ds4_network {
     ds4_dev           *dev;
     ds4_weights        weights;
     ds4_step_buffers   buffers;
+    ds4_steer_places   steer;
+    float             *directions;  /* [n_layers][n_embd] that are steered by; NULL: none */
     ds4_step_list      step[2];     /* without and with the indexer's selection */
     ds4_gguf          *draft_file;  /* of a drafter; NULL: there is none */
     ds4_draft_layout   draft_layout;
@@ -39,6 +41,10 @@ typedef struct ds4_network {
     uint32_t           max_batch;
     ds4_plan           plan;
 } ds4_network;
+
+/* Set what is steered: attention's outputs and the experts' in all layers, from the next step on.
+ * Returns DS4_OK; DS4_E_DEVICE. */
+DS4_MUST_CHECK ds4_status ds4_network_steer(ds4_network *m, float attn, float experts, ds4_err *err);
 
 /* Called after every operation with what it wrote: name and layer of the operation,
  * values [n_tokens][n_values]. */

@@ -6,7 +6,7 @@ options_of() { sed -n 's/^  \(-[a-zA-Z0-9],\|   \) \(--[a-z0-9-]*\).*/\2/p' "$1"
 
 for program in ds4 ds4-eval ds4-quantize ds4-bench ds4-agent ds4-server; do
     case $program in
-        ds4-eval)     commands="logits diff tokens ppl kld report corpus imatrix mini" ;;
+        ds4-eval)     commands="logits diff tokens ppl kld report corpus imatrix steer mini" ;;
         ds4-quantize) commands="convert requantize splice split merge inspect verify vocab synth" ;;
         *)            commands= ;;
     esac

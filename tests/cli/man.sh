@@ -17,7 +17,7 @@ of_page() {
 
 for name in ds4 ds4-eval ds4-quantize ds4-bench ds4-server ds4-agent; do
     case $name in
-        ds4-eval)     commands="logits diff tokens ppl kld report corpus imatrix mini" ;;
+        ds4-eval)     commands="logits diff tokens ppl kld report corpus imatrix steer mini" ;;
         ds4-quantize) commands="convert requantize splice split merge inspect verify vocab synth" ;;
         *)            commands= ;;
     esac

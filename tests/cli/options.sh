@@ -16,7 +16,7 @@ for program in ds4 ds4-eval; do
 done
 run "$ds4" -h
 is "ds4 -h is help too" 0 "$rc"
-for command in logits diff tokens ppl kld report corpus imatrix mini; do
+for command in logits diff tokens ppl kld report corpus imatrix steer mini; do
     run "$ds4_eval" $command --help
     has "ds4-eval $command --help" "$box/stdout" "Usage: ds4-eval $command"
 done

@@ -15,7 +15,7 @@ equal=$here/mutants_equal.txt
 # The operations of ops_table.c that a file computes.
 operations() {
     case $1 in
-        cpu_hc.c)       echo "angles embed hc_ norm" ;;
+        cpu_hc.c)       echo "angles embed hc_ norm steer" ;;
         cpu_attn.c)     echo "heads kv_row window attend" ;;
         cpu_compress.c) echo "compress" ;;
         cpu_index.c)    echo "index_query select" ;;

@@ -149,7 +149,7 @@ void ops_unchanged(ops *o);
 
 /* ---- ops_token.c, ops_product.c, ops_state.c, ops_attend.c, ops_choice.c, ops_draft.c: the cases --- */
 
-ops_case ops_angles, ops_embed, ops_norm, ops_heads, ops_hc_enter, ops_hc_leave, ops_hc_merge;
+ops_case ops_angles, ops_embed, ops_norm, ops_steer, ops_heads, ops_hc_enter, ops_hc_leave, ops_hc_merge;
 ops_case ops_project, ops_project_int8, ops_project_head, ops_experts, ops_experts_streamed;
 ops_case ops_experts_inputs, ops_prefetch;
 ops_case ops_kv_row, ops_window, ops_compress_4, ops_compress_128, ops_compress_index, ops_index_query;

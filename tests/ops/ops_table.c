@@ -95,6 +95,7 @@ const ops_kind ops_kinds[] = {
     OP("hc_enter", HC_ENTER, ops_hc_enter, streams),
     OP("hc_leave", HC_LEAVE, ops_hc_leave, streams),
     OP("norm", NORM, ops_norm, heads),
+    OP("steer", STEER, ops_steer, heads),
     OP("heads", HEADS, ops_heads, heads),
     STATE("kv_row", KV_ROW, ops_kv_row, rows),
     STATE("compress.4", COMPRESS, ops_compress_4, rows),

@@ -120,6 +120,42 @@ void ops_norm(ops *o)
     norm_one(o, true);
 }
 
+static void steer_one(ops *o, float factor)
+{
+    const uint32_t   n = o->shape->n_embd, stride = n + GAP;
+    const ops_array *v = ops_floats(o, n), *f = ops_bytes(o, &factor, sizeof factor);
+    ops_array       *y = ops_floats(o, (uint64_t)o->n_tokens * stride);
+
+    ops_run(o, (ds4_op){ .kind = DS4_OP_STEER,
+                         .steer = { .n = n,
+                                    .v = ops_view(v),
+                                    .factor = ops_view(f),
+                                    .y = ops_rows(y, stride) } });
+    for (uint32_t t = 0; t < o->n_tokens; t++) {
+        const float *was = ops_host(y) + (uint64_t)t * stride;
+        double       dot = 0.0, size = 0.0;
+        for (uint32_t i = 0; i < n; i++) {
+            dot += (double)ops_host(v)[i] * (double)was[i];
+            size += fabs((double)ops_host(v)[i] * (double)was[i]);
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            const double by = (double)factor * (double)ops_host(v)[i];
+            const double all = fabs((double)was[i]) + fabs(by) * size;
+            const double most = factor == 0.0f ? 0.0 : 4e-6 * all + 1e-30;
+            ops_near(o, (double)row_of(o, y, t, n)[i], (double)was[i] - by * dot, most, "steered", t, i);
+        }
+    }
+    expect_gaps(o, y, o->n_tokens, n);
+}
+
+void ops_steer(ops *o)
+{
+    ops_plain_batch(o, 10);
+    steer_one(o, 0.0f);
+    steer_one(o, 1.0f);
+    steer_one(o, -0.625f);
+}
+
 void ops_heads(ops *o)
 {
     const ops_shape *s = o->shape;

@@ -82,6 +82,7 @@ static ds4_parsed parse(ds4_agent_program *p, int argc, char **argv)
         DS4_AGENT_ANSWER_OPTIONS(p),
         DS4_APP_DEVICE_OPTIONS(&p->model),
         DS4_APP_MEMORY_OPTIONS(&p->model),
+        DS4_APP_STEERING_OPTIONS(&p->model),
         DS4_APP_KV_OPTIONS(&p->kv),
 #ifdef DS4_SCRIPTED_SAMPLING
         DS4_OPT_TEXT(0, "script", "FILE", &p->script_path, "prescribed answers, for tests"),

@@ -70,7 +70,7 @@ static ds4_parsed parse(ds4_cli *c, int argc, char **argv)
         DS4_OPT_U32(0, "logprobs-top-k", "N", &c->logprobs_top_k, 1, 128, "how many of them [20]"),
         DS4_APP_SPECULATE_OPTIONS(&c->speculate, &c->model),
         DS4_APP_DEVICE_OPTIONS(&c->model),
-        DS4_APP_MEMORY_OPTIONS(&c->model),
+        DS4_APP_MEMORY_OPTIONS(&c->model), DS4_APP_STEERING_OPTIONS(&c->model),
         DS4_APP_KV_OPTIONS(&c->kv),
         DS4_OPT_FLAG(0, "plan", &c->plan, "print what would be in memory and exit; 1 if it does not fit"),
         DS4_OPT_FLAG(0, "exact", &c->model.exact,

@@ -4,6 +4,7 @@
 #include "app/cli/show.h"
 #include "base/file.h"
 #include "base/knob.h"
+#include "service/steer_command.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -29,6 +30,7 @@ static const char help_text[] =
     "/think-max   reason with the greatest effort\n"
     "/nothink     answer at once\n"
     "/ctx N       change the context to N tokens; the conversation is kept\n"
+    "/steer F A   steer the experts' outputs by F, attention's by A, from now on\n"
     "/read FILE   send a file's text as the next message\n"
     "/help        print this\n"
     "/quit, /exit end (also Ctrl-D)\n"
@@ -97,6 +99,18 @@ static void change_ctx(repl *r, const char *arg)
     }
 }
 
+static void steer(repl *r, const char *arg)
+{
+    ds4_err err = { .code = DS4_OK };
+    char    said[160];
+
+    if (ds4_steer_command(r->model->engine, arg, said, sizeof said, &err) != DS4_OK) {
+        ds4_app_say(DS4_CLI_NAME, "%s", err.text);
+    } else {
+        ds4_app_say(DS4_CLI_NAME, "%s", said);
+    }
+}
+
 static void read_file(repl *r, const char *path)
 {
     ds4_str text = { 0 };
@@ -133,6 +147,8 @@ static void run_command(repl *r, char *line)
         set_mode(r, DS4_THINK_OFF, "from now on without reasoning");
     } else if (strcmp(line, "/ctx") == 0) {
         change_ctx(r, arg);
+    } else if (strcmp(line, "/steer") == 0) {
+        steer(r, arg);
     } else if (strcmp(line, "/read") == 0) {
         read_file(r, arg);
     } else {

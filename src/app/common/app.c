@@ -112,6 +112,7 @@ ds4_engine_options ds4_app_engine_options(const ds4_app_model *want, const char 
         .mem_bytes = want->mem_bytes,
         .kv_mem_bytes = want->kv_mem_bytes,
         .kv_dir = want->kv_dir,
+        .steering_path = want->steering_path,
         .plan_ctx = want->n_ctx,
         .plan_sessions = want->n_sessions,
     };
@@ -189,6 +190,23 @@ static void show_loading(void *ctx, uint64_t n_done, uint64_t n_total)
                       (double)n_total / 1e9, (uint32_t)(100.0 * (double)n_done / (double)n_total));
 }
 
+/* Steer as the options say, before anything is computed. */
+static ds4_status steer(const ds4_app_model *want, ds4_engine *engine, ds4_err *err)
+{
+    const ds4_option_f32 *ffn = &want->steering_ffn, *attn = &want->steering_attn;
+    const ds4_steering    to = { .attn = attn->given ? attn->value : 0, .ffn = ffn->given ? ffn->value : 1 };
+
+    if (!want->steering_path && (ffn->given || attn->given)) {
+        return ds4_fail(err, DS4_E_ARG, "%s needs --dir-steering-file",
+                        ffn->given ? "--dir-steering-ffn" : "--dir-steering-attn");
+    }
+    if (!want->steering_path) return DS4_OK;
+    DS4_TRY(ds4_engine_steer(engine, to, err));
+    ds4_app_say(want->program, "steered by %s: %g (experts) and %g (attention)", want->steering_path,
+                (double)to.ffn, (double)to.attn);
+    return DS4_OK;
+}
+
 int ds4_app_open(const ds4_app_model *want, ds4_model *out)
 {
     ds4_str path = { 0 };
@@ -199,8 +217,9 @@ int ds4_app_open(const ds4_app_model *want, ds4_model *out)
         ds4_engine_options opt = ds4_app_engine_options(want, ds4_str_text(&path));
         uint64_t           begun = ds4_now_ns();
         opt.loading = (ds4_loading){ show_loading, &begun };
-        const ds4_status st = ds4_model_open(&opt, out, &err);
+        ds4_status st = ds4_model_open(&opt, out, &err);
         ds4_term_progress_end();
+        if (st == DS4_OK && (st = steer(want, out->engine, &err)) != DS4_OK) ds4_model_close(out);
         if (st != DS4_OK) {
             ds4_app_say(want->program, "%s", err.text);
             const bool bad_file = st == DS4_E_IO || st == DS4_E_FORMAT || st == DS4_E_UNSUPPORTED;

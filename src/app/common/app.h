@@ -2,6 +2,7 @@
 #ifndef DS4_APP_APP_H
 #define DS4_APP_APP_H
 
+#include "app/common/options.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "service/model_open.h"
@@ -51,6 +52,8 @@ typedef struct ds4_app_model {
     uint64_t    mem_bytes, device_mem_bytes, expert_cache_bytes;    /* 0: as the machine allows */
     uint64_t    kv_mem_bytes;       /* see ds4_engine_options */
     const char *kv_dir;
+    const char *steering_path;      /* NULL: nothing is steered */
+    ds4_option_f32 steering_ffn, steering_attn;     /* 1 and 0 where they are not given */
 } ds4_app_model;
 
 /* Entries of an option table that decide where steps run; m is a ds4_app_model *. */
@@ -77,6 +80,18 @@ void ds4_app_show_devices(void);
                  "own, or auto [auto]"),                                                       \
     DS4_OPT_SIZE(0, "expert-cache", "SIZE", &(m)->expert_cache_bytes,                          \
                  "memory for streamed experts [what --mem leaves]")
+
+/* Entries of an option table about steering; m is a ds4_app_model *. */
+#define DS4_APP_STEERING_OPTIONS(m)                                                            \
+    DS4_OPT_TEXT(0, "dir-steering-file", "FILE", &(m)->steering_path,                          \
+                 "directions in the layers' outputs that are taken out,\n"                     \
+                 "as 'ds4-eval steer' makes them [none]"),                                     \
+    DS4_OPT_F32(0, "dir-steering-ffn", "X", &(m)->steering_ffn, -DS4_MAX_STEERING,             \
+                DS4_MAX_STEERING,                                                              \
+                "how much of it in outputs of experts: 1 takes it\n"                           \
+                "out, -1 doubles it, 0 does nothing [1]"),                                     \
+    DS4_OPT_F32(0, "dir-steering-attn", "X", &(m)->steering_attn, -DS4_MAX_STEERING,           \
+                DS4_MAX_STEERING, "the same in outputs of attention [0]")
 
 extern const char *const ds4_experts_names[];   /* "auto", "resident", "stream", "host", NULL */
 

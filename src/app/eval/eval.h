@@ -16,6 +16,7 @@ int ds4_eval_imatrix(const char *argv0, int argc, char **argv);
 int ds4_eval_kld(const char *argv0, int argc, char **argv);
 int ds4_eval_corpus(const char *argv0, int argc, char **argv);
 int ds4_eval_report(const char *argv0, int argc, char **argv);
+int ds4_eval_steer(const char *argv0, int argc, char **argv);
 int ds4_eval_diff(const char *argv0, int argc, char **argv);
 
 /* The exit code that goes with what the parser said; DS4_EXIT_OK is also that of "run". */

@@ -17,6 +17,7 @@ static const struct {
     { "report", ds4_eval_report, "several model files beside each other, with pictures" },
     { "corpus", ds4_eval_corpus, "conversations as text for imatrix and kld" },
     { "imatrix", ds4_eval_imatrix, "importance of input channels, for ds4-quantize" },
+    { "steer",  ds4_eval_steer,  "directions that tell two lists of prompts apart" },
     { "mini",   ds4_eval_mini,   "abilities of the bundled model, case by case" },
 };
 

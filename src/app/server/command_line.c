@@ -84,6 +84,7 @@ static ds4_parsed parse(ds4_command_line *c, int argc, char **argv)
                      "and exit"),
         DS4_APP_DEVICE_OPTIONS(&c->model),
         DS4_APP_MEMORY_OPTIONS(&c->model),
+        DS4_APP_STEERING_OPTIONS(&c->model),
         DS4_OPT_FLAG(0, "warm-weights", &c->warm, "read the whole model before serving"),
         DS4_OPT_TEXT(0, "chdir", "DIR", &c->dir, "go to this folder first"),
         { .kind = DS4_OPTION_END },

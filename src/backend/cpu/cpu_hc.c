@@ -222,3 +222,26 @@ void cpu_norm(ds4_dev *dev, const ds4_op_norm *op)
 {
     each_token(dev, norm_share, op, dev->batch->n_tokens);
 }
+
+/* ---- steering --------------------------------------------------------------------------------- */
+
+static void steer_share(void *ctx, uint32_t member, uint32_t n_members)
+{
+    const token_job    *job = ctx;
+    const ds4_op_steer *op = job->op;
+    const float        *v = cpu_floats(op->v), factor = cpu_floats(op->factor)[0];
+    uint64_t            from, to;
+
+    ds4_team_share(job->dev->batch->n_tokens, 1, member, n_members, &from, &to);
+    for (uint32_t t = (uint32_t)from; t < to; t++) {
+        float      *y = cpu_row(op->y, t);
+        const float by = factor * job->dev->k.dot_f32(v, y, op->n);
+        for (uint32_t i = 0; i < op->n; i++) y[i] -= by * v[i];
+    }
+}
+
+void cpu_steer(ds4_dev *dev, const ds4_op_steer *op)
+{
+    if (cpu_floats(op->factor)[0] == 0.0f) return;
+    each_token(dev, steer_share, op, dev->batch->n_tokens);
+}

@@ -12,6 +12,7 @@ void cpu_hc_enter(ds4_dev *dev, const ds4_op_hc_enter *op);
 void cpu_hc_leave(ds4_dev *dev, const ds4_op_hc_leave *op);
 void cpu_hc_merge(ds4_dev *dev, const ds4_op_hc_merge *op);
 void cpu_norm(ds4_dev *dev, const ds4_op_norm *op);
+void cpu_steer(ds4_dev *dev, const ds4_op_steer *op);
 void cpu_heads(ds4_dev *dev, const ds4_op_heads *op);
 void cpu_kv_row(ds4_dev *dev, const ds4_op_kv_row *op);
 ds4_status cpu_compress(ds4_dev *dev, const ds4_op_compress *op, ds4_err *err);

@@ -165,6 +165,7 @@ static ds4_status run_one(ds4_dev *dev, const ds4_op *op, ds4_err *err)
     case DS4_OP_HC_SUM:      cpu_hc_sum(dev, &op->hc_sum); return DS4_OK;
     case DS4_OP_ATTEND_BLOCK: cpu_attend_block(dev, &op->attend_block); return DS4_OK;
     case DS4_OP_GUESS:       cpu_guess(dev, &op->guess); return DS4_OK;
+    case DS4_OP_STEER:       cpu_steer(dev, &op->steer); return DS4_OK;
     case DS4_N_OPS:          break;
     }
     return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %d (%s) is unknown to the CPU backend",

@@ -51,6 +51,9 @@ static ds4_status check(const ds4_op *op, ds4_err *err)
         return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s: experts are streamed to the CPU only",
                         op->name);
     }
+    if (op->kind == DS4_OP_STEER) {
+        return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %s: only the cpu backend steers", op->name);
+    }
     if ((unsigned)op->kind < DS4_N_OPS && op_fns[op->kind]) return DS4_OK;
     return ds4_fail(err, DS4_E_UNSUPPORTED, "operation %d (%s) is unknown to the GPU backend",
                     (int)op->kind, op->name);

@@ -40,7 +40,10 @@ typedef struct model_file {
 struct ds4_identity {
     pthread_mutex_t lock;
     pthread_cond_t  done;
+    const ds4_engine *engine;
     char            family[64];
+    ds4_kv_key      steering;           /* all zeros: none */
+    uint32_t        n_steered;          /* changes of it when this was opened */
     uint8_t         nonce[16];          /* of facts that prove nothing */
     uint32_t        n, wait_ms;
     bool            is_young;           /* the facts prove nothing */
@@ -93,9 +96,33 @@ static void look_again(ds4_identity *id)
 
 /* ---- names ------------------------------------------------------------------------------------ */
 
+/* Steering joins what computes. Without it the name is what it always was. */
+static ds4_kv_key name_of_family(const ds4_identity *id)
+{
+    static const ds4_kv_key none;
+    const ds4_kv_key        key = ds4_kv_hash(id->family, strlen(id->family));
+
+    if (ds4_kv_key_eq(&id->steering, &none)) return key;
+    return ds4_kv_hash_on(&key, id->steering.b, sizeof id->steering.b);
+}
+
+/* The directions and both factors; zeros when nothing is steered. */
+static ds4_kv_key name_of_steering(const ds4_engine *e)
+{
+    const ds4_steering by = ds4_engine_steering(e);
+    const float        factor[2] = { by.attn + 0.0f, by.ffn + 0.0f };      /* -0 is 0 */
+    ds4_kv_key         key = { { 0 } };
+    size_t             n;
+    const float       *v = ds4_engine_directions(e, &n);
+
+    if (!v) return key;
+    key = ds4_kv_hash(v, n * sizeof *v);
+    return ds4_kv_hash_on(&key, factor, sizeof factor);
+}
+
 static ds4_kv_key name_by_facts(const ds4_identity *id)
 {
-    ds4_kv_key key = ds4_kv_hash(id->family, strlen(id->family));
+    ds4_kv_key key = name_of_family(id);
 
     for (uint32_t i = 0; i < id->n; i++) {
         const ds4_file_facts *f = &id->file[i].facts;
@@ -108,7 +135,7 @@ static ds4_kv_key name_by_facts(const ds4_identity *id)
 
 static ds4_kv_key name_by_content(const ds4_identity *id)
 {
-    ds4_kv_key key = ds4_kv_hash(id->family, strlen(id->family));
+    ds4_kv_key key = name_of_family(id);
 
     for (uint32_t i = 0; i < id->n; i++)
         key = ds4_kv_hash_on(&key, id->file[i].hash.b, sizeof id->file[i].hash.b);
@@ -285,8 +312,8 @@ ds4_identity_names ds4_identity_get(ds4_identity *id)
 
     pthread_mutex_lock(&id->lock);
     look_again(id);
-    names.is_changed = id->is_changed;
-    names.is_known = !id->is_changed && all_known(id);
+    names.is_changed = id->is_changed || ds4_engine_steer_changes(id->engine) != id->n_steered;
+    names.is_known = !names.is_changed && all_known(id);
     names.by_facts = name_by_facts(id);
     if (names.is_known) names.by_content = name_by_content(id);
     start_thread(id);
@@ -406,6 +433,9 @@ ds4_status ds4_identity_open(ds4_identity **out, const ds4_identity_options *opt
         return ds4_fail(err, DS4_E_NOMEM, "no memory for the identity of a model");
     }
     strcpy(id->path, path);
+    id->engine = opt->engine;
+    id->n_steered = ds4_engine_steer_changes(opt->engine);
+    id->steering = name_of_steering(opt->engine);
     ds4_engine_family(opt->engine, id->family, sizeof id->family);
     const uint64_t seed[3] = { ds4_now_ns(), (uint64_t)getpid(), (uint64_t)(uintptr_t)id };
     const ds4_kv_key nonce = ds4_kv_hash(seed, sizeof seed);

@@ -9,6 +9,9 @@
  * A file that is changed while it is used makes rows that belong to no model: from then on nothing is
  * stored and nothing found. Facts are looked at whenever somebody asks.
  *
+ * Rows of a steered model (docs/STEERING.md) are rows of another one. A change of steering mixes both in one
+ * session: from then on nothing is stored and nothing found either.
+ *
  * Any thread may call everything here. */
 #ifndef DS4_SERVICE_STORE_IDENTITY_H
 #define DS4_SERVICE_STORE_IDENTITY_H
@@ -19,7 +22,7 @@
 typedef struct ds4_identity ds4_identity;
 
 typedef struct ds4_identity_options {
-    const ds4_engine *engine;           /* lent */
+    const ds4_engine *engine;           /* lent until the identity is closed */
     uint64_t          at_once_bytes;    /* files of so many bytes in all are hashed at once; 0: 64 MiB */
     uint32_t          wait_ms;          /* before the thread begins; 0: 10 s, when models have been read */
 } ds4_identity_options;
