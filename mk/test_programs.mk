@@ -90,7 +90,7 @@ $(OUT)/tests/emulator/metal_text.o: KERNEL_CXXFLAGS += -Wno-unknown-pragmas -Wno
 $(OUT)/tests/emulator/metal_text.o: $(METAL_CPP)
 $(filter $(OUT)/tests/emulator/%,$(TEST_BIN)): %: %.o $(EMULATOR) $(TEST_AUX) $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $@ $^ $(CXXLIBS) $(TEST_LIBS) $(LDLIBS)
+	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CXXLIBS) $(TEST_LIBS) $(LDLIBS)
 # Operations on any backend, the emulated GPU included where it is built.
 OPS_OBJ   := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/ops/*.c))
 OPS_GPU   := $(if $(filter tests/emulator/%,$(TEST_SRC)),$(EMULATOR))

@@ -96,7 +96,7 @@ met() {
 needs_of() {
     case $1 in
         build) echo compiler make pkg-config jansson sqlite xxhash openssl pcre2 libedit liburing libcurl utf8proc ;;
-        test)  echo cmocka curl git c++-compiler tmux bwrap ;;
+        test)  echo cmocka curl git c++-compiler tmux bwrap clang ;;
         check) echo sanitizers arm-compiler arm-libc arm-emulator ;;
         lint)  echo mandoc man zsh fish promtool ;;
         fuzz)  echo clang clang-runtime ;;

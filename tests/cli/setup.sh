@@ -48,20 +48,20 @@ echo 'exit 0' | fake apt-cache
 echo 'exit 0' | fake apt-get
 text=$(setup --dry-run build test check fuzz)
 [ "$text" = "setup: installing gcc libc6-dev make pkg-config libjansson-dev libsqlite3-dev libxxhash-dev libssl-dev libpcre2-dev libedit-dev liburing-dev libcurl4-openssl-dev \
-libutf8proc-dev libcmocka-dev curl git g++ tmux bubblewrap gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user clang libclang-rt-dev (with apt-get)
+libutf8proc-dev libcmocka-dev curl git g++ tmux bubblewrap clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libclang-rt-dev (with apt-get)
 env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 \
-gcc libc6-dev make pkg-config libjansson-dev libsqlite3-dev libxxhash-dev libssl-dev libpcre2-dev libedit-dev liburing-dev libcurl4-openssl-dev libutf8proc-dev libcmocka-dev curl git g++ tmux bubblewrap gcc-aarch64-linux-gnu \
-libc6-dev-arm64-cross qemu-user clang libclang-rt-dev" ]; ok "apt-get: packages of all groups"
+gcc libc6-dev make pkg-config libjansson-dev libsqlite3-dev libxxhash-dev libssl-dev libpcre2-dev libedit-dev liburing-dev libcurl4-openssl-dev libutf8proc-dev libcmocka-dev curl git g++ tmux bubblewrap clang gcc-aarch64-linux-gnu \
+libc6-dev-arm64-cross qemu-user libclang-rt-dev" ]; ok "apt-get: packages of all groups"
 
 fresh Linux aarch64 1000
 echo 'exit 1' | fake apt-cache
 echo 'exit 0' | fake apt-get
 echo 'exit 0' | fake sudo
 text=$(setup --dry-run test check)
-[ "$text" = "setup: installing libcmocka-dev curl git g++ tmux bubblewrap gcc (with apt-get and sudo after refreshing its lists)
+[ "$text" = "setup: installing libcmocka-dev curl git g++ tmux bubblewrap clang gcc (with apt-get and sudo after refreshing its lists)
 sudo -n env DEBIAN_FRONTEND=noninteractive apt-get update -qq
 sudo -n env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 \
-libcmocka-dev curl git g++ tmux bubblewrap gcc" ]; ok "apt-get: sudo, lists fetched first, no emulator on Arm"
+libcmocka-dev curl git g++ tmux bubblewrap clang gcc" ]; ok "apt-get: sudo, lists fetched first, no emulator on Arm"
 
 fresh Linux x86_64 1000
 echo 'exit 0' | fake dnf
@@ -80,15 +80,15 @@ fresh Linux x86_64 0
 echo 'exit 0' | fake dnf
 text=$(setup --dry-run build test check)
 [ "$text" = "setup: installing gcc glibc-devel make pkgconf-pkg-config jansson-devel \
-sqlite-devel xxhash-devel openssl-devel pcre2-devel libedit-devel liburing-devel libcurl-devel utf8proc-devel libcmocka-devel curl git gcc-c++ tmux bubblewrap libasan libubsan (with dnf)
+sqlite-devel xxhash-devel openssl-devel pcre2-devel libedit-devel liburing-devel libcurl-devel utf8proc-devel libcmocka-devel curl git gcc-c++ tmux bubblewrap clang libasan libubsan (with dnf)
 dnf install -y -q gcc glibc-devel make pkgconf-pkg-config jansson-devel sqlite-devel xxhash-devel openssl-devel pcre2-devel libedit-devel liburing-devel libcurl-devel utf8proc-devel \
-libcmocka-devel curl git gcc-c++ tmux bubblewrap libasan libubsan" ]; ok "dnf: leaves out the Arm compiler it does not have"
+libcmocka-devel curl git gcc-c++ tmux bubblewrap clang libasan libubsan" ]; ok "dnf: leaves out the Arm compiler it does not have"
 
 fresh Linux x86_64 0
 echo 'exit 0' | fake pacman
 text=$(setup --dry-run build test)
-[ "$text" = "setup: installing gcc make pkgconf jansson sqlite xxhash openssl pcre2 libedit liburing curl libutf8proc cmocka git tmux bubblewrap (with pacman)
-pacman -S --needed --noconfirm gcc make pkgconf jansson sqlite xxhash openssl pcre2 libedit liburing curl libutf8proc cmocka git tmux bubblewrap" ]; ok "pacman"
+[ "$text" = "setup: installing gcc make pkgconf jansson sqlite xxhash openssl pcre2 libedit liburing curl libutf8proc cmocka git tmux bubblewrap clang (with pacman)
+pacman -S --needed --noconfirm gcc make pkgconf jansson sqlite xxhash openssl pcre2 libedit liburing curl libutf8proc cmocka git tmux bubblewrap clang" ]; ok "pacman"
 
 fresh Darwin arm64 501
 for c in cc make clang; do echo 'exit 0' | fake $c; done

@@ -175,7 +175,7 @@ static void add_mtp(void)
 static void add_drafter(void)
 {
     enum { RANK = 32 };
-    char p[16];
+    char p[24];
 
     for (int i = 0; i < CHECKPOINT_STAGES; i++) {
         snprintf(p, sizeof p, "mtp.%d.", i);
