@@ -1,6 +1,5 @@
 /* Metal.h - the part of Apple's Metal that the device uses: selectors, types and numbers as Apple documents
- * them (developer.apple.com/documentation/metal); selectors.txt lists them with the system that brought them.
- * See Foundation.h. */
+ * them (developer.apple.com/documentation/metal). See Foundation.h. */
 #ifndef DS4_TESTS_APPLE_METAL_H
 #define DS4_TESTS_APPLE_METAL_H
 
