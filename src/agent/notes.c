@@ -1,7 +1,7 @@
 /* notes.c - what a project says to its agents: AGENTS.md, else CLAUDE.md, and the list of its skills.
  *
- * The same files give the same text, so that the prompt's cached beginning stays. Notes of folders below are
- * told when a file there is touched; the body of a skill is read with the tool read. */
+ * Files that have not changed give a text that has not changed, so the prompt's cached beginning stays. Notes
+ * of folders below are told when a file there is touched; the tool read reads the body of a skill. */
 #include "agent/notes.h"
 
 #include "agent/tools_local.h"

@@ -1,6 +1,6 @@
 /* rpc.h - JSON-RPC 2.0 over lines of text: messages of MCP servers and of editors, read and written.
  *
- * What is read is hostile: a line has a length, a text has a depth (DS4_PYJSON_MAX_DEPTH), a batch has a
+ * Peers may be hostile: a line has a length, a text has a depth (DS4_PYJSON_MAX_DEPTH), a batch has a
  * number, and damaged UTF-8 and halves of surrogate pairs become U+FFFD before anybody looks at them. */
 #ifndef DS4_AGENT_RPC_H
 #define DS4_AGENT_RPC_H

@@ -1,8 +1,8 @@
 /* secrets.h - keys in files such as .env: their names are shown, their values are not.
  *
- * What is told apart is the file, by its name; inside, by lines. Values that look like keys are remembered
- * and
- * hidden in all output of commands too. A value that a command encodes or splits is not found again. */
+ * A file's name says whether it holds keys, and each line holds one. Values that look like keys are
+ * remembered, and hidden in all output of commands too. A value that a command encodes or splits is not
+ * found again. */
 #ifndef DS4_AGENT_SECRETS_H
 #define DS4_AGENT_SECRETS_H
 

@@ -17,7 +17,7 @@ typedef struct fake_metal_limits {
     double   s_per_thread;              /* the time that command buffers seem to take */
 } fake_metal_limits;
 
-/* What an ordinary Mac has; begins counting anew. */
+/* Set the limits of an ordinary Mac and begin counting anew. */
 fake_metal_limits *fake_metal_reset(void);
 
 typedef enum fake_metal_kind {

@@ -407,7 +407,7 @@ static void test_refused(void **state)
     expect_refused(&(tiny_draft){ .seed = 1, .n_block = 16 }, "expected 1..15");
 }
 
-/* What both say of themselves is compared, by keys or by the file's name. */
+/* Model and drafter name their generation by keys or by the file's name, and the names are compared. */
 static void test_generations(void **state)
 {
     ds4_engine_options opt = { .model_path = new_path,

@@ -322,7 +322,7 @@ void ops_experts(ops *o)
     expect_experts(o, &e);
 }
 
-/* What the down products of the chosen experts read, pair by pair. */
+/* Inputs of the down products of the chosen experts, pair by pair. */
 static void expect_inputs(ops *o, const experts *e, ops_array *inputs)
 {
     const double   far = o->fill == OPS_EXTREME ? 4.0 : 1.0;

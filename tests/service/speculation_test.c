@@ -221,8 +221,8 @@ static void forget(oracle *o, const ds4_tokens *text, uint32_t n_guesses)
 
 /* ---- tests ------------------------------------------------------------------------------------- */
 
-/* Whatever length is accepted, over the ends of windows and blocks, the answer is the plain one; and so
- * is the one to a prompt that goes on from where the session was left. */
+/* The answer is the plain one for every accepted length, over the ends of windows and blocks; and so is
+ * the answer to a prompt that goes on from where the session was left. */
 static void test_every_accepted_length(void **state)
 {
     uint32_t seen[DS4_DRAFT_TOKENS + 1][DS4_DRAFT_TOKENS + 1] = { { 0 } };
