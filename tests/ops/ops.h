@@ -65,7 +65,7 @@ typedef struct ops {
     uint32_t           pos[OPS_MAX_TOKENS], span_of[OPS_MAX_TOKENS], logit_row[OPS_MAX_TOKENS];
     ds4_span           span[OPS_MAX_SPANS];
     ds4_batch          batch;
-    bool               is_refused;  /* the backend has no such operation */
+    bool               is_refused;  /* the backend has no such operation or type */
     jmp_buf            end;
     char               why[256];
 } ops;
@@ -89,7 +89,7 @@ extern const ops_shape ops_shapes[];
 
 __attribute__((format(printf, 2, 3), noreturn)) void ops_fail(ops *o, const char *fmt, ...);
 
-/* Run a case; true when it passed, or the backend has no such operation (then o->is_refused). */
+/* Run a case; true when it passed, or the backend refuses it (then o->is_refused). */
 bool ops_run_case(ops *o, ops_case *fn);
 
 uint32_t ops_below(ops *o, uint32_t n);

@@ -61,8 +61,6 @@ void ops_hc_mean(ops *o)
 
 /* ---- a block ---------------------------------------------------------------------------------------- */
 
-enum { BLOCK = 5 };
-
 /* One session with a past, and a block behind it. From a third of its window on rows are there. */
 static void make_block(ops *o, state *s, bool whole)
 {
@@ -133,9 +131,8 @@ static void attend_block(ops *o, bool whole)
 {
     const ops_shape *sh = o->shape;
     const uint32_t   n = sh->n_head, n_q = sh->n_heads * n;
-    state           *s = malloc(sizeof *s);
+    state           *s = ops_memory(o, sizeof *s);
 
-    if (o->n_tokens > BLOCK) o->limits.max_batch = o->n_tokens = BLOCK + o->n_tokens % BLOCK;
     make_block(o, s, whole);
     const ops_array *rows = ops_step_rows(o), *sink = ops_floats(o, sh->n_heads);
     const ops_array *angles = ops_make_angles(o), *q = ops_floats(o, (uint64_t)o->n_tokens * n_q);
@@ -162,7 +159,6 @@ static void attend_block(ops *o, bool whole)
         }
     }
     free(seen);
-    free(s);
 }
 
 void ops_attend_block(ops *o)

@@ -292,7 +292,9 @@ ops_weights *ops_matrix(ops *o, uint32_t dtype, uint32_t n_in, uint32_t n_out, u
                            .n_out = n_out,
                            .n_mats = n_mats,
                            .use = use };
-    must(o, o->backend->bind(o->dev, &t, &w->w, &err), &err);
+    const ds4_status st = o->backend->bind(o->dev, &t, &w->w, &err);
+    o->is_refused = st == DS4_E_UNSUPPORTED;
+    must(o, st, &err);
     must(o, o->backend->load(o->dev, &(ds4_loading){ 0 }, &err), &err);
     return w;
 }
