@@ -41,7 +41,7 @@ typedef struct ds4_imatrix {
 /* Read a file. *out is cleared first; ds4_imatrix_clear() after a failure too.
  * Returns DS4_OK; DS4_E_IO; DS4_E_FORMAT with what was found; DS4_E_NOMEM.              */
 DS4_MUST_CHECK ds4_status ds4_imatrix_read(ds4_imatrix *out, const char *path, ds4_err *err);
-/* The same of bytes in memory; name stands for the path in messages. */
+/* Read a file that lies in memory, as ds4_imatrix_read() does; name stands for the path in messages. */
 DS4_MUST_CHECK ds4_status ds4_imatrix_read_bytes(ds4_imatrix *out, const char *name, const void *data,
                                                  uint64_t n_bytes, ds4_err *err);
 void                      ds4_imatrix_clear(ds4_imatrix *m);    /* frees; usable again */

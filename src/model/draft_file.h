@@ -26,7 +26,8 @@ typedef enum ds4_draft_layout {
 DS4_MUST_CHECK ds4_status ds4_draft_open(const char *path, const ds4_gguf *model, ds4_shape *s,
                                          ds4_gguf **out, ds4_draft_layout *layout, ds4_err *err);
 
-/* The same for a file that is open, which stays so; public for tests, which have files in memory. */
+/* Read a drafter from a file that is open, and leave it open; public for tests, which have files in memory.
+ * Arguments and errors are those of ds4_draft_open(). */
 DS4_MUST_CHECK ds4_status ds4_draft_read(const ds4_gguf *g, const ds4_gguf *model, ds4_shape *s,
                                          ds4_draft_layout *layout, ds4_err *err);
 

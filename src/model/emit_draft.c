@@ -22,8 +22,8 @@ void ds4_emit_tap(ds4_emitter *e, uint32_t layer)
     }
 }
 
-/* Of tokens that are taken back rows stay in the rings, where nobody reads them before they are written
- * again. */
+/* Context rows of tokens that are taken back stay in the rings, where nobody reads them before they are
+ * written again. */
 void ds4_emit_context(ds4_emitter *e)
 {
     const ds4_shape         *s = e->s;

@@ -35,7 +35,7 @@ typedef struct ds4_layer_weights {
     ds4_matrix     shared_gate, shared_up, shared_down;
 } ds4_layer_weights;
 
-/* Of a drafter, beside its layers. */
+/* Weights of a drafter that belong to none of its layers. */
 typedef struct ds4_draft_weights {
     ds4_buf       *vectors;
     ds4_matrix     main_proj;               /* [n_embd][n_taps * n_embd] */

@@ -20,7 +20,7 @@ typedef struct ds4_draft_control {
     uint64_t n_paused;          /* steps without guesses for that reason */
     uint32_t since_plain;       /* steps with guesses */
     uint32_t n_seats, n_rows;   /* of the plan */
-    /* Of guesses that a drafter computed: what they cost and brought, beside steps without. */
+    /* Costs and gains of guesses that a drafter computed, beside steps without. */
     double   spent_ns;          /* for the plan */
     double   gain;              /* of a step with them, on average, in steps without */
     uint32_t n_tried;           /* such steps since they were last left out */

@@ -390,7 +390,7 @@ static const struct CMUnitTest tests[] = {
 static void test_the_metal_device(void **state)
 {
     (void)state;
-    skip();                             /* no clang for Objective-C here */
+    skip();                             /* a Mac, or no GNU runtime of Objective-C */
 }
 
 static const struct CMUnitTest tests[] = { cmocka_unit_test(test_the_metal_device) };

@@ -227,7 +227,7 @@ static const struct CMUnitTest tests[] = {
 static void test_an_engine_on_metal(void **state)
 {
     (void)state;
-    skip();                             /* no clang for Objective-C here */
+    skip();                             /* a Mac, or no GNU runtime of Objective-C */
 }
 
 static int set_up(void **state)

@@ -308,7 +308,7 @@ static void test_64_heads(void **state)
 static void test_the_metal_text_of_these_kernels_was_run(void **state)
 {
     (void)state;
-    if (getenv("DS4_TEST_BACKEND")) skip();
+    if (getenv("DS4_TEST_BACKEND")) skip();     /* that device runs no text on the emulator */
     for (gpu_kernel k = GPU_KERNEL_kv_row; k <= GPU_KERNEL_index_join; k++) {
         if (!emulated_ran_text(k)) fail_msg("no test ran the Metal text of kernel %u", (unsigned)k);
     }

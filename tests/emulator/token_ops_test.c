@@ -560,7 +560,7 @@ static void test_the_metal_text_of_all_kernels_was_run(void **state)
     uint32_t n = 0;
 
     (void)state;
-    if (getenv("DS4_TEST_BACKEND")) skip();
+    if (getenv("DS4_TEST_BACKEND")) skip();     /* that device runs no text on the emulator */
     for (gpu_kernel k = 0; k < GPU_N_KERNELS; k++) n += emulated_ran_text(k);
     assert_int_equal(n, GPU_N_KERNELS - 16);    /* state_ops_test.c, metal_text_test.c */
 }

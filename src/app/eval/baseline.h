@@ -1,9 +1,9 @@
 /* baseline.h - what a larger file says about texts, saved compactly, and how near another comes.
  *
- * Of each scored position the likeliest tokens are kept with their log-probabilities, and that
- * of the token that came; all others are one remainder. The divergence that is computed from
- * them is that of the distributions with the others lumped together: never more than the
- * whole one, and the same when as many tokens are kept as there are.
+ * The file keeps, for each scored position, the log-probabilities of the likeliest tokens and of the
+ * token that came; all other tokens are one remainder. The divergence computed from it is that of the
+ * distributions with the remainder as one token: never more than the whole divergence, and equal to it
+ * when every token is kept.
  *
  * The file is GGUF (general.type "ds4.baseline"): "tokens" I32 [n_tokens], "ends" I32 [n_chunks]
  * and "rows" F32 [n_rows][1 + 2 * n_top]: log-probability of the token that came, then id and

@@ -19,7 +19,7 @@ typedef struct importance {
 DS4_MUST_CHECK ds4_status importance_open(importance *out, const char *path, ds4_err *err);
 void                      importance_close(importance *im);
 
-/* Of the columns of one matrix, as ds4_encode_row() wants it.
+/* Look up the importance of each column of one matrix, in the form that ds4_encode_row() takes.
  *
  *   tensor  its name in the model file
  *   mat     which of n_mats

@@ -71,8 +71,8 @@ typedef struct gpu_api {
      * is to be copied. */
     ds4_status (*map)(gpu_device *dev, gpu_map *maps, uint32_t n, ds4_err *err);
     ds4_status (*alloc)(gpu_device *dev, uint64_t n_bytes, gpu_at *out, ds4_err *err);     /* zeroed */
-    /* The same for memory that kernels get as a buffer only, and never find by adding to the base. NULL: no
-     * different. */
+    /* Allocate memory that kernels get as a buffer only, and never find by adding to the base. NULL: alloc()
+     * serves. */
     ds4_status (*alloc_apart)(gpu_device *dev, uint64_t n_bytes, gpu_at *out, ds4_err *err);
     void       (*free)(gpu_device *dev, gpu_at at);             /* 0 is fine; work in line is waited for */
     /* queue_write() is in line with launches; from may be used again when it returns. write() and read()
