@@ -18,15 +18,6 @@ typedef struct block32 {
     float32x4_t d;
 } block32;
 
-typedef struct call32 {
-    float         *y;
-    size_t         y_stride;
-    const uint8_t *w;
-    size_t         w_stride, n_rows;
-    const uint8_t *x;
-    size_t         x_stride, n_tokens, n_blocks;
-} call32;
-
 INLINE block32 load_q8_0(const uint8_t *w, size_t stride)
 {
     uint8x16_t v[8];
@@ -82,7 +73,7 @@ INLINE float32x4_t add_block(float32x4_t acc, const block32 *b, const ds4_q32 *x
 }
 
 /* The chains of one part of 4 rows for all tokens. */
-INLINE void run_part(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride, const call32 *c,
+INLINE void run_part(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride, const block_call *c,
                      size_t first, size_t n_blocks, size_t block_bytes)
 {
     block32 tile[TILE_BLOCKS];
@@ -101,7 +92,7 @@ INLINE void run_part(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride, c
     }
 }
 
-INLINE void run(const call32 *c, size_t block_bytes)
+INLINE void run(const block_call *c, size_t block_bytes)
 {
     float   acc[MAX_TOKENS][TILE_ROWS], total[MAX_TOKENS][TILE_ROWS];
     uint8_t copy[TILE_ROWS * PART_BLOCKS * Q8_0_BYTES];
@@ -134,7 +125,7 @@ INLINE void run(const call32 *c, size_t block_bytes)
     {                                                                                           \
         for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
             const size_t n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;             \
-            const call32 c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                 \
+            const block_call c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                 \
                                (const uint8_t *)x + t * x_stride, x_stride, n, n_in / 32 };     \
             run(&c, bytes);                                                                     \
         }                                                                                       \

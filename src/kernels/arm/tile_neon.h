@@ -6,6 +6,7 @@
 #ifndef DS4_KERNELS_TILE_NEON_H
 #define DS4_KERNELS_TILE_NEON_H
 
+#include "kernels/block_call.h"
 #include "kernels/blocks.h"
 
 #include <arm_neon.h>

@@ -128,9 +128,9 @@ INLINE __m512i iq2_xxs_sums(const uint8_t *w, size_t second, const int8_t q[8][6
 }
 
 INLINE void keep_iq2_xxs(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
-                         const unit256 *u, const void *tables)
+                         const void *unit, const void *tables)
 {
-    keep_iq2(k, row, b, w, second, u, tables, iq2_xxs_sums);
+    keep_iq2(k, row, b, w, second, unit, tables, iq2_xxs_sums);
 }
 
 static MATVEC(matvec_iq2_xxs, IQ2_XXS_BYTES, prepare_iq2_xxs, keep_iq2_xxs,

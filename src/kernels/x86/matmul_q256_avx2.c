@@ -215,17 +215,8 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
     }
 }
 
-typedef struct call256 {
-    float         *y;
-    size_t         y_stride;
-    const uint8_t *w;
-    size_t         w_stride, n_rows;
-    const uint8_t *x;
-    size_t         x_stride, n_tokens, n_blocks;
-} call256;
-
 /* Up to 64 tokens and any number of rows. */
-INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, const iq2_tables *tab)
+INLINE void run(const block_call *c, size_t block_bytes, const tile_kind kind, const iq2_tables *tab)
 {
     _Alignas(32) float acc[MAX_TOKENS][TILE_ROWS];
     uint8_t part[TILE_ROWS * MAX_PART];
@@ -268,7 +259,7 @@ INLINE void run(const call256 *c, size_t block_bytes, const tile_kind kind, cons
         tables                                                                                  \
         for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
             const size_t  n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;            \
-            const call256 c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                \
+            const block_call c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                \
                                 (const uint8_t *)x + t * x_stride, x_stride, n, n_in / 256 };   \
             run(&c, bytes, kind, tab);                                                          \
         }                                                                                       \

@@ -13,15 +13,6 @@ enum {
     AT_ONCE = 4,                    /* blocks whose sums are in registers */
 };
 
-typedef struct call32 {
-    float         *y;
-    size_t         y_stride;
-    const uint8_t *w;
-    size_t         w_stride, n_rows;
-    const uint8_t *x;
-    size_t         x_stride, n_tokens, n_blocks;    /* tokens in whole groups */
-} call32;
-
 /* 16 rows of a part. */
 typedef struct part32 {
     block32 block[PART_BLOCKS];
@@ -80,7 +71,8 @@ INLINE void add_part(float (*total)[TILE_ROWS], const part32 *p, size_t n_blocks
         _mm512_store_ps(total[i], _mm512_add_ps(_mm512_load_ps(total[i]), acc[i]));
 }
 
-INLINE void run(const call32 *c, size_t block_bytes)
+/* Tokens come in whole groups. */
+INLINE void run(const block_call *c, size_t block_bytes)
 {
     _Alignas(64) float total[MAX_TOKENS][TILE_ROWS];
     uint8_t copy[TILE_ROWS * PART_BLOCKS * Q8_0_BYTES];
@@ -125,7 +117,7 @@ INLINE void run(const call32 *c, size_t block_bytes)
         while (n_tokens >= AMX_MAX_TOKENS) {                                                    \
             const size_t whole = n_tokens / AMX_MAX_TOKENS * AMX_MAX_TOKENS;                    \
             const size_t n = whole < MAX_TOKENS ? whole : MAX_TOKENS;                           \
-            const call32 c = { y, y_stride, w, w_stride, n_rows, at, x_stride, n, n_in / 32 };  \
+            const block_call c = { y, y_stride, w, w_stride, n_rows, at, x_stride, n, n_in / 32 };  \
             run(&c, bytes);                                                                     \
             y += n * y_stride;                                                                  \
             at += n * x_stride;                                                                 \

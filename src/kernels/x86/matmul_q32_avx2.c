@@ -21,15 +21,6 @@ typedef struct block32 {
     __m256  d;
 } block32;
 
-typedef struct call32 {
-    float         *y;
-    size_t         y_stride;
-    const uint8_t *w;
-    size_t         w_stride, n_rows;
-    const uint8_t *x;
-    size_t         x_stride, n_tokens, n_blocks;
-} call32;
-
 /* MXFP4_OFFSET * the sum of the activations of each block, negated: where a sum starts. */
 typedef struct act_sums {
     int32_t start[MAX_TOKENS][SEGMENT_BLOCKS];
@@ -75,7 +66,7 @@ INLINE block32 load_block(const uint8_t *w, size_t stride, size_t block_bytes)
     return block_bytes == Q8_0_BYTES ? load_q8_0(w, stride) : load_mxfp4(w, stride);
 }
 
-static void sum_activations(act_sums *s, const call32 *c, size_t first, size_t n_blocks)
+static void sum_activations(act_sums *s, const block_call *c, size_t first, size_t n_blocks)
 {
     for (size_t t = 0; t < c->n_tokens; t++) {
         const ds4_q32 *x = (const ds4_q32 *)(const void *)(c->x + t * c->x_stride) + first;
@@ -145,7 +136,7 @@ INLINE __m256 part_one_token(const uint8_t *w, size_t stride, size_t block_bytes
     return acc[0];
 }
 
-INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride, const call32 *c,
+INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride, const block_call *c,
                         size_t first, size_t n_blocks, const act_sums *sums, size_t from,
                         size_t block_bytes)
 {
@@ -176,7 +167,7 @@ INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride
 }
 
 /* One segment of all rows; y is continued unless the segment is the first. */
-INLINE void run_segment(const call32 *c, size_t first, size_t n_blocks, const act_sums *sums,
+INLINE void run_segment(const block_call *c, size_t first, size_t n_blocks, const act_sums *sums,
                         size_t block_bytes)
 {
     _Alignas(32) float acc[MAX_TOKENS][TILE_ROWS], total[MAX_TOKENS][TILE_ROWS];
@@ -215,7 +206,7 @@ INLINE void run_segment(const call32 *c, size_t first, size_t n_blocks, const ac
     }
 }
 
-INLINE void run(const call32 *c, size_t block_bytes)
+INLINE void run(const block_call *c, size_t block_bytes)
 {
     act_sums sums;
 
@@ -233,7 +224,7 @@ INLINE void run(const call32 *c, size_t block_bytes)
     {                                                                                           \
         for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
             const size_t n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;             \
-            const call32 c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                 \
+            const block_call c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                 \
                                (const uint8_t *)x + t * x_stride, x_stride, n, n_in / 32 };     \
             run(&c, bytes);                                                                     \
         }                                                                                       \

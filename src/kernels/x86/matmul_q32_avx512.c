@@ -18,15 +18,6 @@ enum {
     LONG_ROW = 1024,            /* values; matrices of shorter rows may lie in a cache */
 };
 
-typedef struct call32 {
-    float         *y;
-    size_t         y_stride;
-    const uint8_t *w;
-    size_t         w_stride, n_rows;
-    const uint8_t *x;
-    size_t         x_stride, n_tokens, n_blocks;
-} call32;
-
 /* offset * sum of the activations of each block, negated: where a sum starts. */
 typedef struct act_sums {
     int32_t start[MAX_SUMS];
@@ -39,7 +30,7 @@ INLINE block32 load_unsigned(const uint8_t *w, size_t stride, size_t block_bytes
                       block_bytes == Q8_0_BYTES ? Q8_0_OFFSET : MXFP4_OFFSET);
 }
 
-static void sum_activations(act_sums *s, const call32 *c, size_t first, size_t n_blocks, int offset)
+static void sum_activations(act_sums *s, const block_call *c, size_t first, size_t n_blocks, int offset)
 {
     for (size_t t = 0; t < c->n_tokens; t++) {
         const ds4_q32 *x = (const ds4_q32 *)(const void *)(c->x + t * c->x_stride) + first;
@@ -107,7 +98,7 @@ INLINE __m512 part_one_token(const uint8_t *w, size_t stride, size_t block_bytes
 }
 
 INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride,
-                        size_t block_bytes, const call32 *c, size_t first, size_t n_blocks,
+                        size_t block_bytes, const block_call *c, size_t first, size_t n_blocks,
                         const int32_t *start, size_t step)
 {
     block32 tile[TILE_BLOCKS];
@@ -132,7 +123,7 @@ INLINE void part_tokens(float (*acc)[TILE_ROWS], const uint8_t *w, size_t stride
 }
 
 /* One segment of all rows; y is continued unless the segment is the first. */
-INLINE void run_segment(const call32 *c, size_t block_bytes, size_t first, size_t n_blocks,
+INLINE void run_segment(const block_call *c, size_t block_bytes, size_t first, size_t n_blocks,
                         const act_sums *sums)
 {
     _Alignas(64) float acc[MAX_TOKENS][TILE_ROWS], total[MAX_TOKENS][TILE_ROWS];
@@ -172,7 +163,7 @@ INLINE void run_segment(const call32 *c, size_t block_bytes, size_t first, size_
     }
 }
 
-INLINE void run(const call32 *c, size_t block_bytes, int offset)
+INLINE void run(const block_call *c, size_t block_bytes, int offset)
 {
     act_sums sums;
 
@@ -195,7 +186,7 @@ INLINE void run(const call32 *c, size_t block_bytes, int offset)
         }                                                                                       \
         for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {                                     \
             const size_t n = n_tokens - t < MAX_TOKENS ? n_tokens - t : MAX_TOKENS;             \
-            const call32 c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                 \
+            const block_call c = { y + t * y_stride, y_stride, w, w_stride, n_rows,                 \
                                (const uint8_t *)x + t * x_stride, x_stride, n, n_in / 32 };     \
             run(&c, bytes, offset);                                                             \
         }                                                                                       \

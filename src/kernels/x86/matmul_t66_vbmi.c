@@ -30,11 +30,18 @@ INLINE __m512i spread(const int8_t q[256], int v)
     return _mm512_permutex2var_epi8(_mm512_loadu_si512(half), at, _mm512_loadu_si512(half + 64));
 }
 
+INLINE void keep(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second, const void *unit,
+                 const void *tables)
+{
+    (void)tables;
+    keep_t66(k, row, b, w, second, unit, block_states);
+}
+
 static void matvec_t66(float *y, const void *w, size_t w_stride, size_t n_rows, const void *x,
                        size_t n_blocks)
 {
     const row_call c = { y, w, w_stride, n_rows, x, n_blocks };
-    run_rows_t66(&c, block_states, spread);
+    run_rows_t66(&c, keep, spread);
 }
 
 MATMUL(ds4_matmul_t66_vbmi, T66_BYTES, KIND_SHIFT256, fill_t66, const void *t = NULL;, matvec_t66)

@@ -127,11 +127,12 @@ INLINE __m512i q4_k_mins(const uint8_t unpacked[16], const uint8_t second[16], c
 /* ---- eight blocks of a row ----------------------------------------------------------------- */
 
 INLINE void keep_q2_k(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
-                      const unit256 *u, const void *tables)
+                      const void *unit, const void *tables)
 {
-    (void)tables;
-    __m512i s[8], m[4];
+    const unit256 *u = unit;
+    __m512i        s[8], m[4];
 
+    (void)tables;
     UNROLL
     for (int i = 0; i < 8; i++)
         s[i] = q2_k_sums(w + (i & 3) * Q2_K_BYTES + (i & 4 ? second : 0), u->q.of_block[i]);
@@ -141,12 +142,13 @@ INLINE void keep_q2_k(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t
 }
 
 INLINE void keep_q4_k(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
-                      const unit256 *u, const void *tables)
+                      const void *unit, const void *tables)
 {
-    (void)tables;
+    const unit256 *u = unit;
     _Alignas(64) uint8_t unpacked[8][16];
     __m512i s[8], m[4];
 
+    (void)tables;
     unpack_q4_k(unpacked, w);
     unpack_q4_k(unpacked + 4, w + second);
     UNROLL

@@ -66,17 +66,8 @@ INLINE void add_tokens(float (*acc)[TILE_ROWS], const tile256 *t, const uint8_t 
     }
 }
 
-typedef struct call256 {
-    float         *y;
-    size_t         y_stride;
-    const uint8_t *w;
-    size_t         w_stride, n_rows;
-    const uint8_t *x;
-    size_t         x_stride, n_tokens, n_blocks;
-} call256;
-
 /* Ask for block b of the next 16 rows, if they are of this call. */
-INLINE void prefetch_next(const call256 *c, size_t r, size_t b, size_t block_bytes)
+INLINE void prefetch_next(const block_call *c, size_t r, size_t b, size_t block_bytes)
 {
     if (r + TILE_ROWS < c->n_rows)
         prefetch_span(c->w + r * c->w_stride, TILE_ROWS * (c->w_stride + b * block_bytes),
@@ -84,7 +75,7 @@ INLINE void prefetch_next(const call256 *c, size_t r, size_t b, size_t block_byt
 }
 
 /* Up to 64 tokens and any number of rows. */
-INLINE void run_tiles(const call256 *c, size_t block_bytes, const tile_kind kind, fill_fn *fill,
+INLINE void run_tiles(const block_call *c, size_t block_bytes, const tile_kind kind, fill_fn *fill,
                       const void *tables)
 {
     _Alignas(64) float acc[MAX_TOKENS][TILE_ROWS];
@@ -117,7 +108,7 @@ INLINE void run_tiles(const call256 *c, size_t block_bytes, const tile_kind kind
 }
 
 /* Any number of tokens. */
-INLINE void run_product(call256 c, size_t block_bytes, const tile_kind kind, fill_fn *fill,
+INLINE void run_product(block_call c, size_t block_bytes, const tile_kind kind, fill_fn *fill,
                         const void *tables)
 {
     for (size_t left = c.n_tokens; left > 0; left -= c.n_tokens) {
@@ -133,7 +124,7 @@ INLINE void run_product(call256 c, size_t block_bytes, const tile_kind kind, fil
     void name(float *y, size_t y_stride, const void *w, size_t w_stride, size_t n_rows,         \
               const void *x, size_t x_stride, size_t n_tokens, size_t n_in)                     \
     {                                                                                           \
-        const call256 c = { y, y_stride, w, w_stride, n_rows, x, x_stride, n_tokens, n_in / 256 }; \
+        const block_call c = { y, y_stride, w, w_stride, n_rows, x, x_stride, n_tokens, n_in / 256 }; \
         ds4_matvec_fn *const one = one_token;                                                   \
         if (one && n_tokens == 1 && n_in % (256 * HALF_BLOCKS) == 0) {                          \
             one(y, w, w_stride, n_rows, x, n_in / 256);                                         \

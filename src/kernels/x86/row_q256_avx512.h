@@ -38,10 +38,11 @@ typedef struct kept256 {
 } kept256;
 
 /* A type gives two functions: its activations, block b of a unit; its weights, the eight blocks of row `row`
- * that begin at w, the last four at w + second, kept as blocks b.. of that row. */
+ * that begin at w, the last four at w + second, kept as blocks b.. of that row. unit is a unit256, or of
+ * another type that the caller of run_blocks() has prepared. */
 typedef void prepare_fn(unit256 *u, size_t b, const ds4_q256 *x);
 typedef void keep_fn(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t second,
-                     const unit256 *u, const void *tables);
+                     const void *unit, const void *tables);
 
 /* A number of 32 bits at w of each of eight blocks. Not gathered: that takes 27 cycles on one
  * processor (family 6, model 85), loads take 8; to a newer one it is the same. */
@@ -184,7 +185,7 @@ INLINE __m512 add_blocks(__m512 y, const kept256 *k, size_t n_blocks, reader *ne
 
 /* n_blocks of all rows from column w; y is continued unless they are the first. */
 INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, size_t n_blocks,
-                       const unit256 *units, keep_fn *keep, const void *tables)
+                       const void *units, size_t unit_bytes, keep_fn *keep, const void *tables)
 {
     kept256 k;
     reader  next = read_ahead(w, c->n_rows * c->w_stride);
@@ -199,7 +200,8 @@ INLINE void run_blocks(const row_call *c, size_t block_bytes, const uint8_t *w, 
             for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS) {
                 const size_t   second = to_second_half(n_blocks - b, block_bytes);
                 ask(&next, due_in_row(UNIT_BLOCKS * block_bytes, TILE_ROWS));
-                keep(&k, i, b, row + b * block_bytes, second, units + b / UNIT_BLOCKS, tables);
+                keep(&k, i, b, row + b * block_bytes, second,
+                     (const uint8_t *)units + b / UNIT_BLOCKS * unit_bytes, tables);
             }
         }
         _mm512_mask_storeu_ps(c->y + r, mask, add_blocks(y, &k, n_blocks, &next, block_bytes));
@@ -224,7 +226,7 @@ INLINE void run_rows(const row_call *c, size_t block_bytes, prepare_fn *prepare_
     for (size_t b = 0; b < c->n_blocks; b += MAX_BLOCKS) {
         const size_t n = c->n_blocks - b < MAX_BLOCKS ? c->n_blocks - b : MAX_BLOCKS;
         prepare(units, (const ds4_q256 *)c->x + b, n, prepare_block);
-        run_blocks(c, block_bytes, c->w + b * block_bytes, n, units, keep, tables);
+        run_blocks(c, block_bytes, c->w + b * block_bytes, n, units, sizeof *units, keep, tables);
     }
 }
 

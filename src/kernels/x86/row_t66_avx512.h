@@ -66,31 +66,8 @@ INLINE void keep_t66(kept256 *k, size_t row, size_t b, const uint8_t *w, size_t 
     _mm256_store_ps(&k->scale.f[row][b], _mm256_mul_ps(d, _mm256_load_ps(u->d)));
 }
 
-/* n_blocks of all rows from column w; y is continued unless they are the first. */
-INLINE void run_blocks_t66(const row_call *c, const uint8_t *w, size_t n_blocks, const unit_t66 *units,
-                           t66_states_fn *states)
-{
-    kept256 k;
-    reader  next = read_ahead(w, c->n_rows * c->w_stride);
-
-    for (size_t r = 0; r < c->n_rows; r += TILE_ROWS) {
-        const size_t    n_rows = c->n_rows - r < TILE_ROWS ? c->n_rows - r : TILE_ROWS;
-        const __mmask16 mask = tail_mask(n_rows);
-        const __m512 y = w == c->w ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, c->y + r);
-        if (n_rows < TILE_ROWS) memset(&k, 0, sizeof k);
-        for (size_t i = 0; i < n_rows; i++) {
-            const uint8_t *row = w + (r + i) * c->w_stride;
-            for (size_t b = 0; b < n_blocks; b += UNIT_BLOCKS) {
-                ask(&next, due_in_row(UNIT_BLOCKS * T66_BYTES, TILE_ROWS));
-                keep_t66(&k, i, b, row + b * T66_BYTES, to_second_half(n_blocks - b, T66_BYTES),
-                         units + b / UNIT_BLOCKS, states);
-            }
-        }
-        _mm512_mask_storeu_ps(c->y + r, mask, add_blocks(y, &k, n_blocks, &next, T66_BYTES));
-    }
-}
-
-INLINE void run_rows_t66(const row_call *c, t66_states_fn *states, t66_spread_fn *spread)
+/* keep: keep_t66() with the states of its set of instructions. */
+INLINE void run_rows_t66(const row_call *c, keep_fn *keep, t66_spread_fn *spread)
 {
     enum { MOST = T66_UNITS * UNIT_BLOCKS };
     unit_t66 units[T66_UNITS];
@@ -99,7 +76,7 @@ INLINE void run_rows_t66(const row_call *c, t66_states_fn *states, t66_spread_fn
     for (size_t b = 0; b < c->n_blocks; b += MOST) {
         const size_t n = c->n_blocks - b < MOST ? c->n_blocks - b : MOST;
         prepare_t66(units, (const ds4_q256 *)c->x + b, n, spread);
-        run_blocks_t66(c, c->w + b * T66_BYTES, n, units, states);
+        run_blocks(c, T66_BYTES, c->w + b * T66_BYTES, n, units, sizeof *units, keep, NULL);
     }
 }
 

@@ -5,6 +5,7 @@
 #ifndef DS4_KERNELS_TILE_AVX2_H
 #define DS4_KERNELS_TILE_AVX2_H
 
+#include "kernels/block_call.h"
 #include "kernels/blocks.h"
 #include "kernels/x86/float_avx2.h"
 

@@ -7,6 +7,7 @@
 #ifndef DS4_KERNELS_TILE_AVX512_H
 #define DS4_KERNELS_TILE_AVX512_H
 
+#include "kernels/block_call.h"
 #include "kernels/blocks.h"
 #include "kernels/x86/float_avx512.h"
 
