@@ -3,17 +3,15 @@
 #include <string.h>
 
 #include "app/common/app.h"
-#include "app/common/options.h"
 #include "app/quantize/convert.h"
 #include "app/quantize/file_commands.h"
 #include "app/quantize/recipe_find.h"
+#include "app/quantize/run_options.h"
 #include "app/quantize/synth.h"
 #include "app/quantize/vocab_put.h"
 #include "base/team.h"
 
 static const char program[] = "ds4-quantize";
-
-enum { MAX_THREADS = 256, SAVE_EVERY = 256 << 20 };
 
 /* ---- choices ---------------------------------------------------------------------------- */
 
@@ -190,10 +188,9 @@ static int run_convert(int argc, char **argv)
                      "block of the next token), dspark (its drafter)"),
         QUANTIZE_WEIGHT_OPTIONS(&imatrix, &encoder),
         DS4_OPT_TEXT(0, "name", "TEXT", &o.name, "name of the model (default: the folder's)"),
-        DS4_OPT_FLAG(0, "resume", &o.resume, "go on where an earlier run of the same command ended"),
-        DS4_OPT_SIZE(0, "save-every", "SIZE", &o.save_every, "what a killed run may lose at most [256M]"),
-        DS4_OPT_U32('t', "threads", "N", &o.n_threads, 1, MAX_THREADS,
-                    "threads (default: all processors)"),
+        RESUME_OPTION(&o),
+        SAVE_OPTION(&o),
+        THREADS_OPTION(&o),
         { .kind = DS4_OPTION_END },
     };
     const ds4_command command = {

@@ -4,14 +4,12 @@
 #include <string.h>
 
 #include "app/common/app.h"
-#include "app/common/options.h"
 #include "app/quantize/recipe_find.h"
 #include "app/quantize/rewrite.h"
+#include "app/quantize/run_options.h"
 #include "base/team.h"
 
 static const char program[] = "ds4-quantize";
-
-enum { MAX_THREADS = 256, SAVE_EVERY = 256 << 20 };
 
 /* The options of all four commands fill this. */
 typedef struct wanted {
@@ -27,12 +25,6 @@ typedef struct wanted {
 #define FROM_OPTION(w)                                                                                       \
     DS4_OPT_TEXT(0, "from", "FILE", &(w)->from, "model file to read; of one in pieces, any piece")
 #define OUT_OPTION(w)  DS4_OPT_TEXT('o', "out", "FILE", &(w)->out, "model file to write")
-#define RESUME_OPTION(w) \
-    DS4_OPT_FLAG(0, "resume", &(w)->resume, "go on where an earlier run of the same command ended")
-#define SAVE_OPTION(w) \
-    DS4_OPT_SIZE(0, "save-every", "SIZE", &(w)->save_every, "what a killed run may lose at most [256M]")
-#define THREADS_OPTION(w) \
-    DS4_OPT_U32('t', "threads", "N", &(w)->n_threads, 1, MAX_THREADS, "threads (default: all processors)")
 
 static void show_progress(void *ctx, uint64_t n_done, uint64_t n_total, const char *name)
 {
